@@ -1,0 +1,94 @@
+# `make run` needs Python 3.11 or later and nothing else; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+# The first interpreter that is new enough; PYTHON=… overrides.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run setup setup-dev test test-unit test-component test-integration test-e2e \
+	lint format gen gen-check third-party breaking lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+run: setup ## start the mesh, replay real prices, watch it; Ctrl-C stops it
+	@$(BIN)/tickmesh up
+
+# --- environment: pip brings uv from its own lock, uv installs the others; a stamp makes a second run instant
+
+setup: .venv/.stamp-run ## what `make run` needs
+setup-dev: .venv/.stamp-dev ## what `make test`, `lint` and `gen` need
+
+.venv/.stamp-build: requirements-build.txt
+	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or later"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install python3-venv"; exit 1; }
+	@echo "setting up .venv ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.txt
+	@touch $@
+
+.venv/.stamp-run: .venv/.stamp-build requirements.txt pyproject.toml
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp-run requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@touch $@
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" $(LOCKFLAGS)
+lock: .venv/.stamp-build ## renew the hashed locks; LOCKFLAGS=--upgrade takes newer versions
+	@$(LOCK) --all-extras pyproject.toml -o requirements.txt
+	@$(LOCK) --all-extras --group gen --group lint --group test pyproject.toml -c requirements.txt -o requirements-dev.txt
+	@$(LOCK) --group build -c requirements-dev.txt -o requirements-build.txt
+
+# --- tests, cheapest first; pytest's 5 is "nothing collected", which is no failure of ours
+
+run-tests = if [ -d $(1) ]; then $(PYTEST) $(1) $(2) $(PYTESTFLAGS) || [ $$? -eq 5 ]; fi
+PARALLEL := -n 2 --dist loadfile
+
+test: test-unit test-component test-integration test-e2e ## every test
+test-unit: setup-dev
+	@$(call run-tests,tests/unit,$(PARALLEL))
+test-component: setup-dev
+	@$(call run-tests,tests/component,$(PARALLEL))
+test-integration: setup-dev
+	@$(call run-tests,tests/integration,$(PARALLEL))
+test-e2e: setup-dev # One after the other: each starts the whole mesh.
+	@$(call run-tests,tests/e2e,)
+
+# --- lint and generation
+
+lint: setup-dev third-party breaking ## style, types, who imports whom, contracts, freshness of what is generated
+	ruff check
+	ruff format --check
+	mypy
+	PYTHONPATH=.ci lint-imports
+	buf format proto --diff --exit-code
+	buf lint
+	@$(MAKE) --no-print-directory gen-check
+
+format: setup-dev ## let the tools fix what they can
+	ruff check --fix --exit-zero
+	ruff format
+	buf format proto --write
+
+gen: setup-dev ## generate gen/ from proto/
+	python -m gen.generator
+
+gen-check: setup-dev ## fail when gen/ is not what proto/ gives
+	python -m gen.generator --check
+
+third-party: setup-dev
+	@python -m gen.generator --third-party
+
+breaking: third-party
+	.ci/breaking
+
+clean: ## remove caches and build folders; keeps .venv and .tickmesh
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

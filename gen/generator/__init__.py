@@ -1,0 +1,1 @@
+"""Generates all of gen/ from proto/."""

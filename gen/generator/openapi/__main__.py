@@ -1,0 +1,2 @@
+from gen.generator import plugin
+plugin.run(lambda r: {"openapi.json": "{}"})
