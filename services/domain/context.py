@@ -1,0 +1,237 @@
+"""What a strategy sees and may do at one position of a tape: its holdings, and the commands and signals it makes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any
+
+from services.domain.money import ZERO
+from services.domain.order import OrderState, OrderType, Side, TimeInForce
+
+
+class Direction(IntEnum):
+    """The position a signal asks for."""
+
+    LONG = 1
+    SHORT = 2
+    FLAT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One decision, with what it was made of.
+
+    Attributes:
+        signal_id: ``{deployment number}-{tape sequence}-{n}``.
+        strength: from 0 to 1, as the strategy sees it.
+        values: the indicators it was read from.
+        time: market time of the decision, ns.
+    """
+
+    signal_id: str
+    symbol: str
+    direction: Direction
+    name: str
+    strength: float
+    values: Mapping[str, float]
+    tape_sequence: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """A command to place an order, decided at ``basis_sequence`` and market time ``basis_time`` (ns)."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity: Decimal = ZERO
+    cash_quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    label: str = ""
+    signal_id: str = ""
+    basis_sequence: int = 0
+    basis_time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """A command to cancel what is left of an order."""
+
+    client_order_id: str
+    basis_sequence: int = 0
+    basis_time: int = 0
+
+
+Command = NewOrder | CancelOrder
+
+
+@dataclass(slots=True)
+class WorkingOrder:
+    """One order of the strategy that may still fill. ``PENDING_NEW`` until its acknowledgement came.
+
+    Attributes:
+        events: how many of its events were seen, so that none counts twice.
+    """
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    leaves_quantity: Decimal
+    state: OrderState = OrderState.PENDING_NEW
+    order_id: str = ""
+    events: int = 0
+
+
+@dataclass(slots=True)
+class Holdings:
+    """What a strategy's own orders made: positions in units, cash flows by symbol, and orders that work.
+
+    Attributes:
+        cash: what its fills in a symbol paid (negative) or brought, commission included.
+    """
+
+    positions: dict[str, Decimal] = field(default_factory=dict)
+    cash: dict[str, Decimal] = field(default_factory=dict)
+    working: dict[str, WorkingOrder] = field(default_factory=dict)
+
+
+class Context:
+    """What a strategy sees and does at one position of the tape.
+
+    Attributes:
+        now: market time, ns.
+        tape_sequence: the position; commands are decided at it.
+        warming: history from before the strategy may trade; orders and signals are then dropped.
+    """
+
+    __slots__ = ("_count", "_number", "_signals", "commands", "holdings", "now", "signals", "tape_sequence", "warming")
+
+    def __init__(self, number: int, holdings: Holdings) -> None:
+        self._number = number
+        self._count = 0
+        self._signals = 0
+        self.holdings = holdings
+        self.now = 0
+        self.tape_sequence = 0
+        self.warming = False
+        self.commands: list[Command] = []
+        self.signals: list[Signal] = []
+
+    def position(self, symbol: str) -> Decimal:
+        """Units held by this strategy's own fills; negative when short."""
+        return self.holdings.positions.get(symbol, ZERO)
+
+    def cash_flow(self, symbol: str) -> Decimal:
+        """What this strategy's fills in ``symbol`` brought so far, less what they cost."""
+        return self.holdings.cash.get(symbol, ZERO)
+
+    def working(self, symbol: str) -> tuple[WorkingOrder, ...]:
+        """This strategy's orders in ``symbol`` that may still fill."""
+        return tuple(order for order in self.holdings.working.values() if order.symbol == symbol)
+
+    def idle(self, symbol: str) -> bool:
+        """Whether no order of this strategy works in ``symbol``."""
+        return not self.holdings.working or not self.working(symbol)
+
+    def buy(self, symbol: str, quantity: Decimal | None = None, **terms: Any) -> str:
+        """Place a buy; see ``place`` for the terms."""
+        return self.place(Side.BUY, symbol, quantity, **terms)
+
+    def sell(self, symbol: str, quantity: Decimal | None = None, **terms: Any) -> str:
+        """Place a sell; see ``place`` for the terms."""
+        return self.place(Side.SELL, symbol, quantity, **terms)
+
+    def place(
+        self,
+        side: Side,
+        symbol: str,
+        quantity: Decimal | None = None,
+        *,
+        cash_quantity: Decimal | None = None,
+        order_type: OrderType = OrderType.MARKET,
+        time_in_force: TimeInForce = TimeInForce.GTC,
+        limit_price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        label: str = "",
+        signal: Signal | None = None,
+    ) -> str:
+        """Place an order of ``quantity`` units, or of ``cash_quantity`` sized at the fill.
+
+        Good till canceled unless said otherwise: what a strategy decides it wants until it decides otherwise, and what
+        a session's volume leaves of a DAY order would expire with a decision half carried out.
+
+        Returns:
+            The client order id; empty while warming, when nothing is placed.
+
+        Raises:
+            ValueError: not exactly one of the two sizes, or one that is not positive.
+        """
+        size = quantity if cash_quantity is None else cash_quantity
+        if (quantity is None) == (cash_quantity is None) or size is None or size <= 0:
+            raise ValueError("an order needs a positive quantity or a positive cash_quantity, not both")
+        if self.warming:
+            return ""
+        self._count += 1
+        client_order_id = f"{self._number}-{self.tape_sequence}-{self._count}"
+        self.commands.append(
+            NewOrder(
+                client_order_id,
+                symbol,
+                side,
+                order_type,
+                time_in_force,
+                ZERO if quantity is None else quantity,
+                cash_quantity,
+                limit_price,
+                stop_price,
+                label,
+                "" if signal is None else signal.signal_id,
+                self.tape_sequence,
+                self.now,
+            )
+        )
+        leaves = ZERO if quantity is None else quantity
+        self.holdings.working[client_order_id] = WorkingOrder(client_order_id, symbol, side, order_type, leaves)
+        return client_order_id
+
+    def cancel(self, client_order_id: str) -> None:
+        """Cancel what is left of an order of this strategy; nothing happens where it no longer works."""
+        if client_order_id in self.holdings.working:
+            self.commands.append(CancelOrder(client_order_id, self.tape_sequence, self.now))
+
+    def signal(
+        self,
+        symbol: str,
+        direction: Direction,
+        *,
+        name: str = "",
+        strength: float = 1.0,
+        values: Mapping[str, float] | None = None,
+    ) -> Signal:
+        """Record a decision; hand it to ``buy`` or ``sell`` to say what the order came from."""
+        signal_id = f"{self._number}-{self.tape_sequence}-{self._signals + 1}"
+        made = Signal(signal_id, symbol, direction, name, strength, values or {}, self.tape_sequence, self.now)
+        if not self.warming:
+            self._signals += 1
+            self.signals.append(made)
+        return made
+
+    def at(self, sequence: int, time: int, warming: bool = False) -> None:
+        """Move to a position; numbering of ids starts anew when the sequence changes. For whoever drives a strategy."""
+        if sequence != self.tape_sequence:
+            self._count = self._signals = 0
+        self.tape_sequence, self.now, self.warming = sequence, time, warming
+
+    def numbering(self) -> list[int]:
+        """Sequence, orders and signals numbered at it: stored, so that a restart never reuses an id."""
+        return [self.tape_sequence, self._count, self._signals]
+
+    def restore_numbering(self, numbering: Sequence[int]) -> None:
+        """Continue where ``numbering`` was taken."""
+        self.tape_sequence, self._count, self._signals = numbering

@@ -1,0 +1,122 @@
+"""Where things are on a tape: what a strategy waits for, the last price of a symbol, splits and session closes.
+
+The coordinator of a replay, its participants and the backtest ask the same object, so that they agree on where the next
+cycle ends (rule 32a) and on what a position is worth.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.domain.market import Record
+from services.domain.money import decimal_of
+from services.domain.order import Side
+from services.domain.tape import Kind, Source, Tape
+from services.domain.tape_index import TapeIndex
+
+DATA = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR})
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """When a strategy wants to run next: at the first of what is named; with nothing named, only for its order events.
+
+    Attributes:
+        symbols: any quote, trade or bar of these.
+        bars: (symbol, interval) pairs; an empty interval means a bar of any.
+        time: market time, ns: run at (last sequence before it, time), which takes no number.
+    """
+
+    symbols: frozenset[str] = frozenset()
+    bars: frozenset[tuple[str, str]] = frozenset()
+    time: int | None = None
+
+    def wants(self, source: Source) -> bool:
+        """Whether a record of ``source`` ends the wait."""
+        if source.kind is Kind.BAR and {(source.symbol, ""), (source.symbol, source.interval)} & self.bars:
+            return True
+        return source.kind in DATA and source.symbol in self.symbols
+
+
+class Timeline:
+    """Positions on one whole tape. Sequences start at 1; ``end`` is the last one."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.index = TapeIndex(tape)
+        self.end = len(tape)
+        self._waits: dict[Wake, NDArray[np.int64]] = {}
+        self.splits = self._sequences(source.kind is Kind.SPLIT for source in tape.sources)
+        clocks = self._sequences(source.kind is Kind.CLOCK for source in tape.sources)
+        self.closes = clocks[tape.values[clocks - 1, 0] == 0.0]
+
+    def time(self, sequence: int) -> int:
+        """The market time of a position, ns; 0 before the first record."""
+        return int(self.tape.time[sequence - 1]) if sequence else 0
+
+    def before(self, time: int) -> int:
+        """The last sequence whose time is before ``time``: where a timer of that time sits."""
+        return int(self.tape.time.searchsorted(time, side="left"))
+
+    def next_wake(self, wake: Wake, after: int) -> int:
+        """The first position after ``after`` at which ``wake`` is due; ``end + 1`` if none.
+
+        A timer whose place is ``after`` itself is due there, without a further record.
+        """
+        found = self.end + 1
+        if wake.symbols or wake.bars:
+            sequences = self._wait(Wake(wake.symbols, wake.bars))
+            row = int(sequences.searchsorted(after, side="right"))
+            found = int(sequences[row]) if row < len(sequences) else found
+        if wake.time is not None:
+            found = min(found, max(after, self.before(wake.time)))
+        return found
+
+    def next_split(self, after: int) -> int:
+        """The first split after ``after``; ``end + 1`` if none."""
+        row = int(self.splits.searchsorted(after, side="right"))
+        return int(self.splits[row]) if row < len(self.splits) else self.end + 1
+
+    def bars(self, symbol: str, interval: str = "") -> NDArray[np.int64]:
+        """The sequences of one symbol's bars; of any interval where none is named."""
+        return self._wait(Wake(bars=frozenset({(symbol, interval)})))
+
+    def mark(self, symbol: str, at: int) -> Decimal | None:
+        """What a unit of ``symbol`` is worth at ``at``: its last price (a quote: the middle), in today's units."""
+        bid = self.index.last_price(symbol, Side.SELL, at)
+        if bid is None:
+            return None
+        ask = self.index.last_price(symbol, Side.BUY, at) or bid
+        return decimal_of(bid) if ask == bid else (decimal_of(bid) + decimal_of(ask)) / 2
+
+    def records(self, symbols: frozenset[str], after: int, through: int) -> Iterator[Record]:
+        """Quotes, trades, bars and splits of ``symbols`` in ``(after, through]``."""
+        tape = self.tape
+        wanted = [s.symbol in symbols and s.kind is not Kind.CLOCK for s in tape.sources]
+        for row in range(after, through):
+            if wanted[tape.source[row]]:
+                yield tape.record(row + 1)
+
+    def _wait(self, wake: Wake) -> NDArray[np.int64]:
+        if wake not in self._waits:
+            self._waits[wake] = self._sequences(wake.wants(source) for source in self.tape.sources)
+        return self._waits[wake]
+
+    def _sequences(self, wanted: Iterable[bool]) -> NDArray[np.int64]:
+        chosen = np.fromiter(wanted, np.bool_, len(self.tape.sources))
+        return np.flatnonzero(chosen[self.tape.source]).astype(np.int64) + 1
+
+
+def next_through(timeline: Timeline, position: int, wakes: Iterable[Wake]) -> int:
+    """How far a grant may go from ``position``: to the first wake, and never past a split (rule 32a).
+
+    A split ends every cycle because what a strategy holds and waits for changes with it. A timer may give ``position``
+    itself: a cycle without a record.
+    """
+    through = min(timeline.next_split(position), timeline.end)
+    for wake in wakes:
+        through = min(through, timeline.next_wake(wake, position))
+    return through
