@@ -1,0 +1,228 @@
+"""Orders, their events, and their lifecycle as a table (rules 6 and 7). The vocabulary is FIX's.
+
+An ``Order`` is an immutable value. Every change is an ``OrderEvent`` that holds the order as it is after it, so the
+events alone tell the whole story and the last one is the order.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum
+
+from services.domain.money import ZERO, at_most_places
+
+
+class Side(IntEnum):
+    """FIX 54."""
+
+    BUY = 1
+    SELL = 2
+
+
+class OrderType(IntEnum):
+    """FIX 40."""
+
+    MARKET = 1
+    LIMIT = 2
+    STOP = 3
+
+
+class TimeInForce(IntEnum):
+    """FIX 59."""
+
+    DAY = 1
+    GTC = 2
+    IOC = 3
+
+
+class OrderState(IntEnum):
+    """FIX 39, plus HELD for an order that waits for its session."""
+
+    PENDING_NEW = 1
+    HELD = 2
+    NEW = 3
+    TRIGGERED = 4
+    PARTIALLY_FILLED = 5
+    FILLED = 6
+    CANCELED = 7
+    REJECTED = 8
+    EXPIRED = 9
+
+
+class ExecType(IntEnum):
+    """FIX 150: what an event says happened."""
+
+    HELD = 1
+    NEW = 2
+    TRIGGERED = 3
+    TRADE = 4
+    CANCELED = 5
+    REJECTED = 6
+    EXPIRED = 7
+    RESTATED = 8
+
+
+TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED})
+
+
+class CancelReason(IntEnum):
+    """Why an order ended without being filled."""
+
+    NONE = 0
+    REQUESTED = 1
+    IOC_REMAINDER = 2
+    INSUFFICIENT_CASH = 3
+    KILL_SWITCH = 4
+    END_OF_SESSION = 5
+    END_OF_TAPE = 6
+    CORPORATE_ACTION = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a check refused an order: the bound it hit.
+
+    Attributes:
+        reason: the error reason on the wire, ``INSUFFICIENT_BUYING_POWER`` for instance.
+        limit: the limit's name, ``buying_power``.
+        bound, value: what the limit allows and what the order would have made it.
+        missing: what would have to be there for it to pass; zero where that says nothing.
+    """
+
+    reason: str
+    limit: str
+    bound: Decimal
+    value: Decimal
+    missing: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a passed check sets aside, and what the portfolio can spend beyond it.
+
+    Attributes:
+        cash: cash set aside for the whole order, in the instrument's currency. ``reserved_cash`` says what is left of it.
+        quantity: signed units by which the position may change.
+        headroom: spendable cash of the portfolio beyond all reservations: at the check what the check found, then what
+            the venue knows after each event of the order. So a portfolio's last event holds its present headroom.
+    """
+
+    cash: Decimal = ZERO
+    quantity: Decimal = ZERO
+    headroom: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as it is now.
+
+    Attributes:
+        quantity: units; zero until the fill sizes an order by ``cash_quantity`` (FIX 152).
+        basis_sequence: the tape position it was decided at; it is live for later records only (rule 12).
+        basis_time: market time of that position, ns.
+        avg_price: of the fills so far, rounded to the wire's nine places; ``gross_amount`` is exact.
+        gross_amount: money traded so far, the fills' price x quantity x contract multiplier (FIX 381).
+        event_count: events the order has had; the last one's exec_id ends in it.
+    """
+
+    order_id: str
+    client_order_id: str
+    portfolio_id: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity: Decimal = ZERO
+    cash_quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    strategy_id: str = ""
+    deployment_id: str = ""
+    label: str = ""
+    state: OrderState = OrderState.PENDING_NEW
+    cum_quantity: Decimal = ZERO
+    leaves_quantity: Decimal = ZERO
+    avg_price: Decimal = ZERO
+    gross_amount: Decimal = ZERO
+    commission: Decimal = ZERO
+    basis_sequence: int = 0
+    basis_time: int = 0
+    reservation: Reservation = field(default_factory=Reservation)
+    refusal: Refusal | None = None
+    cancel_reason: CancelReason = CancelReason.NONE
+    event_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEvent:
+    """One thing that happened to one order.
+
+    Attributes:
+        exec_id: ``{order_id}-{n}``, n counting this order's events from 1.
+        order: the order after the event.
+        transact_time: market time, ns; a fill at a bar's open has the bar's start.
+        tape_sequence: the record that caused it, or the position it was decided at.
+    """
+
+    exec_id: str
+    exec_type: ExecType
+    order: Order
+    transact_time: int
+    tape_sequence: int
+    last_quantity: Decimal = ZERO
+    last_price: Decimal = ZERO
+    last_commission: Decimal = ZERO
+
+
+class IllegalTransition(ValueError):
+    """The event does not fit the order's state; nothing was changed."""
+
+
+_S, _E = OrderState, ExecType
+TRANSITIONS: dict[tuple[OrderState, ExecType], frozenset[OrderState]] = {
+    (_S.PENDING_NEW, _E.HELD): frozenset({_S.HELD}),
+    (_S.PENDING_NEW, _E.NEW): frozenset({_S.NEW}),
+    (_S.PENDING_NEW, _E.REJECTED): frozenset({_S.REJECTED}),
+    **{
+        (state, exec_type): frozenset(after)
+        for state in (_S.HELD, _S.NEW, _S.TRIGGERED, _S.PARTIALLY_FILLED)
+        for exec_type, after in {
+            _E.CANCELED: {_S.CANCELED},
+            _E.EXPIRED: {_S.EXPIRED},
+            _E.RESTATED: {state},
+        }.items()
+    },
+    (_S.HELD, _E.NEW): frozenset({_S.NEW}),
+    (_S.NEW, _E.TRIGGERED): frozenset({_S.TRIGGERED}),
+    **{
+        (state, _E.TRADE): frozenset({_S.PARTIALLY_FILLED, _S.FILLED})
+        for state in (_S.NEW, _S.TRIGGERED, _S.PARTIALLY_FILLED)
+    },
+}
+"""(state, event) -> the states it may lead to. What is not here is illegal."""
+
+
+def check_transition(before: OrderState, exec_type: ExecType, after: OrderState) -> None:
+    """Refuse what the lifecycle table does not hold.
+
+    Raises:
+        IllegalTransition: the event does not fit the state.
+    """
+    if after not in TRANSITIONS.get((before, exec_type), frozenset()):
+        raise IllegalTransition(f"{exec_type.name} does not lead from {before.name} to {after.name}")
+
+
+def reserved_cash(order: Order) -> Decimal:
+    """Cash of the order's reservation that it still holds, as a function of its value alone (rules 4 and 19).
+
+    An order by quantity holds the part of its leaves, an order by cash what it has not traded, a finished one nothing.
+    An event releases ``reserved_cash(before) - reserved_cash(after)``: the risk gate and the venue both say it this way,
+    so that neither can drift from the other and the last event always releases the rest.
+    """
+    held = order.reservation.cash
+    if order.state in TERMINAL:
+        return ZERO
+    if order.cash_quantity is not None:
+        return max(ZERO, held - order.gross_amount)
+    if order.cum_quantity == 0:
+        return held
+    return at_most_places(held * order.leaves_quantity / order.quantity, 9)
