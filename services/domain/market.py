@@ -1,0 +1,57 @@
+"""What a market says: immutable values. Times are ns since the epoch, UTC; prices and sizes are the tape's doubles."""
+
+from typing import NamedTuple
+
+
+class Quote(NamedTuple):
+    """The best bid and ask. Sizes are units; 0 where the source gives none."""
+
+    symbol: str
+    time: int
+    bid: float
+    ask: float
+    bid_size: float = 0.0
+    ask_size: float = 0.0
+
+
+class Trade(NamedTuple):
+    """One print. ``size`` is units; 0 where the source gives none."""
+
+    symbol: str
+    time: int
+    price: float
+    size: float = 0.0
+
+
+class Bar(NamedTuple):
+    """Prices of ``[start, end)``; known at ``end``. ``interval`` is its name: ``1m``, ``1h``, ``1d``."""
+
+    symbol: str
+    interval: str
+    start: int
+    end: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class Split(NamedTuple):
+    """``numerator`` new units for ``denominator`` old ones, before the ex-date's first trade."""
+
+    symbol: str
+    time: int
+    numerator: float
+    denominator: float
+
+
+class Clock(NamedTuple):
+    """A session edge of a calendar: an open sorts before data of its time, a close after."""
+
+    calendar: str
+    time: int
+    open: bool
+
+
+Record = Quote | Trade | Bar | Split | Clock

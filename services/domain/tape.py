@@ -1,0 +1,128 @@
+"""One tape: records of several sources merged once into a gapless sequence (rule 31).
+
+A tape is columns, so that it travels and is searched as arrays; ``record`` makes the value of one row when somebody
+needs it. Row ``i`` has tape sequence ``i + 1``; sequence 0 is the time before the first record.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.domain.market import Bar, Clock, Quote, Record, Split, Trade
+
+VALUES = 5
+"""Value columns a record has; kinds that need fewer leave the rest 0."""
+
+
+class Kind(IntEnum):
+    """What a source's records are. The number is part of the tape's digest: never renumber."""
+
+    CLOCK = 1
+    SPLIT = 2
+    QUOTE = 3
+    TRADE = 4
+    BAR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where records come from: one kind of one symbol. ``symbol`` is the calendar for a CLOCK, ``interval`` only a bar's."""
+
+    kind: Kind
+    symbol: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One source's records in their own order.
+
+    Attributes:
+        time: when each is known (a bar: its end), int64 ns, never decreasing.
+        start: when it begins (a bar: its start; else equal to time), int64 ns.
+        values: float64 ``[n, 5]``; BAR open high low close volume, QUOTE bid ask bid_size ask_size 0,
+            TRADE price size 0 0 0, SPLIT numerator denominator 0 0 0, CLOCK 1 (open) or 0 (close) 0 0 0 0.
+    """
+
+    source: Source
+    time: NDArray[np.int64]
+    start: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tape:
+    """Merged columns; see ``Series`` for their meaning. ``source`` is an int32 index into ``sources``."""
+
+    sources: tuple[Source, ...]
+    source: NDArray[np.int32]
+    time: NDArray[np.int64]
+    start: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def record(self, sequence: int) -> Record:
+        """The value at ``sequence`` (1 to ``len``)."""
+        row = sequence - 1
+        source = self.sources[self.source[row]]
+        return make_record(source, int(self.time[row]), int(self.start[row]), self.values[row].tolist())
+
+    def sequence_at(self, time: int) -> int:
+        """The last sequence whose time is at most ``time``; 0 before the first."""
+        return int(np.searchsorted(self.time, time, side="right"))
+
+    def digest(self) -> str:
+        """A sha256 in hex over every source and every column: equal digests are equal tapes."""
+        total = hashlib.sha256()
+        for source in self.sources:
+            total.update(f"{source.kind.value}|{source.symbol}|{source.interval}\n".encode())
+        for column in (self.source, self.time, self.start, self.values):
+            total.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
+        return total.hexdigest()
+
+
+def make_record(source: Source, time: int, start: int, values: Sequence[float]) -> Record:
+    """The value of one row."""
+    match source.kind:
+        case Kind.BAR:
+            return Bar(source.symbol, source.interval, start, time, *values[:5])
+        case Kind.QUOTE:
+            return Quote(source.symbol, time, *values[:4])
+        case Kind.TRADE:
+            return Trade(source.symbol, time, *values[:2])
+        case Kind.SPLIT:
+            return Split(source.symbol, time, *values[:2])
+        case Kind.CLOCK:
+            return Clock(source.symbol, time, values[0] == 1.0)
+
+
+def merge(series: Iterable[Series]) -> Tape:
+    """One tape of all series, ordered by (time, place at that time, source rank, row).
+
+    The place at one time: clock opens, splits, data, clock closes. The source rank is the order given.
+    """
+    parts = list(series)
+    sources = tuple(part.source for part in parts)
+    index = np.concatenate([np.full(len(part.time), i, np.int32) for i, part in enumerate(parts)] or [np.empty(0, np.int32)])
+    time = np.concatenate([part.time for part in parts] or [np.empty(0, np.int64)]).astype(np.int64)
+    start = np.concatenate([part.start for part in parts] or [np.empty(0, np.int64)]).astype(np.int64)
+    values = np.concatenate([part.values for part in parts] or [np.empty((0, VALUES))]).astype(np.float64)
+    place = np.concatenate([_places(part) for part in parts] or [np.empty(0, np.int8)])
+    order = np.lexsort((np.arange(len(time)), index, place, time))
+    return Tape(sources, index[order], time[order], start[order], values[order])
+
+
+def _places(part: Series) -> NDArray[np.int8]:
+    match part.source.kind:
+        case Kind.CLOCK:
+            return np.where(part.values[:, 0] == 1.0, 0, 3).astype(np.int8)
+        case Kind.SPLIT:
+            return np.full(len(part.time), 1, np.int8)
+        case _:
+            return np.full(len(part.time), 2, np.int8)
