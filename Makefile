@@ -67,7 +67,7 @@ lint: setup-dev third-party breaking ## style, types, who imports whom, contract
 	ruff check
 	ruff format --check
 	mypy
-	PYTHONPATH=.ci lint-imports
+	PYTHONPATH=.ci lint-imports --no-logo
 	buf format proto --diff --exit-code
 	buf lint
 	@$(MAKE) --no-print-directory gen-check

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from gen.generator import third_party
@@ -20,41 +21,34 @@ OUTPUTS = ("gen/python", "gen/client", "gen/openapi", "gen/tickmesh.binpb")
 
 
 def main() -> int:
-    """Runs one of the three modes; the exit code is non-zero when a check finds stale files."""
+    """Runs one of the three modes; the exit code is 1 when a check finds stale files."""
     parser = argparse.ArgumentParser(prog="python -m gen.generator", description=__doc__)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--check", action="store_true", help="regenerate elsewhere and compare")
+    mode.add_argument("--check", action="store_true", help="name what is stale, change nothing")
     mode.add_argument("--third-party", action="store_true", help="only gather what buf needs to lint")
     arguments = parser.parse_args()
     third_party.gather(BUILD / "third_party")
     if arguments.third_party:
         return 0
-    if arguments.check:
-        return check()
-    generate(ROOT)
+    # Elsewhere first: a failing plugin then leaves gen/ as it was, and fresh files keep their times.
+    with tempfile.TemporaryDirectory(prefix="gen-", dir=BUILD) as folder:
+        fresh = Path(folder)
+        generate(fresh)
+        stale = sorted(path for path in _files(ROOT) | _files(fresh) if not _same(ROOT / path, fresh / path))
+        if arguments.check:
+            return _report(stale)
+        for path in stale:
+            _replace(fresh / path, ROOT / path)
     return 0
 
 
 def generate(target: Path) -> None:
-    """Writes every output below `target`, replacing what is there."""
+    """Writes every output below the empty folder `target`."""
     _run("buf", "generate", "--output", str(target))
     third_party.generate_python(BUILD / "third_party", target / "gen/python")
     _mark_packages(target / "gen/python/tickmesh")
-    (target / "gen/client/tickmesh_api/py.typed").touch()
-    # Of the whole workspace: Envoy must know every error-detail type, and google.rpc is imported by none of ours.
+    # Of the whole workspace: Envoy must know every error-detail type, and none of our protos imports those.
     _run("buf", "build", "--exclude-source-info", "--as-file-descriptor-set", "-o", str(target / "gen/tickmesh.binpb"))
-
-
-def check() -> int:
-    """Returns 1 and names the stale files if what is committed is not what the protos give."""
-    fresh = BUILD / "gen-check"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    generate(fresh)
-    stale = [str(path) for path in sorted(_files(ROOT) | _files(fresh)) if not _same(ROOT / path, fresh / path)]
-    if stale:
-        print("stale, run `make gen`:", *stale, sep="\n  ", file=sys.stderr)
-    return 1 if stale else 0
 
 
 def _run(*command: str) -> None:
@@ -93,6 +87,20 @@ def _files(root: Path) -> set[Path]:
 
 def _same(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def _report(stale: list[Path]) -> int:
+    if stale:
+        print("stale, run `make gen`:", *stale, sep="\n  ", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def _replace(fresh: Path, committed: Path) -> None:
+    if fresh.exists():
+        committed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(fresh, committed)
+    else:
+        committed.unlink()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ VALIDATE = "buf/validate/validate.proto"
 
 def gather(target: Path) -> None:
     """Copies the protos into `target`, laid out by import path."""
-    shutil.rmtree(target, ignore_errors=True)
     installed = {str(file): Path(str(file.locate())) for file in files("googleapis-common-protos") or ()}
     sources = {name: installed[name] for name in GOOGLE}
     sources[VALIDATE] = Path(__file__).parent / "protos" / VALIDATE

@@ -1,0 +1,34 @@
+"""What every kind of test may want."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data and reference results beside the project; tests over it skip where it is absent."""
+    folder = PROJECT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the reference data in ../{folder.name}, which is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """Finds a program: `tool("grpcurl")`. Where it is missing the test skips, but fails under CI=true."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None and os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed, and CI skips nothing for that")
+        if path is None:
+            pytest.skip(f"{name} is not installed")
+        return path
+
+    return find
