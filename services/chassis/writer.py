@@ -1,0 +1,166 @@
+"""The group-committing single writer.
+
+Whatever has queued while one transaction was being flushed goes into the next one: a flush costs the same for one row
+as for a thousand. SQLite: 39k rows/s through Core against 1k/s with a commit each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+EXIT_COMMIT_FAILED: Final = 70
+# Rows in one transaction: about 0.1 s of work, so that the first caller in a flood does not wait for the last.
+MAX_ROWS: Final = 4096
+
+Statement = sa.sql.Executable
+Parameters = Sequence[Mapping[str, Any]]
+Unit = Sequence[tuple[Statement, Parameters]]
+Transaction = Callable[[Sequence[tuple[Statement, list[Mapping[str, Any]]]]], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+
+def exit_at_once(error: BaseException) -> None:
+    """Ends the process with code 70: what was decided in memory is ahead of the store, so nothing may be answered."""
+    logging.shutdown()
+    os._exit(EXIT_COMMIT_FAILED)
+
+
+class _Queued(NamedTuple):
+    unit: Unit
+    then: Callable[[], None] | None
+    done: asyncio.Future[None]
+
+
+class Writer:
+    """The only writer of a database. A unit is all or nothing, units commit in the order they were given."""
+
+    def __init__(self, transaction: Transaction, on_failure: Callable[[BaseException], None] = exit_at_once) -> None:
+        """Wraps a function which runs statements in one durable transaction; see `Database.writer`."""
+        self._transaction = transaction
+        self._on_failure = on_failure
+        self._queue: list[_Queued] = []
+        self._running: asyncio.Task[None] | None = None
+        self._failed: BaseException | None = None
+
+    async def commit(self, unit: Unit, then: Callable[[], None] | None = None) -> None:
+        """Returns once the unit is durable.
+
+        Args:
+            unit: pairs of a statement and its rows. Use the same statement objects again and again: rows of the same
+                one, from many units, become one executemany. An upsert merges better than an insert and an update.
+            then: called in the event loop right after the commit, in commit order, before the caller resumes and even
+                if the caller was cancelled meanwhile. Publish here: an event that is stored must reach subscribers.
+
+        Raises:
+            RuntimeError: if a commit failed before; the process is on its way out.
+        """
+        await self.enqueue(unit, then)
+
+    def enqueue(self, unit: Unit, then: Callable[[], None] | None = None) -> asyncio.Future[None]:
+        """As `commit`, but takes its place in the order at once and returns what to wait for."""
+        if self._failed is not None:
+            raise RuntimeError("the writer has failed") from self._failed
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._queue.append(_Queued(unit, then, done))
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return done
+
+    async def drain(self) -> None:
+        """Returns when all that was queued before is durable."""
+        if self._queue or self._running is not None:
+            await self.enqueue(())
+
+    async def _run(self) -> None:
+        batch: list[_Queued] = []
+        try:
+            # Let the tasks that are ready now join the first transaction.
+            await asyncio.sleep(0)
+            while self._queue:
+                batch = self._take()
+                groups = merge(each.unit for each in batch)
+                if groups:
+                    await self._transaction(groups)
+                for each in batch:
+                    if each.then is not None:
+                        each.then()
+                    if not each.done.done():
+                        each.done.set_result(None)
+        except BaseException as error:
+            self._fail(error, batch)
+            raise
+        finally:
+            self._running = None
+
+    def _take(self) -> list[_Queued]:
+        rows = 0
+        for index, each in enumerate(self._queue):
+            rows += sum(len(parameters) for _, parameters in each.unit)
+            if rows > MAX_ROWS and index:
+                batch, self._queue = self._queue[:index], self._queue[index:]
+                return batch
+        batch, self._queue = self._queue, []
+        return batch
+
+    def _fail(self, error: BaseException, batch: list[_Queued]) -> None:
+        self._failed = error
+        _log.critical("a commit failed; memory is ahead of the store", exc_info=error)
+        self._on_failure(error)
+        for each in [*batch, *self._queue]:
+            if not each.done.done():
+                each.done.set_exception(RuntimeError("the commit failed"))
+                each.done.exception()
+        self._queue = []
+
+
+def merge(units: Any) -> list[tuple[Statement, list[Mapping[str, Any]]]]:
+    """Groups rows of the same statement, keeping the order wherever the database could tell the difference.
+
+    A row joins an earlier group of its statement unless a group in between touches the same table, or one that the
+    row's table refers to by a foreign key (its parent may only come into being there), or it deletes.
+    """
+    groups: list[tuple[Statement, list[Mapping[str, Any]]]] = []
+    latest: dict[tuple[int, frozenset[str]], int] = {}
+    for unit in units:
+        for statement, rows in unit:
+            if not rows:
+                continue
+            key = (id(statement), frozenset(rows[0]))
+            index = latest.get(key)
+            if index is not None and all(_may_overtake(statement, between) for between, _ in groups[index + 1 :]):
+                groups[index][1].extend(rows)
+                continue
+            latest[key] = len(groups)
+            groups.append((statement, list(rows)))
+    return groups
+
+
+def _may_overtake(statement: Statement, other: Statement) -> bool:
+    key = (id(statement), id(other))
+    known = _overtaking.get(key)
+    if known is None:
+        known = _overtaking[key] = _independent(statement, other)
+        # Ids are only unique among the living.
+        _kept.append((statement, other))
+    return known
+
+
+def _independent(statement: Any, other: Any) -> bool:
+    mine, theirs = getattr(statement, "table", None), getattr(other, "table", None)
+    if mine is None or theirs is None or mine is theirs:
+        return False
+    if getattr(statement, "is_delete", False) or getattr(other, "is_delete", False):
+        return False
+    return all(key.column.table is not theirs for key in mine.foreign_keys)
+
+
+_overtaking: dict[tuple[int, int], bool] = {}
+_kept: list[tuple[Statement, Statement]] = []
