@@ -100,7 +100,7 @@ class Reservation:
     """What a passed check sets aside, and what the portfolio can spend beyond it.
 
     Attributes:
-        cash: cash set aside for the whole order, in the instrument's currency. ``reserved_cash`` says what is left of it.
+        cash: set aside for the whole order, in the instrument's currency; ``reserved_cash`` says what is left of it.
         quantity: signed units by which the position may change.
         headroom: spendable cash of the portfolio beyond all reservations: at the check what the check found, then what
             the venue knows after each event of the order. So a portfolio's last event holds its present headroom.
@@ -215,8 +215,8 @@ def reserved_cash(order: Order) -> Decimal:
     """Cash of the order's reservation that it still holds, as a function of its value alone (rules 4 and 19).
 
     An order by quantity holds the part of its leaves, an order by cash what it has not traded, a finished one nothing.
-    An event releases ``reserved_cash(before) - reserved_cash(after)``: the risk gate and the venue both say it this way,
-    so that neither can drift from the other and the last event always releases the rest.
+    An event releases ``reserved_cash(before) - reserved_cash(after)``: the risk gate and the venue both say it this
+    way, so that neither can drift from the other and the last event always releases the rest.
     """
     held = order.reservation.cash
     if order.state in TERMINAL:

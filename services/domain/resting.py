@@ -1,7 +1,7 @@
 """Orders that wait at the venue for one symbol, held so that only those a price reached are ever touched (rule 11).
 
 An order waits either for any record (``urgent``: MARKET, a triggered STOP, every IOC) or on one of four ladders, for a
-price. A ladder's key is signed so that all four read alike: what is reached has a key below the record's signed extreme.
+price. A ladder's keys are signed so that all four read alike: what is reached is below the record's signed extreme.
 """
 
 from bisect import bisect_left, bisect_right, insort

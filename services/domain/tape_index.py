@@ -1,7 +1,7 @@
 """Where things are on a tape: a symbol's rows, a calendar's edges, the last price before a position.
 
 All of it is a function of the tape and a position, so whoever stands on it has no marks or session state to keep or to
-restore. Positions are tape sequences, that is, the number of records seen; row ``i`` is the record of sequence ``i + 1``.
+restore. Positions are tape sequences: the number of records seen. Row ``i`` is the record of sequence ``i + 1``.
 """
 
 from bisect import bisect_left

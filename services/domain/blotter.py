@@ -1,0 +1,156 @@
+"""The venue's open orders, where each waits, and what each portfolio can spend; every event is made here.
+
+The lifecycle table is asked at each event, so an illegal one changes nothing (rule 6).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO
+from services.domain.order import (
+    TERMINAL,
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    Refusal,
+    Side,
+    TimeInForce,
+    check_transition,
+    reserved_cash,
+)
+from services.domain.resting import Book
+
+
+class When(NamedTuple):
+    """A tape sequence, and the market time (ns) of what happens there."""
+
+    sequence: int
+    time: int
+
+
+class Blotter:
+    """Open orders by arrival number, which is their time priority.
+
+    Attributes:
+        orders: by arrival number, in that order.
+        books: by symbol, the orders that wait for a price or a record.
+        timed: by (calendar, opens), the arrivals that this session edge concerns.
+        headroom: by portfolio, cash that buys may use beyond their reservations (rule 19).
+        changed: symbols whose books changed since the owner last cleared it.
+    """
+
+    def __init__(self, instruments: Mapping[str, Instrument], fill_on_touch: bool) -> None:
+        self._instruments = instruments
+        self._fill_on_touch = fill_on_touch
+        self._arrivals: dict[str, int] = {}
+        self._arrived = 0
+        self.orders: dict[int, Order] = {}
+        self.books: dict[str, Book] = {}
+        self.timed: dict[tuple[str, bool], dict[int, None]] = {}
+        self.headroom: dict[str, Decimal] = {}
+        self.changed: set[str] = set()
+
+    def arrival(self, order_id: str) -> int | None:
+        """An open order's arrival number; None if it isn't open."""
+        return self._arrivals.get(order_id)
+
+    def restore(self, order: Order) -> None:
+        """Take an open order as it is, behind those that are here.
+
+        Raises:
+            ValueError: it is here already.
+        """
+        if order.order_id in self._arrivals:
+            raise ValueError(f"order {order.order_id} is here already")
+        self._arrived += 1
+        self._arrivals[order.order_id] = self._arrived
+        self._put(self._arrived, order)
+
+    def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
+        """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom."""
+        check_transition(order.state, exec_type, state)
+        after = replace(order, state=state, leaves_quantity=order.quantity, event_count=order.event_count + 1)
+        self.restore(after)
+        self.headroom[order.portfolio_id] = order.reservation.headroom
+        return _event(exec_type, after, when)
+
+    def change(self, arrival: int, exec_type: ExecType, after: Order, when: When) -> OrderEvent:
+        """``after`` takes its order's place: a state, a split."""
+        return _event(exec_type, self._replace(arrival, exec_type, after), when)
+
+    def end(self, arrival: int, exec_type: ExecType, reason: CancelReason, when: When) -> OrderEvent:
+        """The order is CANCELED or EXPIRED with what is left of it."""
+        state = OrderState.EXPIRED if exec_type is ExecType.EXPIRED else OrderState.CANCELED
+        after = replace(self.orders[arrival], state=state, leaves_quantity=ZERO, cancel_reason=reason)
+        return self.change(arrival, exec_type, after, when)
+
+    def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
+        """The order is filled; its cost or proceeds move the headroom."""
+        before = self.orders[arrival]
+        check_transition(before.state, ExecType.TRADE, after.state)
+        amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
+        cash = -commission
+        if before.side is Side.BUY:
+            cash -= amount
+        elif not before.reservation.cash:
+            # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
+            # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
+            cash += amount
+        self.headroom[before.portfolio_id] += cash
+        quantity = after.cum_quantity - before.cum_quantity
+        after = self._replace(arrival, ExecType.TRADE, after)
+        return _event(ExecType.TRADE, after, when, last_quantity=quantity, last_price=price, last_commission=commission)
+
+    def _replace(self, arrival: int, exec_type: ExecType, after: Order) -> Order:
+        before = self.orders[arrival]
+        check_transition(before.state, exec_type, after.state)
+        headroom = self.headroom[before.portfolio_id] + reserved_cash(before) - reserved_cash(after)
+        self.headroom[before.portfolio_id] = headroom
+        reservation = replace(after.reservation, headroom=headroom)
+        after = replace(after, reservation=reservation, event_count=before.event_count + 1)
+        self._take(arrival, before)
+        if after.state in TERMINAL:
+            del self.orders[arrival], self._arrivals[after.order_id]
+        else:
+            self._put(arrival, after)
+        return after
+
+    def _put(self, arrival: int, order: Order) -> None:
+        self.orders[arrival] = order
+        book = self.books.get(order.symbol)
+        if book is None:
+            book = self.books[order.symbol] = Book(order.symbol, self._fill_on_touch)
+        if order.state is not OrderState.HELD:
+            book.add(order, arrival)
+        if (edge := self._edge(order)) is not None:
+            self.timed.setdefault(edge, {})[arrival] = None
+        self.changed.add(order.symbol)
+
+    def _take(self, arrival: int, order: Order) -> None:
+        if order.state is not OrderState.HELD:
+            self.books[order.symbol].remove(order, arrival)
+        if (edge := self._edge(order)) is not None:
+            del self.timed[edge][arrival]
+        self.changed.add(order.symbol)
+
+    def _edge(self, order: Order) -> tuple[str, bool] | None:
+        """The session edge (calendar, opens) it awaits: HELD waits for the open, DAY and IOC end at the close."""
+        if order.time_in_force is TimeInForce.GTC:
+            return None
+        return self._instruments[order.symbol].calendar, order.state is OrderState.HELD
+
+
+def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
+    """The event of an order that never became one of the venue's: REJECTED, with the bound it hit."""
+    check_transition(order.state, ExecType.REJECTED, OrderState.REJECTED)
+    after = replace(order, state=OrderState.REJECTED, refusal=refusal, event_count=order.event_count + 1)
+    return _event(ExecType.REJECTED, after, when)
+
+
+def _event(exec_type: ExecType, after: Order, when: When, **last: Any) -> OrderEvent:
+    return OrderEvent(f"{after.order_id}-{after.event_count}", exec_type, after, when.time, when.sequence, **last)

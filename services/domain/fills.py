@@ -1,0 +1,234 @@
+"""What one record does to one order: whether its price was reached, how many units it gets, what it can pay.
+
+Pure functions of an order's value and a record's figures; which orders meet which records is ``matching``'s.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
+from services.domain.order import Order, OrderState, OrderType, Side, reserved_cash
+from services.domain.resting import TRIGGERED_STATES, Prices, prices_of
+from services.domain.tape import Kind
+
+
+class Commission(Protocol):
+    """What a fill costs beyond its price. Never less for more units."""
+
+    def charge(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """The commission, in the instrument's currency."""
+        ...
+
+
+class NoCommission:
+    """Trading for nothing."""
+
+    def charge(self, quantity: Decimal, price: Decimal) -> Decimal:
+        return ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class VenueSettings:
+    """How the venue fills.
+
+    Attributes:
+        fill_on_touch: a limit fills when its price was touched; default: only when it was passed (rule 9).
+        volume_share: most of a record's size or volume that all orders together get; None for no limit (rule 11).
+            A source whose size columns are all zero states no sizes and limits nothing; elsewhere a zero fills nothing.
+        latency: ns from the decision until an order is live (rule 12).
+        hold_day_orders: DAY orders outside their session wait HELD for the open; else they are refused (rule 15).
+        commission: what a fill costs.
+    """
+
+    fill_on_touch: bool = False
+    volume_share: Decimal | None = Decimal("0.10")
+    latency: int = 0
+    hold_day_orders: bool = True
+    commission: Commission = field(default_factory=NoCommission)
+
+
+class Attempt(NamedTuple):
+    """How an order stands in a record. Attempts sort by price, then time: the order in which units are handed out.
+
+    At the record's first price come first what needs no price (0), stops it jumped (1), limits it bettered, the best
+    first (2); then, inside a bar, what was reached, the nearest to the open first (3); last what was not reached (4).
+    """
+
+    group: int
+    distance: float
+    arrival: int
+
+    @property
+    def at_first(self) -> bool:
+        """Whether it happens at the record's first price."""
+        return self.group <= 2
+
+    @property
+    def reached(self) -> bool:
+        """Whether the record's prices let the order fill."""
+        return self.group <= 3
+
+
+def attempt(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> Attempt:
+    """What ``prices`` let ``order`` do (rules 8 and 9). Liveness, sessions and sizes are the caller's."""
+    first, rising = prices.first, order.side is Side.BUY
+    if order.order_type is OrderType.MARKET:
+        return Attempt(0, 0.0, arrival)
+    if order.order_type is OrderType.STOP:
+        trigger = float(order.stop_price or 0)
+        if order.state in TRIGGERED_STATES:
+            return Attempt(0, 0.0, arrival)
+        if first >= trigger if rising else first <= trigger:
+            return Attempt(1, 0.0, arrival)
+        if prices.high >= trigger if rising else prices.low <= trigger:
+            return Attempt(3, abs(first - trigger), arrival)
+        return Attempt(4, 0.0, arrival)
+    limit = float(order.limit_price or 0)
+    if (first < limit if rising else first > limit) or (fill_on_touch and first == limit):
+        return Attempt(2, -abs(first - limit), arrival)
+    extreme = prices.low if rising else prices.high
+    if (extreme < limit if rising else extreme > limit) or (fill_on_touch and extreme == limit):
+        return Attempt(3, abs(first - limit), arrival)
+    return Attempt(4, 0.0, arrival)
+
+
+@dataclass(slots=True)
+class Supply:
+    """What a record offers: prices for each side, and how many units the orders may still take (None: no limit)."""
+
+    prices: Mapping[Side, Prices]
+    units: dict[Side, Decimal | None]
+    shared: bool
+
+    def take(self, side: Side, quantity: Decimal) -> None:
+        """Use units up: a bar's volume and a trade's size are one supply for both sides, a quote's sizes are two."""
+        for each in Side if self.shared else (side,):
+            if (left := self.units[each]) is not None:
+                self.units[each] = left - quantity
+
+
+def supply_of(kind: Kind, values: list[float], share: Decimal | None, step: Decimal) -> Supply:
+    """What a record of these values offers when orders get ``share`` of its size, in whole steps (rule 11)."""
+    bought, sold = {Kind.BAR: (4, 4), Kind.QUOTE: (3, 2)}.get(kind, (1, 1))
+    return Supply(
+        {side: prices_of(kind, values, side) for side in Side},
+        {
+            side: None if share is None else floor_to(share * decimal_of(values[column]), step)
+            for side, column in ((Side.BUY, bought), (Side.SELL, sold))
+        },
+        kind is not Kind.QUOTE,
+    )
+
+
+def fill_price(order: Order, how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
+    """The record's first price where it was there at once, else the order's own (rule 8)."""
+    own = order.stop_price if order.order_type is OrderType.STOP else order.limit_price
+    if how.at_first or own is None:
+        return snap(decimal_of(prices.first), instrument.price_increment)
+    return own
+
+
+class Fill(NamedTuple):
+    """What an order takes at a price.
+
+    Attributes:
+        quantity: units; zero where units or cash allow none.
+        order: the order after it.
+        unpaid: cash ends here: what is left of the order cannot be paid and is canceled (rule 19).
+    """
+
+    quantity: Decimal
+    order: Order
+    unpaid: bool
+
+
+def fill(
+    order: Order,
+    price: Decimal,
+    instrument: Instrument,
+    *,
+    units: Decimal | None,
+    headroom: Decimal,
+    commission: Commission,
+) -> Fill:
+    """Fill ``order`` at ``price`` as far as ``units`` go and cash pays.
+
+    An order by ``cash_quantity`` is sized here, anew at each fill, by the cash it has not used (rule 12). A buy may
+    cost the share of its reservation that the fill releases, and ``headroom``; one that costs more is cut to what all
+    of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19).
+    """
+    step, unit_cost = instrument.quantity_increment, price * instrument.contract_multiplier
+    leaves = order.leaves_quantity
+    if order.cash_quantity is not None:
+        leaves = _units_for(order.cash_quantity - order.gross_amount, unit_cost, step)
+        if not leaves:
+            return Fill(ZERO, order, unpaid=True)
+    quantity = leaves if units is None else min(leaves, units)
+    after = _filled(order, quantity, leaves, price, instrument=instrument, commission=commission)
+    if order.side is Side.SELL or not quantity:
+        return Fill(quantity, after, unpaid=False)
+    cost = after.gross_amount - order.gross_amount + after.commission - order.commission
+    if cost <= reserved_cash(order) - reserved_cash(after) + headroom:
+        return Fill(quantity, after, unpaid=False)
+    spendable = reserved_cash(order) + headroom - commission.charge(quantity, price)
+    quantity = min(quantity, _units_for(spendable, unit_cost, step))
+    return Fill(
+        quantity, _filled(order, quantity, leaves, price, instrument=instrument, commission=commission), unpaid=True
+    )
+
+
+def restated(order: Order, ratio: Decimal, instrument: Instrument) -> Order:
+    """``order`` after a split of ``ratio`` new units for an old one (rule 20).
+
+    Units are floored, prices snapped. The money of past fills stays what it was.
+    """
+
+    def units(quantity: Decimal) -> Decimal:
+        return floor_to(quantity * ratio, instrument.quantity_increment)
+
+    def price(old: Decimal | None) -> Decimal | None:
+        step = instrument.price_increment
+        return None if old is None else max(step, snap(old / ratio, step))
+
+    cum, leaves = units(order.cum_quantity), units(order.leaves_quantity)
+    return replace(
+        order,
+        quantity=cum + leaves,
+        cum_quantity=cum,
+        leaves_quantity=leaves,
+        avg_price=at_most_places(order.avg_price / ratio, 9),
+        limit_price=price(order.limit_price),
+        stop_price=price(order.stop_price),
+        reservation=replace(order.reservation, quantity=order.reservation.quantity * ratio),
+    )
+
+
+def _units_for(cash: Decimal, unit_cost: Decimal, step: Decimal) -> Decimal:
+    """The most units, in whole steps, that ``cash`` pays. ``//`` is exact where ``/`` would round up at 28 digits."""
+    return max(ZERO, cash // (unit_cost * step) * step)
+
+
+def _filled(
+    order: Order,
+    quantity: Decimal,
+    leaves: Decimal,
+    price: Decimal,
+    *,
+    instrument: Instrument,
+    commission: Commission,
+) -> Order:
+    cum = order.cum_quantity + quantity
+    gross = order.gross_amount + quantity * price * instrument.contract_multiplier
+    return replace(
+        order,
+        state=OrderState.FILLED if quantity == leaves else OrderState.PARTIALLY_FILLED,
+        quantity=order.cum_quantity + leaves,
+        cum_quantity=cum,
+        leaves_quantity=leaves - quantity,
+        gross_amount=gross,
+        avg_price=at_most_places(gross / (cum * instrument.contract_multiplier), 9) if cum else ZERO,
+        commission=order.commission + (commission.charge(quantity, price) if quantity else ZERO),
+    )
