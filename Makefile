@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help run setup setup-dev test test-unit test-component test-integration test-e2e \
-	lint format gen gen-check third-party breaking lock clean
+	lint lint-style lint-types lint-imports lint-contract format gen gen-check third-party lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -20,7 +20,9 @@ run: setup ## start the mesh, replay real prices, watch it; Ctrl-C stops it
 # --- environment: pip brings uv from its own lock, uv installs the others; a stamp makes a second run instant
 
 setup: .venv/.stamp-run ## what `make run` needs
+	@:
 setup-dev: .venv/.stamp-dev ## what `make test`, `lint` and `gen` need
+	@:
 
 .venv/.stamp-build: requirements-build.txt
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or later"; exit 1; }
@@ -63,14 +65,18 @@ test-e2e: setup-dev # One after the other: each starts the whole mesh.
 
 # --- lint and generation
 
-lint: setup-dev third-party breaking ## style, types, who imports whom, contracts, freshness of what is generated
+lint: lint-style lint-types lint-imports lint-contract gen-check ## style, types, who imports whom, contract, freshness of gen/
+lint-style: setup-dev
 	ruff check
 	ruff format --check
+lint-types: setup-dev
 	mypy
+lint-imports: setup-dev
 	PYTHONPATH=.ci lint-imports --no-logo
+lint-contract: third-party
 	buf format proto --diff --exit-code
 	buf lint
-	@$(MAKE) --no-print-directory gen-check
+	.ci/breaking
 
 format: setup-dev ## let the tools fix what they can
 	ruff check --fix --exit-zero
@@ -85,9 +91,6 @@ gen-check: setup-dev ## fail when gen/ is not what proto/ gives
 
 third-party: setup-dev
 	@python -m gen.generator --third-party
-
-breaking: third-party
-	.ci/breaking
 
 clean: ## remove caches and build folders; keeps .venv and .tickmesh
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
