@@ -1,0 +1,253 @@
+"""A portfolio's money as risk sees it: reserved, held as collateral, or free to spend (rules 4 and 19).
+
+    spendable = cash - reserved - (collateral - pledged)
+    collateral = 150 % of what the open shorts brought in: the proceeds, which are in ``cash`` but held, and the initial
+                 margin of 50 % on top of them
+    pledged    = the part of it that open buy orders will set free: it pays for them, so a short can always be covered
+                 with its own collateral
+
+Collateral is counted at the shorts' opening prices. So spendable cash moves only with orders, fills and transfers,
+never with the market, and it is the same in a replay whatever was quoted in between.
+
+A reservation holds all the cash its fills can use at the price it was made at, and is used up pro rata. So a fill of a
+buy changes spendable cash by (share of the reservation - cost), whether it opens or covers, and one of a sale that
+closes by its proceeds: the venue, which knows only orders, counts the same.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, NamedTuple
+
+from services.domain.money import ZERO
+from services.domain.order import Side
+
+INITIAL_MARGIN = Decimal("0.5")
+"""Of a short sale's value, beside its proceeds."""
+MINUTE = 60_000_000_000
+"""In ns."""
+_PLACE = Decimal("1e-9")
+
+
+def round_up(amount: Decimal) -> Decimal:
+    """To the wire's nine places, never less: what is set aside must be the same after it has been sent."""
+    rounded = amount.quantize(_PLACE, ROUND_CEILING)
+    return amount if rounded == amount else rounded
+
+
+def round_down(amount: Decimal) -> Decimal:
+    """To the wire's nine places, never more: what can be spent must be the same after it has been sent."""
+    rounded = amount.quantize(_PLACE, ROUND_FLOOR)
+    return amount if rounded == amount else rounded
+
+
+class Claim(NamedTuple):
+    """What one open order, or one withdrawal, lays claim to.
+
+    Attributes:
+        symbol: empty for a withdrawal.
+        quantity: signed units that may still be traded.
+        cash: still reserved.
+        confirmed: an event has said that it exists.
+    """
+
+    portfolio_id: str
+    symbol: str
+    quantity: Decimal
+    cash: Decimal
+    confirmed: bool
+
+
+@dataclass(slots=True)
+class Holding:
+    """One symbol of one portfolio.
+
+    Attributes:
+        quantity: signed units held.
+        pending_buy, pending_sell: units that open orders may still buy or sell, both positive.
+        collateral: cash held against the short part; zero for a long.
+        multiplier: the instrument's contract multiplier.
+    """
+
+    quantity: Decimal = ZERO
+    pending_buy: Decimal = ZERO
+    pending_sell: Decimal = ZERO
+    collateral: Decimal = ZERO
+    multiplier: Decimal = Decimal(1)
+
+    def closing(self, signed: Decimal) -> Decimal:
+        """How many of an order's ``signed`` units only close what no other open order closes already."""
+        if signed > 0:
+            return max(ZERO, min(signed, -self.quantity - self.pending_buy))
+        return max(ZERO, min(-signed, self.quantity - self.pending_sell))
+
+    def extreme(self, side: Side, more: Decimal = ZERO) -> Decimal:
+        """The largest position, in absolute units, that open orders of ``side`` and ``more`` units can lead to."""
+        if side is Side.BUY:
+            return max(ZERO, self.quantity + self.pending_buy + more)
+        return max(ZERO, self.pending_sell + more - self.quantity)
+
+    def worst(self, signed: Decimal = ZERO) -> Decimal:
+        """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
+        return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
+
+    def pledged(self, more: Decimal = ZERO) -> Decimal:
+        """The collateral that open buy orders, and one of ``more`` units, set free when they cover."""
+        if not self.collateral:
+            return ZERO
+        units = min(self.pending_buy + more, -self.quantity)
+        return self.collateral * units / -self.quantity
+
+    def cover(self, units: Decimal) -> Decimal:
+        """Take the collateral of ``units`` that are covered: their share, and all of it with the last one."""
+        freed = self.collateral if units == -self.quantity else round_down(self.collateral * units / -self.quantity)
+        self.collateral -= freed
+        return freed
+
+
+@dataclass(slots=True)
+class Funds:
+    """One portfolio.
+
+    Attributes:
+        opened: whether the portfolio is known, and not only an order event of it.
+        reserved: cash set aside for open orders and withdrawals.
+        collateral: sum of the holdings'.
+        unconfirmed: orders that passed a check and of which no event has come yet.
+        recent: [market time, number of orders] of the last market minute, oldest first.
+    """
+
+    cash: Decimal = ZERO
+    reserved: Decimal = ZERO
+    collateral: Decimal = ZERO
+    opened: bool = False
+    unconfirmed: int = 0
+    recent: deque[list[int]] = field(default_factory=deque)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+
+    @property
+    def spendable(self) -> Decimal:
+        """Cash that neither an order nor a short lays claim to; see the module's formula."""
+        return self.cash - self.reserved - self.held
+
+    @property
+    def held(self) -> Decimal:
+        """Collateral that is not pledged to open orders."""
+        if not self.collateral:
+            return ZERO
+        return self.collateral - sum((holding.pledged() for holding in self.holdings.values()), ZERO)
+
+    def holding(self, symbol: str) -> Holding:
+        """What is held of ``symbol``, an empty one to begin with."""
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            holding = self.holdings[symbol] = Holding()
+        return holding
+
+    def cost(self, symbol: str, signed: Decimal, price: Decimal) -> Decimal:
+        """Cash to reserve for an order of ``signed`` units at ``price``, such that no partial fill outruns its share.
+
+        A buy needs its value, or the collateral it pledges where that is more. A sale that opens a short needs the
+        initial margin, on all of its units: its closing units fill first and would otherwise use up, by their share,
+        what the opening ones need. A sale that only closes needs nothing.
+        """
+        holding = self.holding(symbol)
+        value = abs(signed) * price * holding.multiplier
+        if signed > 0:
+            return round_up(max(value, self.pledge(symbol, signed)))
+        return round_up(value * INITIAL_MARGIN) if holding.closing(signed) < -signed else ZERO
+
+    def pledge(self, symbol: str, signed: Decimal) -> Decimal:
+        """The collateral that an order of ``signed`` units would set free, beside the open ones."""
+        holding = self.holding(symbol)
+        return holding.pledged(signed) - holding.pledged() if signed > 0 else ZERO
+
+    def reserve(self, claim: Claim) -> None:
+        """Set its cash and units aside."""
+        self.reserved += claim.cash
+        if claim.quantity > 0:
+            self.holding(claim.symbol).pending_buy += claim.quantity
+        elif claim.quantity < 0:
+            self.holding(claim.symbol).pending_sell -= claim.quantity
+        if claim.symbol and not claim.confirmed:
+            self.unconfirmed += 1
+
+    def release(self, claim: Claim) -> None:
+        """Give back what ``reserve`` set aside."""
+        self.reserved -= claim.cash
+        if claim.quantity > 0:
+            self.holding(claim.symbol).pending_buy -= claim.quantity
+        elif claim.quantity < 0:
+            self.holding(claim.symbol).pending_sell += claim.quantity
+        if claim.symbol and not claim.confirmed:
+            self.unconfirmed -= 1
+
+    def trade(self, symbol: str, signed: Decimal, price: Decimal) -> None:
+        """Fold a fill of ``signed`` units: its cash, and the collateral it frees or needs."""
+        holding = self.holding(symbol)
+        value = price * holding.multiplier
+        self.cash -= signed * value
+        if holding.quantity < 0 < signed:
+            self.collateral -= holding.cover(min(signed, -holding.quantity))
+        opened = min(-signed, -signed - holding.quantity)
+        holding.quantity += signed
+        if opened > 0:
+            more = opened * value * (1 + INITIAL_MARGIN)
+            holding.collateral += more
+            self.collateral += more
+
+    def change_quantity(self, symbol: str, change: Decimal, closes: bool) -> None:
+        """Fold a movement of units that was no fill: a split keeps a short's collateral, closing frees its share."""
+        holding = self.holding(symbol)
+        if closes and holding.quantity < 0:
+            self.collateral -= holding.cover(change)
+        holding.quantity += change
+
+    def count_order(self, time: int) -> None:
+        """Count an order at market ``time`` (ns) for the rate."""
+        recent = self.recent
+        while recent and recent[0][0] <= time - MINUTE:
+            recent.popleft()
+        if recent and recent[-1][0] == time:
+            recent[-1][1] += 1
+        else:
+            recent.append([time, 1])
+
+    def orders_in_minute(self, time: int) -> int:
+        """Orders of the market minute that ends at ``time``, those not yet confirmed included."""
+        total = self.unconfirmed
+        for at, number in reversed(self.recent):
+            if at <= time - MINUTE:
+                break
+            total += number
+        return total
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {
+            "opened": self.opened,
+            "unconfirmed": self.unconfirmed,
+            "recent": [list(pair) for pair in self.recent],
+            "cash": str(self.cash),
+            "reserved": str(self.reserved),
+            "collateral": str(self.collateral),
+            "holdings": [
+                [symbol, *map(str, (h.quantity, h.pending_buy, h.pending_sell, h.collateral, h.multiplier))]
+                for symbol, h in self.holdings.items()
+                if h.quantity or h.pending_buy or h.pending_sell
+            ],
+        }
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any]) -> "Funds":
+        """What ``snapshot`` was taken of."""
+        return cls(
+            Decimal(snapshot["cash"]),
+            Decimal(snapshot["reserved"]),
+            Decimal(snapshot["collateral"]),
+            snapshot["opened"],
+            snapshot["unconfirmed"],
+            deque(list(pair) for pair in snapshot["recent"]),
+            {symbol: Holding(*map(Decimal, numbers)) for symbol, *numbers in snapshot["holdings"]},
+        )

@@ -1,0 +1,375 @@
+"""The pre-trade gate of one environment, over all its portfolios (rules 3 to 5 and 19).
+
+A passed check reserves at once, so two orders that fit alone but not together never both pass. An order's events carry
+what was reserved: folding them turns the reservation into exposure, releases it, or, after a restart, makes it anew.
+Nothing else is needed to rebuild every reservation, so between check and commit a kill neither leaks nor doubles.
+
+What moves where:
+    cash and positions   order events (``fold``) and the ledger's entries that are no fills (``fold_entry``)
+    open orders          order events alone; a split's new quantities come as RESTATED events
+    marks                ``mark`` with each price, ``restate_mark`` at a split
+Each event and entry counts exactly once, in the order of their tape positions, entries first at the same one: a split's
+units must be there before they are sold.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from typing import Any, NamedTuple
+
+from services.domain.buying_power import Claim, Funds, round_down
+from services.domain.instrument import Instrument
+from services.domain.ledger import EXACT, Account, Entry, EntryKind, as_decimal
+from services.domain.limits import (
+    ORDERED,
+    BuyingPower,
+    Intent,
+    KillScope,
+    Limit,
+    Scope,
+    ShortSale,
+    gross_at_worst,
+    make_limit,
+    reservation_cash,
+)
+from services.domain.money import ZERO, floor_to
+from services.domain.order import (
+    TERMINAL,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderType,
+    Refusal,
+    Reservation,
+    Side,
+    reserved_cash,
+)
+
+_NO_SHORTS = ShortSale(ZERO)
+_BUYING_POWER = BuyingPower(ZERO)
+_RANK = {kind.name: rank for rank, kind in enumerate(ORDERED)}
+
+
+class Verdict(NamedTuple):
+    """The answer to a check: a reservation or a refusal, never both."""
+
+    order_id: str
+    reservation: Reservation | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolExposure:
+    """One symbol of a portfolio: signed units held, units that open orders may buy and sell, the value at the mark."""
+
+    symbol: str
+    quantity: Decimal
+    pending_buy: Decimal
+    pending_sell: Decimal
+    mark: Decimal
+    market_value: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A portfolio's figures, in its currency, at the last marks.
+
+    Attributes:
+        cash: with the proceeds of shorts.
+        reserved_cash: set aside for open orders.
+        collateral: held against shorts, without what open orders to cover use of it.
+        spendable: cash - reserved_cash - collateral, the buying power.
+        equity: cash and positions.
+        gross, net: sums of the positions' absolute and signed values.
+        gross_at_worst: gross with those open orders that make it largest; what ``max_gross_exposure`` bounds.
+    """
+
+    portfolio_id: str
+    cash: Decimal
+    reserved_cash: Decimal
+    collateral: Decimal
+    spendable: Decimal
+    equity: Decimal
+    gross: Decimal
+    net: Decimal
+    gross_at_worst: Decimal
+    positions: tuple[SymbolExposure, ...]
+
+
+class Gate:
+    """Checks orders, and keeps what the answers depend on."""
+
+    def __init__(self) -> None:
+        """No portfolios, no limits but buying power and no shorts."""
+        self._funds: dict[str, Funds] = {}
+        self._claims: dict[str, Claim] = {}
+        self._limits: dict[tuple[str, str], Limit] = {}
+        self._plans: dict[str, list[tuple[Limit, bool]]] = {}
+        self._kills: dict[KillScope, bool] = {}
+        self._marks: dict[str, Decimal | float] = {}
+
+    def open_portfolio(self, portfolio_id: str, cash: Decimal = ZERO) -> None:
+        """Know a portfolio. ``cash`` is its balance so far, zero where its deposits come as entries."""
+        funds = self._known(portfolio_id)
+        funds.opened = True
+        funds.cash += cash
+
+    def adjust_cash(self, portfolio_id: str, amount: Decimal) -> None:
+        """Fold a movement of cash that was no fill: positive comes in, negative goes out."""
+        with localcontext(EXACT):
+            self._known(portfolio_id).cash += amount
+
+    def fold_entry(self, portfolio_id: str, entry: Entry) -> None:
+        """Fold one of the ledger's entries: deposits, withdrawals, splits. Fills' own entries count nothing here."""
+        if entry.kind in {EntryKind.TRADE, EntryKind.COMMISSION}:
+            return
+        funds = self._known(portfolio_id)
+        funds.opened = True
+        with localcontext(EXACT):
+            if entry.account is Account.CASH:
+                funds.cash += entry.amount
+                self._release(entry.transaction_id)
+            elif entry.account is Account.POSITION:
+                funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
+
+    def set_limit(self, limit: Limit) -> None:
+        """Set a limit, in place of one of the same name and portfolio."""
+        self._limits[limit.name, limit.portfolio_id] = limit
+        self._plans.clear()
+
+    def delete_limit(self, name: str, portfolio_id: str = "") -> bool:
+        """Take a limit away (``short_sale`` returns to its default, not allowed); whether there was one."""
+        self._plans.clear()
+        return self._limits.pop((name, portfolio_id), None) is not None
+
+    def limits(self) -> list[Limit]:
+        """All that are set, by portfolio, each in the order of checks."""
+        return sorted(self._limits.values(), key=lambda limit: (limit.portfolio_id, _RANK[limit.name]))
+
+    def engage(self, scope: KillScope, allow_reducing: bool = False) -> None:
+        """Stop new orders of ``scope``; with ``allow_reducing`` those that only reduce a position still pass."""
+        self._kills[scope] = allow_reducing
+
+    def release(self, scope: KillScope) -> bool:
+        """Let orders of ``scope`` pass again, as far as no other switch stops them; whether it was engaged."""
+        return self._kills.pop(scope, None) is not None
+
+    def kill_switches(self) -> dict[KillScope, bool]:
+        """Those engaged, each with whether reducing orders pass."""
+        return dict(self._kills)
+
+    def mark(self, symbol: str, price: Decimal | float) -> None:
+        """The last price of ``symbol``."""
+        self._marks[symbol] = price
+
+    def restate_mark(self, symbol: str, numerator: Decimal | float, denominator: Decimal | float) -> None:
+        """Express the last price in the units of a split; ``numerator`` new ones stand for ``denominator`` old ones."""
+        if symbol in self._marks:
+            with localcontext(EXACT):
+                price = as_decimal(self._marks[symbol]) * as_decimal(denominator) / as_decimal(numerator)
+                self._marks[symbol] = round_down(price)
+
+    def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
+        """Refuse the order or reserve for it, at market ``time`` (ns).
+
+        A repeated check of an order of which no event has come replaces its first one: that verdict was void.
+
+        Raises:
+            ValueError: the order is open already.
+        """
+        claim = self._claims.get(order.order_id)
+        if claim is not None and claim.confirmed:
+            raise ValueError(f"order {order.order_id} is open: it was checked before")
+        with localcontext(EXACT):
+            self._release(order.order_id)
+            funds = self._funds.get(order.portfolio_id)
+            if funds is None or not funds.opened:
+                return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_UNKNOWN", "portfolio", ZERO, ZERO))
+            self._marks.setdefault(order.symbol, reference_price)
+            intent = self._intent(order, instrument, reference_price, time, funds)
+            refusal = self._refusal(intent)
+            if refusal is not None:
+                return Verdict(order.order_id, refusal=refusal)
+            cash = reservation_cash(intent)
+            self._claim(order.order_id, Claim(order.portfolio_id, order.symbol, intent.signed, cash, confirmed=False))
+            return Verdict(order.order_id, Reservation(cash, intent.signed, round_down(funds.spendable)))
+
+    def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
+        """Set ``amount`` aside until the entry of transaction ``transfer_id`` comes, or say why it cannot be spared."""
+        with localcontext(EXACT):
+            self._release(transfer_id)
+            funds = self._funds.get(portfolio_id)
+            if funds is None or not funds.opened:
+                return Refusal("PORTFOLIO_UNKNOWN", "portfolio", ZERO, ZERO)
+            there = round_down(funds.spendable)
+            if amount > there:
+                return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)
+            self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, confirmed=False))
+            return None
+
+    def fold(self, event: OrderEvent, instrument: Instrument) -> None:
+        """Fold one order event: what the order claims now replaces what it claimed, and a fill becomes exposure."""
+        order = event.order
+        claim = self._claims.get(order.order_id)
+        with localcontext(EXACT):
+            self._release(order.order_id)
+            if event.exec_type is ExecType.REJECTED:
+                return
+            funds = self._known(order.portfolio_id)
+            funds.holding(order.symbol).multiplier = instrument.contract_multiplier
+            if event.exec_type is ExecType.TRADE:
+                signed = event.last_quantity if order.side is Side.BUY else -event.last_quantity
+                funds.trade(order.symbol, signed, event.last_price)
+                funds.cash -= event.last_commission
+                self._marks.setdefault(order.symbol, event.last_price)
+            if order.state in TERMINAL:
+                return
+            self._claim(order.order_id, _claim_of(order))
+        if claim is None or not claim.confirmed:
+            funds.count_order(event.transact_time)
+
+    def drop_unconfirmed(self, ids: Iterable[str] | None = None) -> list[str]:
+        """Release checks of which no event came: those of ``ids``, or every order's if the caller began anew (rule 4).
+
+        A withdrawal's is released by its id alone: it does not come from the caller whose stream broke.
+
+        Returns:
+            The ids dropped.
+        """
+        chosen = [i for i, claim in self._claims.items() if claim.symbol] if ids is None else ids
+        dropped = [i for i in chosen if i in self._claims and not self._claims[i].confirmed]
+        with localcontext(EXACT):
+            for order_id in dropped:
+                self._release(order_id)
+        return dropped
+
+    def exposure(self, portfolio_id: str) -> Exposure:
+        """The portfolio's figures.
+
+        Raises:
+            KeyError: there is no such portfolio.
+        """
+        funds = self._funds[portfolio_id]
+        with localcontext(EXACT):
+            positions = tuple(
+                SymbolExposure(
+                    symbol,
+                    h.quantity,
+                    h.pending_buy,
+                    h.pending_sell,
+                    self._mark(symbol),
+                    h.quantity * h.multiplier * self._mark(symbol),
+                )
+                for symbol, h in sorted(funds.holdings.items())
+                if h.quantity or h.pending_buy or h.pending_sell
+            )
+            net = sum((p.market_value for p in positions), ZERO)
+            gross = sum((abs(p.market_value) for p in positions), ZERO)
+            worst = gross_at_worst(funds, self._mark)
+            money = (funds.cash, funds.reserved, funds.held, funds.spendable, funds.cash + net)
+            return Exposure(portfolio_id, *money, gross, net, worst, positions)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as JSON-able values; ``restore`` makes the same gate of it."""
+        return {
+            "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
+            "claims": [
+                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed]
+                for order_id, c in self._claims.items()
+            ],
+            "limits": [[limit.name, str(limit.bound), limit.portfolio_id] for limit in self.limits()],
+            "kill_switches": [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()],
+            "marks": {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()},
+        }
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any]) -> "Gate":
+        """The gate that ``snapshot`` was taken of."""
+        gate = cls()
+        gate._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
+        for order_id, portfolio_id, symbol, quantity, cash, confirmed in snapshot["claims"]:
+            gate._claims[order_id] = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed)
+        for name, bound, portfolio_id in snapshot["limits"]:
+            gate.set_limit(make_limit(name, Decimal(bound), portfolio_id))
+        for portfolio_id, strategy_id, allow_reducing in snapshot["kill_switches"]:
+            gate.engage(KillScope(portfolio_id, strategy_id), allow_reducing)
+        gate._marks = {symbol: Decimal(price) for symbol, price in snapshot["marks"].items()}
+        return gate
+
+    def _known(self, portfolio_id: str) -> Funds:
+        funds = self._funds.get(portfolio_id)
+        if funds is None:
+            funds = self._funds[portfolio_id] = Funds()
+        return funds
+
+    def _mark(self, symbol: str) -> Decimal:
+        return as_decimal(self._marks.get(symbol, ZERO))
+
+    def _claim(self, order_id: str, claim: Claim) -> None:
+        self._claims[order_id] = claim
+        self._funds[claim.portfolio_id].reserve(claim)
+
+    def _release(self, order_id: str) -> None:
+        claim = self._claims.pop(order_id, None)
+        if claim is not None:
+            self._funds[claim.portfolio_id].release(claim)
+
+    def _intent(self, order: Order, instrument: Instrument, reference: Decimal, time: int, funds: Funds) -> Intent:
+        price, multiplier = _price(order, reference), instrument.contract_multiplier
+        funds.holding(order.symbol).multiplier = multiplier
+        units = order.quantity
+        if order.cash_quantity is not None:
+            units = floor_to(order.cash_quantity / (price * multiplier), instrument.quantity_increment)
+        notional = order.cash_quantity if order.cash_quantity is not None else units * price * multiplier
+        signed = units if order.side is Side.BUY else -units
+        return Intent(order, instrument, funds, signed, reference, price, notional, time, self._mark)
+
+    def _refusal(self, intent: Intent) -> Refusal | None:
+        if self._kills and self._killed(intent):
+            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO)
+        own: Scope = (intent.funds,)
+        for limit, everywhere in self._plan(intent.order.portfolio_id):
+            refusal = limit.check(intent, self._funds.values() if everywhere else own)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _killed(self, intent: Intent) -> bool:
+        closing = intent.funds.holding(intent.order.symbol).closing(intent.signed)
+        reducing = closing == abs(intent.signed)
+        return any(
+            scope.covers(intent.order) and not (allow_reducing and reducing)
+            for scope, allow_reducing in self._kills.items()
+        )
+
+    def _plan(self, portfolio_id: str) -> list[tuple[Limit, bool]]:
+        """The limits that hold for a portfolio in the order of checks, its own before the environment's."""
+        plan = self._plans.get(portfolio_id)
+        if plan is None:
+            own = [limit for (_, owner), limit in self._limits.items() if owner == portfolio_id]
+            if not any(isinstance(limit, ShortSale) for limit in own):
+                own.append(_NO_SHORTS)
+            whole = [limit for (_, owner), limit in self._limits.items() if not owner]
+            both = [(limit, False) for limit in (*own, _BUYING_POWER)] + [(limit, True) for limit in whole]
+            plan = self._plans[portfolio_id] = sorted(both, key=lambda pair: (_RANK[pair[0].name], pair[1]))
+        return plan
+
+
+def _price(order: Order, reference: Decimal) -> Decimal:
+    """What the order may trade at: a limit buy at its limit, else the worse of its own price and the reference."""
+    own = order.stop_price if order.order_type is OrderType.STOP else order.limit_price
+    if own is None:
+        return reference
+    if order.order_type is OrderType.LIMIT and order.side is Side.BUY:
+        return own
+    return max(own, reference)
+
+
+def _claim_of(order: Order) -> Claim:
+    """What an order claims, from its value alone."""
+    if order.cash_quantity is None:
+        units = order.quantity - order.cum_quantity
+    else:
+        units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
+    signed = units if order.side is Side.BUY else -units
+    return Claim(order.portfolio_id, order.symbol, signed, reserved_cash(order), confirmed=True)
