@@ -5,9 +5,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# Without a deadline: tests share two cores with whole meshes, and an example's wall time says nothing there.
+hypothesis.settings.register_profile("tickmesh", deadline=None)
+hypothesis.settings.load_profile("tickmesh")
 
 
 @pytest.fixture(scope="session")
