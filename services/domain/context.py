@@ -3,19 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import IntEnum
 from typing import Any
 
 from services.domain.money import ZERO
 from services.domain.order import OrderState, OrderType, Side, TimeInForce
-
-
-class Direction(IntEnum):
-    """The position a signal asks for."""
-
-    LONG = 1
-    SHORT = 2
-    FLAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +15,7 @@ class Signal:
 
     Attributes:
         signal_id: ``{deployment number}-{tape sequence}-{n}``.
+        side: the direction it sees.
         strength: from 0 to 1, as the strategy sees it.
         values: the indicators it was read from.
         time: market time of the decision, ns.
@@ -31,8 +23,7 @@ class Signal:
 
     signal_id: str
     symbol: str
-    direction: Direction
-    name: str
+    side: Side
     strength: float
     values: Mapping[str, float]
     tape_sequence: int
@@ -208,15 +199,14 @@ class Context:
     def signal(
         self,
         symbol: str,
-        direction: Direction,
+        side: Side,
         *,
-        name: str = "",
         strength: float = 1.0,
         values: Mapping[str, float] | None = None,
     ) -> Signal:
         """Record a decision; hand it to ``buy`` or ``sell`` to say what the order came from."""
         signal_id = f"{self._number}-{self.tape_sequence}-{self._signals + 1}"
-        made = Signal(signal_id, symbol, direction, name, strength, values or {}, self.tape_sequence, self.now)
+        made = Signal(signal_id, symbol, side, strength, values or {}, self.tape_sequence, self.now)
         if not self.warming:
             self._signals += 1
             self.signals.append(made)

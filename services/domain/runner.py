@@ -54,9 +54,9 @@ class StrategyRunner:
             self._context.at(self.start_sequence, timeline.time(self.start_sequence), warming=True)
             self._deliver_until(timeline, self.start_sequence)
 
-    def next_wake(self) -> Wake:
-        """What the strategy waits for."""
-        return self.strategy.next_wake()
+    def next_wake(self, timeline: Timeline) -> Wake:
+        """What the coordinator is to be told that the strategy waits for."""
+        return Wake(sequence=self.next_sequence(timeline)) if self._scanner else self.strategy.next_wake()
 
     def next_sequence(self, timeline: Timeline) -> int:
         """The next position at which it has to run though no order event came; ``end + 1`` if none."""
@@ -64,9 +64,13 @@ class StrategyRunner:
             if self._scanner is not None:
                 awaited = self._scanner.scan(timeline, self.holdings, self.position)
             else:
-                awaited = timeline.next_wake(self.next_wake(), self.position)
+                awaited = timeline.next_wake(self.strategy.next_wake(), self.position)
             self._next = min(awaited, timeline.next_split(self.position))
         return self._next
+
+    def due(self, timeline: Timeline, through: int) -> bool:
+        """Whether it has to run at ``through`` though no order event came."""
+        return self.next_sequence(timeline) <= through
 
     def step(self, timeline: Timeline, through: int, events: Iterable[OrderEvent] = ()) -> list[Command]:
         """Hand over order events, then records up to ``through``, then the timer if its time came.
@@ -74,7 +78,7 @@ class StrategyRunner:
         Returns:
             The commands to carry out in their order; then call ``acknowledge``.
         """
-        timer = self.next_wake().time
+        timer = self.strategy.next_wake().time
         self._context.at(through, timeline.time(through))
         self._hand(events)
         self._deliver_until(timeline, through)
@@ -124,13 +128,15 @@ class StrategyRunner:
         self._next = None
 
     def _deliver_until(self, timeline: Timeline, through: int) -> None:
-        first = self.position
-        if self._scanner is not None and through > first:
-            self._scanner.skip(timeline, first, through - 1)
-            first = through - 1
-        for record in timeline.records(self._symbols, first, through):
-            self._deliver(record)
-        self.position = max(self.position, through)
+        while self.position < through:
+            first, last = self.position, through
+            if self._scanner is not None:
+                last = min(through, timeline.next_split(first))
+                self._scanner.skip(timeline, first, last - 1)
+                first = last - 1
+            for record in timeline.records(self._symbols, first, last):
+                self._deliver(record)
+            self.position = last
         self._next = None
 
     def _deliver(self, record: Record) -> None:
@@ -147,7 +153,7 @@ class StrategyRunner:
     def _run_timer(self, through: int, timer: int) -> None:
         self._context.at(through, timer)
         self.strategy.on_time(self._context)
-        again = self.next_wake().time
+        again = self.strategy.next_wake().time
         if again is not None and again <= timer:
             raise ValueError(f"{self.strategy.kind} asks for {again} ns again, which has come")
 

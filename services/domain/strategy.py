@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from services.domain.context import Context, Direction, Holdings, Signal
+from services.domain.context import Context, Holdings, Signal
 from services.domain.market import Bar, Quote, Split, Trade
 from services.domain.order import OrderEvent
 from services.domain.parameters import BadParameter, ParameterSpec, parameter, parameter_specs, parameters_from
@@ -29,7 +29,6 @@ from services.domain.timeline import Timeline, Wake
 __all__ = [
     "BadParameter",
     "Context",
-    "Direction",
     "Holdings",
     "ParameterSpec",
     "Registry",
@@ -81,11 +80,11 @@ class Strategy:
         """The time it asked for by ``next_wake`` came."""
 
     def next_wake(self) -> Wake:
-        """What to wait for: by default any bar, or any record where it looks at quotes or trades."""
-        cls = type(self)
+        """What to wait for: by default any bar, and any quote and trade where it looks at those."""
+        cls, bars = type(self), frozenset((symbol, "") for symbol in self.symbols)
         if cls.on_quote is not Strategy.on_quote or cls.on_trade is not Strategy.on_trade:
-            return Wake(symbols=frozenset(self.symbols))
-        return Wake(bars=frozenset((symbol, "") for symbol in self.symbols))
+            return Wake(records=frozenset(self.symbols), bars=bars)
+        return Wake(bars=bars)
 
     def state(self) -> dict[str, Any]:
         """What it remembers, as JSON."""

@@ -4,6 +4,7 @@ The coordinator of a replay, its participants and the backtest ask the same obje
 cycle ends (rule 32a) and on what a position is worth.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,28 +18,28 @@ from services.domain.order import Side
 from services.domain.tape import Kind, Source, Tape
 from services.domain.tape_index import TapeIndex
 
-DATA = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR})
-
 
 @dataclass(frozen=True, slots=True)
 class Wake:
     """When a strategy wants to run next: at the first of what is named; with nothing named, only for its order events.
 
     Attributes:
-        symbols: any quote, trade or bar of these.
+        records: any quote or trade of these symbols.
         bars: (symbol, interval) pairs; an empty interval means a bar of any.
         time: market time, ns: run at (last sequence before it, time), which takes no number.
+        sequence: a tape position; 0 for none. For a strategy that knows it cannot act before.
     """
 
-    symbols: frozenset[str] = frozenset()
+    records: frozenset[str] = frozenset()
     bars: frozenset[tuple[str, str]] = frozenset()
     time: int | None = None
+    sequence: int = 0
 
     def wants(self, source: Source) -> bool:
         """Whether a record of ``source`` ends the wait."""
-        if source.kind is Kind.BAR and {(source.symbol, ""), (source.symbol, source.interval)} & self.bars:
-            return True
-        return source.kind in DATA and source.symbol in self.symbols
+        if source.kind is Kind.BAR:
+            return (source.symbol, source.interval) in self.bars or (source.symbol, "") in self.bars
+        return source.kind in {Kind.QUOTE, Kind.TRADE} and source.symbol in self.records
 
 
 class Timeline:
@@ -49,9 +50,12 @@ class Timeline:
         self.index = TapeIndex(tape)
         self.end = len(tape)
         self._waits: dict[Wake, NDArray[np.int64]] = {}
-        self.splits = self._sequences(source.kind is Kind.SPLIT for source in tape.sources)
+        self._splits: list[int] = self._sequences(source.kind is Kind.SPLIT for source in tape.sources).tolist()
         clocks = self._sequences(source.kind is Kind.CLOCK for source in tape.sources)
-        self.closes = clocks[tape.values[clocks - 1, 0] == 0.0]
+        closes: list[int] = clocks[tape.values[clocks - 1, 0] == 0.0].tolist()
+        self._edges = sorted(
+            [(sequence, False) for sequence in self._splits] + [(sequence, True) for sequence in closes]
+        )
 
     def time(self, sequence: int) -> int:
         """The market time of a position, ns; 0 before the first record."""
@@ -67,18 +71,30 @@ class Timeline:
         A timer whose place is ``after`` itself is due there, without a further record.
         """
         found = self.end + 1
-        if wake.symbols or wake.bars:
-            sequences = self._wait(Wake(wake.symbols, wake.bars))
+        if wake.records or wake.bars:
+            sequences = self._wait(Wake(wake.records, wake.bars))
             row = int(sequences.searchsorted(after, side="right"))
             found = int(sequences[row]) if row < len(sequences) else found
+        if wake.sequence > after:
+            found = min(found, wake.sequence)
         if wake.time is not None:
             found = min(found, max(after, self.before(wake.time)))
         return found
 
-    def next_split(self, after: int) -> int:
-        """The first split after ``after``; ``end + 1`` if none."""
-        row = int(self.splits.searchsorted(after, side="right"))
-        return int(self.splits[row]) if row < len(self.splits) else self.end + 1
+    def next_split(self, after: int, symbol: str = "") -> int:
+        """The first split after ``after``, of ``symbol`` where one is named; ``end + 1`` if none."""
+        if symbol:
+            row = self.index.next_split(symbol, after)
+            return min(row, self.end) + 1
+        place = bisect_right(self._splits, after)
+        return self._splits[place] if place < len(self._splits) else self.end + 1
+
+    def edges(self, after: int, through: int) -> list[tuple[int, bool]]:
+        """What changes or values portfolios without an order in ``(after, through]``: splits and session closes.
+
+        Each as (sequence, whether it is a close).
+        """
+        return self._edges[bisect_right(self._edges, (after, True)) : bisect_right(self._edges, (through, True))]
 
     def bars(self, symbol: str, interval: str = "") -> NDArray[np.int64]:
         """The sequences of one symbol's bars; of any interval where none is named."""

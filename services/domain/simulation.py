@@ -1,0 +1,286 @@
+"""The cycle that moves venue, books and strategies along a tape, in process (rules 31 to 35).
+
+A replay through the mesh speaks the same cycle over RPC with the same participants: ``Venue``, ``Books``, ``Gate`` and
+``StrategyRunner``, and ends every cycle where ``next_through`` says. So both give the same fills, refusals and ledgers,
+of which ``digest`` is the proof.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from services.domain.books import Books, EquityPoint
+from services.domain.context import CancelOrder, Command, NewOrder, Signal
+from services.domain.digest import digest, history
+from services.domain.gate import Gate
+from services.domain.instrument import Instrument
+from services.domain.ledger import Entry, EntryKind, Ledger
+from services.domain.limits import Limit
+from services.domain.matching import Venue, VenueSettings
+from services.domain.money import ZERO
+from services.domain.order import ExecType, Order, OrderEvent, Refusal
+from services.domain.runner import StrategyRunner
+from services.domain.strategy import Strategy
+from services.domain.tape import Tape
+from services.domain.timeline import Timeline, next_through
+
+__all__ = [
+    "Cycle",
+    "DeploymentPlan",
+    "EquityPoint",
+    "PortfolioPlan",
+    "Result",
+    "Simulation",
+    "Timeline",
+    "digest",
+    "next_through",
+]
+
+NO_PRICE = Refusal("NO_REFERENCE_PRICE", "reference_price", ZERO, ZERO)
+"""An order of a symbol that has no price yet: there is nothing to check it against."""
+FILL_KINDS = frozenset({EntryKind.TRADE, EntryKind.COMMISSION})
+"""Entries that the gate knows from the order events already."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioPlan:
+    """A portfolio to open: its display name, its first deposit, and limits beyond the defaults."""
+
+    portfolio_id: str
+    label: str
+    cash: Decimal
+    limits: tuple[Limit, ...] = ()
+    currency_code: str = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentPlan:
+    """A strategy that trades for a portfolio.
+
+    Attributes:
+        number: its place in every cycle, and the first part of its ids.
+        start_sequence: history until then; the simulation's where none is given.
+    """
+
+    number: int
+    deployment_id: str
+    strategy_id: str
+    strategy: Strategy
+    portfolio_id: str
+    start_sequence: int | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """What happened, in order.
+
+    Attributes:
+        position: the last record that was met.
+        entries: of each portfolio's ledger.
+        signals: (deployment number, signal).
+    """
+
+    portfolios: tuple[PortfolioPlan, ...]
+    position: int
+    ledgers: dict[str, Ledger]
+    events: list[OrderEvent] = field(default_factory=list)
+    entries: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    equity: list[EquityPoint] = field(default_factory=list)
+    signals: list[tuple[int, Signal]] = field(default_factory=list)
+
+    @property
+    def fills(self) -> list[OrderEvent]:
+        """The events that traded."""
+        return [event for event in self.events if event.exec_type is ExecType.TRADE]
+
+    @property
+    def refusals(self) -> list[Order]:
+        """The orders that were refused."""
+        return [event.order for event in self.events if event.exec_type is ExecType.REJECTED]
+
+    def digest(self) -> str:
+        """What all of it came to; see ``digest.digest``."""
+        events = defaultdict(list)
+        for event in self.events:
+            events[event.order.portfolio_id].append(event)
+        ids = ((plan.portfolio_id, plan.label) for plan in self.portfolios)
+        return digest(history(label, events[key], self.entries[key]) for key, label in ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One cycle's outcome: the position reached and every event of it, acknowledgements included."""
+
+    through: int
+    events: list[OrderEvent]
+
+
+class Simulation:
+    """A backtest: the portfolios and deployments of one environment on one tape.
+
+    Args:
+        start_sequence: records up to it are history; the portfolios' cash is deposited there.
+        environment_id: first part of the order ids.
+        scanning: let strategies that can look ahead skip what they would not act on. The outcome is the same.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        instruments: Mapping[str, Instrument],
+        portfolios: Sequence[PortfolioPlan],
+        deployments: Sequence[DeploymentPlan] = (),
+        *,
+        start_sequence: int = 0,
+        venue_settings: VenueSettings | None = None,
+        environment_id: str = "backtest",
+        scanning: bool = True,
+    ) -> None:
+        self.timeline = Timeline(tape)
+        self.instruments = instruments
+        self.position = start_sequence
+        self.venue = Venue(instruments, venue_settings)
+        self.venue.prime(tape, start_sequence)
+        self.gate = Gate()
+        self.books = Books(self.timeline, instruments, start_sequence)
+        self.result = Result(tuple(portfolios), start_sequence, self.books.ledgers)
+        self._environment_id = environment_id
+        self._orders = 0
+        self._order_ids: dict[tuple[str, str], str] = {}
+        self._marks: dict[str, int] = {}
+        for plan in portfolios:
+            self._open(plan)
+        self._plans = sorted(deployments, key=lambda plan: plan.number)
+        self.runners = [self._runner(plan, scanning) for plan in self._plans]
+
+    @property
+    def done(self) -> bool:
+        """Whether the tape has ended."""
+        return self.position >= self.timeline.end
+
+    def run(self) -> Result:
+        """Run to the tape's end; orders that rest then expire (rule 33)."""
+        while not self.done:
+            self.cycle()
+        expired = self.venue.expire_all(self.position, self.timeline.time(self.position))
+        self._fold(expired)
+        self._value_at_end()
+        return self.result
+
+    def cycle(self) -> Cycle:
+        """Run one cycle: venue, books, then each strategy that waits for this position or has order events."""
+        first = len(self.result.events)
+        through = self._next_through()
+        self.position, events = self.venue.advance(self.timeline.tape, self.position, through)
+        self.result.position = self.position
+        self._fold(events)
+        for plan, runner in zip(self._plans, self.runners, strict=True):
+            own = [event for event in events if event.order.deployment_id == plan.deployment_id]
+            if own or runner.due(self.timeline, self.position):
+                self._run_strategy(plan, runner, own)
+        return Cycle(self.position, self.result.events[first:])
+
+    def _next_through(self) -> int:
+        soonest = min((runner.next_sequence(self.timeline) for runner in self.runners), default=self.timeline.end)
+        return min(soonest, self.timeline.next_split(self.position), self.timeline.end)
+
+    def _run_strategy(self, plan: DeploymentPlan, runner: StrategyRunner, events: list[OrderEvent]) -> None:
+        commands = runner.step(self.timeline, self.position, events)
+        while commands:
+            answers = [event for command in commands for event in self._carry_out(plan, command)]
+            commands = runner.acknowledge(answers)
+        self.result.signals += [(plan.number, signal) for signal in runner.take_signals()]
+
+    def _carry_out(self, plan: DeploymentPlan, command: Command) -> list[OrderEvent]:
+        """Check and place, or cancel; whatever came of it is folded before the next command."""
+        if isinstance(command, CancelOrder):
+            order_id = self._order_ids[plan.portfolio_id, command.client_order_id]
+            events = self.venue.cancel(order_id, command.basis_sequence, command.basis_time)
+        else:
+            events = self._place(plan, command)
+        self._fold(events)
+        return events
+
+    def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:
+        self._orders += 1
+        order = order_from(command, plan, f"{self._environment_id}-{self._orders}")
+        self._order_ids[plan.portfolio_id, order.client_order_id] = order.order_id
+        at, time = order.basis_sequence, order.basis_time
+        reference = self.venue.reference_price(order.symbol, order.side)
+        if reference is None:
+            return self.venue.refuse(order, NO_PRICE, at, time)
+        self._mark(order.symbol)
+        verdict = self.gate.check(order, self.instruments[order.symbol], reference, time)
+        if verdict.reservation is None:
+            return self.venue.refuse(order, verdict.refusal or NO_PRICE, at, time)
+        return self.venue.accept(replace(order, reservation=verdict.reservation), at, time)
+
+    def _mark(self, symbol: str) -> None:
+        """Bring the gate's marks to the position, of all symbols that were ever ordered: no other is held."""
+        self._marks.setdefault(symbol, -1)
+        for each, marked in self._marks.items():
+            if marked != self.position and (price := self.timeline.mark(each, self.position)) is not None:
+                self.gate.mark(each, price)
+                self._marks[each] = self.position
+
+    def _fold(self, events: list[OrderEvent]) -> None:
+        result = self.result
+        result.events += events
+        folded = self.books.fold(self.position, events)
+        result.equity += folded.points
+        for portfolio_id, posting in folded.postings:
+            result.entries[portfolio_id] += posting.entries
+            for entry in posting.entries:
+                if entry.kind not in FILL_KINDS:
+                    self.gate.fold_entry(portfolio_id, entry)
+        for event in events:
+            self.gate.fold(event, self.instruments[event.order.symbol])
+
+    def _open(self, plan: PortfolioPlan) -> None:
+        self.books.ledgers[plan.portfolio_id] = ledger = Ledger(plan.portfolio_id, plan.currency_code)
+        self.gate.open_portfolio(plan.portfolio_id)
+        for limit in plan.limits:
+            self.gate.set_limit(replace(limit, portfolio_id=plan.portfolio_id))
+        if plan.cash:
+            time = self.timeline.time(self.position)
+            for entry in ledger.deposit(plan.cash, time, self.position, f"{plan.portfolio_id}-deposit"):
+                self.result.entries[plan.portfolio_id].append(entry)
+                self.gate.fold_entry(plan.portfolio_id, entry)
+
+    def _runner(self, plan: DeploymentPlan, scanning: bool) -> StrategyRunner:
+        start = self.position if plan.start_sequence is None else plan.start_sequence
+        runner = StrategyRunner(plan.number, plan.strategy, self.instruments, start, scanning)
+        runner.warm_up(self.timeline)
+        return runner
+
+    def _value_at_end(self) -> None:
+        """A last equity point for portfolios that had none at the tape's last record."""
+        valued = {point.portfolio_id for point in self.result.equity if point.tape_sequence == self.position}
+        self.result.equity += [
+            self.books.point(portfolio_id, self.position)
+            for portfolio_id in self.books.ledgers
+            if portfolio_id not in valued
+        ]
+
+
+def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str) -> Order:
+    """The order that a strategy's command asks for, as a desk receives it."""
+    return Order(
+        order_id=order_id,
+        client_order_id=command.client_order_id,
+        portfolio_id=plan.portfolio_id,
+        symbol=command.symbol,
+        side=command.side,
+        order_type=command.order_type,
+        time_in_force=command.time_in_force,
+        quantity=command.quantity,
+        cash_quantity=command.cash_quantity,
+        limit_price=command.limit_price,
+        stop_price=command.stop_price,
+        strategy_id=plan.strategy_id,
+        deployment_id=plan.deployment_id,
+        label=command.label,
+        basis_sequence=command.basis_sequence,
+        basis_time=command.basis_time,
+    )
