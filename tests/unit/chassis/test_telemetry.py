@@ -1,0 +1,121 @@
+"""Logs are JSON with trace ids; spans follow W3C context, by our own light hand."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from services.chassis import telemetry
+
+SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+
+@pytest.fixture
+def exporter() -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    telemetry.export("toy", exporter, batch=False)
+    telemetry.adopt(None)
+    yield exporter
+    telemetry.shutdown()
+    telemetry.adopt(None)
+
+
+def test_a_child_joins_its_parents_trace(exporter: InMemorySpanExporter) -> None:
+    with telemetry.span("parent"):
+        outside = telemetry.current_traceparent()
+        with telemetry.span("child", {"symbol": "AAPL"}, kind="CLIENT"):
+            inside = telemetry.current_traceparent()
+        assert telemetry.current_traceparent() == outside
+    child, parent = exporter.get_finished_spans()
+    assert parent.parent is None
+    assert child.parent is not None
+    assert child.parent.span_id == parent.context.span_id
+    assert inside == f"00-{parent.context.trace_id:032x}-{child.context.span_id:016x}-01"
+    assert dict(child.attributes or {}) == {"symbol": "AAPL"}
+    assert child.kind.name == "CLIENT"
+    assert parent.resource.attributes["service.name"] == "toy"
+
+
+def test_an_asynchronous_part_joins_by_the_stored_traceparent_and_may_be_back_dated(
+    exporter: InMemorySpanExporter,
+) -> None:
+    with telemetry.span_from(SAMPLED, "fill", start_time_ns=1_000, end_time_ns=2_000):
+        pass
+    [span] = exporter.get_finished_spans()
+    assert span.parent is not None
+    assert f"{span.context.trace_id:032x}" == SAMPLED[3:35]
+    assert f"{span.parent.span_id:016x}" == SAMPLED[36:52]
+    assert (span.start_time, span.end_time) == (1_000, 2_000)
+
+
+def test_a_trace_that_its_root_did_not_sample_is_carried_on_and_not_exported(exporter: InMemorySpanExporter) -> None:
+    with telemetry.span_from(UNSAMPLED, "fill") as span:
+        assert span is None
+        assert telemetry.current_traceparent() == UNSAMPLED
+        with telemetry.span("child"):
+            assert telemetry.current_traceparent() == UNSAMPLED
+    assert exporter.get_finished_spans() == ()
+
+
+def test_the_ratio_decides_only_at_the_root() -> None:
+    exporter = InMemorySpanExporter()
+    telemetry.export("toy", exporter, ratio=0.0, batch=False)
+    try:
+        with telemetry.span_from("", "root"):
+            assert telemetry.current_traceparent().endswith("-00")
+        with telemetry.span_from(SAMPLED, "child"):
+            pass
+    finally:
+        telemetry.shutdown()
+    assert [span.name for span in exporter.get_finished_spans()] == ["child"]
+
+
+def test_an_error_marks_its_span(exporter: InMemorySpanExporter) -> None:
+    with pytest.raises(ValueError, match="no"), telemetry.span("root"):
+        raise ValueError("no")
+    [span] = exporter.get_finished_spans()
+    assert span.status.status_code.name == "ERROR"
+
+
+def test_without_an_exporter_spans_only_carry_ids() -> None:
+    telemetry.adopt(None)
+    with telemetry.span("root") as span:
+        assert span is None
+        assert telemetry.current_traceparent().endswith("-00")
+    assert telemetry.current_traceparent() == ""
+
+
+@pytest.mark.parametrize(
+    "header", ["", "x", SAMPLED + "0", SAMPLED.upper(), "00-" + "0" * 32 + SAMPLED[35:], "ff" + SAMPLED[2:], None]
+)
+def test_a_malformed_traceparent_is_ignored(header: str | None) -> None:
+    telemetry.adopt(header)
+    assert telemetry.current_traceparent() == ""
+
+
+def test_a_log_line_is_json_with_the_trace_and_the_extra_fields() -> None:
+    telemetry.adopt(SAMPLED)
+    record = logging.getLogger("toy").makeRecord("toy", logging.INFO, "f", 1, "filled %s", ("all",), None)
+    record.order_id = "r1-7"
+    line = json.loads(telemetry.JsonFormatter("order").format(record))
+    telemetry.adopt(None)
+    assert line["message"] == "filled all"
+    assert line["service"] == "order"
+    assert line["level"] == "INFO"
+    assert line["order_id"] == "r1-7"
+    assert (line["trace_id"], line["span_id"]) == (SAMPLED[3:35], SAMPLED[36:52])
+    assert line["time"].endswith("Z")
+
+
+def test_a_log_line_of_an_error_has_its_stack_in_one_line() -> None:
+    try:
+        raise ValueError("no")
+    except ValueError:
+        record = logging.getLogger("toy").makeRecord("toy", logging.ERROR, "f", 1, "failed", (), sys.exc_info())
+    text = telemetry.JsonFormatter("order").format(record)
+    assert "\n" not in text
+    assert "ValueError: no" in json.loads(text)["exception"]

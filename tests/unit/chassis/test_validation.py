@@ -1,0 +1,72 @@
+"""Violations of the rules in the protos become field violations with paths as clients write them."""
+
+import grpc
+import pytest
+from buf.validate import validate_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from services.chassis.errors import ApiError
+from services.chassis.validation import MAX_VIOLATIONS, validate
+
+
+@pytest.fixture(scope="module")
+def basket() -> type[Message]:
+    """A message with a rule of each shape: a field, a nested one, lists and maps, a rule over the whole."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="toy/basket.proto", package="toy", syntax="proto3", dependency=["buf/validate/validate.proto"]
+    )
+    kinds = descriptor_pb2.FieldDescriptorProto
+    leg = file.message_type.add(name="Leg")
+    symbol = leg.field.add(name="symbol", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    symbol.options.Extensions[validate_pb2.field].string.max_len = 4
+    message = file.message_type.add(name="Basket")
+    name = message.field.add(name="name", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    name.options.Extensions[validate_pb2.field].string.min_len = 1
+    message.field.add(name="legs", number=2, type=kinds.TYPE_MESSAGE, type_name=".toy.Leg", label=kinds.LABEL_REPEATED)
+    labels = message.nested_type.add(name="LabelsEntry")
+    labels.options.map_entry = True
+    labels.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    labels.field.add(name="value", number=2, type=kinds.TYPE_MESSAGE, type_name=".toy.Leg", label=kinds.LABEL_OPTIONAL)
+    message.field.add(
+        name="labels",
+        number=3,
+        type=kinds.TYPE_MESSAGE,
+        type_name=".toy.Basket.LabelsEntry",
+        label=kinds.LABEL_REPEATED,
+    )
+    rule = message.options.Extensions[validate_pb2.message].cel.add()
+    rule.id, rule.message, rule.expression = "basket.name", "a basket is not a leg", "this.name != 'leg'"
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("toy.Basket"))
+
+
+def refusal(message: Message) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        validate(message)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.reason == "INVALID_ARGUMENT"
+    return caught.value
+
+
+def test_a_good_message_passes(basket: type[Message]) -> None:
+    validate(basket(name="tech"))
+
+
+def test_each_bad_field_is_named(basket: type[Message]) -> None:
+    error = refusal(basket(legs=[{"symbol": "AAPL"}, {"symbol": "GOOGL"}], labels={"a": {"symbol": "TOO LONG"}}))
+    assert [violation.field for violation in error.field_violations] == ["name", "legs[1].symbol", 'labels["a"].symbol']
+    assert error.field_violations[0].reason == "string.min_len"
+    assert error.message.startswith("name: ")
+
+
+def test_a_rule_over_the_whole_message_names_no_field(basket: type[Message]) -> None:
+    [violation] = refusal(basket(name="leg")).field_violations
+    assert violation == ("", "a basket is not a leg", "basket.name")
+
+
+def test_many_violations_still_fit_the_trailers(basket: type[Message]) -> None:
+    error = refusal(basket(name="x" * 10_000, legs=[{"symbol": "x" * 10_000} for _ in range(1000)]))
+    assert len(error.field_violations) == MAX_VIOLATIONS
+    assert len(error.to_status().SerializeToString()) < 8192
