@@ -1,17 +1,17 @@
 """A portfolio's money as risk sees it: reserved, held as collateral, or free to spend (rules 4 and 19).
 
-    spendable = cash - reserved - (collateral - pledged)
+    spendable  = cash - reserved - (collateral - pledged)
     collateral = 150 % of what the open shorts brought in: the proceeds, which are in ``cash`` but held, and the initial
                  margin of 50 % on top of them
-    pledged    = the part of it that open buy orders will set free: it pays for them, so a short can always be covered
-                 with its own collateral
+    pledged    = the part of it that open buy orders set free when they cover, as far as it pays for them: so a short
+                 can be covered with its own collateral
 
-Collateral is counted at the shorts' opening prices. So spendable cash moves only with orders, fills and transfers,
-never with the market, and it is the same in a replay whatever was quoted in between.
+Collateral is counted at the shorts' opening prices, and averaged over their units. So spendable cash moves only with
+orders, fills and transfers, never with the market: it is the same in a replay whatever was quoted in between.
 
-A reservation holds all the cash its fills can use at the price it was made at, and is used up pro rata. So a fill of a
-buy changes spendable cash by (share of the reservation - cost), whether it opens or covers, and one of a sale that
-closes by its proceeds: the venue, which knows only orders, counts the same.
+A reservation holds all that its fills use at the price it was made at, and is used up pro rata. So the fill of a buy
+changes spendable cash by (its share of the reservation - its cost), or by more where it covers, and that of a sale
+that closes by its proceeds: the venue, which knows only orders, counts the same and never too much.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 from services.domain.money import ZERO
-from services.domain.order import Side
+from services.domain.order import Order, Side, reserved_cash
 
 INITIAL_MARGIN = Decimal("0.5")
 """Of a short sale's value, beside its proceeds."""
@@ -59,6 +59,16 @@ class Claim(NamedTuple):
     confirmed: bool
 
 
+def claim_of(order: Order) -> Claim:
+    """What an open order claims, from its value alone (an event's, so confirmed)."""
+    if order.cash_quantity is None:
+        units = order.quantity - order.cum_quantity
+    else:
+        units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
+    signed = units if order.side is Side.BUY else -units
+    return Claim(order.portfolio_id, order.symbol, signed, reserved_cash(order), confirmed=True)
+
+
 @dataclass(slots=True)
 class Holding:
     """One symbol of one portfolio.
@@ -66,13 +76,15 @@ class Holding:
     Attributes:
         quantity: signed units held.
         pending_buy, pending_sell: units that open orders may still buy or sell, both positive.
-        collateral: cash held against the short part; zero for a long.
+        reserved: cash set aside for the open orders that buy.
+        collateral: cash held against a short; zero for a long.
         multiplier: the instrument's contract multiplier.
     """
 
     quantity: Decimal = ZERO
     pending_buy: Decimal = ZERO
     pending_sell: Decimal = ZERO
+    reserved: Decimal = ZERO
     collateral: Decimal = ZERO
     multiplier: Decimal = Decimal(1)
 
@@ -92,12 +104,12 @@ class Holding:
         """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
         return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
 
-    def pledged(self, more: Decimal = ZERO) -> Decimal:
-        """The collateral that open buy orders, and one of ``more`` units, set free when they cover."""
+    def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO) -> Decimal:
+        """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``."""
         if not self.collateral:
             return ZERO
         units = min(self.pending_buy + more, -self.quantity)
-        return self.collateral * units / -self.quantity
+        return min(self.collateral * units / -self.quantity, self.reserved + cash)
 
     def cover(self, units: Decimal) -> Decimal:
         """Take the collateral of ``units`` that are covered: their share, and all of it with the last one."""
@@ -148,26 +160,28 @@ class Funds:
     def cost(self, symbol: str, signed: Decimal, price: Decimal) -> Decimal:
         """Cash to reserve for an order of ``signed`` units at ``price``, such that no partial fill outruns its share.
 
-        A buy needs its value, or the collateral it pledges where that is more. A sale that opens a short needs the
-        initial margin, on all of its units: its closing units fill first and would otherwise use up, by their share,
-        what the opening ones need. A sale that only closes needs nothing.
+        A buy needs its value. A sale that opens a short needs the initial margin, on all of its units: its closing
+        units fill first and would otherwise use up, by their share, what the opening ones need. A sale that only closes
+        needs nothing.
         """
         holding = self.holding(symbol)
         value = abs(signed) * price * holding.multiplier
         if signed > 0:
-            return round_up(max(value, self.pledge(symbol, signed)))
+            return round_up(value)
         return round_up(value * INITIAL_MARGIN) if holding.closing(signed) < -signed else ZERO
 
-    def pledge(self, symbol: str, signed: Decimal) -> Decimal:
-        """The collateral that an order of ``signed`` units would set free, beside the open ones."""
+    def pledge(self, symbol: str, signed: Decimal, cash: Decimal) -> Decimal:
+        """The collateral that would pay for an order of ``signed`` units which reserves ``cash``."""
         holding = self.holding(symbol)
-        return holding.pledged(signed) - holding.pledged() if signed > 0 else ZERO
+        return holding.pledged(signed, cash) - holding.pledged() if signed > 0 else ZERO
 
     def reserve(self, claim: Claim) -> None:
         """Set its cash and units aside."""
         self.reserved += claim.cash
         if claim.quantity > 0:
-            self.holding(claim.symbol).pending_buy += claim.quantity
+            holding = self.holding(claim.symbol)
+            holding.pending_buy += claim.quantity
+            holding.reserved += claim.cash
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell -= claim.quantity
         if claim.symbol and not claim.confirmed:
@@ -177,7 +191,9 @@ class Funds:
         """Give back what ``reserve`` set aside."""
         self.reserved -= claim.cash
         if claim.quantity > 0:
-            self.holding(claim.symbol).pending_buy -= claim.quantity
+            holding = self.holding(claim.symbol)
+            holding.pending_buy -= claim.quantity
+            holding.reserved -= claim.cash
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell += claim.quantity
         if claim.symbol and not claim.confirmed:
@@ -233,7 +249,7 @@ class Funds:
             "reserved": str(self.reserved),
             "collateral": str(self.collateral),
             "holdings": [
-                [symbol, *map(str, (h.quantity, h.pending_buy, h.pending_sell, h.collateral, h.multiplier))]
+                [symbol, *map(str, (h.quantity, h.pending_buy, h.pending_sell, h.reserved, h.collateral, h.multiplier))]
                 for symbol, h in self.holdings.items()
                 if h.quantity or h.pending_buy or h.pending_sell
             ],

@@ -7,17 +7,17 @@ Nothing else is needed to rebuild every reservation, so between check and commit
 What moves where:
     cash and positions   order events (``fold``) and the ledger's entries that are no fills (``fold_entry``)
     open orders          order events alone; a split's new quantities come as RESTATED events
-    marks                ``mark`` with each price, ``restate_mark`` at a split
+    marks                ``mark``: the last price, in the units of today (a split changes both)
 Each event and entry counts exactly once, in the order of their tape positions, entries first at the same one: a split's
 units must be there before they are sold.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
-from services.domain.buying_power import Claim, Funds, round_down
+from services.domain.buying_power import Claim, Funds, claim_of, round_down
+from services.domain.exposure import Exposure, exposure_of
 from services.domain.instrument import Instrument
 from services.domain.ledger import EXACT, Account, Entry, EntryKind, as_decimal
 from services.domain.limits import (
@@ -28,7 +28,6 @@ from services.domain.limits import (
     Limit,
     Scope,
     ShortSale,
-    gross_at_worst,
     make_limit,
     reservation_cash,
 )
@@ -42,7 +41,6 @@ from services.domain.order import (
     Refusal,
     Reservation,
     Side,
-    reserved_cash,
 )
 
 _NO_SHORTS = ShortSale(ZERO)
@@ -56,44 +54,6 @@ class Verdict(NamedTuple):
     order_id: str
     reservation: Reservation | None = None
     refusal: Refusal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolExposure:
-    """One symbol of a portfolio: signed units held, units that open orders may buy and sell, the value at the mark."""
-
-    symbol: str
-    quantity: Decimal
-    pending_buy: Decimal
-    pending_sell: Decimal
-    mark: Decimal
-    market_value: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """A portfolio's figures, in its currency, at the last marks.
-
-    Attributes:
-        cash: with the proceeds of shorts.
-        reserved_cash: set aside for open orders.
-        collateral: held against shorts, without what open orders to cover use of it.
-        spendable: cash - reserved_cash - collateral, the buying power.
-        equity: cash and positions.
-        gross, net: sums of the positions' absolute and signed values.
-        gross_at_worst: gross with those open orders that make it largest; what ``max_gross_exposure`` bounds.
-    """
-
-    portfolio_id: str
-    cash: Decimal
-    reserved_cash: Decimal
-    collateral: Decimal
-    spendable: Decimal
-    equity: Decimal
-    gross: Decimal
-    net: Decimal
-    gross_at_worst: Decimal
-    positions: tuple[SymbolExposure, ...]
 
 
 class Gate:
@@ -159,15 +119,8 @@ class Gate:
         return dict(self._kills)
 
     def mark(self, symbol: str, price: Decimal | float) -> None:
-        """The last price of ``symbol``."""
+        """The last price of ``symbol``, in today's units."""
         self._marks[symbol] = price
-
-    def restate_mark(self, symbol: str, numerator: Decimal | float, denominator: Decimal | float) -> None:
-        """Express the last price in the units of a split; ``numerator`` new ones stand for ``denominator`` old ones."""
-        if symbol in self._marks:
-            with localcontext(EXACT):
-                price = as_decimal(self._marks[symbol]) * as_decimal(denominator) / as_decimal(numerator)
-                self._marks[symbol] = round_down(price)
 
     def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
         """Refuse the order or reserve for it, at market ``time`` (ns).
@@ -224,7 +177,7 @@ class Gate:
                 self._marks.setdefault(order.symbol, event.last_price)
             if order.state in TERMINAL:
                 return
-            self._claim(order.order_id, _claim_of(order))
+            self._claim(order.order_id, claim_of(order))
         if claim is None or not claim.confirmed:
             funds.count_order(event.transact_time)
 
@@ -251,23 +204,7 @@ class Gate:
         """
         funds = self._funds[portfolio_id]
         with localcontext(EXACT):
-            positions = tuple(
-                SymbolExposure(
-                    symbol,
-                    h.quantity,
-                    h.pending_buy,
-                    h.pending_sell,
-                    self._mark(symbol),
-                    h.quantity * h.multiplier * self._mark(symbol),
-                )
-                for symbol, h in sorted(funds.holdings.items())
-                if h.quantity or h.pending_buy or h.pending_sell
-            )
-            net = sum((p.market_value for p in positions), ZERO)
-            gross = sum((abs(p.market_value) for p in positions), ZERO)
-            worst = gross_at_worst(funds, self._mark)
-            money = (funds.cash, funds.reserved, funds.held, funds.spendable, funds.cash + net)
-            return Exposure(portfolio_id, *money, gross, net, worst, positions)
+            return exposure_of(portfolio_id, funds, self._mark)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON-able values; ``restore`` makes the same gate of it."""
@@ -363,13 +300,3 @@ def _price(order: Order, reference: Decimal) -> Decimal:
     if order.order_type is OrderType.LIMIT and order.side is Side.BUY:
         return own
     return max(own, reference)
-
-
-def _claim_of(order: Order) -> Claim:
-    """What an order claims, from its value alone."""
-    if order.cash_quantity is None:
-        units = order.quantity - order.cum_quantity
-    else:
-        units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
-    signed = units if order.side is Side.BUY else -units
-    return Claim(order.portfolio_id, order.symbol, signed, reserved_cash(order), confirmed=True)

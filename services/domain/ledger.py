@@ -8,121 +8,22 @@ has changed.
 Cash includes the proceeds of short sales; what of it can be spent is the gate's question (``gate.py``).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from decimal import Context, Decimal, localcontext
-from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.domain.entries import Account, Entry, EntryKind, Position, Posting, as_decimal
 from services.domain.instrument import Instrument
 from services.domain.lots import Fifo, Lot, LotMatching, close_lots, split_lots
-from services.domain.money import ZERO, decimal_of
+from services.domain.money import ZERO
 from services.domain.order import ExecType, OrderEvent, Side
+
+__all__ = ["EXACT", "Account", "Entry", "EntryKind", "Ledger", "Position", "Posting", "as_decimal"]
 
 EXACT = Context(prec=60)
 """Wire decimals have 27 digits, so a product of two needs 54: no sum of products is ever rounded."""
 PLACE = Decimal("1e-9")
 """The wire's last decimal place, to which the few values that do not divide evenly are rounded, half to even."""
-
-
-class EntryKind(StrEnum):
-    """Why something moved."""
-
-    DEPOSIT = "DEPOSIT"
-    WITHDRAWAL = "WITHDRAWAL"
-    TRADE = "TRADE"
-    COMMISSION = "COMMISSION"
-    SPLIT = "SPLIT"
-    CASH_IN_LIEU = "CASH_IN_LIEU"
-
-
-class Account(StrEnum):
-    """Where it moved. The portfolio owns CASH and POSITION; the others are the world's side."""
-
-    CASH = "CASH"
-    POSITION = "POSITION"
-    EXTERNAL = "EXTERNAL"
-    MARKET = "MARKET"
-    FEES = "FEES"
-
-
-class Entry(NamedTuple):
-    """One posting to one account.
-
-    Attributes:
-        sequence: from 1 without gaps in the portfolio.
-        transaction_id: shared by the entries which sum to zero: a fill's exec_id, a transfer's id.
-        asset: a currency code, or a symbol.
-        amount: signed; money in the currency's units, positions in units of the instrument.
-        time: market time, ns.
-    """
-
-    sequence: int
-    transaction_id: str
-    kind: EntryKind
-    account: Account
-    asset: str
-    amount: Decimal
-    time: int
-    tape_sequence: int
-    order_id: str = ""
-    exec_id: str = ""
-
-
-class Position(NamedTuple):
-    """What is held of one symbol; it stays, flat, when all is closed.
-
-    Attributes:
-        quantity: signed units.
-        cost: of the open units, in the instrument's currency; negative for the proceeds of a short.
-        realized_pnl: of closed units, before commission.
-        last_price: of the last fill, in today's units.
-    """
-
-    symbol: str
-    quantity: Decimal = ZERO
-    cost: Decimal = ZERO
-    realized_pnl: Decimal = ZERO
-    multiplier: Decimal = Decimal(1)
-    last_price: Decimal = ZERO
-
-    @property
-    def avg_price(self) -> Decimal:
-        """The average opening price of what is held, zero when flat; the context's precision where it must round."""
-        units = self.quantity * self.multiplier
-        return self.cost / units if units else ZERO
-
-    def market_value(self, mark: Decimal | float) -> Decimal:
-        """What it is worth at ``mark``; negative for a short."""
-        return self.quantity * self.multiplier * as_decimal(mark)
-
-    def unrealized_pnl(self, mark: Decimal | float) -> Decimal:
-        """What closing all of it at ``mark`` would gain."""
-        return self.market_value(mark) - self.cost
-
-
-@dataclass(slots=True)
-class Posting:
-    """What one event did to the books; iterating gives its entries.
-
-    Attributes:
-        position: as it is now; None for movements of cash alone.
-        lots: those opened or changed, as they are now.
-        closed_lots: those gone, as they were.
-        realized_pnl: of this event, before commission.
-    """
-
-    entries: list[Entry] = field(default_factory=list)
-    position: Position | None = None
-    lots: list[Lot] = field(default_factory=list)
-    closed_lots: list[Lot] = field(default_factory=list)
-    realized_pnl: Decimal = ZERO
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
 
 class _Source(NamedTuple):
@@ -142,11 +43,6 @@ _IN_LIEU_UNITS: _Movement = (EntryKind.CASH_IN_LIEU, Account.POSITION, Account.M
 _IN_LIEU_CASH: _Movement = (EntryKind.CASH_IN_LIEU, Account.CASH, Account.MARKET)
 _DEPOSIT: _Movement = (EntryKind.DEPOSIT, Account.CASH, Account.EXTERNAL)
 _WITHDRAWAL: _Movement = (EntryKind.WITHDRAWAL, Account.CASH, Account.EXTERNAL)
-
-
-def as_decimal(value: Decimal | float) -> Decimal:
-    """A mark as a decimal, whether it comes from the tape (a double) or from the books."""
-    return value if isinstance(value, Decimal) else decimal_of(value)
 
 
 class Ledger:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
 from services.domain.buying_power import Funds, round_down, round_up
+from services.domain.exposure import gross_at_worst
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.order import Order, Refusal, Side
@@ -164,12 +165,6 @@ class MaxGrossExposure(Limit):
         return held + more * own.multiplier * intent.mark(intent.order.symbol)
 
 
-def gross_at_worst(funds: Funds, mark: Callable[[str], Decimal]) -> Decimal:
-    """The gross exposure of one portfolio, open orders included, as ``MaxGrossExposure`` counts it."""
-    worst = ((symbol, holding, holding.worst()) for symbol, holding in funds.holdings.items())
-    return sum((units * holding.multiplier * mark(symbol) for symbol, holding, units in worst if units), ZERO)
-
-
 class ShortSale(Limit):
     """Selling what is not held, or what another open order already sells: not at ``bound`` 0, as it likes at 1."""
 
@@ -196,30 +191,25 @@ class BuyingPower(Limit):
     name, reason = "buying_power", "INSUFFICIENT_BUYING_POWER"
 
     def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The cash to reserve; None where the order needs none but the collateral it sets free."""
+        """The cash to reserve; None where the order needs none, or none but the collateral it sets free."""
         cash = reservation_cash(intent)
-        return cash if cash > round_up(_pledge(intent)) else None
+        return cash if cash > intent.funds.pledge(intent.order.symbol, intent.signed, cash) else None
 
     def check(self, intent: Intent, scope: Scope) -> Refusal | None:
         """Refused with the cash that is missing; the bound is what there is for this order."""
-        needed = self.value(intent, scope)
+        needed, funds = self.value(intent, scope), intent.funds
         if needed is None:
             return None
-        there = round_down(intent.funds.spendable + _pledge(intent))
+        there = round_down(funds.spendable + funds.pledge(intent.order.symbol, intent.signed, needed))
         return Refusal(self.reason, self.name, there, needed, needed - there) if needed > there else None
 
 
-def _pledge(intent: Intent) -> Decimal:
-    return intent.funds.pledge(intent.order.symbol, intent.signed)
-
-
 def reservation_cash(intent: Intent) -> Decimal:
-    """The cash a passed order reserves; an order to buy for an amount reserves that amount, or more where it covers."""
+    """The cash a passed order reserves; an order to buy for an amount reserves that amount."""
     order = intent.order
-    cash = intent.funds.cost(order.symbol, intent.signed, intent.price)
     if order.cash_quantity is not None and order.side is Side.BUY:
-        return max(cash, order.cash_quantity)
-    return cash
+        return order.cash_quantity
+    return intent.funds.cost(order.symbol, intent.signed, intent.price)
 
 
 ORDERED: tuple[type[Limit], ...] = (

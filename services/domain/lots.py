@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 
 from services.domain.money import ZERO
 
+_COST_PLACE = Decimal("1e-24")
+"""A cost is a product of wire decimals, 18 places; six more keep what a split's thirds lose out of sight."""
+
 
 class Lot(NamedTuple):
     """An open lot.
@@ -81,7 +84,7 @@ def close_lots(lots: list[Lot], quantity: Decimal, everything: bool, matching: L
         index = matching.choose(lots)
         lot = lots[index]
         if abs(lot.quantity) > abs(remaining):
-            share = lot.cost * remaining / lot.quantity
+            share = _exact(lot.cost * remaining / lot.quantity)
             lots[index] = lot._replace(quantity=lot.quantity - remaining, cost=lot.cost - share)
             return Closing(cost + share, closed, [lots[index]])
         closed.append(lots.pop(index))
@@ -90,6 +93,12 @@ def close_lots(lots: list[Lot], quantity: Decimal, everything: bool, matching: L
     if remaining:
         raise ValueError(f"the lots hold {quantity - remaining} units, {quantity} were to be closed")
     return Closing(cost, closed, [])
+
+
+def _exact(cost: Decimal) -> Decimal:
+    """A share of a cost, short enough where it does not divide evenly that the rest of the whole is exact."""
+    rounded = cost.quantize(_COST_PLACE)
+    return cost if cost == rounded else rounded
 
 
 def split_lots(lots: Sequence[Lot], numerator: Decimal, denominator: Decimal, place: Decimal) -> list[Lot]:
