@@ -195,6 +195,8 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     """Its session closed."""
     CANCEL_REASON_END_OF_TAPE: _CancelReason.ValueType  # 6
     """Its tape ended."""
+    CANCEL_REASON_CORPORATE_ACTION: _CancelReason.ValueType  # 7
+    """A split left less than one increment of it."""
 
 class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
     """Why an order ended without being filled."""
@@ -213,6 +215,8 @@ CANCEL_REASON_END_OF_SESSION: CancelReason.ValueType  # 5
 """Its session closed."""
 CANCEL_REASON_END_OF_TAPE: CancelReason.ValueType  # 6
 """Its tape ended."""
+CANCEL_REASON_CORPORATE_ACTION: CancelReason.ValueType  # 7
+"""A split left less than one increment of it."""
 Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
 
 @_typing.final
@@ -320,6 +324,7 @@ class Order(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    GROSS_AMOUNT_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Given by the service."""
     client_order_id: _builtins.str
@@ -374,6 +379,8 @@ class Order(_message.Message):
     """Whose it is."""
     event_count: _builtins.int
     """How many events it has had."""
+    gross_amount: _builtins.str
+    """Money traded so far, exact where `avg_price` is rounded (FIX 381)."""
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """The bound that refused it, when REJECTED."""
@@ -424,10 +431,11 @@ class Order(_message.Message):
         principal: _builtins.str = ...,
         owner: _builtins.str = ...,
         event_count: _builtins.int = ...,
+        gross_amount: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "create_time", b"create_time", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_count", b"event_count", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "principal", b"principal", "quantity", b"quantity", "refusal", b"refusal", "reservation", b"reservation", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_count", b"event_count", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "principal", b"principal", "quantity", b"quantity", "refusal", b"refusal", "reservation", b"reservation", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

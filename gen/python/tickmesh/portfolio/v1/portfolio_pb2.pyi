@@ -36,7 +36,9 @@ class _LedgerEntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ledge
     LEDGER_ENTRY_KIND_COMMISSION: _LedgerEntryKind.ValueType  # 3
     """A fill's commission."""
     LEDGER_ENTRY_KIND_SPLIT: _LedgerEntryKind.ValueType  # 4
-    """A split, cash in lieu of fractions with it."""
+    """A split's new units for old ones."""
+    LEDGER_ENTRY_KIND_CASH_IN_LIEU: _LedgerEntryKind.ValueType  # 5
+    """What a split leaves below the increment, closed for cash."""
 
 class LedgerEntryKind(_LedgerEntryKind, metaclass=_LedgerEntryKindEnumTypeWrapper):
     """Why a ledger entry was made."""
@@ -50,7 +52,9 @@ LEDGER_ENTRY_KIND_TRADE: LedgerEntryKind.ValueType  # 2
 LEDGER_ENTRY_KIND_COMMISSION: LedgerEntryKind.ValueType  # 3
 """A fill's commission."""
 LEDGER_ENTRY_KIND_SPLIT: LedgerEntryKind.ValueType  # 4
-"""A split, cash in lieu of fractions with it."""
+"""A split's new units for old ones."""
+LEDGER_ENTRY_KIND_CASH_IN_LIEU: LedgerEntryKind.ValueType  # 5
+"""What a split leaves below the increment, closed for cash."""
 Global___LedgerEntryKind: _TypeAlias = LedgerEntryKind  # noqa: Y015
 
 class _LedgerAccount:

@@ -200,10 +200,13 @@ class OrderCheck(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     REFERENCE_PRICE_FIELD_NUMBER: _builtins.int
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     reference_price: _builtins.str
     """The venue's last price for its side."""
     ledger_sequence: _builtins.int
     """The ledger entry that risk must know before it decides: the portfolio's opening deposit."""
+    traceparent: _builtins.str
+    """W3C trace context of the order's trace; empty where it is not recorded."""
     @_builtins.property
     def order(self) -> _order_pb2.Order:
         """The order, PENDING_NEW."""
@@ -214,10 +217,11 @@ class OrderCheck(_message.Message):
         order: _order_pb2.Order | None = ...,
         reference_price: _builtins.str = ...,
         ledger_sequence: _builtins.int = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence", "order", b"order", "reference_price", b"reference_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence", "order", b"order", "reference_price", b"reference_price", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,6 +89,11 @@ class CancelReason(betterproto2.Enum):
     Its tape ended.
     """
 
+    CORPORATE_ACTION = 7
+    """
+    A split left less than one increment of it.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -99,6 +104,7 @@ class CancelReason(betterproto2.Enum):
             4: "CANCEL_REASON_KILL_SWITCH",
             5: "CANCEL_REASON_END_OF_SESSION",
             6: "CANCEL_REASON_END_OF_TAPE",
+            7: "CANCEL_REASON_CORPORATE_ACTION",
         }
 
     @classmethod
@@ -111,6 +117,7 @@ class CancelReason(betterproto2.Enum):
             "CANCEL_REASON_KILL_SWITCH": 4,
             "CANCEL_REASON_END_OF_SESSION": 5,
             "CANCEL_REASON_END_OF_TAPE": 6,
+            "CANCEL_REASON_CORPORATE_ACTION": 7,
         }
 
 
@@ -922,6 +929,11 @@ class Order(betterproto2.Message):
     event_count: "int" = betterproto2.field(31, betterproto2.TYPE_INT64)
     """
     How many events it has had.
+    """
+
+    gross_amount: "str" = betterproto2.field(32, betterproto2.TYPE_STRING)
+    """
+    Money traded so far, exact where `avg_price` is rounded (FIX 381).
     """
 
 

@@ -136,7 +136,12 @@ class LedgerEntryKind(betterproto2.Enum):
 
     SPLIT = 4
     """
-    A split, cash in lieu of fractions with it.
+    A split's new units for old ones.
+    """
+
+    CASH_IN_LIEU = 5
+    """
+    What a split leaves below the increment, closed for cash.
     """
 
     @classmethod
@@ -147,6 +152,7 @@ class LedgerEntryKind(betterproto2.Enum):
             2: "LEDGER_ENTRY_KIND_TRADE",
             3: "LEDGER_ENTRY_KIND_COMMISSION",
             4: "LEDGER_ENTRY_KIND_SPLIT",
+            5: "LEDGER_ENTRY_KIND_CASH_IN_LIEU",
         }
 
     @classmethod
@@ -157,6 +163,7 @@ class LedgerEntryKind(betterproto2.Enum):
             "LEDGER_ENTRY_KIND_TRADE": 2,
             "LEDGER_ENTRY_KIND_COMMISSION": 3,
             "LEDGER_ENTRY_KIND_SPLIT": 4,
+            "LEDGER_ENTRY_KIND_CASH_IN_LIEU": 5,
         }
 
 

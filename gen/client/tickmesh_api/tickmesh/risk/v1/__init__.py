@@ -566,6 +566,11 @@ class OrderCheck(betterproto2.Message):
     The ledger entry that risk must know before it decides: the portfolio's opening deposit.
     """
 
+    traceparent: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    W3C trace context of the order's trace; empty where it is not recorded.
+    """
+
 
 default_message_pool.register_message("tickmesh.risk.v1", "OrderCheck", OrderCheck)
 
