@@ -43,7 +43,7 @@ class Participant(Generic[In, Out]):
         """Describes the participant; `run` starts it.
 
         Args:
-            open_stream: opens the call, as `lambda: stub.JoinReplay()`.
+            open_stream: opens the call, as `stub.JoinReplay` does.
             hello: what to announce at every connect: who we are, and where we stand in each environment.
             handle: answers a message, or returns None where none is due. It must give a repeated message the same
                 answer. An exception breaks the stream, which is then opened anew.
@@ -109,11 +109,16 @@ class Participant(Generic[In, Out]):
             while (message := await call.read()) is not grpc.aio.EOF:
                 heard = True
                 self._queue(call, message)
-            return heard
+        except asyncio.CancelledError:
+            # A call that a failed handler cancelled says so in its reader too; only our own end goes further.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
         finally:
             self._connected.clear()
             self._call = None
             call.cancel()
+        return heard
 
     def _queue(self, call: Any, message: In) -> None:
         key = self._key(message)

@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -72,7 +72,7 @@ class Server:
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service_name, wrapped)])
         self._names.append(service_name)
 
-    def reflect(self, package: ModuleType | None = None, names: Iterable[str] = catalog.PUBLIC) -> None:
+    def reflect(self, package: ModuleType | None = None, names: Sequence[str] = catalog.PUBLIC) -> None:
         """Lists all public services of the mesh by reflection, also those of other processes: Envoy can ask only one.
 
         Args:
@@ -84,6 +84,8 @@ class Server:
             import_services(package)
         pool = descriptor_pool.Default()
         known = [name for name in names if _known(pool, name)]
+        if missing := sorted(set(names) - set(known)):
+            _log.warning("public services without descriptors are not reflected", extra={"services": missing})
         listed = [*known, health.SERVICE_NAME, reflection.SERVICE_NAME]
         servicer = reflection.aio.ReflectionServicer(listed)
         method = grpc.stream_stream_rpc_method_handler(
@@ -172,6 +174,5 @@ def _known(pool: Any, name: str) -> bool:
     try:
         pool.FindServiceByName(name)
     except KeyError:
-        _log.warning("a public service has no descriptor and is not reflected", extra={"name_": name})
         return False
     return True

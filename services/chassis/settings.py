@@ -14,7 +14,9 @@ from services.chassis import catalog
 PREFIX = "TICKMESH_"
 EXIT_BAD_SETTINGS = 2
 
-Address = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[^\s:/]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$|^unix:\S+$")]
+Address = Annotated[
+    str, StringConstraints(pattern=r"^(dns:///)?[^\s:/]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$|^unix:\S+$")
+]
 
 
 class ServiceSettings(BaseSettings):

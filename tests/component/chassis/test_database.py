@@ -1,0 +1,218 @@
+"""SQLite as services use it: migrated at start-up, exact, and durable once acknowledged."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from services.chassis.database import Database, DecimalText, upsert
+
+ROOT = Path(__file__).resolve().parents[3]
+
+FIRST = '''
+"""Makes the orders."""
+import sqlalchemy as sa
+from alembic import op
+from services.chassis.database import DecimalText
+revision = "0001"
+down_revision = None
+def upgrade():
+    op.create_table("orders", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("price", DecimalText()),
+                    sa.Column("state", sa.Text))
+'''
+SECOND = '''
+"""Gives them an owner."""
+import sqlalchemy as sa
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+def upgrade():
+    op.add_column("orders", sa.Column("owner", sa.Text, server_default="local"))
+'''
+BROKEN = SECOND.replace("0002", "0003").replace('"0001"', '"0002"') + '    raise RuntimeError("half done")\n'
+
+orders = sa.Table(
+    "orders",
+    sa.MetaData(),
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("price", DecimalText()),
+    sa.Column("state", sa.Text),
+)
+insert = sa.insert(orders)
+by_id = sa.select(orders).order_by(orders.c.id)
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "0001_orders.py").write_text(FIRST)
+    return folder
+
+
+@pytest.fixture
+async def database(tmp_path: Path, migrations: Path) -> AsyncIterator[Database]:
+    async with await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/order.db", migrations) as database:
+        yield database
+
+
+async def columns(database: Database) -> set[str]:
+    found = await database.run(lambda connection: sa.inspect(connection).get_columns("orders"))
+    return {column["name"] for column in found}
+
+
+async def test_the_schema_is_brought_up_to_date_at_every_start(tmp_path: Path, migrations: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    async with await Database.open(url, migrations) as database:
+        await database.writer.commit([(insert, [{"id": 1, "price": None, "state": "NEW"}])])
+        assert "owner" not in await columns(database)
+    (migrations / "0002_owner.py").write_text(SECOND)
+    for _ in range(2):
+        async with await Database.open(url, migrations) as database:
+            assert "owner" in await columns(database)
+            assert len(await database.fetch_all(by_id)) == 1
+
+
+async def test_a_migration_that_fails_leaves_the_schema_as_it_was(tmp_path: Path, migrations: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    await (await Database.open(url, migrations)).close()
+    (migrations / "0002_owner.py").write_text(SECOND)
+    (migrations / "0003_broken.py").write_text(BROKEN.replace('"owner"', '"other"'))
+    with pytest.raises(RuntimeError, match="half done"):
+        await Database.open(url, migrations)
+    async with await Database.open(url) as database:
+        assert await columns(database) == {"id", "price", "state"}
+
+
+async def test_sqlite_flushes_at_every_commit(database: Database) -> None:
+    def settings(connection: sa.Connection) -> dict[str, object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
+
+    full = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+    assert await database.read(settings) == full
+    assert await database.run(settings) == full
+
+
+@pytest.mark.parametrize("text", ["678.123456789", "123456789012345678.123456789", "-0.000000001", "1.50", "0"])
+async def test_decimals_come_back_exactly(database: Database, text: str) -> None:
+    await database.writer.commit([(insert, [{"id": 1, "price": Decimal(text), "state": None}])])
+    row = await database.fetch_one(by_id)
+    assert format(row.price, "f") == text
+    assert isinstance(row.price, Decimal)
+
+
+async def test_a_unit_is_stored_whole_or_not_at_all(tmp_path: Path, migrations: Path) -> None:
+    failures: list[BaseException] = []
+    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    database = await Database.open(url, migrations, on_failure=failures.append)
+    row = {"id": 1, "price": None, "state": "NEW"}
+    with pytest.raises(RuntimeError, match="commit failed"):
+        await database.writer.commit([(insert, [row, {**row, "id": 2}]), (sa.insert(orders), [row])])
+    assert isinstance(failures[0], sa.exc.IntegrityError)
+    assert await database.fetch_all(by_id) == []
+
+
+async def test_units_in_parallel_all_arrive_in_order(database: Database) -> None:
+    done: list[int] = []
+
+    async def place(n: int) -> None:
+        row = {"id": n, "price": Decimal(n), "state": "NEW"}
+        await database.writer.commit([(insert, [row])], then=lambda: done.append(n))
+
+    await asyncio.gather(*(place(n) for n in range(1, 501)))
+    assert done == list(range(1, 501))
+    assert [row.id for row in await database.fetch_all(by_id)] == done
+
+
+async def test_an_upsert_inserts_then_replaces_and_keeps_what_it_is_told_to(database: Database) -> None:
+    statement = upsert(orders, database.dialect, keep=("price",))
+    row = {"id": 1, "price": Decimal("1.5"), "state": "NEW"}
+    await database.writer.commit([(statement, [row])])
+    await database.writer.commit([(statement, [{**row, "price": Decimal(9), "state": "FILLED"}])])
+    assert await database.fetch_all(by_id) == [(1, Decimal("1.5"), "FILLED")]
+
+
+async def test_a_read_sees_one_snapshot_while_the_writer_goes_on(database: Database) -> None:
+    await database.writer.commit([(insert, [{"id": 1, "price": None, "state": None}])])
+    loop = asyncio.get_running_loop()
+
+    def twice(connection: sa.Connection) -> list[int]:
+        first = len(connection.execute(by_id).fetchall())
+        commit = database.writer.commit([(insert, [{"id": 2, "price": None, "state": None}])])
+        asyncio.run_coroutine_threadsafe(commit, loop).result(5)
+        return [first, len(connection.execute(by_id).fetchall())]
+
+    assert await database.read(twice) == [1, 1]
+    assert len(await database.fetch_all(by_id)) == 2
+
+
+PROGRAM = """
+import asyncio, sys
+import sqlalchemy as sa
+from pathlib import Path
+from services.chassis.database import Database
+
+orders = sa.Table("orders", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True))
+insert = sa.insert(orders)
+
+async def main():
+    database = await Database.open(sys.argv[1], Path(sys.argv[2]))
+    last = await database.fetch_one(sa.select(sa.func.max(orders.c.id)))
+    numbers = iter(range((last[0] or 0) + 1, 1_000_000))
+    async def place():
+        for number in numbers:
+            await database.writer.commit([(insert, [{"id": number}])])
+            print(number, flush=True)
+    await asyncio.gather(*(place() for _ in range(8)))
+
+asyncio.run(main())
+"""
+
+
+def test_kill_9_right_after_an_acknowledgement_loses_nothing_acknowledged(tmp_path: Path, migrations: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    acknowledged: set[int] = set()
+    for wanted in (1, 40):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, url, str(migrations)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        acknowledged.update(int(process.stdout.readline()) for _ in range(wanted))
+        process.send_signal(signal.SIGKILL)
+        # What it could still say before it died was acknowledged too; the last line may be cut.
+        acknowledged.update(int(line) for line in process.stdout.read().split("\n")[:-1])
+        process.wait()
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/order.db")
+    with engine.connect() as connection:
+        stored = set(connection.execute(sa.text("SELECT id FROM orders")).scalars())
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    engine.dispose()
+    assert len(acknowledged) >= 41
+    assert acknowledged <= stored
+
+
+def test_a_commit_that_fails_ends_the_process_with_code_70(tmp_path: Path, migrations: Path) -> None:
+    program = PROGRAM.replace("(last[0] or 0) + 1", "1")
+    arguments = [sys.executable, "-c", program, f"sqlite+aiosqlite:///{tmp_path}/order.db", str(migrations)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        first.kill()
+    second = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 70
+    assert "a commit failed" in second.stderr
+    assert second.stdout == ""
