@@ -1,0 +1,499 @@
+"""What the gate reserves it gives back, whatever happens and however it was restarted (rules 3 to 5, 19 and 20)."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from services.domain.gate import Gate, Verdict
+from services.domain.instrument import Instrument
+from services.domain.ledger import EXACT, Entry, Ledger
+from services.domain.limits import KillScope, make_limit
+from services.domain.money import ZERO
+from services.domain.order import (
+    TERMINAL,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+    reserved_cash,
+)
+
+D = Decimal
+SECOND = 1_000_000_000
+STOCK = Instrument("AAPL")
+COIN = Instrument("BTC/USD", quantity_increment=D("0.001"))
+INSTRUMENTS = {"AAPL": STOCK, "BTC/USD": COIN}
+
+
+class Market:
+    """A gate, the books, and a venue that does what it is told; remembers everything that was folded."""
+
+    def __init__(self, cash: str = "10000", shorts: bool = False) -> None:
+        self.gate = Gate()
+        self.ledgers: dict[str, Ledger] = {}
+        self.orders: dict[str, Order] = {}
+        self.folded: list[OrderEvent | tuple[str, Entry]] = []
+        self.headroom: dict[str, Decimal] = {}
+        self.number = self.position = self.time = 0
+        self.shorts = shorts
+        for portfolio_id in ("p", "q"):
+            self.ledgers[portfolio_id] = Ledger(portfolio_id)
+            self.gate.open_portfolio(portfolio_id)
+            if shorts:
+                self.gate.set_limit(make_limit("short_sale", D(1), portfolio_id))
+            self.post(portfolio_id, self.ledgers[portfolio_id].deposit(D(cash), 0, 0, "t").entries)
+
+    def post(self, portfolio_id: str, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.folded.append((portfolio_id, entry))
+            self.gate.fold_entry(portfolio_id, entry)
+
+    def order(self, side: Side, quantity: str, portfolio_id: str = "p", symbol: str = "AAPL", **terms: Any) -> Order:
+        self.number += 1
+        terms.setdefault("order_type", OrderType.MARKET)
+        cash = terms.get("cash_quantity")
+        quantities = D(0) if cash is not None else D(quantity)
+        names = (f"e-{self.number}", f"c-{self.number}", portfolio_id, symbol, side)
+        return Order(*names, time_in_force=TimeInForce.GTC, quantity=quantities, **terms)
+
+    def check(self, order: Order, price: str | Decimal = "100") -> Verdict:
+        return self.gate.check(order, INSTRUMENTS[order.symbol], D(price), self.time)
+
+    def place(self, order: Order, price: str | Decimal = "100") -> Order | None:
+        verdict = self.check(order, price)
+        if verdict.reservation is None:
+            self.tell(ExecType.REJECTED, replace(order, state=OrderState.REJECTED, refusal=verdict.refusal))
+            return None
+        self.headroom[order.portfolio_id] = verdict.reservation.headroom
+        order = replace(order, reservation=verdict.reservation, state=OrderState.NEW, leaves_quantity=order.quantity)
+        self.tell(ExecType.NEW, order)
+        return order
+
+    def tell(self, exec_type: ExecType, order: Order, **last: Decimal) -> None:
+        event = OrderEvent(f"x-{len(self.folded)}", exec_type, order, self.time, self.position, **last)
+        before = self.orders.pop(order.order_id, order)
+        if order.state not in TERMINAL:
+            self.orders[order.order_id] = order
+        self.folded.append(event)
+        self.gate.fold(event, INSTRUMENTS[order.symbol])
+        self.ledgers[order.portfolio_id].apply(event, INSTRUMENTS[order.symbol])
+        if exec_type is not ExecType.REJECTED:
+            self.headroom[order.portfolio_id] += reserved_cash(before) - reserved_cash(order)
+
+    def fill(self, order: Order, quantity: str | Decimal, price: str | Decimal) -> Order:
+        quantity, price = D(quantity), D(price)
+        sized = order.quantity or quantity
+        cum = order.cum_quantity + quantity
+        if order.cash_quantity is not None:
+            sized = cum
+        full = cum == sized and order.cash_quantity is None
+        with localcontext(EXACT):
+            after = replace(
+                order,
+                quantity=sized,
+                cum_quantity=cum,
+                leaves_quantity=sized - cum,
+                gross_amount=order.gross_amount + quantity * price,
+                state=OrderState.FILLED if full else OrderState.PARTIALLY_FILLED,
+            )
+            if order.side is Side.BUY:
+                self.headroom[order.portfolio_id] -= quantity * price
+            elif not order.reservation.cash:
+                self.headroom[order.portfolio_id] += quantity * price
+        self.tell(ExecType.TRADE, after, last_quantity=quantity, last_price=price)
+        return after
+
+    def end(self, order: Order, exec_type: ExecType = ExecType.CANCELED) -> None:
+        state = OrderState.EXPIRED if exec_type is ExecType.EXPIRED else OrderState.CANCELED
+        self.tell(exec_type, replace(order, state=state, leaves_quantity=ZERO))
+
+    def split(self, numerator: int, denominator: int) -> None:
+        """As in a replay: the books' entries first, then the venue's restated orders, all before anything trades."""
+        self.position += 1
+        for portfolio_id, ledger in self.ledgers.items():
+            terms = ("AAPL", D(numerator), D(denominator))
+            posting = ledger.split(*terms, time=self.time, tape_sequence=self.position, instrument=STOCK)
+            self.post(portfolio_id, posting.entries)
+        for order in [o for o in self.orders.values() if o.symbol == "AAPL"]:
+            cum, leaves = (q * numerator // denominator for q in (order.cum_quantity, order.leaves_quantity))
+            quantity = order.reservation.quantity * numerator / denominator
+            restated = replace(
+                order,
+                quantity=cum + leaves,
+                cum_quantity=cum,
+                leaves_quantity=leaves,
+                reservation=replace(order.reservation, quantity=quantity.quantize(D("1e-9"), "ROUND_FLOOR")),
+            )
+            if restated.quantity or order.cash_quantity is not None:
+                self.tell(ExecType.RESTATED, restated)
+            else:
+                self.end(order)
+
+    def rebuilt(self) -> Gate:
+        gate = Gate()
+        for item in self.folded:
+            if isinstance(item, OrderEvent):
+                gate.fold(item, INSTRUMENTS[item.order.symbol])
+            else:
+                gate.fold_entry(*item)
+        for limit in self.gate.limits():
+            gate.set_limit(limit)
+        return gate
+
+
+def figures(gate: Gate) -> Any:
+    """What a snapshot holds but marks, as values: 1.0 is 1.00."""
+    snapshot = gate.snapshot()
+    del snapshot["marks"]
+
+    def value(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: value(each) for key, each in item.items()}
+        if isinstance(item, list):
+            rows = sorted(item, key=lambda row: str(row[0])) if item and isinstance(item[0], list) else item
+            return [value(row) for row in rows]
+        try:
+            return Decimal(item) if isinstance(item, str) else item
+        except ArithmeticError:
+            return item
+
+    return value(snapshot)
+
+
+class GateMachine(RuleBasedStateMachine):
+    """Orders come, fill, end and are lost; the gate keeps its laws after every step."""
+
+    shorts = False
+
+    @initialize()
+    def start(self) -> None:
+        self.market = Market(shorts=self.shorts)
+
+    @rule(
+        side=st.sampled_from(Side),
+        units=st.integers(1, 60),
+        price=st.decimals(D(50), D(150), places=2),
+        kind=st.sampled_from(("market", "limit", "stop", "cash")),
+        symbol=st.sampled_from(sorted(INSTRUMENTS)),
+        portfolio_id=st.sampled_from("pq"),
+    )
+    def place(self, side: Side, units: int, price: Decimal, kind: str, symbol: str, portfolio_id: str) -> None:
+        market = self.market
+        quantity = str(units * INSTRUMENTS[symbol].quantity_increment)
+        terms: dict[str, Any] = {}
+        if kind == "limit":
+            terms = {"order_type": OrderType.LIMIT, "limit_price": price}
+        elif kind == "stop":
+            terms = {"order_type": OrderType.STOP, "stop_price": price}
+        elif kind == "cash" and side is Side.BUY:
+            terms = {"cash_quantity": price * 10}
+        before = market.gate.exposure(portfolio_id)
+        order = market.place(market.order(side, quantity, portfolio_id, symbol, **terms))
+        after = market.gate.exposure(portfolio_id)
+        if order is None:
+            assert after == before, "a refused order changes nothing"
+        else:
+            assert after.reserved_cash == before.reserved_cash + order.reservation.cash
+            assert 0 <= after.spendable - order.reservation.headroom < D("1e-9")
+
+    @rule(side=st.sampled_from(Side), units=st.integers(1, 60))
+    def lose_a_check(self, side: Side, units: int) -> None:
+        """A verdict that is never committed: the stream broke (rule 4)."""
+        before = figures(self.market.gate)
+        order = self.market.order(side, str(units))
+        verdict = self.market.check(order)
+        assert self.market.check(order) == verdict, "checked again, it is not counted twice"
+        dropped = self.market.gate.drop_unconfirmed()
+        assert dropped == ([order.order_id] if verdict.reservation else [])
+        assert figures(self.market.gate) == before
+
+    @precondition(lambda self: self.market.orders)
+    @rule(data=st.data())
+    def fill(self, data: st.DataObject) -> None:
+        order = data.draw(st.sampled_from(sorted(self.market.orders.values(), key=lambda o: o.order_id)))
+        step = INSTRUMENTS[order.symbol].quantity_increment
+        worst = order.reservation.cash / abs(order.reservation.quantity) if order.reservation.quantity else D(100)
+        if order.side is Side.SELL:
+            worst = worst * 2 if order.reservation.cash else D(100)
+        price = data.draw(st.sampled_from((worst, worst - 1, worst / 2))).quantize(D("0.01"), "ROUND_FLOOR")
+        left = order.leaves_quantity
+        if order.cash_quantity is not None:
+            left = (order.cash_quantity - order.gross_amount) // price // step * step
+        if left <= 0 or price <= 0:
+            return
+        quantity = data.draw(st.integers(1, int(left / step))) * step
+        self.market.fill(order, quantity, price)
+
+    @precondition(lambda self: self.market.orders)
+    @rule(data=st.data(), exec_type=st.sampled_from((ExecType.CANCELED, ExecType.EXPIRED)))
+    def end(self, data: st.DataObject, exec_type: ExecType) -> None:
+        order = data.draw(st.sampled_from(sorted(self.market.orders.values(), key=lambda o: o.order_id)))
+        self.market.end(order, exec_type)
+
+    @rule(amount=st.decimals(D("0.01"), D(1000), places=2))
+    def deposit(self, amount: Decimal) -> None:
+        self.market.post("p", self.market.ledgers["p"].deposit(amount, 0, 0, "t").entries)
+
+    @rule(ratio=st.sampled_from(((2, 1), (3, 2), (1, 4))))
+    def split(self, ratio: tuple[int, int]) -> None:
+        """Positions and what is pending come in new units (rule 20)."""
+        self.market.split(*ratio)
+
+    @rule(seconds=st.integers(1, 45))
+    def wait(self, seconds: int) -> None:
+        self.market.time += seconds * SECOND
+        self.market.position += 1
+
+    @rule()
+    def restart(self) -> None:
+        """Risk goes on from its own store (rule 2)."""
+        self.market.gate = Gate.restore(json.loads(json.dumps(self.market.gate.snapshot())))
+
+    @invariant()
+    def rebuilt_from_events_it_is_the_same(self) -> None:
+        assert figures(self.market.rebuilt()) == figures(self.market.gate)
+
+    @invariant()
+    def its_cash_and_positions_are_the_books(self) -> None:
+        for portfolio_id, ledger in self.market.ledgers.items():
+            exposure = self.market.gate.exposure(portfolio_id)
+            assert exposure.cash == ledger.cash
+            held = {p.symbol: p.quantity for p in exposure.positions if p.quantity}
+            assert held == {s: p.quantity for s, p in ledger.positions.items() if p.quantity}
+
+    @invariant()
+    def no_reservation_leaks(self) -> None:
+        for portfolio_id in self.market.ledgers:
+            open_orders = [o for o in self.market.orders.values() if o.portfolio_id == portfolio_id]
+            exposure = self.market.gate.exposure(portfolio_id)
+            assert exposure.reserved_cash == sum(map(reserved_cash, open_orders), ZERO)
+            if not open_orders:
+                assert all(not (p.pending_buy or p.pending_sell) for p in exposure.positions)
+            if not any(p.quantity < 0 for p in exposure.positions):
+                assert exposure.collateral == 0
+
+    @invariant()
+    def cash_never_goes_below_zero_nor_do_claims_exceed_it(self) -> None:
+        for portfolio_id in self.market.ledgers:
+            exposure = self.market.gate.exposure(portfolio_id)
+            assert exposure.cash >= 0
+            assert exposure.spendable > D("-1e-6")
+
+    @invariant()
+    def the_venues_headroom_is_never_more_than_there_is(self) -> None:
+        for portfolio_id, headroom in self.market.headroom.items():
+            assert headroom <= self.market.gate.exposure(portfolio_id).spendable + D("1e-6")
+
+
+class ShortingMachine(GateMachine):
+    """The same with shorts allowed."""
+
+    shorts = True
+
+    @invariant()
+    def the_venues_headroom_is_never_more_than_there_is(self) -> None:
+        """Sales that open a short are counted by the next verdict."""
+
+
+TestRules4And19WithoutShorts = GateMachine.TestCase
+TestRules4And19WithShorts = ShortingMachine.TestCase
+TestRules4And19WithoutShorts.settings = settings(max_examples=60, stateful_step_count=30)
+TestRules4And19WithShorts.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+@given(st.lists(st.integers(1, 100), min_size=2, max_size=6))
+def test_rule_4_orders_that_fit_alone_but_not_together_never_all_pass(units: list[int]) -> None:
+    market = Market()
+    passed = [q for q in units if market.check(market.order(Side.BUY, str(q))).reservation]
+    assert sum(passed) <= 100
+    spendable = 10_000 - 100 * sum(passed)
+    assert market.gate.exposure("p").spendable == spendable
+    assert all(q * 100 > spendable for q in set(units) - set(passed))
+
+
+def test_rule_4_of_two_orders_that_fit_only_singly_exactly_one_passes_in_1000_tries() -> None:
+    for number in range(1000):
+        market = Market()
+        first, second = market.order(Side.BUY, "60"), market.order(Side.BUY, str(41 + number % 60))
+        verdicts = [market.check(first), market.check(second)]
+        assert [v.refusal is None for v in verdicts] == [True, False]
+        assert verdicts[1].refusal is not None
+        assert verdicts[1].refusal.missing == 100 * (1 + number % 60)
+
+
+def test_rule_4_what_is_sold_already_cannot_be_sold_again() -> None:
+    market = Market()
+    bought = market.place(market.order(Side.BUY, "10"))
+    assert bought is not None
+    market.fill(bought, "10", "100")
+    first = market.place(market.order(Side.SELL, "6"))
+    assert first is not None
+    assert first.reservation.cash == 0
+    refusal = market.check(market.order(Side.SELL, "5")).refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.bound, refusal.value, refusal.missing) == ("SHORT_NOT_ALLOWED", 4, 5, 1)
+    market.end(first)
+    assert market.check(market.order(Side.SELL, "10")).reservation is not None
+
+
+def test_rule_4_a_fill_uses_its_share_and_the_rest_comes_back_when_the_order_ends() -> None:
+    market = Market()
+    order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(90)))
+    assert order is not None
+    order = market.fill(order, "4", "80")
+    exposure = market.gate.exposure("p")
+    assert (exposure.cash, exposure.reserved_cash, exposure.spendable) == (9680, 540, 9140)
+    assert [(p.quantity, p.pending_buy) for p in exposure.positions] == [(4, 6)]
+    market.end(order, ExecType.EXPIRED)
+    exposure = market.gate.exposure("p")
+    assert (exposure.cash, exposure.reserved_cash, exposure.spendable) == (9680, 0, 9680)
+
+
+def test_rule_4_a_rejected_order_and_one_dropped_by_id_give_back_what_they_reserved() -> None:
+    market = Market()
+    orders = [market.order(Side.BUY, "10") for _ in range(3)]
+    for order in orders:
+        assert market.check(order).reservation is not None
+    market.tell(ExecType.REJECTED, replace(orders[0], state=OrderState.REJECTED))
+    assert market.gate.drop_unconfirmed([orders[1].order_id, "unknown"]) == [orders[1].order_id]
+    exposure = market.gate.exposure("p")
+    assert (exposure.reserved_cash, exposure.spendable) == (1000, 9000)
+
+
+def test_rule_4_a_confirmed_reservation_is_not_dropped_nor_checked_again() -> None:
+    market = Market()
+    order = market.place(market.order(Side.BUY, "10"))
+    assert order is not None
+    assert market.gate.drop_unconfirmed() == []
+    with pytest.raises(ValueError, match="e-1 is open"):
+        market.check(order)
+    assert market.gate.exposure("p").reserved_cash == 1000
+
+
+def test_rule_4_a_withdrawal_reserves_until_its_entry_comes() -> None:
+    market = Market()
+    gate, ledger = market.gate, market.ledgers["p"]
+    assert gate.reserve_withdrawal("w-1", "p", D(9_000)) is None
+    assert gate.drop_unconfirmed() == [], "it does not come with the orders' stream"
+    refusal = gate.reserve_withdrawal("w-2", "p", D(1_001))
+    assert refusal is not None
+    assert (refusal.reason, refusal.bound, refusal.missing) == ("INSUFFICIENT_BUYING_POWER", 1_000, 1)
+    assert market.check(market.order(Side.BUY, "11")).refusal is not None
+    market.post("p", ledger.withdraw(D(9_000), 0, 0, "w-1").entries)
+    exposure = gate.exposure("p")
+    assert (exposure.cash, exposure.reserved_cash, exposure.spendable) == (1_000, 0, 1_000)
+    assert gate.reserve_withdrawal("w-3", "p", D(1_000)) is None
+    assert gate.drop_unconfirmed(["w-3"]) == ["w-3"]
+    assert gate.reserve_withdrawal("w-4", "nobody", D(1)) is not None
+
+
+def test_rule_19_scenario_g_a_flip_and_its_cover_with_shorts_allowed() -> None:
+    market = Market(shorts=True)
+    for side, quantity, price in ((Side.BUY, "10", "100"), (Side.SELL, "25", "110"), (Side.BUY, "15", "105")):
+        order = market.place(market.order(side, quantity), price)
+        assert order is not None
+        market.fill(order, quantity, price)
+        exposure = market.gate.exposure("p")
+        assert exposure.collateral == (2475 if side is Side.SELL else 0), "1650 of proceeds and half of them again"
+        assert exposure.spendable == exposure.cash - exposure.collateral
+    assert exposure.cash == exposure.equity == 10_175
+
+
+def test_rule_19_the_proceeds_of_a_short_cannot_be_spent() -> None:
+    market = Market(shorts=True)
+    order = market.place(market.order(Side.SELL, "200"))
+    assert order is not None
+    market.fill(order, "200", "100")
+    exposure = market.gate.exposure("p")
+    assert (exposure.cash, exposure.collateral, exposure.spendable) == (30_000, 30_000, 0)
+    assert market.check(market.order(Side.BUY, "1", symbol="BTC/USD")).refusal is not None
+
+
+@pytest.mark.parametrize(("price", "missing"), [("90", None), ("150", None), ("151", 200)])
+def test_rule_19_a_short_is_covered_with_its_own_collateral(price: str, missing: int | None) -> None:
+    market = Market(shorts=True)
+    short = market.place(market.order(Side.SELL, "200"))
+    assert short is not None
+    market.fill(short, "200", "100")
+    verdict = market.check(market.order(Side.BUY, "200"), price)
+    if missing is not None:
+        assert verdict.refusal is not None
+        assert (verdict.refusal.bound, verdict.refusal.missing) == (30_000, missing)
+        return
+    assert verdict.reservation is not None
+    assert verdict.reservation.cash == 200 * D(price)
+    assert market.gate.exposure("p").spendable == 0, "nothing of it can be spent twice"
+
+
+def test_rule_5_reducing_orders_stay_possible_where_asked_for() -> None:
+    market = Market()
+    bought = market.place(market.order(Side.BUY, "10"))
+    assert bought is not None
+    market.fill(bought, "10", "100")
+    market.gate.engage(KillScope(), allow_reducing=True)
+    for side, quantity, passes in ((Side.BUY, "1", False), (Side.SELL, "11", False), (Side.SELL, "10", True)):
+        verdict = market.check(market.order(side, quantity))
+        assert (verdict.reservation is not None) == passes
+    refusal = market.check(market.order(Side.SELL, "1")).refusal
+    assert refusal is not None
+    assert refusal.reason == "KILL_SWITCH_ENGAGED", "the position is sold already"
+    market.gate.engage(KillScope("p"))
+    market.gate.drop_unconfirmed()
+    assert market.check(market.order(Side.SELL, "10")).refusal == refusal, "the stricter of two switches holds"
+
+
+def test_rule_23_the_order_rate_slides_in_market_time() -> None:
+    market = Market()
+    market.gate.set_limit(make_limit("max_order_rate", D(2), "p"))
+    passed = []
+    for second in (0, 20, 59, 60, 61, 79, 80, 121):
+        market.time = second * SECOND
+        if market.place(market.order(Side.BUY, "1")) is not None:
+            passed.append(second)
+    assert passed == [0, 20, 60, 80, 121]
+
+
+def test_a_reducing_order_passes_however_far_beyond_a_bound_things_are() -> None:
+    market = Market()
+    bought = market.place(market.order(Side.BUY, "10"))
+    assert bought is not None
+    market.fill(bought, "10", "100")
+    for name in ("max_position_quantity", "max_position_notional", "max_gross_exposure"):
+        market.gate.set_limit(make_limit(name, D(1), "p"))
+        market.gate.set_limit(make_limit(name, D(1)))
+    assert market.check(market.order(Side.BUY, "1")).refusal is not None
+    assert market.check(market.order(Side.SELL, "5")).reservation is not None
+
+
+def test_rule_20_a_split_restates_position_and_pending_and_keeps_what_is_reserved() -> None:
+    market = Market()
+    bought = market.place(market.order(Side.BUY, "11"))
+    assert bought is not None
+    market.fill(bought, "11", "100")
+    assert market.place(market.order(Side.SELL, "5")) is not None
+    assert market.place(market.order(Side.BUY, "20")) is not None
+    market.split(3, 2)
+    exposure = market.gate.exposure("p")
+    assert [(p.quantity, p.pending_buy, p.pending_sell) for p in exposure.positions] == [(16, 30, 7)]
+    assert exposure.reserved_cash == 2000
+    assert exposure.cash == market.ledgers["p"].cash == 8900 + D("33.333333333")
+
+
+def test_rule_2_limits_and_kill_switches_survive_a_restart() -> None:
+    market = Market()
+    market.gate.set_limit(make_limit("max_order_quantity", D("1.50"), "p"))
+    market.gate.set_limit(make_limit("price_band", D(5)))
+    market.gate.engage(KillScope("p", "s"), allow_reducing=True)
+    restored = Gate.restore(json.loads(json.dumps(market.gate.snapshot())))
+    assert restored.limits() == market.gate.limits()
+    assert restored.kill_switches() == {KillScope("p", "s"): True}
+    assert restored.snapshot() == market.gate.snapshot()
