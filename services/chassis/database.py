@@ -12,14 +12,17 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from services.chassis.migrations import upgrade
 from services.chassis.writer import Statement, Writer, exit_at_once
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 _Groups = Sequence[tuple[Statement, list[Mapping[str, Any]]]]
@@ -68,6 +71,9 @@ class Database:
     @cached_property
     def engine(self) -> AsyncEngine:
         """For what `read` and the writer do not do; on SQLite five times slower than `read`."""
+        # 4 MB that a service on SQLite never needs.
+        from sqlalchemy.ext.asyncio import create_async_engine
+
         engine = create_async_engine(make_url(self.url).set(drivername=self._driver))
         if self.dialect == "sqlite":
             _prepare_sqlite(engine.sync_engine)
@@ -99,12 +105,7 @@ class Database:
     async def migrate(self, migrations: ModuleType | Path) -> None:
         """Brings the schema to the newest version, in one transaction."""
         folder = migrations if isinstance(migrations, Path) else Path(next(iter(migrations.__path__)))
-        await self.run(lambda connection: _upgrade(connection, folder))
-
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs a function in one transaction, beside the writer: for migrations and tests, not for services' rows."""
-        async with self.engine.begin() as connection:
-            return await connection.run_sync(work)
+        await self.run(lambda connection: upgrade(connection, folder))
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs a function of several queries on one snapshot; it must not touch anything of the event loop's."""
@@ -142,6 +143,13 @@ class Database:
     ) -> None:
         await self.close()
 
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs a function in one transaction, beside the writer: for tests and tools, not for services' rows."""
+        if self.dialect == "sqlite":
+            return await self._sqlite.begin(work)
+        async with self.engine.begin() as connection:
+            return await connection.run_sync(work)
+
     async def _write(self, groups: _Groups) -> None:
         async with self.engine.begin() as connection:
             for statement, rows in groups:
@@ -176,8 +184,11 @@ class _Sqlite:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    async def begin(self, work: Callable[[sa.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._begin, work)
+
     async def write(self, groups: _Groups) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._write, groups)
+        await self.begin(lambda connection: _execute(connection, groups))
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
@@ -191,14 +202,17 @@ class _Sqlite:
         with self._engine.connect() as connection:
             return work(connection)
 
-    def _write(self, groups: _Groups) -> None:
+    def _begin(self, work: Callable[[sa.Connection], T]) -> T:
         if self._connection is None:
             self._connection = self._engine.connect()
-        connection = self._connection
-        with connection.begin():
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            for statement, rows in groups:
-                connection.execute(statement, rows)
+        with self._connection.begin():
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return work(self._connection)
+
+
+def _execute(connection: sa.Connection, groups: _Groups) -> None:
+    for statement, rows in groups:
+        connection.execute(statement, rows)
 
 
 def _fetch(connection: sa.Connection, query: sa.Select[Any], parameters: Mapping[str, Any] | None) -> Sequence[Any]:
@@ -222,18 +236,3 @@ def _prepare_sqlite(engine: sa.Engine, *, begins: bool = True) -> None:
 
     if begins:
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-
-
-def _upgrade(connection: sa.Connection, folder: Path) -> None:
-    from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
-    from alembic.script import ScriptDirectory
-
-    script = ScriptDirectory(folder, version_locations=[str(folder)])
-
-    def steps(revision: Any, _context: Any) -> Any:
-        return script._upgrade_revs("head", revision)  # noqa: SLF001 all that alembic.command.upgrade does
-
-    with EnvironmentContext(Config(), script, fn=steps) as environment:
-        environment.configure(connection=connection, render_as_batch=True)
-        environment.run_migrations()
