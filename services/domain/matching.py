@@ -194,7 +194,7 @@ class Venue:
 
     def _clock(self, calendar: str, opens: bool, when: When) -> list[OrderEvent]:
         blotter, events = self._blotter, []
-        for arrival in list(blotter.timed.get((calendar, opens), ())):
+        for arrival in sorted(blotter.timed.get((calendar, opens), ())):
             order = blotter.orders[arrival]
             if opens:
                 events.append(blotter.change(arrival, ExecType.NEW, replace(order, state=OrderState.NEW), when))

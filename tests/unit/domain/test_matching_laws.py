@@ -1,0 +1,199 @@
+"""The paper venue's laws, over drawn tapes, orders and settings. The numbers are the behaviour's rules."""
+
+from collections import defaultdict
+from dataclasses import replace
+from decimal import Decimal
+from itertools import groupby, product
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.domain.fills import VenueSettings
+from services.domain.market import Bar
+from services.domain.matching import Venue
+from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, OrderState, Side
+from services.domain.tape import Kind, Tape
+from tests.unit.domain.matching_reference import (
+    INSTRUMENTS,
+    AnyVenue,
+    Command,
+    SlowVenue,
+    command_lists,
+    drive,
+    settings_drawn,
+    tapes,
+    told,
+)
+
+law = settings(max_examples=150, deadline=None)
+
+
+def run(tape: Tape, commands: list[Command], how: VenueSettings) -> list[OrderEvent]:
+    return drive(Venue(INSTRUMENTS, how), tape, commands)
+
+
+@settings(max_examples=800, deadline=None)
+@given(tapes(), command_lists(), settings_drawn)
+def test_rules_8_to_15_skipping_records_is_the_same_as_looking_at_each(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    assert told(run(tape, commands, how)) == SlowVenue(tape, how).run(commands)
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn, st.lists(st.integers(0, 90)))
+def test_rule_34_nothing_depends_on_how_far_each_grant_goes(
+    tape: Tape, commands: list[Command], how: VenueSettings, grants: list[int]
+) -> None:
+    in_steps = drive(Venue(INSTRUMENTS, how), tape, commands, grants)
+    one_by_one = drive(Venue(INSTRUMENTS, how), tape, commands, range(len(tape)))
+    assert in_steps == one_by_one == run(tape, commands, how)
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_2_a_venue_restored_at_any_moment_is_the_venue_that_ran_through(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    def restored(venue: AnyVenue, position: int) -> AnyVenue:
+        assert isinstance(venue, Venue)
+        fresh = Venue(INSTRUMENTS, how)
+        fresh.prime(tape, position)
+        fresh.restore(venue.open_orders(), venue.headroom)
+        for symbol in INSTRUMENTS:
+            assert fresh.reference_price(symbol) == venue.reference_price(symbol)
+        return fresh
+
+    assert drive(Venue(INSTRUMENTS, how), tape, commands, between=restored) == run(tape, commands, how)
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_7_leaves_and_cum_make_the_quantity_and_fills_never_exceed_it(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    filled: dict[str, Decimal] = defaultdict(Decimal)
+    for event in run(tape, commands, how):
+        order = event.order
+        if event.exec_type is ExecType.RESTATED:
+            filled[order.order_id] = order.cum_quantity
+        filled[order.order_id] += event.last_quantity
+        assert order.cum_quantity == filled[order.order_id] <= order.quantity
+        assert order.leaves_quantity == (0 if order.state in TERMINAL else order.quantity - order.cum_quantity)
+        assert (event.exec_type is ExecType.TRADE) is (event.last_quantity > 0)
+        assert (order.state is OrderState.FILLED) <= (order.cum_quantity == order.quantity)
+        if order.cash_quantity is not None:
+            assert order.gross_amount <= order.cash_quantity
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_7_every_order_ends_once_and_its_events_are_numbered_without_gaps(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    by_order: dict[str, list[OrderEvent]] = defaultdict(list)
+    for event in run(tape, commands, how):
+        by_order[event.order.order_id].append(event)
+    for order_id, events in by_order.items():
+        assert [e.exec_id for e in events] == [f"{order_id}-{n + 1}" for n in range(len(events))]
+        assert [e.order.state in TERMINAL for e in events] == [False] * (len(events) - 1) + [True]
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_12_nothing_fills_on_a_record_from_before_the_order_was_live(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    for event in run(tape, commands, how):
+        if event.exec_type in {ExecType.TRADE, ExecType.TRIGGERED}:
+            record = tape.record(event.tape_sequence)
+            start = record.start if isinstance(record, Bar) else record.time
+            assert event.tape_sequence > event.order.basis_sequence
+            assert start >= event.order.basis_time + how.latency
+            assert event.transact_time in {start, int(tape.time[event.tape_sequence - 1])}
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_8_a_limit_never_fills_worse_than_its_price_and_a_stop_never_better(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    triggers: dict[str, int] = {}
+    for event in run(tape, commands, how):
+        order, buys = event.order, event.order.side is Side.BUY
+        if event.exec_type is ExecType.TRIGGERED:
+            triggers[order.order_id] = event.tape_sequence
+        if event.exec_type is not ExecType.TRADE:
+            continue
+        if order.limit_price is not None:
+            assert event.last_price <= order.limit_price if buys else event.last_price >= order.limit_price
+        if order.stop_price is not None and triggers[order.order_id] == event.tape_sequence:
+            assert event.last_price >= order.stop_price if buys else event.last_price <= order.stop_price
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_11_all_fills_of_a_record_stay_within_the_share_of_its_size(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    taken: dict[tuple[int, Side], Decimal] = defaultdict(Decimal)
+    for event in run(tape, commands, how):
+        taken[event.tape_sequence, event.order.side] += event.last_quantity
+    for sequence in {sequence for (sequence, _), quantity in taken.items() if quantity}:
+        number = tape.source[sequence - 1]
+        bought, sold = {Kind.BAR: (4, 4), Kind.QUOTE: (3, 2), Kind.TRADE: (1, 1)}[tape.sources[number].kind]
+        if how.volume_share is None or not tape.values[tape.source == number][:, [bought, sold]].any():
+            continue
+        sizes = tape.values[sequence - 1]
+        buys, sells = taken[sequence, Side.BUY], taken[sequence, Side.SELL]
+        assert buys <= how.volume_share * Decimal(sizes[bought])
+        assert sells <= how.volume_share * Decimal(sizes[sold])
+        if bought == sold:
+            assert buys + sells <= how.volume_share * Decimal(sizes[sold])
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rule_11_a_record_fills_the_better_price_first_and_at_one_price_the_earlier(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    """Where a limit order got something, a like one with priority over it wanted nothing more."""
+    events = run(tape, commands, how)
+    arrival = {order_id: i for i, order_id in enumerate(dict.fromkeys(e.order.order_id for e in events))}
+    working: dict[str, Order] = {}
+    for _, record in groupby(events, key=lambda e: e.tape_sequence):
+        batch = list(record)
+        got = {e.order.order_id: e.order for e in batch if e.exec_type is ExecType.TRADE and e.order.limit_price}
+        for (mine, before), theirs in product(working.items(), got.values()):
+            same = (before.symbol, before.side, before.basis_time) == (theirs.symbol, theirs.side, theirs.basis_time)
+            if not same or before.limit_price is None or theirs.limit_price is None:
+                continue
+            sign = 1 if theirs.side is Side.BUY else -1
+            priority = (-sign * before.limit_price, arrival[mine]) < (
+                -sign * theirs.limit_price,
+                arrival[theirs.order_id],
+            )
+            if priority:
+                assert mine in got
+                assert got[mine].leaves_quantity == 0
+        for event in batch:
+            working[event.order.order_id] = event.order
+            if event.order.state in TERMINAL or event.order.state is OrderState.HELD:
+                del working[event.order.order_id]
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn, st.integers(0, 3000), st.integers(0, 2000))
+def test_rule_19_buys_never_cost_more_than_what_was_set_aside_and_the_headroom(
+    tape: Tape, commands: list[Command], how: VenueSettings, reserved: int, headroom: int
+) -> None:
+    """One order only, so that no later verdict restates the headroom."""
+    first = next(c for c in commands if c.order is not None)
+    assert first.order is not None
+    money = replace(first.order.reservation, cash=Decimal(reserved), headroom=Decimal(headroom))
+    only = replace(first.order, side=Side.BUY, reservation=money)
+    events = run(tape, [Command(first.position, only)], how)
+    last = events[-1].order
+    assert last.gross_amount <= reserved + headroom
+    if events[0].exec_type is not ExecType.REJECTED:
+        assert last.reservation.headroom == reserved + headroom - last.gross_amount
