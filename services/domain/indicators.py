@@ -84,7 +84,7 @@ class SMA(Indicator):
         changes[replaced:] -= known[: max(len(known) - self.period, 0)]
         totals = np.add.accumulate(np.concatenate([[self.total], changes]))
         self.total = float(totals[-1])
-        self.window.extend(known[-self.period :].tolist())
+        self.window.extend(values[-self.period :].tolist())
         means = totals[1:] / self.period
         means[: max(replaced - 1, 0)] = np.nan
         return means
@@ -180,7 +180,7 @@ class EMA(_Smoothed):
         return mean + (value - mean) * (2.0 / (self.period + 1))
 
 
-class _Wilder(_Smoothed):
+class WilderMean(_Smoothed):
     """Wilder's smoothing: a weight of ``1 / period``."""
 
     def _next(self, mean: float, value: float) -> float:
@@ -196,8 +196,8 @@ class RSI(Indicator):
     def __init__(self, period: int) -> None:
         super().__init__(period)
         self.last: float | None = None
-        self.gains = _Wilder(period)
-        self.losses = _Wilder(period)
+        self.gains = WilderMean(period)
+        self.losses = WilderMean(period)
 
     def update(self, value: float) -> float | None:
         last, self.last = self.last, value
@@ -246,7 +246,7 @@ class ATR:
 
     def __init__(self, period: int) -> None:
         self.last: float | None = None
-        self.ranges = _Wilder(period)
+        self.ranges = WilderMean(period)
 
     def update(self, high: float, low: float, close: float) -> float | None:
         """Take in the next bar."""
