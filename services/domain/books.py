@@ -44,12 +44,13 @@ class Books:
         """Move to ``through``: splits and closes up to there, then ``events``, all of which happened there."""
         postings: list[tuple[str, Posting]] = []
         points: list[EquityPoint] = []
-        for sequence, is_close in self._timeline.edges(self.position, through):
-            if is_close:
-                points += [self.point(portfolio_id, sequence) for portfolio_id in self.ledgers]
-            else:
-                postings += self._split(sequence)
-        self.position = through
+        if through != self.position:
+            for sequence, is_close in self._timeline.edges(self.position, through):
+                if is_close:
+                    points += [self.point(portfolio_id, sequence) for portfolio_id in self.ledgers]
+                else:
+                    postings += self._split(sequence)
+            self.position = through
         filled: dict[str, None] = {}
         for event in events:
             if event.exec_type is ExecType.TRADE:

@@ -62,10 +62,10 @@ class StrategyRunner:
         """The next position at which it has to run though no order event came; ``end + 1`` if none."""
         if self._next is None:
             if self._scanner is not None:
-                awaited = self._scanner.scan(timeline, self.holdings, self.position)
+                self._next = self._scanner.scan(timeline, self.holdings, self.position)
             else:
-                awaited = timeline.next_wake(self.strategy.next_wake(), self.position)
-            self._next = min(awaited, timeline.next_split(self.position))
+                self._next = timeline.next_wake(self.strategy.next_wake(), self.position)
+            self._next = min(self._next, timeline.next_split(self.position))
         return self._next
 
     def due(self, timeline: Timeline, through: int) -> bool:
@@ -78,7 +78,7 @@ class StrategyRunner:
         Returns:
             The commands to carry out in their order; then call ``acknowledge``.
         """
-        timer = self.strategy.next_wake().time
+        timer = self.strategy.next_wake().time if self._scanner is None else None
         self._context.at(through, timeline.time(through))
         self._hand(events)
         self._deliver_until(timeline, through)
@@ -124,19 +124,38 @@ class StrategyRunner:
     def _hand(self, events: Iterable[OrderEvent]) -> None:
         for event in events:
             if self._fold(event):
+                self._next = None
                 self.strategy.on_order_event(self._context, event)
-        self._next = None
 
     def _deliver_until(self, timeline: Timeline, through: int) -> None:
-        while self.position < through:
-            first, last = self.position, through
-            if self._scanner is not None:
-                last = min(through, timeline.next_split(first))
-                self._scanner.skip(timeline, first, last - 1)
-                first = last - 1
-            for record in timeline.records(self._symbols, first, last):
+        if self._scanner is not None:
+            self._scan_until(timeline, through, self._scanner)
+            return
+        for sequence in range(self.position + 1, through + 1):
+            record = timeline.record(self._symbols, sequence)
+            if record is not None:
                 self._deliver(record)
-            self.position = last
+        self._move(through)
+
+    def _scan_until(self, timeline: Timeline, through: int, scanner: Scanner) -> None:
+        """As if every record up to ``through`` were delivered: only splits are, and what it acts on at ``through``."""
+        while self.position < through:
+            first, split = self.position, timeline.next_split(self.position)
+            last = min(through, split)
+            warming = self._context.warming
+            acts = scanner.scan(timeline, self.holdings, last - 1) if self._next is None else self._next
+            if last < split and (warming or last < acts):
+                scanner.skip(timeline, first, last)
+                self._move(last)
+                self._next = None if warming else min(acts, split)
+                continue
+            scanner.skip(timeline, first, last - 1)
+            if (record := timeline.record(self._symbols, last)) is not None:
+                self._deliver(record)
+            self._move(last)
+
+    def _move(self, through: int) -> None:
+        self.position = max(self.position, through)
         self._next = None
 
     def _deliver(self, record: Record) -> None:

@@ -170,20 +170,18 @@ class Simulation:
 
     def cycle(self) -> Cycle:
         """Run one cycle: venue, books, then each strategy that waits for this position or has order events."""
-        first = len(self.result.events)
-        through = self._next_through()
-        self.position, events = self.venue.advance(self.timeline.tape, self.position, through)
+        first, timeline = len(self.result.events), self.timeline
+        through = min(timeline.next_split(self.position), timeline.end)
+        for runner in self.runners:
+            through = min(through, runner.next_sequence(timeline))
+        self.position, events = self.venue.advance(timeline.tape, self.position, through)
         self.result.position = self.position
         self._fold(events)
         for plan, runner in zip(self._plans, self.runners, strict=True):
             own = [event for event in events if event.order.deployment_id == plan.deployment_id]
-            if own or runner.due(self.timeline, self.position):
+            if own or runner.due(timeline, self.position):
                 self._run_strategy(plan, runner, own)
         return Cycle(self.position, self.result.events[first:])
-
-    def _next_through(self) -> int:
-        soonest = min((runner.next_sequence(self.timeline) for runner in self.runners), default=self.timeline.end)
-        return min(soonest, self.timeline.next_split(self.position), self.timeline.end)
 
     def _run_strategy(self, plan: DeploymentPlan, runner: StrategyRunner, events: list[OrderEvent]) -> None:
         commands = runner.step(self.timeline, self.position, events)
@@ -231,8 +229,8 @@ class Simulation:
         result.equity += folded.points
         for portfolio_id, posting in folded.postings:
             result.entries[portfolio_id] += posting.entries
-            for entry in posting.entries:
-                if entry.kind not in FILL_KINDS:
+            if posting.entries and posting.entries[0].kind not in FILL_KINDS:
+                for entry in posting.entries:
                     self.gate.fold_entry(portfolio_id, entry)
         for event in events:
             self.gate.fold(event, self.instruments[event.order.symbol])

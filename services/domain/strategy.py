@@ -97,7 +97,8 @@ class Strategy:
 class Scanner(ABC):
     """A strategy that can look ahead for the records it would act on, so that a backtest visits only those.
 
-    Promised: visiting every record in between would issue nothing, and ``skip`` leaves exactly the state that it would.
+    Promised: visiting every record in between would issue nothing, ``skip`` leaves exactly the state that it would, and
+    it never asks to be run at a time.
     """
 
     @abstractmethod

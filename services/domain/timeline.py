@@ -5,7 +5,7 @@ cycle ends (rule 32a) and on what a position is worth.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from services.domain.market import Record
 from services.domain.money import decimal_of
-from services.domain.order import Side
 from services.domain.tape import Kind, Source, Tape
 from services.domain.tape_index import TapeIndex
+
+PRICED = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR})
+"""Kinds of records that leave a price behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,9 @@ class Timeline:
         self.index = TapeIndex(tape)
         self.end = len(tape)
         self._waits: dict[Wake, NDArray[np.int64]] = {}
+        self._prices: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+        self._marks: dict[str, tuple[int, Decimal | None]] = {}
+        self._split_symbols = {source.symbol for source in tape.sources if source.kind is Kind.SPLIT}
         self._splits: list[int] = self._sequences(source.kind is Kind.SPLIT for source in tape.sources).tolist()
         clocks = self._sequences(source.kind is Kind.CLOCK for source in tape.sources)
         closes: list[int] = clocks[tape.values[clocks - 1, 0] == 0.0].tolist()
@@ -84,8 +89,11 @@ class Timeline:
     def next_split(self, after: int, symbol: str = "") -> int:
         """The first split after ``after``, of ``symbol`` where one is named; ``end + 1`` if none."""
         if symbol:
-            row = self.index.next_split(symbol, after)
-            return min(row, self.end) + 1
+            return (
+                min(self.index.next_split(symbol, after), self.end) + 1
+                if symbol in self._split_symbols
+                else self.end + 1
+            )
         place = bisect_right(self._splits, after)
         return self._splits[place] if place < len(self._splits) else self.end + 1
 
@@ -102,19 +110,38 @@ class Timeline:
 
     def mark(self, symbol: str, at: int) -> Decimal | None:
         """What a unit of ``symbol`` is worth at ``at``: its last price (a quote: the middle), in today's units."""
-        bid = self.index.last_price(symbol, Side.SELL, at)
-        if bid is None:
-            return None
-        ask = self.index.last_price(symbol, Side.BUY, at) or bid
-        return decimal_of(bid) if ask == bid else (decimal_of(bid) + decimal_of(ask)) / 2
+        known = self._marks.get(symbol)
+        if known is None or known[0] != at:
+            known = self._marks[symbol] = (at, self._mark(symbol, at))
+        return known[1]
 
-    def records(self, symbols: frozenset[str], after: int, through: int) -> Iterator[Record]:
-        """Quotes, trades, bars and splits of ``symbols`` in ``(after, through]``."""
-        tape = self.tape
-        wanted = [s.symbol in symbols and s.kind is not Kind.CLOCK for s in tape.sources]
-        for row in range(after, through):
-            if wanted[tape.source[row]]:
-                yield tape.record(row + 1)
+    def record(self, symbols: frozenset[str], sequence: int) -> Record | None:
+        """The record at ``sequence`` where it is a quote, trade, bar or split of ``symbols``."""
+        source = self.tape.sources[self.tape.source[sequence - 1]]
+        return self.tape.record(sequence) if source.symbol in symbols and source.kind is not Kind.CLOCK else None
+
+    def _mark(self, symbol: str, at: int) -> Decimal | None:
+        if symbol not in self._prices:
+            self._prices[symbol] = self._prices_of(symbol)
+        sequences, prices = self._prices[symbol]
+        row = int(sequences.searchsorted(at, side="right")) - 1
+        if row < 0:
+            return None
+        price, since = float(prices[row]), int(sequences[row])
+        while (since := self.next_split(since, symbol)) <= at:
+            numerator, denominator = self.tape.values[since - 1, :2].tolist()
+            price = price * denominator / numerator
+        return decimal_of(price)
+
+    def _prices_of(self, symbol: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The sequences of a symbol's quotes, trades and bars, and the price that each left behind."""
+        sources = self.tape.sources
+        sequences = self._sequences(s.symbol == symbol and s.kind in PRICED for s in sources)
+        column = np.array([3 if source.kind is Kind.BAR else 0 for source in sources])
+        second = np.array([1 if source.kind is Kind.QUOTE else column[i] for i, source in enumerate(sources)])
+        rows, source = sequences - 1, self.tape.source[sequences - 1]
+        values = self.tape.values
+        return sequences, (values[rows, column[source]] + values[rows, second[source]]) / 2
 
     def _wait(self, wake: Wake) -> NDArray[np.int64]:
         if wake not in self._waits:
