@@ -11,7 +11,8 @@ orders, fills and transfers, never with the market: it is the same in a replay w
 
 A reservation holds all that its fills use at the price it was made at, and is used up pro rata. So the fill of a buy
 changes spendable cash by (its share of the reservation - its cost), or by more where it covers, and that of a sale
-that closes by its proceeds: the venue, which knows only orders, counts the same and never too much.
+that closes by its proceeds. The venue, which knows only orders, counts the same; what shorts and their collateral
+change beside that it learns from the headroom of the next verdict.
 """
 
 from collections import deque

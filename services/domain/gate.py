@@ -163,7 +163,7 @@ class Gate:
     def fold(self, event: OrderEvent, instrument: Instrument) -> None:
         """Fold one order event: what the order claims now replaces what it claimed, and a fill becomes exposure."""
         order = event.order
-        claim = self._claims.get(order.order_id)
+        claim, left = self._claims.get(order.order_id), claim_of(order)
         with localcontext(EXACT):
             self._release(order.order_id)
             if event.exec_type is ExecType.REJECTED:
@@ -177,7 +177,7 @@ class Gate:
                 self._marks.setdefault(order.symbol, event.last_price)
             if order.state in TERMINAL:
                 return
-            self._claim(order.order_id, claim_of(order))
+            self._claim(order.order_id, left)
         if claim is None or not claim.confirmed:
             funds.count_order(event.transact_time)
 

@@ -301,7 +301,7 @@ class ShortingMachine(GateMachine):
 
     @invariant()
     def the_venues_headroom_is_never_more_than_there_is(self) -> None:
-        """Sales that open a short are counted by the next verdict."""
+        """Not here: the venue knows no collateral, so with shorts the next verdict sets its figure right."""
 
 
 TestRules4And19WithoutShorts = GateMachine.TestCase
