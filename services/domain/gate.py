@@ -74,11 +74,6 @@ class Gate:
         funds.opened = True
         funds.cash += cash
 
-    def adjust_cash(self, portfolio_id: str, amount: Decimal) -> None:
-        """Fold a movement of cash that was no fill: positive comes in, negative goes out."""
-        with localcontext(EXACT):
-            self._known(portfolio_id).cash += amount
-
     def fold_entry(self, portfolio_id: str, entry: Entry) -> None:
         """Fold one of the ledger's entries: deposits, withdrawals, splits. Fills' own entries count nothing here."""
         if entry.kind in {EntryKind.TRADE, EntryKind.COMMISSION}:

@@ -152,8 +152,7 @@ class Ledger:
         """``numerator`` new units for ``denominator`` old ones (rule 20).
 
         Lots keep their cost; their units change. What lies below the instrument's ``quantity_increment`` is closed for
-        cash in lieu at ``mark``, the last price of an old unit (the last fill's where none is given), oldest lots
-        first under FIFO. The new quantity has at most nine places before that, the cash is rounded to as many.
+        cash in lieu, rounded to nine places, at ``mark``: the last price of an old unit, by default the last fill's.
 
         Raises:
             ValueError: a term of the ratio is not positive.
