@@ -142,14 +142,14 @@ class StrategyRunner:
         while self.position < through:
             first, split = self.position, timeline.next_split(self.position)
             last = min(through, split)
+            scanner.skip(timeline, first, last - 1)
             warming = self._context.warming
             acts = scanner.scan(timeline, self.holdings, last - 1) if self._next is None else self._next
             if last < split and (warming or last < acts):
-                scanner.skip(timeline, first, last)
+                scanner.skip(timeline, last - 1, last)
                 self._move(last)
                 self._next = None if warming else min(acts, split)
                 continue
-            scanner.skip(timeline, first, last - 1)
             if (record := timeline.record(self._symbols, last)) is not None:
                 self._deliver(record)
             self._move(last)

@@ -103,7 +103,10 @@ class Scanner(ABC):
 
     @abstractmethod
     def scan(self, timeline: Timeline, holdings: Holdings, after: int) -> int:
-        """The first sequence after ``after`` at which it might act, its holdings as they are; ``end + 1`` if none."""
+        """The first sequence after ``after`` at which it might act, its holdings as they are; ``end + 1`` if none.
+
+        It has taken in everything up to ``after``.
+        """
 
     @abstractmethod
     def skip(self, timeline: Timeline, after: int, through: int) -> None:

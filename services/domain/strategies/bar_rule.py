@@ -79,6 +79,10 @@ class Outlook:
         self.settled = 0
         self._hits: dict[int, NDArray[np.int64]] = {}
 
+    def skip(self, through: int) -> None:
+        """Take in the bars up to sequence ``through``."""
+        self.row = int(self.sequences.searchsorted(through, side="right"))
+
     def next(self, mask: int, after: int) -> int | None:
         """The first sequence after ``after`` that asks for one of ``mask``."""
         hits = self._hits.get(mask)
@@ -157,8 +161,7 @@ class BarRule(Strategy, Scanner):
     def skip(self, timeline: Timeline, after: int, through: int) -> None:
         """See ``Scanner``."""
         for symbol in self.symbols:
-            outlook = self._outlook(timeline, symbol, after)
-            outlook.row = int(outlook.sequences.searchsorted(through, side="right"))
+            self._outlook(timeline, symbol, after).skip(through)
 
     def state(self) -> dict[str, Any]:
         """The rules' histories, by symbol."""
