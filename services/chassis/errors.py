@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -57,9 +56,9 @@ class QuotaViolation(NamedTuple):
 
 
 class ApiError(Exception):
-    """An answer other than the result, as the caller will see it. Handlers raise it; stubs on our channels raise it.
+    """An answer other than the result. Handlers raise it, and so do stubs on our channels.
 
-    `reason` is a name of the contract's enum of reasons without its prefix. `metadata` carries the bound that was hit.
+    `reason` is a name of the contract's enum of reasons without its prefix; `metadata` carries the bound that was hit.
     """
 
     def __init__(
@@ -167,24 +166,22 @@ class ApiError(Exception):
         ]
         if self.field_violations:
             bad = error_details_pb2.BadRequest()
-            for violation in self.field_violations:
-                bad.field_violations.add(
-                    field=clip(violation.field), description=clip(violation.description), reason=violation.reason
-                )
+            for field, description, reason in self.field_violations:
+                bad.field_violations.add(field=clip(field), description=clip(description), reason=reason)
             details.append(bad)
         if self.precondition_violations:
             failure = error_details_pb2.PreconditionFailure()
-            for each in self.precondition_violations:
-                failure.violations.add(type=each.type, subject=clip(each.subject), description=clip(each.description))
+            for kind, subject, description in self.precondition_violations:
+                failure.violations.add(type=kind, subject=clip(subject), description=clip(description))
             details.append(failure)
         if self.resource is not None:
-            kind, name, description = self.resource
-            details.append(error_details_pb2.ResourceInfo(resource_type=kind, resource_name=clip(name)))
-            details[-1].description = clip(description)
+            kind, name, text = self.resource
+            info = error_details_pb2.ResourceInfo(resource_type=kind, resource_name=clip(name), description=clip(text))
+            details.append(info)
         if self.quota_violations:
             quota = error_details_pb2.QuotaFailure()
-            for used in self.quota_violations:
-                quota.violations.add(subject=clip(used.subject), description=clip(used.description))
+            for subject, description in self.quota_violations:
+                quota.violations.add(subject=clip(subject), description=clip(description))
             details.append(quota)
         if self.retry_delay is not None:
             details.append(error_details_pb2.RetryInfo())
@@ -221,7 +218,7 @@ def api_error(error: BaseException) -> ApiError:
         return error
     if isinstance(error, grpc.aio.AioRpcError):
         return ApiError.from_rpc_error(error)
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    if isinstance(error, TimeoutError):
         return ApiError.deadline_exceeded("The deadline passed while the call was running.")
     _log.error("a call failed unexpectedly", exc_info=error)
     return ApiError.internal()
@@ -233,20 +230,16 @@ def clip(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def _read_detail(error: ApiError, packed: any_pb2.Any) -> None:
-    info = error_details_pb2.ErrorInfo()
-    bad = error_details_pb2.BadRequest()
-    failure = error_details_pb2.PreconditionFailure()
-    resource = error_details_pb2.ResourceInfo()
-    quota = error_details_pb2.QuotaFailure()
-    retry = error_details_pb2.RetryInfo()
+    details = error_details_pb2
+    info, bad, failure = details.ErrorInfo(), details.BadRequest(), details.PreconditionFailure()
+    resource, quota, retry = details.ResourceInfo(), details.QuotaFailure(), details.RetryInfo()
     if packed.Unpack(info):
         error.reason, error.metadata = info.reason, dict(info.metadata)
     elif packed.Unpack(bad):
         error.field_violations = tuple(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations)
     elif packed.Unpack(failure):
-        error.precondition_violations = tuple(
-            PreconditionViolation(v.type, v.subject, v.description) for v in failure.violations
-        )
+        found = failure.violations
+        error.precondition_violations = tuple(PreconditionViolation(v.type, v.subject, v.description) for v in found)
     elif packed.Unpack(resource):
         error.resource = ResourceInfo(resource.resource_type, resource.resource_name, resource.description)
     elif packed.Unpack(quota):

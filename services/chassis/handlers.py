@@ -24,6 +24,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 LOCAL_PRINCIPAL: Final = "local"
 
+Opens = Callable[[AsyncIterator[Any]], "_Requests"]
+
 _principal: ContextVar[str] = ContextVar("tickmesh_principal", default=LOCAL_PRINCIPAL)
 
 
@@ -39,7 +41,70 @@ class _Undecodable:
 _UNDECODABLE: Final = _Undecodable()
 
 
-def wrap(service: str, method: str, handler: Any) -> Any:
+class Conversations:
+    """The request streams open now. Draining ends them, as if their clients had: they never end by themselves."""
+
+    def __init__(self) -> None:
+        self._open: set[_Requests] = set()
+        self._ended = False
+
+    def open(self, requests: AsyncIterator[Any]) -> _Requests:
+        """Takes a request stream in."""
+        opened = _Requests(requests, self._open)
+        if self._ended:
+            opened.end()
+        return opened
+
+    def end(self) -> None:
+        """Ends all, and those to come."""
+        self._ended = True
+        for each in list(self._open):
+            each.end()
+
+
+class _Requests:
+    """A stream of checked requests that can be ended from outside, at no cost a message."""
+
+    def __init__(self, requests: AsyncIterator[Any], among: set[_Requests]) -> None:
+        self._iterator = aiter(requests)
+        self._reader: asyncio.Task[Any] | None = None
+        self._among = among
+        self.ended = False
+        among.add(self)
+
+    def __aiter__(self) -> _Requests:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self.ended:
+            raise StopAsyncIteration
+        self._reader = reader = asyncio.current_task()
+        try:
+            request = await anext(self._iterator)
+        except asyncio.CancelledError:
+            if self.ended and reader is not None and reader.uncancel() == 0:
+                raise StopAsyncIteration from None
+            raise
+        finally:
+            self._reader = None
+        _check(request)
+        return request
+
+    def end(self) -> None:
+        self.ended = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def close(self) -> None:
+        self._among.discard(self)
+
+    def confirm(self) -> None:
+        """A handler that returned early because its requests ended has no result to be believed."""
+        if self.ended:
+            raise ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; connect again.")
+
+
+def wrap(service: str, method: str, handler: Any, conversations: Conversations) -> Any:
     """The handler with all of the chassis around it; of all four kinds.
 
     Servicers may answer with messages or with their bytes (encoded once for all subscribers). Requests of a stream
@@ -48,33 +113,37 @@ def wrap(service: str, method: str, handler: Any) -> Any:
     decode, encode = _decoder(handler.request_deserializer), _encoder(handler.response_serializer)
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
     name, many = f"{service}/{method}", handler.request_streaming
+    opens = conversations.open if many else None
     if not handler.response_streaming:
         inner = handler.stream_unary if many else handler.unary_unary
         make = grpc.stream_unary_rpc_method_handler if many else grpc.unary_unary_rpc_method_handler
-        return make(_unary(inner, many, name, attributes), decode, encode)
+        return make(_unary(inner, opens, name, attributes), decode, encode)
     inner = handler.stream_stream if many else handler.unary_stream
     make = grpc.stream_stream_rpc_method_handler if many else grpc.unary_stream_rpc_method_handler
-    # A handler that calls context.write() itself returns nothing to iterate over and is wrapped like a unary one.
-    kind = _stream if inspect.isasyncgenfunction(inner) else _unary
-    return make(kind(inner, many, name, attributes, streaming=True), decode, encode)
+    # A coroutine calls context.write() itself, returns nothing to iterate over, and is wrapped like a unary one.
+    if inspect.iscoroutinefunction(inner):
+        return make(_unary(inner, opens, name, attributes, streaming=True), decode, encode)
+    return make(_stream(inner, opens, name, attributes), decode, encode)
 
 
 def _unary(
-    inner: Any, many: bool, name: str, attributes: dict[str, Any], *, streaming: bool = False
+    inner: Any, opens: Opens | None, name: str, attributes: dict[str, Any], *, streaming: bool = False
 ) -> Callable[[Any, Context], Any]:
-    joins_only = many or streaming
+    joins_only = streaming or opens is not None
 
     async def call(request: Any, context: Context) -> Any:
         try:
-            with _enter(context, name, attributes, joins_only) as span:
-                if many:
-                    request = _checked(request)
-                else:
+            with _enter(context, name, attributes, joins_only) as span, _Status(span):
+                if opens is None:
                     _check(request)
-                if span is None:
                     return await inner(request, context)
-                with _StatusOn(span):
-                    return await inner(request, context)
+                requests = opens(request)
+                try:
+                    result = await inner(requests, context)
+                finally:
+                    requests.close()
+                requests.confirm()
+                return result
         except (grpc.aio.AbortError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 whatever it is, the caller gets a status
@@ -83,18 +152,27 @@ def _unary(
     return call
 
 
-def _stream(
-    inner: Any, many: bool, name: str, attributes: dict[str, Any], *, streaming: bool = True
-) -> Callable[[Any, Context], Any]:
+def _stream(inner: Any, opens: Opens | None, name: str, attributes: dict[str, Any]) -> Callable[[Any, Context], Any]:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
-            with _enter(context, name, attributes, True) as span, _StatusOn(span):
-                if many:
-                    request = _checked(request)
-                else:
+            with _enter(context, name, attributes, True) as span, _Status(span):
+                if opens is None:
                     _check(request)
-                async for response in inner(request, context):
-                    yield response
+                    requests = None
+                else:
+                    request = requests = opens(request)
+                responses = inner(request, context)
+                try:
+                    async for response in responses:
+                        yield response
+                finally:
+                    # A subscriber that left must not keep its subscription until it is collected.
+                    if hasattr(responses, "aclose"):
+                        await responses.aclose()
+                    if requests is not None:
+                        requests.close()
+                if requests is not None:
+                    requests.confirm()
         except (grpc.aio.AbortError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 whatever it is, the caller gets a status
@@ -118,7 +196,7 @@ def _enter(context: Context, name: str, attributes: dict[str, Any], joins_only: 
     return telemetry.span_if_sampled(name, attributes, kind="SERVER")
 
 
-class _StatusOn:
+class _Status:
     """Puts the status code on a span as the call leaves; nothing for None."""
 
     def __init__(self, span: Any) -> None:
@@ -141,12 +219,6 @@ def _check(request: Any) -> None:
         raise ApiError.invalid_argument("The request's bytes are no message of its type.")
     if isinstance(request, Message):
         validate(request)
-
-
-async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        _check(request)
-        yield request
 
 
 async def _abort(context: Context, error: ApiError) -> None:

@@ -53,6 +53,7 @@ class Server:
         self._address = address or settings.address
         self._server = grpc.aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()
+        self._conversations = handlers.Conversations()
         self._names: list[str] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
@@ -67,7 +68,9 @@ class Server:
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Any]) -> None:
         """Called by the generated code."""
-        wrapped = {name: handlers.wrap(service_name, name, each) for name, each in method_handlers.items()}
+        wrapped = {
+            name: handlers.wrap(service_name, name, each, self._conversations) for name, each in method_handlers.items()
+        }
         self._server.add_registered_method_handlers(service_name, wrapped)
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service_name, wrapped)])
         self._names.append(service_name)
@@ -120,9 +123,13 @@ class Server:
         return self.port
 
     async def stop(self, grace: float | None = None) -> None:
-        """Drains: NOT_SERVING, no new calls, streams told to close, running calls given `grace` seconds."""
+        """Drains: NOT_SERVING, no new calls, streams told to close, running calls given `grace` seconds.
+
+        Streams of requests end as if their clients had ended them, then answer UNAVAILABLE.
+        """
         await self._health.enter_graceful_shutdown()
         self.draining.set()
+        self._conversations.end()
         await self._server.stop(self._settings.drain_seconds if grace is None else grace)
         for task in list(self._tasks):
             task.cancel()

@@ -1,13 +1,14 @@
 """Streams as cursors: sequenced, resumable, shared by all subscribers.
 
 A partition's latest events lie in one ring, every subscriber is a position in it: 50 subscribers × 100k ticks/s took
-half a core, where a queue for each was overloaded at 50 × 1k/s. Who falls out of the ring reads on from the store, or,
-where there is none, is reset to a fresh snapshot. Neither slows the writer or makes memory grow.
+half a core, where a queue for each was overloaded at 50 × 1k/s. Who falls out of the ring reads on from the store or,
+where there is none, is reset to a snapshot. Neither slows the writer or makes memory grow.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ E = TypeVar("E")
 
 # 8192 events of 300 bytes and their objects are about 8 MB a partition, and 1.5 s of the writer's full speed.
 RING: Final = 8192
-# Events in one message: large enough that a message's own cost (60 µs) is spread, small enough to be a few 100 kB.
+# Events in one message: enough to spread a message's own cost (60 µs), a few 100 kB at most.
 BATCH: Final = 1024
 HEARTBEAT_SECONDS: Final = 15.0
 
@@ -36,7 +37,7 @@ class Entry(NamedTuple, Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class Events(Generic[E]):
-    """Events in order. `previous_sequence` is the last one sent before; `scanned` is where to resume from."""
+    """Events in order; `previous_sequence` is the last one sent before, `scanned` where to resume from."""
 
     entries: Sequence[Entry[E]]
     previous_sequence: int
@@ -55,7 +56,7 @@ class Events(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Nothing to send, but everything up to `scanned` was looked at. `previous_sequence` is the last one sent."""
+    """Nothing to send, but all up to `scanned` was looked at; `previous_sequence` is the last one sent."""
 
     scanned: int
     previous_sequence: int
@@ -95,12 +96,15 @@ class _Partition(Generic[E]):
         start = position - self.before
         return self.ring[start : start + limit]
 
+    def wake(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
 
 class EventLog(Generic[E]):
     """The shared log of many partitions (environments).
 
-    With `read` it is durable: what fell out of memory comes from the store. Without it, it is a window on the newest
-    events, for market data.
+    With `read` it is durable: what fell out of memory comes from the store. Without, it is a window on the newest.
     """
 
     def __init__(
@@ -112,7 +116,7 @@ class EventLog(Generic[E]):
         batch: int = BATCH,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """Creates an empty log.
+        """Starts empty.
 
         Args:
             read: `read(partition, after, limit)` gives the stored entries with `sequence > after`, in order.
@@ -121,17 +125,16 @@ class EventLog(Generic[E]):
             batch: most entries in one `Events`.
             heartbeat_seconds: longest silence.
         """
-        self._read = read
-        self._draining = draining
-        self._ring = ring
-        self._batch = batch
-        self._heartbeat = heartbeat_seconds
+        self._read, self._draining = read, draining
+        self._ring, self._batch, self._heartbeat = ring, batch, heartbeat_seconds
         self._partitions: dict[str, _Partition[E]] = {}
         self._closing: asyncio.Task[None] | None = None
 
     def recover(self, partition: str, head: int) -> None:
         """Says where a stored partition stands; call for each at start-up, before serving."""
-        self._partitions[partition] = _Partition(head)
+        found = self._partition(partition)
+        found.head, found.ring = head, []
+        found.wake()
 
     def head(self, partition: str) -> int:
         """The newest published sequence; 0 where there is none."""
@@ -154,7 +157,7 @@ class EventLog(Generic[E]):
         # Cut at double length, so that an append costs one move on average.
         if len(found.ring) > 2 * self._ring:
             del found.ring[: -self._ring]
-        self._wake(found)
+        found.wake()
 
     def subscribe(self, partition: str, after: int = 0, accept: Callable[[E], bool] | None = None) -> Subscription[E]:
         """A cursor that starts behind `after`: what was missed comes first, in order, nothing twice, without a gap."""
@@ -163,19 +166,14 @@ class EventLog(Generic[E]):
         return Subscription(self, partition, after, accept)
 
     def _partition(self, name: str) -> _Partition[E]:
-        found = self._partitions.get(name)
-        if found is None:
-            found = self._partitions[name] = _Partition(0)
-        return found
-
-    def _wake(self, partition: _Partition[E]) -> None:
-        changed, partition.changed = partition.changed, asyncio.Event()
-        changed.set()
+        if name not in self._partitions:
+            self._partitions[name] = _Partition(0)
+        return self._partitions[name]
 
     async def _close(self, draining: asyncio.Event) -> None:
         await draining.wait()
         for partition in self._partitions.values():
-            self._wake(partition)
+            partition.wake()
 
 
 class Subscription(Generic[E]):
@@ -209,8 +207,7 @@ class Subscription(Generic[E]):
                 continue
             if entries:
                 self.position = entries[-1].sequence
-                if self._accept is not None:
-                    accept = self._accept
+                if (accept := self._accept) is not None:
                     entries = [entry for entry in entries if accept(entry.event)]
             if entries:
                 previous, self._sent = self._sent, entries[-1].sequence
@@ -235,11 +232,11 @@ class Subscription(Generic[E]):
             return partition.after(self.position, log._batch)  # noqa: SLF001
         if log._read is None:  # noqa: SLF001
             return None
-        head, position = partition.head, self.position
-        entries = await log._read(self._name, position, log._batch)  # noqa: SLF001
+        head = partition.head
+        entries = await log._read(self._name, self.position, log._batch)  # noqa: SLF001
         # What is stored beyond the head is committed but not yet published: it will come from the ring.
         entries = [entry for entry in entries if entry.sequence <= head]
-        return entries if entries and entries[0].sequence == position + 1 else None
+        return entries if entries and entries[0].sequence == self.position + 1 else None
 
     def _reset(self, reason: ResetReason, head: int) -> Reset:
         self.seek(head)
@@ -247,8 +244,6 @@ class Subscription(Generic[E]):
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await changed.wait()
-    except TimeoutError:
-        return

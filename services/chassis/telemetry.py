@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
@@ -132,7 +132,8 @@ def span_from(
         try:
             yield None
         finally:
-            _current.reset(token)
+            with suppress(ValueError):
+                _current.reset(token)
         return
     from opentelemetry import trace
 
@@ -146,7 +147,9 @@ def span_from(
         started.set_status(trace.StatusCode.ERROR, str(error)[:256])
         raise
     finally:
-        _current.reset(token)
+        # A stream that its client left is closed from another context, where the token means nothing.
+        with suppress(ValueError):
+            _current.reset(token)
         started.end(end_time_ns)
 
 

@@ -57,14 +57,20 @@ class Toy:
                 except asyncio.CancelledError:
                     self.cancelled.set()
                     raise
+            case "brief":
+                await asyncio.sleep(0.3)
             case "bytes":
                 return StringValue(value="encoded once").SerializeToString()
         return request
 
     async def Count(self, request: StringValue, context: Any) -> AsyncIterator[StringValue | bytes]:
-        for number in range(int(request.value)):
-            message = StringValue(value=str(number))
-            yield message if number % 2 else message.SerializeToString()
+        try:
+            for number in range(int(request.value)):
+                message = StringValue(value=str(number))
+                yield message if number % 2 else message.SerializeToString()
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled.set()
+            raise
         raise ApiError.aborted("BASIS_STALE", "counted enough")
 
     async def Join(self, requests: AsyncIterator[StringValue], context: Any) -> StringValue:

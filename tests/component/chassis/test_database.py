@@ -204,15 +204,22 @@ def test_kill_9_right_after_an_acknowledgement_loses_nothing_acknowledged(tmp_pa
     assert acknowledged <= stored
 
 
-def test_a_commit_that_fails_ends_the_process_with_code_70(tmp_path: Path, migrations: Path) -> None:
-    program = PROGRAM.replace("(last[0] or 0) + 1", "1")
-    arguments = [sys.executable, "-c", program, f"sqlite+aiosqlite:///{tmp_path}/order.db", str(migrations)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None
-        first.stdout.readline()
-        first.kill()
-    second = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert second.returncode == 70
-    assert "a commit failed" in second.stderr
-    assert second.stdout == ""
+async def test_a_commit_that_fails_ends_the_process_with_code_70(tmp_path: Path, migrations: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    async with await Database.open(url, migrations) as database:
+        await database.writer.commit([(insert, [{"id": 1, "price": None, "state": None}])])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM.replace("(last[0] or 0) + 1", "1"),
+        url,
+        str(migrations),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 70
+    assert b"a commit failed" in err
+    assert out == b""

@@ -149,9 +149,8 @@ async def test_reflection_lists_services_of_the_pool_in_both_versions(mesh: Any,
 
 
 async def test_draining_refuses_new_calls_and_lets_running_ones_finish(mesh: Any, stub_of: Any) -> None:
-    pipe = mesh.stub.Pipe()
-    await pipe.write(StringValue(value="a"))
-    await pipe.read()
+    running = asyncio.create_task(mesh.echo("brief"))
+    await asyncio.sleep(0.05)
     stopping = asyncio.create_task(mesh.server.stop(5))
     await mesh.server.draining.wait()
     await asyncio.sleep(0.05)
@@ -159,11 +158,32 @@ async def test_draining_refuses_new_calls_and_lets_running_ones_finish(mesh: Any
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub_of(channel).Echo(StringValue(value="new"))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    await pipe.write(StringValue(value="b"))
-    assert (await pipe.read()).value == "b"
-    await pipe.done_writing()
+    assert await running == "brief"
     async with asyncio.timeout(3):
         await stopping
+
+
+@pytest.mark.parametrize("method", ["Pipe", "Join"])
+async def test_draining_ends_streams_of_requests_at_once_and_asks_to_connect_again(mesh: Any, method: str) -> None:
+    call = getattr(mesh.stub, method)()
+    await call.write(StringValue(value="a"))
+    if method == "Pipe":
+        await call.read()
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(3):
+        stopping = asyncio.create_task(mesh.server.stop(60))
+        error = await refusal(call.read() if method == "Pipe" else call)
+        await stopping
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+    assert "connect again" in error.message
+
+
+async def test_a_subscriber_that_leaves_is_noticed_at_once(mesh: Any) -> None:
+    call = mesh.stub.Count(StringValue(value="1000000000"))
+    await anext(aiter(call))
+    call.cancel()
+    async with asyncio.timeout(3):
+        await mesh.toy.cancelled.wait()
 
 
 async def test_a_second_server_cannot_take_the_same_port(mesh: Any) -> None:

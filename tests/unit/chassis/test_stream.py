@@ -99,7 +99,9 @@ async def test_after_a_restart_the_whole_history_comes_from_the_store() -> None:
     after = Feed()
     after.store.rows = before.store.rows
     after.log.recover("r1", 20)
+    early = asyncio.create_task(sequences(after.log.subscribe("r1", after=18), 20))
     assert after.log.head("r1") == 20
+    assert await early == [19, 20]
     assert await sequences(after.log.subscribe("r1", after=5), 20) == list(range(6, 21))
 
 
