@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,4 +75,9 @@ def _delay(seconds: float) -> Callable[[], None]:
 
 
 _armed: dict[str, Callable[[], None]] = {}
-arm(os.environ.get("TICKMESH_FAILPOINTS", ""))
+try:
+    arm(os.environ.get("TICKMESH_FAILPOINTS", ""))
+except ValueError as error:
+    # As for any other bad setting (settings.py).
+    sys.stderr.write(f"TICKMESH_FAILPOINTS: {error}\n")
+    raise SystemExit(2) from None

@@ -41,6 +41,10 @@ def test_a_kill_once_lets_the_next_life_go_on(tmp_path: Path) -> None:
     assert run("order.before_commit=kill-once", tmp_path) == (0, ["1", "2", "3", "4", "5"])
 
 
+def test_a_specification_that_cannot_be_read_ends_the_process_with_code_2(tmp_path: Path) -> None:
+    assert run("order.before_commit=explode", tmp_path) == (2, [])
+
+
 def test_a_delay_blocks_for_its_time() -> None:
     failpoints.arm("risk.after_reserve=delay:20")
     began = time.monotonic()
