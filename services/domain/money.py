@@ -66,7 +66,7 @@ def places(increment: Decimal) -> int:
 
 
 def format_decimal(value: Decimal, minimum_places: int = 0) -> str:
-    """``value`` as the wire writes it: plain digits, ``minimum_places`` or more after the point, no other trailing zeros.
+    """``value`` as the wire writes it: plain digits, at least ``minimum_places`` of them after the point.
 
     More than nine places are rounded half to even, because the wire carries nine.
     """

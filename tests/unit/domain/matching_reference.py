@@ -151,6 +151,7 @@ class Waiting:
     order: Order
     held: bool = False
     triggered: bool = False
+    traded: bool = False
     events: int = 0
     quantity: Decimal = Decimal(0)
     cum: Decimal = Decimal(0)
@@ -326,7 +327,7 @@ class SlowVenue:
             quantity = leaves if available is None else min(leaves, available)
             if quantity > 0:
                 w.quantity, w.cum, w.spent = w.cum + leaves, w.cum + quantity, w.spent + quantity * price
-                w.triggered = w.triggered or o.order_type is OrderType.STOP
+                w.traded = True
                 if available is not None:
                     supply[pool] = available - quantity
                 if w.cum == w.quantity:
@@ -362,7 +363,7 @@ class SlowVenue:
         w.events += 1
         if w.held:
             state = "HELD"
-        elif w.cum:
+        elif w.traded:
             state = "FILLED" if what == "TRADE" and w.cum == w.quantity else "PARTIALLY_FILLED"
         else:
             state = "TRIGGERED" if w.triggered else "NEW"
@@ -423,8 +424,9 @@ def tapes(draw: st.DrawFn) -> Tape:
     parts = [series(Kind.CLOCK, "XNYS", clock[rng.randint(0, 2) :])]
     for symbol in ("AAA", "BBB"):
         parts.append(series(Kind.SPLIT, symbol, _rows(rng, Kind.SPLIT, 1)))
-        for kind in (Kind.BAR, Kind.QUOTE, Kind.TRADE):
-            parts.append(series(kind, symbol, _rows(rng, kind, most), "1m" if kind is Kind.BAR else ""))
+        parts.append(series(Kind.BAR, symbol, _rows(rng, Kind.BAR, most), "1m"))
+        parts.append(series(Kind.QUOTE, symbol, _rows(rng, Kind.QUOTE, most)))
+        parts.append(series(Kind.TRADE, symbol, _rows(rng, Kind.TRADE, most)))
     return merge(parts)
 
 
@@ -442,13 +444,16 @@ def _order(rng: Random, number: int) -> Order:
     )
 
 
+def _cancel(rng: Random, count: int) -> Command:
+    return Command(rng.randint(0, 80), cancels=f"env-{rng.randint(1, count)}")
+
+
 @st.composite
 def command_lists(draw: st.DrawFn) -> list[Command]:
     """Orders and cancels at any positions, in order of position; cancels may name orders that are done or to come."""
     rng, count = Random(draw(st.integers(0, 2**32))), draw(st.integers(1, 10))
     commands = [Command(p, _order(rng, i + 1)) for i, p in enumerate(sorted(rng.choices(range(80), k=count)))]
-    cancels = rng.randint(0, 2)
-    commands.extend(Command(rng.randint(0, 80), cancels=f"env-{rng.randint(1, count)}") for _ in range(cancels))
+    commands.extend(_cancel(rng, count) for _ in range(rng.randint(0, 2)))
     return sorted(commands, key=lambda c: c.position)
 
 

@@ -1,13 +1,16 @@
 """The paper venue's laws, over drawn tapes, orders and settings. The numbers are the behaviour's rules."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby, product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.domain import resting
 from services.domain.fills import VenueSettings
 from services.domain.market import Bar
 from services.domain.matching import Venue
@@ -26,6 +29,15 @@ from tests.unit.domain.matching_reference import (
 )
 
 law = settings(max_examples=150, deadline=None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _look_ahead_in_small_steps() -> Iterator[None]:
+    """Spans of a few rows, so that short tapes cross their edges as a million quotes would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resting, "_FIRST_SPAN", 3)
+        patch.setattr(resting, "_LONGEST_SPAN", 12)
+        yield
 
 
 def run(tape: Tape, commands: list[Command], how: VenueSettings) -> list[OrderEvent]:

@@ -181,6 +181,13 @@ def test_rule_11_the_better_limit_goes_first_whoever_came_first() -> None:
     ]
 
 
+def test_rule_11_of_limits_that_the_open_bettered_the_best_goes_first() -> None:
+    tape = merge([bars([FLAT, (90, 91, 89, 90, 100)])])
+    sent = (1, order(1, "B", "L", 8, 96)), (1, order(2, "B", "L", 8, 97))
+    events = run(tape, *sent, settings=VenueSettings())
+    assert [(e.order.order_id, e.last_quantity) for e in events if e.last_quantity] == [("env-2", 8), ("env-1", 2)]
+
+
 def test_rule_11_a_quote_fills_each_side_from_its_own_size() -> None:
     tape = of(Kind.QUOTE, (99, 101, 50, 20))
     events = run(tape, (0, order(1, "B", "M", 9)), (0, order(2, "S", "M", 9)), settings=VenueSettings())
@@ -336,6 +343,22 @@ def test_rule_19_headroom_is_the_portfolio_s_so_one_order_s_gain_pays_for_the_ne
     buy = order(2, "B", "M", 11, reservation=Reservation(Decimal(1100), Decimal(11), Decimal(0)))
     assert fills(run(tape, (1, sale), (1, buy))) == [(1, "S", 1, 110), (1, "B", 11, 110)]
     assert fills(run(tape, (1, buy))) == [(1, "B", 10, 110)]
+
+
+def test_rule_19_a_part_that_costs_more_than_its_share_ends_the_order_and_frees_the_rest() -> None:
+    """Else the part would eat what is reserved for the rest, or for another order."""
+    tape = merge([bars([FLAT, (130, 130, 130, 130, 50)])])
+    sent = order(1, "B", "M", 10, reservation=Reservation(Decimal(1000), Decimal(10), Decimal(0)))
+    events = run(tape, (1, sent), settings=VenueSettings())
+    assert steps(events) == ["NEW", "TRADE", "CANCELED"]
+    assert events[1].last_quantity == 5
+    assert events[-1].order.reservation.headroom == 1000 - 5 * 130
+
+
+def test_rule_19_the_proceeds_of_a_short_are_collateral() -> None:
+    tape = merge([bars([FLAT, FLAT])])
+    short = order(1, "S", "M", 10, reservation=Reservation(Decimal(500), Decimal(-10), Decimal(70)))
+    assert run(tape, (1, short))[-1].order.reservation.headroom == 570
 
 
 def test_rule_7_a_cancel_after_the_fill_finds_nothing_and_changes_nothing() -> None:
