@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from services.chassis import deadline
+
 EXIT_COMMIT_FAILED: Final = 70
 # Rows in one transaction: about 0.1 s of work, so that the first caller in a flood does not wait for the last.
 MAX_ROWS: Final = 4096
@@ -71,7 +73,7 @@ class Writer:
         done: asyncio.Future[None] = loop.create_future()
         self._queue.append(_Queued(unit, then, done))
         if self._running is None:
-            self._running = loop.create_task(self._run())
+            self._running = deadline.detach(self._run(), name="writer")
         return done
 
     async def drain(self) -> None:
@@ -94,7 +96,11 @@ class Writer:
                         each.then()
                     if not each.done.done():
                         each.done.set_result(None)
-        except BaseException as error:
+        except asyncio.CancelledError as error:
+            # The loop is ending. Whether the batch is stored is unknown, and nobody is told that it is.
+            self._failed = error
+            raise
+        except Exception as error:
             self._fail(error, batch)
             raise
         finally:

@@ -156,6 +156,19 @@ async def test_callbacks_run_in_commit_order_before_callers_resume_even_if_a_cal
     assert seen == ["published 0", "published 1", "published 2", "answered 0", "answered 2"]
 
 
+async def test_a_loop_that_ends_is_no_failed_commit() -> None:
+    store = Store()
+    writer = Writer(store.transaction, lambda error: pytest.fail(f"failed by {error!r}"))
+    waiting = writer.enqueue([(insert_cursor, [{"id": 1}])])
+    await asyncio.sleep(0.0005)
+    [running] = [task for task in asyncio.all_tasks() if task.get_name() == "writer"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not waiting.done()
+    with pytest.raises(RuntimeError, match="has failed"):
+        writer.enqueue([])
+
+
 async def test_drain_returns_when_all_before_is_durable() -> None:
     store = Store()
     writer = Writer(store.transaction)
