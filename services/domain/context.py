@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.domain.money import ZERO
 from services.domain.order import OrderState, OrderType, Side, TimeInForce
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """One decision, with what it was made of.
 
     Attributes:
@@ -30,8 +29,7 @@ class Signal:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrder:
+class NewOrder(NamedTuple):
     """A command to place an order, decided at ``basis_sequence`` and market time ``basis_time`` (ns)."""
 
     client_order_id: str
@@ -49,8 +47,7 @@ class NewOrder:
     basis_time: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
+class CancelOrder(NamedTuple):
     """A command to cancel what is left of an order."""
 
     client_order_id: str

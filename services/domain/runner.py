@@ -134,40 +134,42 @@ class StrategyRunner:
         for sequence in range(self.position + 1, through + 1):
             record = timeline.record(self._symbols, sequence)
             if record is not None:
-                self._deliver(record)
+                self._deliver(self._context, record)
         self._move(through)
 
     def _scan_until(self, timeline: Timeline, through: int, scanner: Scanner) -> None:
         """As if every record up to ``through`` were delivered: only splits are, and what it acts on at ``through``."""
-        while self.position < through:
-            first, split = self.position, timeline.next_split(self.position)
+        context, warming = self._context, self._context.warming
+        while (first := self.position) < through:
+            split = timeline.next_split(first)
             last = min(through, split)
-            scanner.skip(timeline, first, last - 1)
-            warming = self._context.warming
+            if first < last - 1:
+                scanner.skip(timeline, first, last - 1)
             acts = scanner.scan(timeline, self.holdings, last - 1) if self._next is None else self._next
             if last < split and (warming or last < acts):
                 scanner.skip(timeline, last - 1, last)
                 self._move(last)
                 self._next = None if warming else min(acts, split)
-                continue
-            if (record := timeline.record(self._symbols, last)) is not None:
-                self._deliver(record)
-            self._move(last)
+            elif (record := timeline.record(self._symbols, last)) is None:
+                self._move(last)
+            else:
+                self._deliver(context, record)
+                self._move(last)
 
     def _move(self, through: int) -> None:
         self.position = max(self.position, through)
         self._next = None
 
-    def _deliver(self, record: Record) -> None:
+    def _deliver(self, context: Context, record: Record) -> None:
         if isinstance(record, Bar):
-            self.strategy.on_bar(self._context, record)
+            self.strategy.on_bar(context, record)
         elif isinstance(record, Quote):
-            self.strategy.on_quote(self._context, record)
+            self.strategy.on_quote(context, record)
         elif isinstance(record, Trade):
-            self.strategy.on_trade(self._context, record)
+            self.strategy.on_trade(context, record)
         elif isinstance(record, Split):
             self._split(record)
-            self.strategy.on_split(self._context, record)
+            self.strategy.on_split(context, record)
 
     def _run_timer(self, through: int, timer: int) -> None:
         self._context.at(through, timer)
@@ -179,10 +181,9 @@ class StrategyRunner:
     def _fold(self, event: OrderEvent) -> bool:
         order = event.order
         working = self.holdings.working.get(order.client_order_id)
-        number = int(event.exec_id.rpartition("-")[2])
-        if working is None or number <= working.events:
+        if working is None or order.event_count <= working.events:
             return False
-        working.events, working.order_id, working.state = number, order.order_id, order.state
+        working.events, working.order_id, working.state = order.event_count, order.order_id, order.state
         working.leaves_quantity = order.leaves_quantity
         if event.exec_type is ExecType.TRADE:
             self._fill(event)
@@ -208,15 +209,15 @@ class StrategyRunner:
         return commands
 
 
-def acknowledgement(order: Order, number: int, transact_time: int, tape_sequence: int) -> OrderEvent:
-    """The event that answered a command, from the order as it was answered: its ``number``-th, 1 for a new order."""
+def acknowledgement(order: Order, transact_time: int, tape_sequence: int) -> OrderEvent:
+    """The event that answered a command, from the order as it was answered."""
     exec_types = {
         OrderState.HELD: ExecType.HELD,
         OrderState.REJECTED: ExecType.REJECTED,
         OrderState.CANCELED: ExecType.CANCELED,
     }
     exec_type = exec_types.get(order.state, ExecType.NEW)
-    return OrderEvent(f"{order.order_id}-{number}", exec_type, order, transact_time, tape_sequence)
+    return OrderEvent(f"{order.order_id}-{order.event_count}", exec_type, order, transact_time, tape_sequence)
 
 
 def _working_to_json(order: WorkingOrder) -> dict[str, Any]:

@@ -148,6 +148,7 @@ class Simulation:
         self._environment_id = environment_id
         self._orders = 0
         self._order_ids: dict[tuple[str, str], str] = {}
+        self._limited = any(plan.limits for plan in portfolios)
         self._marks: dict[str, int] = {}
         for plan in portfolios:
             self._open(plan)
@@ -208,14 +209,18 @@ class Simulation:
         reference = self.venue.reference_price(order.symbol, order.side)
         if reference is None:
             return self.venue.refuse(order, NO_PRICE, at, time)
-        self._mark(order.symbol)
+        if self._limited:
+            self._mark(order.symbol)
         verdict = self.gate.check(order, self.instruments[order.symbol], reference, time)
         if verdict.reservation is None:
             return self.venue.refuse(order, verdict.refusal or NO_PRICE, at, time)
         return self.venue.accept(replace(order, reservation=verdict.reservation), at, time)
 
     def _mark(self, symbol: str) -> None:
-        """Bring the gate's marks to the position, of all symbols that were ever ordered: no other is held."""
+        """Bring the gate's marks to the position, of all symbols that were ever ordered: no other is held.
+
+        Only limits beyond the defaults read them.
+        """
         self._marks.setdefault(symbol, -1)
         for each, marked in self._marks.items():
             if marked != self.position and (price := self.timeline.mark(each, self.position)) is not None:

@@ -94,15 +94,19 @@ class Timeline:
                 if symbol in self._split_symbols
                 else self.end + 1
             )
-        place = bisect_right(self._splits, after)
-        return self._splits[place] if place < len(self._splits) else self.end + 1
+        if not self._splits or self._splits[-1] <= after:
+            return self.end + 1
+        return self._splits[bisect_right(self._splits, after)]
 
     def edges(self, after: int, through: int) -> list[tuple[int, bool]]:
         """What changes or values portfolios without an order in ``(after, through]``: splits and session closes.
 
         Each as (sequence, whether it is a close).
         """
-        return self._edges[bisect_right(self._edges, (after, True)) : bisect_right(self._edges, (through, True))]
+        first = bisect_right(self._edges, (after, True))
+        if first == len(self._edges) or self._edges[first][0] > through:
+            return []
+        return self._edges[first : bisect_right(self._edges, (through, True))]
 
     def bars(self, symbol: str, interval: str = "") -> NDArray[np.int64]:
         """The sequences of one symbol's bars; of any interval where none is named."""

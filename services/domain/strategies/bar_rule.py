@@ -32,7 +32,9 @@ class Action(IntFlag):
     EXIT_SHORT = 8
 
 
-ENTRIES = Action.ENTER_LONG | Action.ENTER_SHORT
+# Plain integers: an operation on a flag takes as long as twenty on these.
+ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT = (action.value for action in Action)
+ENTRIES, BUYS = ENTER_LONG | ENTER_SHORT, ENTER_LONG | EXIT_SHORT
 
 
 class Readings(NamedTuple):
@@ -81,7 +83,22 @@ class Outlook:
 
     def skip(self, through: int) -> None:
         """Take in the bars up to sequence ``through``."""
-        self.row = int(self.sequences.searchsorted(through, side="right"))
+        row, rows = self.row, len(self.sequences)
+        if row < rows and self.sequences[row] <= through:
+            row += 1
+            if row < rows and self.sequences[row] <= through:
+                row = int(self.sequences.searchsorted(through, side="right"))
+            self.row = row
+
+    def take(self) -> int:
+        """Take in the next bar: the actions it asks for."""
+        self.row += 1
+        return int(self.readings.actions[self.row - 1])
+
+    def figures(self) -> list[float]:
+        """The figures of the bar last taken in."""
+        figures: list[float] = self.readings.figures[self.row - 1].tolist()
+        return figures
 
     def next(self, mask: int, after: int) -> int | None:
         """The first sequence after ``after`` that asks for one of ``mask``."""
@@ -130,17 +147,14 @@ class BarRule(Strategy, Scanner):
         if self.parameters.interval not in {"", bar.interval}:
             return
         symbol, outlook = bar.symbol, self._outlooks.get(bar.symbol)
-        figures: Sequence[float]
+        figures: Sequence[float] = ()
         if outlook is None:
             actions, figures = self._rules[symbol].update(bar.close)
         else:
-            actions, figures = (
-                int(outlook.readings.actions[outlook.row]),
-                outlook.readings.figures[outlook.row].tolist(),
-            )
-            outlook.row += 1
+            actions = outlook.take()
         wanted = actions & _concerns(context.holdings, symbol) if actions else 0
         if wanted:
+            figures = figures if outlook is None else outlook.figures()
             self._act(context, symbol, wanted, dict(zip(self._rules[symbol].figures, figures, strict=True)))
 
     def on_split(self, context: Context, split: Split) -> None:
@@ -176,7 +190,7 @@ class BarRule(Strategy, Scanner):
             self._rules[symbol].restore(history)
 
     def _act(self, context: Context, symbol: str, wanted: int, figures: dict[str, float]) -> None:
-        side = Side.BUY if wanted & (Action.ENTER_LONG | Action.EXIT_SHORT) else Side.SELL
+        side = Side.BUY if wanted & BUYS else Side.SELL
         quantity, cash = abs(context.position(symbol)), ZERO
         if wanted & ENTRIES:
             quantity, cash = self._size(context, symbol)
@@ -225,7 +239,7 @@ def _concerns(holdings: Holdings, symbol: str) -> int:
         if order.symbol == symbol:
             if (units > 0 and order.side is Side.SELL) or (units < 0 and order.side is Side.BUY):
                 return 0
-            return int(Action.EXIT_LONG if order.side is Side.BUY else Action.EXIT_SHORT)
+            return EXIT_LONG if order.side is Side.BUY else EXIT_SHORT
     if units:
-        return int(Action.EXIT_LONG if units > 0 else Action.EXIT_SHORT)
-    return int(ENTRIES)
+        return EXIT_LONG if units > 0 else EXIT_SHORT
+    return ENTRIES

@@ -212,8 +212,8 @@ TAPE = Timeline(merge([daily("A", [ROW] * 4), daily("B", [ROW] * 4), splits("A",
 def answer(command: NewOrder, exec_type: ExecType, state: OrderState, filled: int = 0) -> OrderEvent:
     plan = DeploymentPlan(1, "d", "s", Diary(["A"]), "p")
     order = order_from(command, plan, "e-1")
-    made = Order(**{**{name: getattr(order, name) for name in order.__slots__}, "state": state})
     number = {ExecType.NEW: 1, ExecType.REJECTED: 1}.get(exec_type, 2)
+    made = Order(**{**{name: getattr(order, name) for name in order.__slots__}, "state": state, "event_count": number})
     return OrderEvent(f"e-1-{number}", exec_type, made, 0, 0, Decimal(filled), Decimal(10))
 
 
@@ -255,7 +255,7 @@ def test_an_answered_order_makes_the_same_event_as_the_venue() -> None:
     assert isinstance(command, NewOrder)
     for exec_type, state in ((ExecType.NEW, OrderState.NEW), (ExecType.REJECTED, OrderState.REJECTED)):
         event = answer(command, exec_type, state)
-        made = acknowledgement(event.order, 1, event.transact_time, event.tape_sequence)
+        made = acknowledgement(event.order, event.transact_time, event.tape_sequence)
         assert (made.exec_id, made.exec_type, made.order) == (event.exec_id, event.exec_type, event.order)
 
 
