@@ -1,0 +1,270 @@
+"""One environment's gate as the order service meets it: epochs, batches, verdicts, kill switches (rules 3 to 5)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from services.chassis import telemetry
+from services.chassis.errors import ApiError
+from services.chassis.failpoints import failpoint
+from services.domain.exposure import Exposure
+from services.domain.gate import Verdict
+from services.domain.limits import make_limit
+from services.domain.order import Order
+from services.risk.controls import KillRecord, LimitRecord
+from services.risk.folding import Folding, Scene
+from services.risk.store import Part
+
+StoreEpoch = Callable[[str, int], Awaitable[None]]
+
+
+class Check(NamedTuple):
+    """One order to check, at the venue's last price."""
+
+    order: Order
+    reference_price: Decimal
+    traceparent: str = ""
+
+
+class Batch(NamedTuple):
+    """Orders to check, in order, as of a market time (ns).
+
+    Attributes:
+        order_head: the last order event that the verdicts must know, and the last that they may know.
+        ledger_sequence: the ledger entry that they must know.
+    """
+
+    batch_id: int
+    order_head: int
+    ledger_sequence: int
+    tape_sequence: int
+    time: int
+    checks: list[Check]
+
+
+class Ready(NamedTuple):
+    """The gate answers from here on; these kill switches are engaged."""
+
+    epoch: int
+    kill_switches: list[KillRecord]
+
+
+class Verdicts(NamedTuple):
+    """The answers of one batch, in its order."""
+
+    batch_id: int
+    verdicts: list[Verdict]
+
+
+class Session:
+    """One connection of the order service: what it is told, in the order in which it was decided."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._outbox: asyncio.Queue[Ready | Verdicts | KillRecord | BaseException | None] = asyncio.Queue()
+
+    def put(self, message: Ready | Verdicts | KillRecord) -> None:
+        """Tell it next."""
+        self._outbox.put_nowait(message)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell nothing more; with an error, that is what the caller gets."""
+        self._outbox.put_nowait(error)
+
+    async def next(self) -> Ready | Verdicts | KillRecord | None:
+        """What to tell next; None at the end. Raises what ended it."""
+        message = await self._outbox.get()
+        if isinstance(message, BaseException):
+            raise message
+        return message
+
+
+class EnvironmentGate:
+    """One environment's gate: what it knows is its `folding`'s, who may ask and what is answered is decided here."""
+
+    def __init__(
+        self, environment_id: str, *, patience: float, store_epoch: StoreEpoch, epoch: int = 0, part: Part | None = None
+    ) -> None:
+        """A new gate, or the one that `part` holds all of.
+
+        Args:
+            patience: seconds a batch may wait for what it names.
+            store_epoch: makes an environment's epoch durable.
+            epoch: the last one.
+        """
+        self.folding = Folding(environment_id, part)
+        self.epoch = epoch
+        self._patience = patience
+        self._store_epoch = store_epoch
+        self._engaged: dict[tuple[str, str], KillRecord] = {}
+        self._session: Session | None = None
+
+    @property
+    def environment_id(self) -> str:
+        """Whose gate it is."""
+        return self.folding.environment_id
+
+    @property
+    def position(self) -> int:
+        """The tape position of the last fold or batch."""
+        return self.folding.position
+
+    @property
+    def ended(self) -> bool:
+        """Whether the environment has, and all of it counts."""
+        return self.folding.cursor.ended
+
+    def finish(self) -> None:
+        """The environment has ended and everything counts."""
+        self.folding.finish()
+        self.close(_completed())
+
+    async def connect(self, epoch: int, order_head: int) -> Session:
+        """Begin a new epoch: count up to the caller's head, then drop what was reserved for orders that never were.
+
+        Raises:
+            ApiError: ABORTED `BASIS_STALE`, the epoch is not above the last; FAILED_PRECONDITION
+                `ENVIRONMENT_COMPLETED`.
+        """
+        if self.ended:
+            raise _completed()
+        if epoch <= self.epoch:
+            raise _stale(f"Epoch {epoch} is not above {self.epoch}.")
+        folding = self.folding
+        self.close(_stale(f"Epoch {epoch} has begun."))
+        self.epoch, self._session = epoch, None
+        folding.hold(order_head)
+        folding.notify()
+        try:
+            await self._store_epoch(self.environment_id, epoch)
+            await folding.until(lambda: self.ended or self.epoch != epoch or folding.knows(order_head, 0))
+            if self.ended:
+                raise _completed()
+            if self.epoch != epoch:
+                raise _stale(f"Epoch {self.epoch} has begun.")
+            folding.gate.drop_unconfirmed()
+            self._session = session = Session(epoch)
+            session.put(Ready(epoch, self.engaged()))
+            return session
+        finally:
+            if self.epoch == epoch:
+                folding.release()
+
+    async def check(self, session: Session, batch: Batch) -> None:
+        """Answer a batch on its session, from exactly the events it names.
+
+        Raises:
+            ApiError: UNAVAILABLE `RISK_UNAVAILABLE`, they did not arrive in time; ABORTED `BASIS_STALE`, the session is
+                over; INVALID_ARGUMENT, an order that is open already or whose symbol is not on the tape.
+        """
+        if self._session is session:
+            self.folding.hold(batch.order_head)
+        try:
+            if not self.folding.knows(batch.order_head, batch.ledger_sequence):
+                await self._wait_for(session, batch)
+            scene = self.folding.scene
+            if self._session is not session or scene is None:
+                raise _stale("Another epoch has begun.")
+            verdicts = self._decide(batch, scene)
+            failpoint("risk.after_verdict")
+            session.put(Verdicts(batch.batch_id, verdicts))
+        finally:
+            if self._session is session:
+                self.folding.release()
+
+    def leave(self, session: Session) -> None:
+        """The connection is gone."""
+        if self._session is session:
+            self._session = None
+            self.folding.release()
+
+    def close(self, error: ApiError) -> None:
+        """End the connection, if there is one, with an error."""
+        if self._session is not None:
+            self._session.end(error)
+
+    def apply_limit(self, record: LimitRecord) -> None:
+        """Set or delete a limit, which is durable now; it holds for the next check."""
+        if record.deleted:
+            self.folding.gate.delete_limit(record.name, record.portfolio_id)
+        else:
+            self.folding.gate.set_limit(make_limit(record.name, record.bound, record.portfolio_id))
+
+    def apply_kill_switch(self, record: KillRecord) -> None:
+        """Engage or release, durable now, and tell the order service: after all verdicts so far, before all others."""
+        key = (record.scope, record.target_id)
+        if record.engaged:
+            self._engaged[key] = record
+            self.folding.gate.engage(record.kill_scope, record.allow_reducing)
+        else:
+            self._engaged.pop(key, None)
+            self.folding.gate.release(record.kill_scope)
+        if self._session is not None:
+            self._session.put(record)
+
+    def engaged(self) -> list[KillRecord]:
+        """The kill switches that are engaged, by scope and target."""
+        return [self._engaged[key] for key in sorted(self._engaged)]
+
+    def exposure(self, portfolio_id: str) -> Exposure:
+        """A portfolio's figures at the last marks.
+
+        Raises:
+            KeyError: there is no such portfolio.
+        """
+        self.folding.refresh()
+        return self.folding.gate.exposure(portfolio_id)
+
+    def reservation_count(self, portfolio_id: str) -> int:
+        """How many orders of a portfolio hold a reservation."""
+        return sum(claim.portfolio_id == portfolio_id for claim in self.folding.gate.claims.values())
+
+    async def _wait_for(self, session: Session, batch: Batch) -> None:
+        folding, heads = self.folding, (batch.order_head, batch.ledger_sequence)
+        try:
+            async with asyncio.timeout(self._patience):
+                await folding.until(lambda: self._session is not session or folding.knows(*heads))
+        except TimeoutError:
+            order_sequence, ledger_sequence = folding.cursor[:2]
+            raise ApiError.unavailable(
+                "RISK_UNAVAILABLE",
+                f"Order event {batch.order_head} and ledger entry {batch.ledger_sequence} have not come in time.",
+                metadata={"order_sequence": str(order_sequence), "ledger_sequence": str(ledger_sequence)},
+            ) from None
+
+    def _decide(self, batch: Batch, scene: Scene) -> list[Verdict]:
+        symbols = {check.order.symbol for check in batch.checks}
+        if strange := symbols - scene.instruments.keys():
+            raise ApiError.invalid_field("batch.checks", f"name symbols that are not on the tape: {sorted(strange)}")
+        self.folding.mark(batch.tape_sequence, symbols)
+        gate = self.folding.gate
+        verdicts = []
+        for check in batch.checks:
+            instrument = scene.instruments[check.order.symbol]
+            try:
+                with _span(check):
+                    verdicts.append(gate.check(check.order, instrument, check.reference_price, batch.time))
+            except ValueError as error:
+                raise ApiError.invalid_field("batch.checks", str(error)) from None
+        return verdicts
+
+
+def _stale(message: str) -> ApiError:
+    return ApiError.aborted("BASIS_STALE", message)
+
+
+def _completed() -> ApiError:
+    return ApiError.failed_precondition("ENVIRONMENT_COMPLETED", "The environment has ended.", kind="STATE")
+
+
+def _span(check: Check) -> AbstractContextManager[Any]:
+    """The check's own span in its order's trace; the stream itself belongs to no trace."""
+    if not check.traceparent or not telemetry.sampled(check.traceparent):
+        return nullcontext()
+    order = check.order
+    attributes = {"order_id": order.order_id, "portfolio_id": order.portfolio_id, "symbol": order.symbol}
+    return telemetry.span_from(
+        check.traceparent, "tickmesh.risk.v1.RiskGateService/CheckOrders", attributes, kind="SERVER"
+    )

@@ -1,0 +1,71 @@
+"""Wires the risk service."""
+
+from __future__ import annotations
+
+import tickmesh
+from tickmesh.risk.v1.risk_gate_service_pb2_grpc import add_RiskGateServiceServicer_to_server
+from tickmesh.risk.v1.risk_service_pb2_grpc import add_RiskServiceServicer_to_server
+
+from services.chassis import telemetry
+from services.chassis.channel import connect
+from services.chassis.database import Database
+from services.chassis.server import Server, run
+from services.chassis.settings import load
+from services.risk import migrations
+from services.risk.clients import IDEMPOTENT, Peers
+from services.risk.controls import Controls
+from services.risk.environments import Environments
+from services.risk.servicer import RiskGateServicer, RiskServicer
+from services.risk.settings import Settings
+from services.risk.store import Store
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until told to stop, then stores what is not yet stored."""
+    seconds = settings.call_deadline_seconds
+    async with (
+        await Database.open(settings.database_url, migrations) as database,
+        connect(settings.peer("marketdata"), idempotent=IDEMPOTENT, deadline_seconds=seconds) as marketdata,
+        connect(settings.peer("order"), deadline_seconds=seconds) as order,
+        connect(settings.peer("portfolio"), idempotent=IDEMPOTENT, deadline_seconds=seconds) as portfolio,
+    ):
+        server = Server(settings)
+        store = Store(database)
+        controls = Controls(store.change)
+        peers = Peers(marketdata, order, portfolio)
+        environments = Environments(
+            peers,
+            store,
+            controls,
+            spawn=server.spawn,
+            report=lambda peer, up: server.set_health(peer, serving=up),
+            patience=settings.risk_check_patience_ms / 1000,
+        )
+        stored = await store.load()
+        controls.recover(stored.limits, stored.kill_switches, stored.sequences)
+        environments.recover(stored)
+        server.add(add_RiskServiceServicer_to_server, RiskServicer(environments, controls))
+        server.add(add_RiskGateServiceServicer_to_server, RiskGateServicer(environments))
+        server.reflect(tickmesh)
+        participant = peers.participant(environments.announced, environments.fold)
+        _ = server.spawn(environments.keep(settings.risk_store_interval_ms / 1000), "store")
+        _ = server.spawn(environments.close(server.draining), "drain")
+        _ = server.spawn(participant.run(), "replay")
+        await server.serve()
+        await environments.save()
+
+
+async def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = load(Settings)
+    telemetry.configure(
+        settings.service,
+        otlp_endpoint=settings.otlp_endpoint,
+        ratio=settings.trace_sample_ratio,
+        log_level=settings.log_level,
+    )
+    await serve(settings)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""The schema of the risk service, version by version."""

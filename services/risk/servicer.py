@@ -1,0 +1,176 @@
+"""The service's RPCs: from messages to calls and back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+from tickmesh.risk.v1 import risk_pb2
+from tickmesh.risk.v1 import risk_service_pb2 as messages
+from tickmesh.risk.v1.risk_gate_service_pb2 import CheckOrdersRequest, CheckOrdersResponse
+from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceServicer
+from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
+
+from services.chassis.deadline import detach
+from services.chassis.errors import ApiError
+from services.chassis.tokens import decode_page_token, encode_page_token
+from services.domain.money import NotADecimal, parse_decimal
+from services.risk.controls import Controls, KillRecord, Scope
+from services.risk.environments import Environments
+from services.risk.gate import EnvironmentGate, Session
+from services.risk.mapping import (
+    LIMIT_NAMES,
+    batch_from_proto,
+    kill_switch_to_proto,
+    limit_id,
+    limit_to_proto,
+    portfolio_risk_to_proto,
+    scope_from_proto,
+    told_to_proto,
+)
+
+DEFAULT_PAGE = 100
+EDGE_KEY = "x-tickmesh-edge"
+"""Metadata that the edge puts on every call it lets in."""
+
+T = TypeVar("T")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RiskServicer(RiskServiceServicer):
+    """Limits, kill switches, and what portfolios may still do."""
+
+    def __init__(self, environments: Environments, controls: Controls) -> None:
+        self._environments = environments
+        self._controls = controls
+
+    async def GetPortfolioRisk(
+        self, request: messages.GetPortfolioRiskRequest, context: Context
+    ) -> risk_pb2.PortfolioRisk:
+        """See the contract."""
+        gate = await self._environments.of_portfolio(request.portfolio_id)
+        exposure = gate.exposure(request.portfolio_id)
+        count = gate.reservation_count(request.portfolio_id)
+        return portfolio_risk_to_proto(gate.environment_id, exposure, count, gate.folding.cursor, gate.position)
+
+    async def ListLimits(self, request: messages.ListLimitsRequest, context: Context) -> messages.ListLimitsResponse:
+        """See the contract."""
+        found = self._controls.limits(request.environment_id, request.portfolio_id)
+        page, token = _page(found, lambda limit: (limit_id(limit),), request.page_size, request.page_token)
+        return messages.ListLimitsResponse(limits=map(limit_to_proto, page), next_page_token=token)
+
+    async def SetLimit(self, request: messages.SetLimitRequest, context: Context) -> risk_pb2.Limit:
+        """See the contract."""
+        name, bound = LIMIT_NAMES[request.limit_type], parse_decimal(request.bound)
+        if name == "short_sale" and bound not in {0, 1}:
+            raise ApiError.invalid_field("bound", "must be 0 or 1 for SHORT_SALES")
+        gate = await self._gate(request.environment_id, request.portfolio_id)
+        return limit_to_proto(await self._controls.set_limit(gate, request.portfolio_id, name, bound))
+
+    async def DeleteLimit(self, request: messages.DeleteLimitRequest, context: Context) -> risk_pb2.Limit:
+        """See the contract."""
+        limit = next((each for each in self._controls.limits() if limit_id(each) == request.limit_id), None)
+        if limit is None:
+            raise ApiError.not_found("limit", request.limit_id, "LIMIT_NOT_FOUND")
+        gate = await self._environments.open(limit.environment_id)
+        return limit_to_proto(await self._controls.delete_limit(gate, limit.portfolio_id, limit.name))
+
+    async def EngageKillSwitch(
+        self, request: messages.EngageKillSwitchRequest, context: Context
+    ) -> risk_pb2.KillSwitch:
+        """See the contract."""
+        scope = scope_from_proto(request.scope)
+        gate = await self._gate(request.environment_id, request.target_id if scope is Scope.PORTFOLIO else "")
+        record = await self._controls.engage(
+            gate, scope, request.target_id, allow_reducing=request.allow_reducing, reason=request.reason
+        )
+        return kill_switch_to_proto(record)
+
+    async def ReleaseKillSwitch(
+        self, request: messages.ReleaseKillSwitchRequest, context: Context
+    ) -> risk_pb2.KillSwitch:
+        """See the contract."""
+        scope = scope_from_proto(request.scope)
+        engaged = self._controls.kill_switches(request.environment_id)
+        if not any((each.scope, each.target_id) == (scope, request.target_id) for each in engaged):
+            name = request.target_id or request.environment_id
+            raise ApiError.not_found("kill_switch", name, "KILL_SWITCH_NOT_FOUND")
+        gate = await self._environments.open(request.environment_id)
+        return kill_switch_to_proto(await self._controls.release(gate, scope, request.target_id))
+
+    async def ListKillSwitches(
+        self, request: messages.ListKillSwitchesRequest, context: Context
+    ) -> messages.ListKillSwitchesResponse:
+        """See the contract."""
+        found = self._controls.kill_switches(request.environment_id)
+        page, token = _page(found, _kill_key, request.page_size, request.page_token)
+        return messages.ListKillSwitchesResponse(kill_switches=map(kill_switch_to_proto, page), next_page_token=token)
+
+    async def _gate(self, environment_id: str, portfolio_id: str) -> EnvironmentGate:
+        """The gate of an environment that has this portfolio, where one is named."""
+        gate = await self._environments.open(environment_id)
+        if portfolio_id and await self._environments.of_portfolio(portfolio_id) is not gate:
+            message = f"{environment_id} has no portfolio {portfolio_id}."
+            raise ApiError.not_found("portfolio", portfolio_id, "PORTFOLIO_NOT_FOUND", message)
+        return gate
+
+
+class RiskGateServicer(RiskGateServiceServicer):
+    """The gate that every order passes."""
+
+    def __init__(self, environments: Environments) -> None:
+        self._environments = environments
+
+    async def CheckOrders(
+        self, request_iterator: AsyncIterator[CheckOrdersRequest], context: Context
+    ) -> AsyncIterator[CheckOrdersResponse]:
+        """See the contract."""
+        if any(key == EDGE_KEY for key, _ in context.invocation_metadata() or ()):
+            raise ApiError.permission_denied("NOT_OPEN_AT_EDGE", "Orders are checked for the order service only.")
+        first = await anext(request_iterator, None)
+        if first is None:
+            return
+        if first.WhichOneof("message") != "connect":
+            raise ApiError.invalid_field("connect", "must be the first message")
+        wanted = first.connect
+        gate = await self._environments.open(wanted.environment_id)
+        session = await gate.connect(wanted.epoch, wanted.order_head)
+        reader = detach(_read(gate, session, request_iterator), name="check orders")
+        try:
+            while (told := await session.next()) is not None:
+                yield told_to_proto(told)
+        finally:
+            reader.cancel()
+            gate.leave(session)
+
+
+async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator[CheckOrdersRequest]) -> None:
+    """Check batch after batch; whatever goes wrong ends the session, and its caller sees no verdict."""
+    try:
+        async for request in requests:
+            if request.WhichOneof("message") != "batch":
+                raise ApiError.invalid_field("connect", "must be the first message only")
+            try:
+                batch = batch_from_proto(request.batch)
+            except (NotADecimal, KeyError) as error:
+                raise ApiError.invalid_field("batch.checks", f"cannot be read: {error}") from None
+            await gate.check(session, batch)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 the other half of the call tells it
+        session.end(error)
+    else:
+        session.end()
+
+
+def _page(found: Sequence[T], key: Callable[[T], tuple[str, ...]], size: int, token: str) -> tuple[list[T], str]:
+    """One page in the order of `key`, and the token of the next."""
+    width = len(key(found[0])) if found else 0
+    after = tuple(decode_page_token(token, width)) if width or not token else ()
+    ordered = sorted((each for each in found if key(each) > after), key=key)
+    page = ordered[: size or DEFAULT_PAGE]
+    return page, encode_page_token(*key(page[-1])) if len(page) < len(ordered) else ""
+
+
+def _kill_key(record: KillRecord) -> tuple[str, ...]:
+    return record.environment_id, record.scope, record.target_id
