@@ -4,7 +4,6 @@ The lifecycle table is asked at each event, so an illegal one changes nothing (r
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -74,7 +73,7 @@ class Blotter:
     def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
         """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom."""
         check_transition(order.state, exec_type, state)
-        after = replace(order, state=state, leaves_quantity=order.quantity, event_count=order.event_count + 1)
+        after = order._replace(state=state, leaves_quantity=order.quantity, event_count=order.event_count + 1)
         self.restore(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return _event(exec_type, after, when)
@@ -86,7 +85,7 @@ class Blotter:
     def end(self, arrival: int, exec_type: ExecType, reason: CancelReason, when: When) -> OrderEvent:
         """The order is CANCELED or EXPIRED with what is left of it."""
         state = OrderState.EXPIRED if exec_type is ExecType.EXPIRED else OrderState.CANCELED
-        after = replace(self.orders[arrival], state=state, leaves_quantity=ZERO, cancel_reason=reason)
+        after = self.orders[arrival]._replace(state=state, leaves_quantity=ZERO, cancel_reason=reason)
         return self.change(arrival, exec_type, after, when)
 
     def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
@@ -111,8 +110,8 @@ class Blotter:
         check_transition(before.state, exec_type, after.state)
         headroom = self.headroom[before.portfolio_id] + reserved_cash(before) - reserved_cash(after)
         self.headroom[before.portfolio_id] = headroom
-        reservation = replace(after.reservation, headroom=headroom)
-        after = replace(after, reservation=reservation, event_count=before.event_count + 1)
+        reservation = after.reservation._replace(headroom=headroom)
+        after = after._replace(reservation=reservation, event_count=before.event_count + 1)
         self._take(arrival, before)
         if after.state in TERMINAL:
             del self.orders[arrival], self._arrivals[after.order_id]
@@ -148,7 +147,7 @@ class Blotter:
 def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
     """The event of an order that never became one of the venue's: REJECTED, with the bound it hit."""
     check_transition(order.state, ExecType.REJECTED, OrderState.REJECTED)
-    after = replace(order, state=OrderState.REJECTED, refusal=refusal, event_count=order.event_count + 1)
+    after = order._replace(state=OrderState.REJECTED, refusal=refusal, event_count=order.event_count + 1)
     return _event(ExecType.REJECTED, after, when)
 
 

@@ -4,7 +4,7 @@ Pure functions of an order's value and a record's figures; which orders meet whi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -194,15 +194,14 @@ def restated(order: Order, ratio: Decimal, instrument: Instrument) -> Order:
         return None if old is None else max(step, snap(old / ratio, step))
 
     cum, leaves = units(order.cum_quantity), units(order.leaves_quantity)
-    return replace(
-        order,
+    return order._replace(
         quantity=cum + leaves,
         cum_quantity=cum,
         leaves_quantity=leaves,
         avg_price=at_most_places(order.avg_price / ratio, 9),
         limit_price=price(order.limit_price),
         stop_price=price(order.stop_price),
-        reservation=replace(order.reservation, quantity=order.reservation.quantity * ratio),
+        reservation=order.reservation._replace(quantity=order.reservation.quantity * ratio),
     )
 
 
@@ -222,8 +221,7 @@ def _filled(
 ) -> Order:
     cum = order.cum_quantity + quantity
     gross = order.gross_amount + quantity * price * instrument.contract_multiplier
-    return replace(
-        order,
+    return order._replace(
         state=OrderState.FILLED if quantity == leaves else OrderState.PARTIALLY_FILLED,
         quantity=order.cum_quantity + leaves,
         cum_quantity=cum,

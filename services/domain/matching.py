@@ -6,7 +6,6 @@ the tape, so a venue rebuilt by ``prime`` and ``restore`` cannot differ from one
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 
 from services.domain.blotter import Blotter, When, refuse
@@ -197,7 +196,7 @@ class Venue:
         for arrival in sorted(blotter.timed.get((calendar, opens), ())):
             order = blotter.orders[arrival]
             if opens:
-                events.append(blotter.change(arrival, ExecType.NEW, replace(order, state=OrderState.NEW), when))
+                events.append(blotter.change(arrival, ExecType.NEW, order._replace(state=OrderState.NEW), when))
             elif order.time_in_force is TimeInForce.IOC:
                 events.append(blotter.end(arrival, ExecType.CANCELED, CancelReason.IOC_REMAINDER, when))
             else:
@@ -245,7 +244,7 @@ class Venue:
         order = blotter.orders[arrival]
         if how.reached:
             if order.order_type is OrderType.STOP and order.state is OrderState.NEW:
-                triggered = replace(order, state=OrderState.TRIGGERED)
+                triggered = order._replace(state=OrderState.TRIGGERED)
                 events.append(blotter.change(arrival, ExecType.TRIGGERED, triggered, when))
                 order = blotter.orders[arrival]
             price = fill_price(order, how, supply.prices[order.side], instrument)

@@ -4,9 +4,9 @@ An ``Order`` is an immutable value. Every change is an ``OrderEvent`` that holds
 events alone tell the whole story and the last one is the order.
 """
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
+from typing import NamedTuple
 
 from services.domain.money import ZERO, at_most_places
 
@@ -77,8 +77,7 @@ class CancelReason(IntEnum):
     CORPORATE_ACTION = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a check refused an order: the bound it hit.
 
     Attributes:
@@ -95,8 +94,7 @@ class Refusal:
     missing: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """What a passed check sets aside, and what the portfolio can spend beyond it.
 
     Attributes:
@@ -111,8 +109,7 @@ class Reservation:
     headroom: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """An order as it is now.
 
     Attributes:
@@ -146,14 +143,13 @@ class Order:
     commission: Decimal = ZERO
     basis_sequence: int = 0
     basis_time: int = 0
-    reservation: Reservation = field(default_factory=Reservation)
+    reservation: Reservation = Reservation()
     refusal: Refusal | None = None
     cancel_reason: CancelReason = CancelReason.NONE
     event_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderEvent:
+class OrderEvent(NamedTuple):
     """One thing that happened to one order.
 
     Attributes:

@@ -214,7 +214,7 @@ class Simulation:
         verdict = self.gate.check(order, self.instruments[order.symbol], reference, time)
         if verdict.reservation is None:
             return self.venue.refuse(order, verdict.refusal or NO_PRICE, at, time)
-        return self.venue.accept(replace(order, reservation=verdict.reservation), at, time)
+        return self.venue.accept(order._replace(reservation=verdict.reservation), at, time)
 
     def _mark(self, symbol: str) -> None:
         """Bring the gate's marks to the position, of all symbols that were ever ordered: no other is held.

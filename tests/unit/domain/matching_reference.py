@@ -4,7 +4,7 @@ Also the tapes and the commands that both are driven by.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from random import Random
 from typing import Protocol
@@ -70,7 +70,7 @@ def order(
         stop_price=Decimal(str(price)) if kind == "S" else None,
         reservation=Reservation(headroom=Decimal(10) ** 9),
     )
-    return replace(value, **changes)  # type: ignore[arg-type]
+    return value._replace(**changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def drive(
         time = int(tape.time[position - 1]) if position else 0
         for command in by_position.get(stop, []):
             if command.order is not None:
-                sent = replace(command.order, basis_sequence=position, basis_time=time)
+                sent = command.order._replace(basis_sequence=position, basis_time=time)
                 events += venue.accept(sent, position, time)
             else:
                 events += venue.cancel(command.cancels, position, time)
@@ -191,7 +191,7 @@ class SlowVenue:
                 if w.order.order_id == command.cancels:
                     self.end(w, "CANCELED", "REQUESTED", position, time)
             return
-        w = Waiting(replace(command.order, basis_sequence=position, basis_time=time), quantity=command.order.quantity)
+        w = Waiting(command.order._replace(basis_sequence=position, basis_time=time), quantity=command.order.quantity)
         if not self.session(w.order.symbol, position, time):
             if w.order.time_in_force is TimeInForce.IOC:
                 w.events = 1
@@ -236,7 +236,7 @@ class SlowVenue:
                 self.end(w, "CANCELED", "CORPORATE_ACTION", sequence, record.time)
                 continue
             w.cum, w.quantity = cum, cum + leaves
-            w.order = replace(w.order, limit_price=price(w.order.limit_price), stop_price=price(w.order.stop_price))
+            w.order = w.order._replace(limit_price=price(w.order.limit_price), stop_price=price(w.order.stop_price))
             self.note(w, "RESTATED", sequence, record.time)
 
     def match(self, record: Bar | Quote | Trade, sequence: int) -> None:

@@ -1,7 +1,6 @@
 """What the gate reserves it gives back, whatever happens and however it was restarted (rules 3 to 5, 19 and 20)."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -71,10 +70,10 @@ class Market:
     def place(self, order: Order, price: str | Decimal = "100") -> Order | None:
         verdict = self.check(order, price)
         if verdict.reservation is None:
-            self.tell(ExecType.REJECTED, replace(order, state=OrderState.REJECTED, refusal=verdict.refusal))
+            self.tell(ExecType.REJECTED, order._replace(state=OrderState.REJECTED, refusal=verdict.refusal))
             return None
         self.headroom[order.portfolio_id] = verdict.reservation.headroom
-        order = replace(order, reservation=verdict.reservation, state=OrderState.NEW, leaves_quantity=order.quantity)
+        order = order._replace(reservation=verdict.reservation, state=OrderState.NEW, leaves_quantity=order.quantity)
         self.tell(ExecType.NEW, order)
         return order
 
@@ -97,8 +96,7 @@ class Market:
             sized = cum
         full = cum == sized and order.cash_quantity is None
         with localcontext(EXACT):
-            after = replace(
-                order,
+            after = order._replace(
                 quantity=sized,
                 cum_quantity=cum,
                 leaves_quantity=sized - cum,
@@ -114,7 +112,7 @@ class Market:
 
     def end(self, order: Order, exec_type: ExecType = ExecType.CANCELED) -> None:
         state = OrderState.EXPIRED if exec_type is ExecType.EXPIRED else OrderState.CANCELED
-        self.tell(exec_type, replace(order, state=state, leaves_quantity=ZERO))
+        self.tell(exec_type, order._replace(state=state, leaves_quantity=ZERO))
 
     def split(self, numerator: int, denominator: int) -> None:
         """As in a replay: the books' entries first, then the venue's restated orders, all before anything trades."""
@@ -126,12 +124,11 @@ class Market:
         for order in [o for o in self.orders.values() if o.symbol == "AAPL"]:
             cum, leaves = (q * numerator // denominator for q in (order.cum_quantity, order.leaves_quantity))
             quantity = order.reservation.quantity * numerator / denominator
-            restated = replace(
-                order,
+            restated = order._replace(
                 quantity=cum + leaves,
                 cum_quantity=cum,
                 leaves_quantity=leaves,
-                reservation=replace(order.reservation, quantity=quantity.quantize(D("1e-9"), "ROUND_FLOOR")),
+                reservation=order.reservation._replace(quantity=quantity.quantize(D("1e-9"), "ROUND_FLOOR")),
             )
             if restated.quantity or order.cash_quantity is not None:
                 self.tell(ExecType.RESTATED, restated)
@@ -363,7 +360,7 @@ def test_rule_4_a_rejected_order_and_one_dropped_by_id_give_back_what_they_reser
     orders = [market.order(Side.BUY, "10") for _ in range(3)]
     for order in orders:
         assert market.check(order).reservation is not None
-    market.tell(ExecType.REJECTED, replace(orders[0], state=OrderState.REJECTED))
+    market.tell(ExecType.REJECTED, orders[0]._replace(state=OrderState.REJECTED))
     assert market.gate.drop_unconfirmed([orders[1].order_id, "unknown"]) == [orders[1].order_id]
     exposure = market.gate.exposure("p")
     assert (exposure.reserved_cash, exposure.spendable) == (1000, 9000)

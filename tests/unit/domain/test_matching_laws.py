@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby, product
 
@@ -202,8 +201,8 @@ def test_rule_19_buys_never_cost_more_than_what_was_set_aside_and_the_headroom(
     """One order only, so that no later verdict restates the headroom."""
     first = next(c for c in commands if c.order is not None)
     assert first.order is not None
-    money = replace(first.order.reservation, cash=Decimal(reserved), headroom=Decimal(headroom))
-    only = replace(first.order, side=Side.BUY, reservation=money)
+    money = first.order.reservation._replace(cash=Decimal(reserved), headroom=Decimal(headroom))
+    only = first.order._replace(side=Side.BUY, reservation=money)
     events = run(tape, [Command(first.position, only)], how)
     last = events[-1].order
     assert last.gross_amount <= reserved + headroom

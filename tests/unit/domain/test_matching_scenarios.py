@@ -4,7 +4,6 @@ Scenarios A, C, D and G are restated from `fill_semantics.json` of the reference
 1.9.78.123 and nautilus_trader 1.221.0 on the same bars); orders are sent at a bar's close there.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -240,7 +239,7 @@ def test_rule_15_a_day_order_decided_at_the_closing_instant_waits_for_the_next_s
 
 def test_rule_15_a_day_order_that_is_not_filled_expires_at_the_close() -> None:
     tape = session((10, 11, FLAT), (15, 16, FLAT))
-    events = run(tape, (2, replace(day(1), order_type=order(1, "B", "L", 1, 50).order_type, limit_price=Decimal(50))))
+    events = run(tape, (2, day(1)._replace(order_type=order(1, "B", "L", 1, 50).order_type, limit_price=Decimal(50))))
     assert [(e.exec_type.name, e.transact_time // MINUTE) for e in events] == [("NEW", 11), ("EXPIRED", 20)]
     assert events[-1].order.cancel_reason is CancelReason.END_OF_SESSION
 
@@ -283,7 +282,7 @@ def test_rule_15_before_any_clock_record_the_market_counts_as_open() -> None:
 def test_rule_20_a_split_restates_open_orders() -> None:
     split = series(Kind.SPLIT, "BBB", [(2, 2, (7, 2))])
     after = series(Kind.BAR, "BBB", [(0, 1, FLAT), (2, 3, (28.0, 28.0, 27.0, 28.0, 100.0))], "1m")
-    sent = replace(order(1, "B", "L", 5, 98), reservation=Reservation(Decimal(490), Decimal(5), Decimal(0)))
+    sent = order(1, "B", "L", 5, 98)._replace(reservation=Reservation(Decimal(490), Decimal(5), Decimal(0)))
     events = run(merge([split, after]), (1, sent))
     restated = events[1].order
     assert steps(events) == ["NEW", "RESTATED", "TRADE"]
@@ -381,7 +380,7 @@ def test_rule_6_an_order_is_accepted_once() -> None:
     with pytest.raises(ValueError, match="here already"):
         venue.accept(order(1, "B", "M"), 0, 0)
     with pytest.raises(IllegalTransition):
-        venue.accept(replace(event.order, order_id="env-2"), 0, 0)
+        venue.accept(event.order._replace(order_id="env-2"), 0, 0)
     with pytest.raises(IllegalTransition):
         venue.refuse(event.order, Refusal("X", "x", Decimal(0), Decimal(0)), 0, 0)
     assert [o.order_id for o in venue.open_orders()] == ["env-1"]
@@ -392,9 +391,9 @@ def test_rule_6_an_order_is_accepted_once() -> None:
     [
         order(1, "B", "M", 0),
         order(1, "B", "M", 10, cash_quantity=Decimal(5)),
-        replace(order(1, "B", "L", 10, 95), limit_price=None),
-        replace(order(1, "B", "M"), limit_price=Decimal(95)),
-        replace(order(1, "B", "S", 10, 95), stop_price=None),
+        order(1, "B", "L", 10, 95)._replace(limit_price=None),
+        order(1, "B", "M")._replace(limit_price=Decimal(95)),
+        order(1, "B", "S", 10, 95)._replace(stop_price=None),
     ],
 )
 def test_rule_6_an_order_of_an_impossible_shape_is_not_accepted(bad: Order) -> None:

@@ -1,6 +1,5 @@
 """The order lifecycle and what an order holds of its reservation. The numbers are the behaviour's rules."""
 
-from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
@@ -59,23 +58,23 @@ def test_rule_6_every_state_can_be_reached() -> None:
 def test_rules_4_and_19_fills_release_the_reservation_step_by_step_and_the_end_releases_the_rest(
     cash: Decimal, quantity: int, data: st.DataObject
 ) -> None:
-    order = replace(ORDER, quantity=Decimal(quantity), reservation=Reservation(cash))
+    order = ORDER._replace(quantity=Decimal(quantity), reservation=Reservation(cash))
     assert reserved_cash(order) == cash
     cums = sorted(data.draw(st.lists(st.integers(1, quantity), max_size=5, unique=True)))
     held = [cash]
     for cum in cums:
         state = OrderState.FILLED if cum == quantity else OrderState.PARTIALLY_FILLED
-        order = replace(order, state=state, cum_quantity=Decimal(cum), leaves_quantity=Decimal(quantity - cum))
+        order = order._replace(state=state, cum_quantity=Decimal(cum), leaves_quantity=Decimal(quantity - cum))
         held.append(reserved_cash(order))
     assert held == sorted(held, reverse=True)
-    assert reserved_cash(replace(order, state=OrderState.CANCELED)) == 0
+    assert reserved_cash(order._replace(state=OrderState.CANCELED)) == 0
     if cums and cums[-1] == quantity:
         assert held[-1] == 0
 
 
 def test_rule_12_an_order_by_cash_holds_the_cash_it_has_not_traded() -> None:
-    order = replace(ORDER, quantity=Decimal(0), cash_quantity=Decimal(100), reservation=Reservation(Decimal(100)))
+    order = ORDER._replace(quantity=Decimal(0), cash_quantity=Decimal(100), reservation=Reservation(Decimal(100)))
     assert reserved_cash(order) == 100
-    part = replace(order, state=OrderState.PARTIALLY_FILLED, gross_amount=Decimal("60.5"))
+    part = order._replace(state=OrderState.PARTIALLY_FILLED, gross_amount=Decimal("60.5"))
     assert reserved_cash(part) == Decimal("39.5")
-    assert reserved_cash(replace(part, state=OrderState.CANCELED)) == 0
+    assert reserved_cash(part._replace(state=OrderState.CANCELED)) == 0

@@ -11,7 +11,7 @@ import pytest
 from services.domain.context import CancelOrder, Context, Holdings, NewOrder
 from services.domain.instrument import Instrument
 from services.domain.market import Bar, Quote, Split, Trade
-from services.domain.order import ExecType, Order, OrderEvent, OrderState, Side
+from services.domain.order import ExecType, OrderEvent, OrderState, Side
 from services.domain.parameters import BadParameter, parameter_specs, parameters_from
 from services.domain.runner import StrategyRunner, acknowledgement
 from services.domain.simulation import DeploymentPlan, order_from
@@ -213,7 +213,7 @@ def answer(command: NewOrder, exec_type: ExecType, state: OrderState, filled: in
     plan = DeploymentPlan(1, "d", "s", Diary(["A"]), "p")
     order = order_from(command, plan, "e-1")
     number = {ExecType.NEW: 1, ExecType.REJECTED: 1}.get(exec_type, 2)
-    made = Order(**{**{name: getattr(order, name) for name in order.__slots__}, "state": state, "event_count": number})
+    made = order._replace(state=state, event_count=number)
     return OrderEvent(f"e-1-{number}", exec_type, made, 0, 0, Decimal(filled), Decimal(10))
 
 
