@@ -1,0 +1,317 @@
+"""Keeps the books of all environments: opens portfolios, folds what is asked for, stores, then publishes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import grpc
+
+from services.chassis import deadline, telemetry
+from services.chassis.errors import ApiError
+from services.chassis.failpoints import failpoint
+from services.chassis.stream import EventLog
+from services.domain.books import EquityPoint
+from services.domain.timeline import Timeline
+from services.portfolio.book import Book
+from services.portfolio.clients import Market, OrderFeed
+from services.portfolio.mapping import Environment
+from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Step
+from services.portfolio.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """The one writer of the books.
+
+    A step moves memory in one synchronous call and takes its place in the writer's queue before anything else can run;
+    who asks waits in `settled` until what memory holds is stored. So an answer never tells of what a crash could undo.
+    """
+
+    def __init__(
+        self, store: Store, log: EventLog[EntryKey], market: Market, feed: Callable[[str, int], OrderFeed]
+    ) -> None:
+        """Takes what opens an environment's feed of order events behind a number."""
+        self._store, self._log, self._market, self._feed = store, log, market, feed
+        self._books: dict[str, Book] = {}
+        self._homes: dict[str, str] = {}
+        self._requests: dict[str, str] = {}
+        self._feeds: dict[str, tuple[OrderFeed, asyncio.Task[None]]] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._pending: dict[str, asyncio.Future[None]] = {}
+        self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._count = 0
+
+    async def recover(self) -> None:
+        """Restore all books as they were last stored; call once, before serving."""
+        for book in await self._store.books():
+            self._adopt(book)
+            self._log.recover(book.cursor.environment_id, book.cursor.ledger_sequence)
+
+    async def find(self, portfolio_id: str) -> tuple[Book, Kept]:
+        """A portfolio and its environment's books, with nothing in them that is not stored.
+
+        Raises:
+            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        """
+        environment_id = self._homes.get(portfolio_id)
+        if environment_id is None:
+            raise ApiError.not_found("portfolio", portfolio_id, "PORTFOLIO_NOT_FOUND")
+        await self.settled(environment_id)
+        book = self._books[environment_id]
+        return book, book.kept[portfolio_id]
+
+    async def portfolios(self, environment_id: str = "") -> list[tuple[Book, Kept]]:
+        """All portfolios, or an environment's, oldest first."""
+        for each in [environment_id] if environment_id else list(self._pending):
+            await self.settled(each)
+        books = [book for key, book in self._books.items() if environment_id in {"", key}]
+        found = [(book, kept) for book in books for kept in book.kept.values()]
+        return sorted(found, key=lambda each: each[1].portfolio.number)
+
+    async def entries(self, portfolio_id: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """(number, encoded entry) of a portfolio's entries after a number.
+
+        Raises:
+            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        """
+        await self.find(portfolio_id)
+        return await self._store.entries(portfolio_id, after, limit)
+
+    async def points(self, portfolio_id: str, after: int, limit: int) -> list[EquityPoint]:
+        """A portfolio's equity points behind a tape position.
+
+        Raises:
+            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        """
+        await self.find(portfolio_id)
+        return await self._store.points(portfolio_id, after, limit)
+
+    async def settled(self, environment_id: str) -> None:
+        """Returns when all that memory holds of an environment is stored."""
+        while (pending := self._pending.get(environment_id)) is not None:
+            await asyncio.shield(pending)
+
+    async def require_environment(self, environment_id: str) -> None:
+        """Makes sure that there is such an environment.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` when nobody can tell.
+        """
+        if environment_id not in self._books:
+            await self._market.environment(environment_id)
+
+    async def create(self, opening: Opening) -> tuple[Book, Kept]:
+        """Opens a portfolio with its deposit; the same request again finds the same portfolio.
+
+        Raises:
+            ApiError: ALREADY_EXISTS, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, INVALID_ARGUMENT for a currency that
+                the environment does not trade in, or what marketdata says of the environment.
+        """
+        found = self._existing(opening)
+        if found is None:
+            environment = await self._market.environment(opening.environment_id)
+            book = None if environment.ended else await self._started(environment)
+            # Somebody else may have been faster while we waited.
+            found = self._existing(opening)
+            if found is None:
+                if book is None or book.cursor.ended:
+                    ended = f"The environment {opening.environment_id} has ended."
+                    raise ApiError.failed_precondition("ENVIRONMENT_COMPLETED", ended, subject=opening.environment_id)
+                found = self._open(book, opening)
+        return await self.find(found)
+
+    async def announced(self, environment: Environment) -> Cursor:
+        """Makes the books ready for an environment, or closes them when it has ended; where they stand."""
+        if not environment.ended:
+            return (await self._started(environment)).cursor
+        book = self._books.get(environment.environment_id)
+        if book is None:
+            return Cursor(environment.environment_id)
+        if not book.cursor.ended:
+            await self._commit(book, book.end(environment.tape_sequence, time.time_ns()))
+            self._release(book)
+        return book.cursor
+
+    async def close_ended(self) -> None:
+        """Closes the books of environments that ended while we were away: those are not announced again."""
+        waiting = [key for key, book in self._books.items() if not book.cursor.ended]
+        while waiting:
+            for key in list(waiting):
+                try:
+                    environment = await self._market.environment(key)
+                    if environment.ended:
+                        await self._started(environment)
+                        await self.announced(environment)
+                    waiting.remove(key)
+                except ApiError as error:
+                    if error.code is not grpc.StatusCode.UNAVAILABLE:
+                        _log.warning("cannot close the books", extra={"environment_id": key, "error": str(error)})
+                        waiting.remove(key)
+            await asyncio.sleep(1.0)
+
+    async def fold(self, step: Step) -> int:
+        """Folds a step and returns the last entry's number then; a step that was folded before gets the same answer.
+
+        Raises:
+            RuntimeError: the environment was not announced, so there is no tape to stand on.
+        """
+        book = self._books.get(step.environment_id)
+        if book is None or not book.started:
+            raise RuntimeError(f"{step.environment_id} is to be folded, but was not announced")
+        if book.cursor.covers(step):
+            return book.cursor.applied
+        feed, _ = self._feeds[step.environment_id]
+        fills = await feed.take(step.order_head)
+        begun = time.time_ns()
+        try:
+            change = book.fold(step, fills, begun)
+        except Exception:
+            # Half a step is in memory. What is stored is whole, and the step will come again.
+            self._reload(book)
+            raise
+        if change is not None:
+            failpoint("portfolio.mid_fold")
+            await self._commit(book, change)
+            failpoint("portfolio.after_commit")
+            _trace(fills, begun)
+        return book.cursor.applied
+
+    @contextmanager
+    def watch(self, portfolio_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the portfolio was valued anew without an entry."""
+        event = asyncio.Event()
+        self._watchers[portfolio_id].add(event)
+        try:
+            yield event
+        finally:
+            self._watchers[portfolio_id].discard(event)
+            if not self._watchers[portfolio_id]:
+                del self._watchers[portfolio_id]
+
+    def _existing(self, opening: Opening) -> str | None:
+        """The portfolio that this request made, or one of the same id and values."""
+        found = self._requests.get(opening.request_id) if opening.request_id else None
+        if found is not None:
+            if not self._portfolio(found).answers(opening):
+                raise ApiError.already_exists(
+                    "request", opening.request_id, "REQUEST_ID_REUSED", metadata={"portfolio_id": found}
+                )
+            return found
+        if opening.portfolio_id not in self._homes:
+            return None
+        if not self._portfolio(opening.portfolio_id).answers(opening):
+            raise ApiError.already_exists("portfolio", opening.portfolio_id, "ALREADY_EXISTS")
+        return opening.portfolio_id
+
+    def _portfolio(self, portfolio_id: str) -> Portfolio:
+        return self._books[self._homes[portfolio_id]].kept[portfolio_id].portfolio
+
+    def _open(self, book: Book, opening: Opening) -> str:
+        if book.currencies and book.currencies != {opening.currency_code}:
+            traded = ", ".join(sorted(book.currencies))
+            raise ApiError.invalid_field(
+                "initial_cash.currency_code", f"the instruments of {opening.environment_id} trade in {traded}"
+            )
+        number = self._count + 1
+        portfolio_id = opening.portfolio_id or self._unused_id(number)
+        named = replace(opening, portfolio_id=portfolio_id, display_name=opening.display_name or portfolio_id)
+        change = book.open(named, number, time.time_ns())
+        self._register(book.kept[portfolio_id])
+        self._enqueue(book, change)
+        return portfolio_id
+
+    def _unused_id(self, number: int) -> str:
+        while f"portfolio-{number}" in self._homes:
+            number += 1
+        return f"portfolio-{number}"
+
+    async def _started(self, environment: Environment) -> Book:
+        """The books of an environment, standing on its tape; who comes meanwhile waits for the same."""
+        key = environment.environment_id
+        await self.settled(key)
+        book = self._books.get(key)
+        if book is None:
+            book = self._adopt(Book(Cursor(key)))
+        if not book.started and not book.cursor.ended:
+            task = self._starting.get(key)
+            if task is None:
+                task = self._starting[key] = deadline.detach(self._start(environment, book), name=f"start:{key}")
+                task.add_done_callback(lambda done: self._starting.pop(key, None))
+            await asyncio.shield(task)
+        return book
+
+    async def _start(self, environment: Environment, book: Book) -> None:
+        instruments = await self._market.instruments(environment.symbols)
+        tape = await self._market.tape(environment)
+        book.start(Timeline(tape), instruments, environment.start_sequence)
+        feed = self._feed(environment.environment_id, book.cursor.order_sequence)
+        self._feeds[environment.environment_id] = feed, deadline.detach(feed.run(), name="order-events")
+
+    def _release(self, book: Book) -> None:
+        book.release()
+        feed = self._feeds.pop(book.cursor.environment_id, None)
+        if feed is not None:
+            feed[1].cancel()
+
+    def _reload(self, book: Book) -> None:
+        """Forget what memory holds of an environment; whoever asks waits until it is restored."""
+        key = book.cursor.environment_id
+        self._release(book)
+        stored = self._pending.get(key)
+
+        async def reload() -> None:
+            if stored is not None:
+                await stored
+            books = await self._store.books(key)
+            self._adopt(books[0] if books else Book(Cursor(key)))
+            del self._pending[key]
+
+        self._pending[key] = deadline.detach(reload(), name=f"reload:{key}")
+
+    def _adopt(self, book: Book) -> Book:
+        self._books[book.cursor.environment_id] = book
+        for kept in book.kept.values():
+            self._register(kept)
+        return book
+
+    def _register(self, kept: Kept) -> None:
+        portfolio = kept.portfolio
+        self._homes[portfolio.portfolio_id] = portfolio.environment_id
+        if portfolio.request_id:
+            self._requests[portfolio.request_id] = portfolio.portfolio_id
+        self._count = max(self._count, portfolio.number)
+
+    async def _commit(self, book: Book, change: Change) -> None:
+        self._enqueue(book, change)
+        await self.settled(book.cursor.environment_id)
+
+    def _enqueue(self, book: Book, change: Change) -> None:
+        key = book.cursor.environment_id
+        unit, entries = self._store.unit(change)
+        valued = {point.portfolio_id for point in change.points} - change.changed.keys()
+
+        def publish() -> None:
+            self._log.publish(key, entries)
+            for portfolio_id in valued & self._watchers.keys():
+                for event in self._watchers[portfolio_id]:
+                    event.set()
+            if self._pending.get(key) is done:
+                del self._pending[key]
+
+        done = self._pending[key] = self._store.writer.enqueue(unit, publish)
+
+
+def _trace(fills: list[Fill], begun: int) -> None:
+    """The posting joins the trace of the order that filled."""
+    for fill in fills:
+        if fill.traceparent:
+            attributes = {"tickmesh.exec_id": fill.event.exec_id, "tickmesh.order_id": fill.event.order.order_id}
+            with telemetry.span_from(fill.traceparent, "ledger posting", attributes, start_time_ns=begun):
+                pass

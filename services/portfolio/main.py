@@ -1,0 +1,53 @@
+"""Wires the portfolio service."""
+
+from __future__ import annotations
+
+import tickmesh
+from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import add_PortfolioServiceServicer_to_server
+
+from services.chassis import telemetry
+from services.chassis.channel import connect
+from services.chassis.database import Database
+from services.chassis.server import Server, run
+from services.chassis.settings import load
+from services.chassis.stream import EventLog
+from services.chassis.tokens import ResumeTokens
+from services.portfolio import mapping, migrations
+from services.portfolio.clients import IDEMPOTENT, Market, OrderFeed, Replays
+from services.portfolio.keeper import Keeper
+from services.portfolio.servicer import PortfolioServicer
+from services.portfolio.settings import Settings
+from services.portfolio.store import Store
+
+
+async def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = load(Settings)
+    telemetry.configure(
+        settings.service,
+        otlp_endpoint=settings.otlp_endpoint,
+        ratio=settings.trace_sample_ratio,
+        log_level=settings.log_level,
+    )
+    async with (
+        await Database.open(settings.database_url, migrations) as database,
+        connect(
+            settings.peer("marketdata"), idempotent=IDEMPOTENT, deadline_seconds=settings.call_deadline_seconds
+        ) as marketdata,
+        connect(settings.peer("order")) as order,
+    ):
+        server = Server(settings)
+        store = Store(database, mapping.entry_bytes)
+        log = EventLog(store.log_entries, draining=server.draining, heartbeat_seconds=settings.heartbeat_seconds)
+        keeper = Keeper(store, log, Market(marketdata), lambda key, after: OrderFeed(order, key, after))
+        await keeper.recover()
+        tokens = ResumeTokens(await store.epoch())
+        server.add(add_PortfolioServiceServicer_to_server, PortfolioServicer(keeper, log, tokens))
+        server.reflect(tickmesh)
+        replays = Replays(marketdata, keeper.announced, keeper.fold)
+        _tasks = server.spawn(replays.run(), "replays"), server.spawn(keeper.close_ended(), "close-ended")
+        await server.serve()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,308 @@
+"""The RPCs of the portfolio service: from the contract to the books and back."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple, TypeVar
+
+import grpc
+from tickmesh.common.v1 import stream_pb2
+from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
+from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceServicer as Base
+
+from services.chassis.errors import ApiError
+from services.chassis.handlers import principal
+from services.chassis.stream import Closed, EventLog, Events, Heartbeat, Reset
+from services.chassis.tokens import (
+    ResumeTokens,
+    TokenExpired,
+    decode_page_token,
+    encode_page_token,
+    filter_hash,
+    length_delimited,
+)
+from services.portfolio import mapping
+from services.portfolio.keeper import Keeper
+from services.portfolio.records import EntryKey
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PAGE_SIZE = 100
+_SENT = "~"  # No environment's id begins so: where a token keeps the last sequence sent.
+_ENTRY_OF_UPDATE = length_delimited(3, b"")[:1]
+T = TypeVar("T")
+
+
+class PortfolioServicer(Base):
+    """Answers from the keeper's books."""
+
+    def __init__(self, keeper: Keeper, log: EventLog[EntryKey], tokens: ResumeTokens) -> None:
+        self._keeper, self._log, self._tokens = keeper, log, tokens
+
+    async def CreatePortfolio(
+        self, request: portfolio_service_pb2.CreatePortfolioRequest, context: Context
+    ) -> portfolio_pb2.Portfolio:
+        """Opens a portfolio."""
+        return mapping.portfolio_to_proto(*await self._keeper.create(mapping.opening_from_proto(request, principal())))
+
+    async def GetPortfolio(
+        self, request: portfolio_service_pb2.GetPortfolioRequest, context: Context
+    ) -> portfolio_pb2.Portfolio:
+        """A portfolio at the latest marks."""
+        return mapping.portfolio_to_proto(*await self._keeper.find(request.portfolio_id))
+
+    async def ListPortfolios(
+        self, request: portfolio_service_pb2.ListPortfoliosRequest, context: Context
+    ) -> portfolio_service_pb2.ListPortfoliosResponse:
+        """Portfolios, oldest first."""
+        page = _Page(request, "portfolios", request.environment_id)
+        found = [(each[1].portfolio.number, each) for each in await self._keeper.portfolios(request.environment_id)]
+        shown, token = page.cut([each for each in found if each[0] > page.after])
+        portfolios = [mapping.portfolio_to_proto(*each) for each in shown]
+        return portfolio_service_pb2.ListPortfoliosResponse(portfolios=portfolios, next_page_token=token)
+
+    async def ListPositions(
+        self, request: portfolio_service_pb2.ListPositionsRequest, context: Context
+    ) -> portfolio_service_pb2.ListPositionsResponse:
+        """Positions by symbol."""
+        page = _Page(request, "positions", request.portfolio_id)
+        book, kept = await self._keeper.find(request.portfolio_id)
+        shown, token = page.cut([(each, each) for each in sorted(kept.ledger.positions) if each > page.last])
+        positions = mapping.positions_to_proto(book, kept, shown)
+        return portfolio_service_pb2.ListPositionsResponse(positions=positions, next_page_token=token)
+
+    async def ListLots(
+        self, request: portfolio_service_pb2.ListLotsRequest, context: Context
+    ) -> portfolio_service_pb2.ListLotsResponse:
+        """Open lots, oldest first."""
+        page = _Page(request, "lots", request.portfolio_id, request.symbol)
+        book, kept = await self._keeper.find(request.portfolio_id)
+        symbols = [request.symbol] if request.symbol else list(kept.ledger.positions)
+        lots = [lot for symbol in symbols for lot in kept.ledger.lots(symbol) if lot.lot_id > page.after]
+        shown, token = page.cut(sorted((lot.lot_id, lot) for lot in lots))
+        found = [mapping.lot_to_proto(book, kept, lot) for lot in shown]
+        return portfolio_service_pb2.ListLotsResponse(lots=found, next_page_token=token)
+
+    async def ListLedgerEntries(self, request: portfolio_service_pb2.ListLedgerEntriesRequest, context: Context) -> Any:
+        """Ledger entries, oldest first, as they were encoded once."""
+        page = _Page(request, "ledger-entries", request.portfolio_id)
+        shown, token = page.cut(await self._keeper.entries(request.portfolio_id, page.after, page.size + 1))
+        response = portfolio_service_pb2.ListLedgerEntriesResponse(next_page_token=token)
+        return b"".join(length_delimited(1, entry) for entry in shown) + response.SerializeToString()
+
+    async def ListEquityPoints(
+        self, request: portfolio_service_pb2.ListEquityPointsRequest, context: Context
+    ) -> portfolio_service_pb2.ListEquityPointsResponse:
+        """What the portfolio was worth, oldest first."""
+        page = _Page(request, "equity-points", request.portfolio_id)
+        found = await self._keeper.points(request.portfolio_id, page.after, page.size + 1)
+        shown, token = page.cut([(point.tape_sequence, point) for point in found])
+        points = [mapping.point_to_proto(point) for point in shown]
+        return portfolio_service_pb2.ListEquityPointsResponse(equity_points=points, next_page_token=token)
+
+    async def StreamLedgerEntries(
+        self, request: portfolio_service_pb2.StreamLedgerEntriesRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """Entries from the named point on."""
+        partition = request.environment_id
+        await self._keeper.require_environment(partition)
+        hashed = filter_hash(request, "after_sequence")
+        at = self._resume(request.resume_token, partition, hashed)
+        if request.HasField("after_sequence"):
+            if request.resume_token:
+                raise ApiError.invalid_field("after_sequence", "is given instead of a resume token, not beside it")
+            at = _Position(request.after_sequence, request.after_sequence)
+        head = self._log.head(partition)
+        stream = _Envelopes(
+            portfolio_service_pb2.StreamLedgerEntriesResponse,
+            partition,
+            self._tokens,
+            hashed,
+            at or _Position(head, head),
+        )
+        if at is None and request.resume_token:
+            yield stream.other(Reset("TOKEN_EXPIRED", head))
+        async for item in self._log.subscribe(partition, stream.scanned, _accept(request)):
+            if isinstance(item, Events):
+                yield stream.wrap("ledger_entries", item.data, item.sequence, item.scanned)
+                continue
+            yield stream.other(item)
+            if isinstance(item, Closed):
+                raise item.error
+
+    async def StreamPortfolio(
+        self, request: portfolio_service_pb2.StreamPortfolioRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """A snapshot, then what changes: with its entries, or as it is worth at a session's close."""
+        portfolio_id = request.portfolio_id
+        book, _ = await self._keeper.find(portfolio_id)
+        partition, hashed = book.cursor.environment_id, filter_hash(request)
+        at = self._resume(request.resume_token, partition, hashed)
+        stream = _Envelopes(portfolio_service_pb2.StreamPortfolioResponse, partition, self._tokens, hashed, at)
+        if at is None:
+            if request.resume_token:
+                yield stream.other(Reset("TOKEN_EXPIRED", self._log.head(partition)))
+            # The snapshot tells of all entries up to the head, as nothing can happen between the two.
+            snapshot = await self._snapshot(portfolio_id)
+            yield stream.wrap("snapshot", snapshot, self._log.head(partition))
+        subscription = self._log.subscribe(partition, stream.scanned, lambda key: key.portfolio_id == portfolio_id)
+        with self._keeper.watch(portfolio_id) as valued:
+            if at is not None:
+                # Its worth may have changed since, which no entry tells.
+                valued.set()
+            async with aclosing(_either(aiter(subscription), valued)) as items:
+                async for item in items:
+                    if item is None:
+                        yield stream.wrap("update", await self._update(portfolio_id), stream.sent)
+                    elif isinstance(item, Events):
+                        yield stream.wrap("update", await self._update(portfolio_id, item), item.sequence, item.scanned)
+                    else:
+                        yield stream.other(item)
+                    if isinstance(item, Closed):
+                        raise item.error
+                    if isinstance(item, Reset):
+                        snapshot = await self._snapshot(portfolio_id)
+                        subscription.seek(self._log.head(partition))
+                        yield stream.wrap("snapshot", snapshot, subscription.position)
+
+    async def _snapshot(self, portfolio_id: str) -> bytes:
+        book, kept = await self._keeper.find(portfolio_id)
+        return portfolio_service_pb2.PortfolioSnapshot(
+            portfolio=mapping.portfolio_to_proto(book, kept),
+            positions=mapping.positions_to_proto(book, kept, sorted(kept.ledger.positions)),
+        ).SerializeToString()
+
+    async def _update(self, portfolio_id: str, item: Events[EntryKey] | None = None) -> bytes:
+        """The portfolio as it is now; with entries also these, and the positions that they changed."""
+        book, kept = await self._keeper.find(portfolio_id)
+        entries = () if item is None else item.entries
+        symbols = sorted({entry.event.symbol for entry in entries})
+        update = portfolio_service_pb2.PortfolioUpdate(
+            portfolio=mapping.portfolio_to_proto(book, kept), positions=mapping.positions_to_proto(book, kept, symbols)
+        )
+        # The log has the entries as field 1 of its own messages; a field's first byte says its number.
+        return update.SerializeToString() + b"".join(_ENTRY_OF_UPDATE + entry.data[1:] for entry in entries)
+
+    def _resume(self, token: str, partition: str, hashed: str) -> _Position | None:
+        """Where a token stands; None without one, or when its history is gone."""
+        if not token:
+            return None
+        try:
+            positions = self._tokens.decode(token, hashed)
+        except TokenExpired:
+            return None
+        scanned, sent = positions.get(partition), positions.get(_SENT)
+        if scanned is None or sent is None:
+            raise ApiError.invalid_field("resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID")
+        return _Position(scanned, sent)
+
+
+class _Position(NamedTuple):
+    """Where a subscription stands: what it has looked at, and the last it was sent, which a filter leaves behind."""
+
+    scanned: int
+    sent: int
+
+
+class _Envelopes:
+    """Makes the messages of one subscription."""
+
+    def __init__(
+        self, response: type[Any], partition: str, tokens: ResumeTokens, hashed: str, at: _Position | None
+    ) -> None:
+        self.scanned, self.sent = at or (0, 0)
+        self._response, self._partition, self._tokens, self._hashed = response, partition, tokens, hashed
+        self._id = uuid.uuid4().hex
+
+    def wrap(self, arm: str, data: bytes, sequence: int, scanned: int = 0) -> bytes:
+        """An envelope around encoded data."""
+        number = self._response.DESCRIPTOR.fields_by_name[arm].number
+        message = self._envelope(sequence, max(scanned, sequence, self.scanned))
+        return bytes(message.SerializeToString()) + length_delimited(number, data)
+
+    def other(self, item: Heartbeat | Reset | Closed) -> Any:
+        """An envelope around what is no data."""
+        match item:
+            case Heartbeat():
+                message = self._envelope(self.sent, item.scanned)
+                message.heartbeat.scanned_sequence = item.scanned
+            case Reset():
+                message = self._envelope(item.head, item.head)
+                message.reset.reason = stream_pb2.ResetReason.Value(f"RESET_REASON_{item.reason}")
+                message.reset.message = "What was missed is no longer known; a fresh start follows."
+            case _:
+                message = self._envelope(self.sent, self.scanned)
+                message.closed.status.CopyFrom(item.error.to_status())
+        return message
+
+    def _envelope(self, sequence: int, scanned: int) -> Any:
+        previous, self.sent, self.scanned = self.sent, sequence, scanned
+        return self._response(
+            subscription_id=self._id,
+            partition=self._partition,
+            sequence=sequence,
+            previous_sequence=previous,
+            publish_time=mapping.now(),
+            resume_token=self._tokens.encode({self._partition: scanned, _SENT: sequence}, self._hashed),
+        )
+
+
+class _Page:
+    """A page of a list that is ordered by a key. Its token names the list, so that another list's is refused."""
+
+    def __init__(self, request: Any, *names: str) -> None:
+        self.size = request.page_size or PAGE_SIZE
+        self._names = names
+        *found, last = decode_page_token(request.page_token, len(names) + 1) or [*names, ""]
+        if tuple(found) != names:
+            raise _foreign_page()
+        self.last = last
+
+    @property
+    def after(self) -> int:
+        """The last key of the page before, where keys are numbers."""
+        if not self.last.isdecimal():
+            if self.last:
+                raise _foreign_page()
+            return 0
+        return int(self.last)
+
+    def cut(self, found: Sequence[tuple[Any, T]]) -> tuple[list[T], str]:
+        """The page and the next one's token, of (key, value) pairs behind the page before."""
+        shown = found[: self.size]
+        token = encode_page_token(*self._names, shown[-1][0]) if len(found) > self.size else ""
+        return [value for _, value in shown], token
+
+
+def _foreign_page() -> ApiError:
+    return ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
+
+
+def _accept(request: portfolio_service_pb2.StreamLedgerEntriesRequest) -> Callable[[EntryKey], bool] | None:
+    portfolio_id, kinds = request.portfolio_id, mapping.kind_names(request.kinds)
+    if not portfolio_id and not kinds:
+        return None
+    return lambda key: portfolio_id in {"", key.portfolio_id} and (not kinds or key.kind in kinds)
+
+
+async def _either(items: AsyncIterator[T], valued: asyncio.Event) -> AsyncGenerator[T | None]:
+    """The items as they come, and None when the event was set between them."""
+    coming: asyncio.Future[T] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(items))
+            rings = asyncio.ensure_future(valued.wait())
+            waited: set[asyncio.Future[Any]] = {coming, rings}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            rings.cancel()
+            if coming.done():
+                item, coming = coming.result(), None
+                yield item
+            else:
+                valued.clear()
+                yield None
+    finally:
+        if coming is not None:
+            coming.cancel()
