@@ -43,6 +43,7 @@ class CreateOrderRequest(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     SIGNAL_ID_FIELD_NUMBER: _builtins.int
     BASIS_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BASIS_TIME_FIELD_NUMBER: _builtins.int
     client_order_id: _builtins.str
     """The client's id of it, unique in the portfolio, kept as long as the order."""
     portfolio_id: _builtins.str
@@ -73,6 +74,12 @@ class CreateOrderRequest(_message.Message):
     """A strategy's command: the signal that led to it."""
     basis_sequence: _builtins.int
     """A strategy's command: the position it was decided at, which must be where the environment stands."""
+    @_builtins.property
+    def basis_time(self) -> _timestamp_pb2.Timestamp:
+        """A strategy's command: market time it was decided at; default that of `basis_sequence`. A timer is later than the record
+        before it, and a bar that began in between must not fill what the timer decided.
+        """
+
     def __init__(
         self,
         *,
@@ -91,10 +98,11 @@ class CreateOrderRequest(_message.Message):
         strategy_id: _builtins.str = ...,
         signal_id: _builtins.str = ...,
         basis_sequence: _builtins.int = ...,
+        basis_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "deployment_id", b"deployment_id", "label", b"label", "limit_price", b"limit_price", "order_type", b"order_type", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "deployment_id", b"deployment_id", "label", b"label", "limit_price", b"limit_price", "order_type", b"order_type", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -472,6 +472,14 @@ class CreateOrderRequest(betterproto2.Message):
     A strategy's command: the position it was decided at, which must be where the environment stands.
     """
 
+    basis_time: "datetime.datetime | None" = betterproto2.field(
+        16, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    A strategy's command: market time it was decided at; default that of `basis_sequence`. A timer is later than the record
+    before it, and a bar that began in between must not fill what the timer decided.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "CreateOrderRequest", CreateOrderRequest)
 
