@@ -1,0 +1,365 @@
+"""The desk of one environment: takes orders, has them checked, runs the paper venue, makes all of it durable.
+
+One task does everything that changes the environment, a step at a time, so that what happens is a sequence of decisions
+and each is committed before the next begins. It decides in this order: kill switches and cancels, which never wait for
+risk; orders, as many at once as have queued; the coordinator's grant.
+
+What may be done depends on the phase (rules 32 and 33). A strategy's commands belong to the cycle in which it decides
+and are served at once; commands from outside wait until time stands still between two cycles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from services.chassis.errors import ApiError
+from services.chassis.failpoints import failpoint
+from services.domain.matching import Venue, VenueSettings
+from services.domain.order import CancelReason, Order, OrderEvent, OrderState, Side
+from services.domain.tape import Tape
+from services.order.clients import Environment, Grant, Idle, Kill, Peers
+from services.order.journal import Journal, number_of
+from services.order.mapping import decode_event
+from services.order.placing import Create, Placing
+from services.order.risk_gate import RiskGate
+from services.order.settings import Settings
+from services.order.store import Store
+
+# Tape rows the venue walks without letting others run: adapted so that a slice takes a few ms.
+FIRST_SLICE: Final = 4096
+SLICE_SECONDS: Final = 0.003
+
+
+class Phase(Enum):
+    """What the coordinator last said."""
+
+    AWAY = "away"
+    """Nothing since we lost it, or since we started."""
+    IDLE = "idle"
+    """Time stands still between two cycles."""
+    GRANTED = "granted"
+    """The venue is to run, after the commands that waited for this."""
+    IN_CYCLE = "in_cycle"
+    """The venue has run; books and strategies follow."""
+    BLOCKED = "blocked"
+    """Time stands still because somebody is missing."""
+    ENDED = "ended"
+    """The tape has ended."""
+
+
+OTHERS_TURN: Final = frozenset({Phase.GRANTED, Phase.IN_CYCLE})
+"""Phases in which orders from outside wait."""
+
+
+class Reached(NamedTuple):
+    """How far a grant led."""
+
+    cycle: int
+    tape_sequence: int
+    order_head: int
+
+
+@dataclass(slots=True, eq=False)
+class Cancel:
+    """Somebody asks for an order's end."""
+
+    order_id: str
+    principal: str
+    answer: asyncio.Future[bytes]
+
+
+class Desk:
+    """Orders of one environment. `run` is its task; everything else hands it something to do."""
+
+    def __init__(
+        self, journal: Journal, store: Store, peers: Peers, open_checks: Callable[[], Any], settings: Settings
+    ) -> None:
+        self.journal = journal
+        self.row = row = journal.row
+        self.phase = Phase.ENDED if row.ended else Phase.AWAY
+        self.blocked_on: tuple[str, ...] = ()
+        self.symbols: frozenset[str] | None = None
+        share = Decimal(repr(row.volume_share)) if row.volume_share else None
+        self.venue = Venue(peers.instruments, VenueSettings(fill_on_touch=row.fill_on_touch, volume_share=share))
+        self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
+        self._placing = Placing(self, store, self.gate, settings.order_risk_deadline_ms / 1000)
+        self._risk_seconds = settings.order_risk_deadline_ms / 1000
+        self._batch_size = settings.order_batch_size
+        self._store = store
+        self._peers = peers
+        self._tape: Tape | None = None
+        self._slice = FIRST_SLICE
+        self._wake = asyncio.Event()
+        self._kills: list[Kill] = []
+        self._cancels: list[Cancel] = []
+        self._ready: deque[Create] = deque()
+        self._waiting: list[Create] = []
+        self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
+        self._behind: Idle | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the tape is here."""
+        return self._tape is not None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something waits that must not wait for risk."""
+        return bool(self._kills or self._cancels)
+
+    @property
+    def ending(self) -> bool:
+        """Whether no order will meet another record."""
+        return self.phase is Phase.ENDED or (self._grant is not None and self._grant[0].final)
+
+    async def restore(self) -> None:
+        """Takes the open orders back from the store."""
+        orders, headroom = await self.journal.restore()
+        self.venue.restore(orders, headroom)
+
+    def load(self, environment: Environment, tape: Tape) -> None:
+        """Puts the venue on its tape, where it stood; records up to the environment's start are history."""
+        row = self.row
+        self._tape = tape
+        self.symbols = frozenset(environment.symbols)
+        row.tape_sequence = max(row.tape_sequence, environment.start_sequence)
+        row.market_time = self._time(row.tape_sequence)
+        self.venue.prime(tape, row.tape_sequence)
+
+    def end(self) -> None:
+        """The environment has ended; its tape is needed no more."""
+        self._enter(Phase.ENDED)
+        self._tape = None
+
+    def lost(self) -> None:
+        """The coordinator is away: what depends on it is refused until it speaks again."""
+        if self.phase is not Phase.ENDED:
+            self.blocked_on = ("marketdata",)
+            self._enter(Phase.AWAY)
+
+    def idle(self, idle: Idle) -> None:
+        """Time stands still: what waited for this is served."""
+        if self.phase is Phase.ENDED:
+            return
+        if idle.tape_sequence > self.row.tape_sequence:
+            # We restarted from a commit older than the last grant: the venue goes there first.
+            self._behind = idle
+            self._wake.set()
+        else:
+            self._enter(Phase.BLOCKED if idle.blocked else Phase.IDLE)
+
+    async def grant(self, grant: Grant) -> Reached:
+        """Lets the venue run, after the commands that waited for it; a repeated grant gets its answer again."""
+        answer: asyncio.Future[Reached] = asyncio.get_running_loop().create_future()
+        self._grant, self._behind = (grant, answer), None
+        if self.phase is not Phase.ENDED:
+            if grant.cycle > self.row.cycle:
+                self._serve_waiting()
+            self._enter(Phase.GRANTED)
+        self._wake.set()
+        return await answer
+
+    def objection(self, create: Create) -> ApiError | None:
+        """Why a new order cannot come in now, if it cannot; one that is known already always gets its answer."""
+        ticket, row = create.ticket, self.row
+        if self.ending:
+            return ApiError.failed_precondition(
+                "ENVIRONMENT_COMPLETED", f"{row.environment_id} has ended.", subject=row.environment_id
+            )
+        if self.phase is Phase.AWAY or (self.phase is Phase.BLOCKED and not ticket.of_strategy):
+            missing = ", ".join(self.blocked_on) or "marketdata"
+            message = f"Time stands still in {row.environment_id} until it is back: {missing}."
+            return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": missing})
+        if ticket.of_strategy and ticket.basis_sequence != row.tape_sequence:
+            positions = {"basis_sequence": str(ticket.basis_sequence), "tape_sequence": str(row.tape_sequence)}
+            message = f"Decided at {ticket.basis_sequence}, but {row.environment_id} is at {row.tape_sequence}."
+            return ApiError.aborted("BASIS_STALE", message, metadata=positions)
+        return None
+
+    def submit(self, create: Create) -> None:
+        """Takes an order; its `answer` tells what became of it."""
+        waits = self.phase in OTHERS_TURN and not create.ticket.of_strategy
+        (self._waiting if waits else self._ready).append(create)
+        self._wake.set()
+
+    async def cancel(self, order_id: str, principal: str) -> bytes:
+        """Cancels an order; returns it as it then is, encoded.
+
+        Raises:
+            ApiError: NOT_FOUND `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED`.
+        """
+        cancel = Cancel(order_id, principal, asyncio.get_running_loop().create_future())
+        self._cancels.append(cancel)
+        self._wake.set()
+        return await cancel.answer
+
+    def kill(self, kill: Kill) -> None:
+        """A kill switch was engaged: open orders in its scope are canceled."""
+        if kill.engaged:
+            self._kills.append(kill)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Does what there is to do; until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while await self._step():
+                pass
+
+    async def serve_urgent(self) -> None:
+        """Serves kill switches and cancels."""
+        kills, self._kills = self._kills, []
+        for kill in kills:
+            await self._kill(kill)
+        cancels, self._cancels = self._cancels, []
+        if cancels:
+            await self._cancel(cancels)
+
+    async def _step(self) -> bool:
+        if self.urgent:
+            await self.serve_urgent()
+        elif self._behind is not None:
+            await self._catch_up(self._behind)
+        elif self._ready:
+            await self._place()
+        elif self._grant is not None:
+            await self._run_venue(*self._grant)
+        else:
+            return False
+        return True
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        if phase not in OTHERS_TURN:
+            self._serve_waiting()
+        self._wake.set()
+
+    def _serve_waiting(self) -> None:
+        self._ready.extend(self._waiting)
+        self._waiting.clear()
+
+    async def _begin_epoch(self) -> tuple[int, Callable[[], int]]:
+        return await self.journal.raise_epoch(), lambda: self.journal.committed_head
+
+    async def _place(self) -> None:
+        count = min(len(self._ready), self._batch_size)
+        batch = [self._ready.popleft() for _ in range(count)]
+        # The clock starts for all that could be served now: who queues behind this batch waits for risk as well.
+        due = time.monotonic() + self._risk_seconds
+        for create in (*batch, *self._ready):
+            create.deadline = create.deadline or due
+        self._ready.extendleft(reversed(await self._placing.place(batch)))
+
+    async def _run_venue(self, grant: Grant, answer: asyncio.Future[Reached]) -> None:
+        row = self.row
+        if grant.cycle > row.cycle:
+            events = await self._advance(grant.through)
+            if grant.final:
+                events += self.venue.expire_all(row.tape_sequence, row.market_time)
+            row.cycle, row.reached_head, row.ended = grant.cycle, row.head + len(events), grant.final
+            if events or grant.final:
+                await self.journal.commit(events, cause="tape")
+                failpoint("order.after_reached_commit")
+        self._grant = None
+        if self.phase is not Phase.AWAY:
+            self._enter(Phase.ENDED if row.ended else Phase.IN_CYCLE)
+        if answer.done():
+            return
+        if grant.cycle < row.cycle:
+            answer.set_exception(RuntimeError(f"cycle {grant.cycle} was granted after {row.cycle}"))
+        else:
+            answer.set_result(Reached(row.cycle, row.tape_sequence, row.reached_head))
+
+    async def _catch_up(self, idle: Idle) -> None:
+        """Goes where the coordinator stands; whatever happened until there is in the store."""
+        if await self._advance(idle.tape_sequence):
+            raise RuntimeError(f"{self.row.environment_id}: the coordinator knows nothing of what happened before it")
+        if self._behind is idle:
+            self._behind = None
+            self._enter(Phase.BLOCKED if idle.blocked else Phase.IDLE)
+
+    async def _advance(self, through: int) -> list[OrderEvent]:
+        """Walks the tape in slices, so that streams and other environments go on meanwhile."""
+        row, events = self.row, list[OrderEvent]()
+        if self._tape is None:
+            raise RuntimeError(f"{row.environment_id} was granted time before its tape was here")
+        while row.tape_sequence < through and not events:
+            began = time.monotonic()
+            slice_end = min(through, row.tape_sequence + self._slice)
+            reached, events = self.venue.advance(self._tape, row.tape_sequence, slice_end)
+            ended = reached == row.tape_sequence
+            row.tape_sequence, row.market_time = reached, self._time(reached)
+            if ended or reached >= through:
+                break
+            self._slice = max(FIRST_SLICE, int(self._slice * (2 if time.monotonic() - began < SLICE_SECONDS else 0.5)))
+            await asyncio.sleep(0)
+        return events
+
+    async def _cancel(self, cancels: list[Cancel]) -> None:
+        """What is open at the venue is canceled, what is not is told as it is."""
+        missing, writing = [], []
+        for cancel in cancels:
+            events = self.venue.cancel(cancel.order_id, self.row.tape_sequence, self.row.market_time)
+            if events:
+                writing.append((cancel, self.journal.write(events, cause="command", principal=cancel.principal)))
+            else:
+                missing.append(cancel)
+        for cancel, written in writing:
+            await written.done
+            failpoint("order.after_commit")
+            if not cancel.answer.done():
+                cancel.answer.set_result(written.orders[cancel.order_id])
+        for cancel in missing:
+            payload = await self._store.order(self.row.environment_id, number_of(cancel.order_id))
+            if not cancel.answer.done():
+                _answer_ended(cancel, payload)
+
+    async def _kill(self, kill: Kill) -> None:
+        row, events = self.row, list[OrderEvent]()
+        held: dict[str, dict[str, Decimal]] = {}
+        for order in self.venue.open_orders():
+            if kill.scope.covers(order) and not (kill.allow_reducing and await self._reduces(order, held)):
+                events += self.venue.cancel(
+                    order.order_id, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH
+                )
+        if events:
+            await self.journal.commit(events, cause="kill_switch", principal=kill.principal)
+
+    async def _reduces(self, order: Order, held: dict[str, dict[str, Decimal]]) -> bool:
+        """Whether all of an order closes what is held. Where nobody can say what is held, it does not."""
+        if order.side is Side.SELL:
+            # Only a sale that opens a short has cash set aside for it.
+            return not order.reservation.cash
+        if order.portfolio_id not in held:
+            try:
+                held[order.portfolio_id] = await self._peers.held(order.portfolio_id)
+            except ApiError:
+                held[order.portfolio_id] = {}
+        return -held[order.portfolio_id].get(order.symbol, Decimal(0)) >= order.reservation.quantity
+
+    def _time(self, sequence: int) -> int:
+        return int(self._tape.time[sequence - 1]) if sequence and self._tape is not None else 0
+
+
+def _answer_ended(cancel: Cancel, payload: bytes | None) -> None:
+    if payload is None:
+        cancel.answer.set_exception(ApiError.not_found("order", cancel.order_id, "ORDER_NOT_FOUND"))
+        return
+    order = decode_event(payload).order
+    state = OrderState(order.state)
+    if state is OrderState.CANCELED:
+        cancel.answer.set_result(order.SerializeToString())
+        return
+    message = f"The order has ended already: it is {state.name}."
+    metadata = {"order_id": cancel.order_id, "state": state.name}
+    cancel.answer.set_exception(
+        ApiError.failed_precondition("ORDER_ENDED", message, subject=cancel.order_id, metadata=metadata)
+    )

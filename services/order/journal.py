@@ -1,0 +1,234 @@
+"""What a desk decided, made durable and then public: events are numbered, encoded once, stored and streamed.
+
+The stream of events is the table, so nothing published can be lost or invented (rule 1), and nothing is answered or
+published before it is durable (rule 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from services.chassis import telemetry
+from services.chassis.failpoints import failpoint
+from services.chassis.stream import Entry, EventLog
+from services.chassis.tokens import length_delimited
+from services.domain.instrument import Instrument
+from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
+from services.order.mapping import Encoded, decode_event, encode_event, order_from_proto, provenance_from_proto
+from services.order.store import EnvironmentRow, PortfolioRow, Store
+from services.order.ticket import Provenance
+
+REPEATED_FIELD = 1
+"""Both `OrderEvents.events` and `OrderSnapshot.orders`: what is stored goes into streams as it is."""
+
+
+class Seen(NamedTuple):
+    """What filters of streams look at."""
+
+    portfolio_id: str
+    exec_type: int
+
+
+class OpenOrder(NamedTuple):
+    """A committed order that has not ended, as an element of a snapshot."""
+
+    portfolio_id: str
+    data: bytes
+
+
+class Written(NamedTuple):
+    """What is being committed: when it is durable, and each order as it then is."""
+
+    done: asyncio.Future[None]
+    orders: dict[str, bytes]
+
+
+OrderLog = EventLog[Seen]
+
+
+def reader(store: Store) -> Callable[[str, int, int], Awaitable[list[Entry[Seen]]]]:
+    """Reads what fell out of the log's memory: stored events as streams want them."""
+
+    async def read(environment_id: str, after: int, limit: int) -> list[Entry[Seen]]:
+        rows = await store.events_after(environment_id, after, limit)
+        return [
+            Entry(row.sequence, Seen(row.portfolio_id, row.exec_type), length_delimited(REPEATED_FIELD, row.payload))
+            for row in rows
+        ]
+
+    return read
+
+
+def number_of(order_id: str) -> int:
+    """The number in `{environment_id}-{number}`."""
+    return int(order_id.rpartition("-")[2])
+
+
+class Journal:
+    """The single writer of one environment's events.
+
+    Attributes:
+        row: where the environment stands, ahead of the store by what is being committed.
+    """
+
+    def __init__(
+        self,
+        row: EnvironmentRow,
+        store: Store,
+        log: OrderLog,
+        instruments: Mapping[str, Instrument],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.row = row
+        self._store = store
+        self._log = log
+        self._instruments = instruments
+        self._clock = clock
+        self._provenance: dict[str, Provenance] = {}
+        self._portfolios: dict[str, PortfolioRow] = {}
+        self._open: dict[int, OpenOrder] = {}
+
+    @property
+    def committed_head(self) -> int:
+        """The last event that is durable and published."""
+        return self._log.head(self.row.environment_id)
+
+    async def restore(self) -> tuple[list[Order], dict[str, Decimal]]:
+        """Reads back the open orders, as they were accepted, and each portfolio's headroom."""
+        environment_id = self.row.environment_id
+        orders = []
+        for stored in await self._store.open_orders(environment_id):
+            event = decode_event(stored.payload)
+            self._provenance[event.order.order_id] = provenance_from_proto(event, stored.client_key, stored.asked)
+            data = length_delimited(REPEATED_FIELD, event.order.SerializeToString())
+            self._open[number_of(event.order.order_id)] = OpenOrder(event.order.portfolio_id, data)
+            orders.append(order_from_proto(event.order))
+        self._portfolios = {each.portfolio_id: each for each in await self._store.portfolios(environment_id)}
+        return orders, {each.portfolio_id: each.headroom for each in self._portfolios.values()}
+
+    def introduce(self, order_id: str, provenance: Provenance, portfolio: PortfolioRow) -> None:
+        """Tells where an order comes from whose first event is about to be written."""
+        self._provenance[order_id] = provenance
+        self._portfolios.setdefault(portfolio.portfolio_id, portfolio)
+
+    def snapshot(self, portfolio_id: str = "") -> list[bytes]:
+        """The open orders as of `committed_head`, by number, each an element of a repeated field."""
+        return [each.data for each in self._open.values() if portfolio_id in {"", each.portfolio_id}]
+
+    async def raise_epoch(self) -> int:
+        """The next epoch, durable; as commits keep their order, all that was decided before is durable too."""
+        self.row.epoch += 1
+        epoch = self.row.epoch
+        await self._store.writer.commit(self._store.unit(self.row))
+        return epoch
+
+    async def commit(self, events: Sequence[OrderEvent], *, cause: str, principal: str = "") -> dict[str, bytes]:
+        """Writes events and waits; returns each order as it is after them, encoded."""
+        written = self.write(events, cause=cause, principal=principal)
+        await written.done
+        failpoint("order.after_commit")
+        return written.orders
+
+    def write(self, events: Sequence[OrderEvent], *, cause: str, principal: str = "") -> Written:
+        """Numbers, encodes and commits events with the orders' rows, the headroom and where the environment stands.
+
+        Args:
+            events: in the order they happened.
+            cause: what caused them; the tape's end is seen by itself.
+            principal: who did; of each order its own where not given.
+        """
+        now = self._clock()
+        event_rows, order_rows, entries = [], {}, []
+        orders: dict[str, bytes] = {}
+        touched: dict[str, PortfolioRow] = {}
+        for event in events:
+            self.row.head += 1
+            order, provenance = event.order, self._provenance[event.order.order_id]
+            encoded = self._encode(event, provenance, now, cause, principal)
+            number = number_of(order.order_id)
+            event_rows.append(self._event_row(event, number, encoded.event, principal or provenance.principal))
+            order_rows[number] = self._order_row(order, number, provenance)
+            seen = Seen(order.portfolio_id, event.exec_type.value)
+            entries.append(Entry(self.row.head, seen, length_delimited(REPEATED_FIELD, encoded.event)))
+            orders[order.order_id] = encoded.order
+            touched[order.portfolio_id] = self._portfolio(event)
+            if order.state in TERMINAL:
+                del self._provenance[order.order_id]
+        if events and not self.row.first_order_time:
+            self.row.first_order_time = now
+        unit = self._store.unit(self.row, event_rows, list(order_rows.values()), list(touched.values()))
+        after = {number: (row["open"], row["portfolio_id"]) for number, row in order_rows.items()}
+        failpoint("order.before_commit")
+        done = self._store.writer.enqueue(unit, lambda: self._publish(entries, after, orders))
+        return Written(done, orders)
+
+    def _publish(
+        self, entries: Sequence[Entry[Seen]], after: Mapping[int, tuple[bool, str]], orders: Mapping[str, bytes]
+    ) -> None:
+        """Shows what is durable now: to snapshots, then to the streams, with nothing in between."""
+        environment_id = self.row.environment_id
+        for number, (is_open, portfolio_id) in after.items():
+            if is_open:
+                data = length_delimited(REPEATED_FIELD, orders[f"{environment_id}-{number}"])
+                self._open[number] = OpenOrder(portfolio_id, data)
+            else:
+                self._open.pop(number, None)
+        self._log.publish(environment_id, entries)
+
+    def _encode(self, event: OrderEvent, provenance: Provenance, now: int, cause: str, principal: str) -> Encoded:
+        ended = event.exec_type is ExecType.EXPIRED and event.order.cancel_reason is CancelReason.END_OF_TAPE
+        traceparent = provenance.traceparent
+        if event.exec_type is ExecType.TRADE and telemetry.sampled(traceparent):
+            # The fill's own span, so that what follows from the fill joins under it.
+            attributes = {"order_id": event.order.order_id, "exec_id": event.exec_id, "symbol": event.order.symbol}
+            with telemetry.span_from(traceparent, "order/fill", attributes):
+                traceparent = telemetry.current_traceparent()
+        return encode_event(
+            event,
+            provenance,
+            self._instruments[event.order.symbol],
+            sequence=self.row.head,
+            create_time=now,
+            cause="end_of_tape" if ended else cause,
+            principal=principal or provenance.principal,
+            traceparent=traceparent,
+        )
+
+    def _event_row(self, event: OrderEvent, number: int, payload: bytes, principal: str) -> dict[str, Any]:
+        return {
+            "environment_id": self.row.environment_id,
+            "sequence": self.row.head,
+            "number": number,
+            "portfolio_id": event.order.portfolio_id,
+            "symbol": event.order.symbol,
+            "exec_type": event.exec_type.value,
+            "payload": payload,
+            "principal": principal,
+            "owner": self._provenance[event.order.order_id].owner,
+        }
+
+    def _order_row(self, order: Order, number: int, provenance: Provenance) -> dict[str, Any]:
+        return {
+            "environment_id": self.row.environment_id,
+            "number": number,
+            "client_key": provenance.client_key,
+            "portfolio_id": order.portfolio_id,
+            "symbol": order.symbol,
+            "open": order.state not in TERMINAL,
+            "asked": provenance.asked,
+            "last_event_sequence": self.row.head,
+            "principal": provenance.principal,
+            "owner": provenance.owner,
+        }
+
+    def _portfolio(self, event: OrderEvent) -> PortfolioRow:
+        """The portfolio with the headroom that the event's order states; a refused order states none."""
+        found = self._portfolios[event.order.portfolio_id]
+        if event.exec_type is not ExecType.REJECTED:
+            headroom = event.order.reservation.headroom
+            found = self._portfolios[event.order.portfolio_id] = found._replace(headroom=headroom)
+        return found

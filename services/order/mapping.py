@@ -1,0 +1,293 @@
+"""Orders and their events between the domain and the wire: pure functions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+
+from services.chassis.errors import ApiError
+from services.chassis.tokens import length_delimited
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO, format_decimal, places
+from services.domain.order import (
+    CancelReason,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Refusal,
+    Reservation,
+    Side,
+    TimeInForce,
+)
+from services.order.ticket import Provenance, Ticket, client_key
+
+EVENT_VERSION = 1
+"""The form of a stored event; readers of old logs look at it."""
+
+_ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
+_MONEY_PLACES = 2
+_FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
+_SESSION = frozenset({"MARKET_CLOSED"})
+
+
+class Encoded(NamedTuple):
+    """An event's bytes and, within them, its order's: both are encoded once, whoever reads them."""
+
+    event: bytes
+    order: bytes
+
+
+def timestamp(time: int) -> Timestamp:
+    """Nanoseconds since the epoch as the wire's timestamp."""
+    return Timestamp(seconds=time // 1_000_000_000, nanos=time % 1_000_000_000)
+
+
+def nanoseconds(time: Timestamp) -> int:
+    """The wire's timestamp as nanoseconds since the epoch."""
+    return time.seconds * 1_000_000_000 + time.nanos
+
+
+def text(value: Decimal, minimum_places: int = 0) -> str:
+    """`format_decimal`, without its context where the value has few enough places as it is."""
+    plain = str(value)
+    whole, point, fraction = plain.partition(".")
+    if "E" in plain or len(fraction) > 9 or plain[0] == "-":
+        return format_decimal(value, minimum_places)
+    if not point:
+        return f"{whole}.{'0' * minimum_places}" if minimum_places else whole
+    fraction = fraction.rstrip("0").ljust(minimum_places, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def exact(value: Decimal) -> str:
+    """All digits, also beyond the wire's nine places: what a desk that restarts must find again as it was."""
+    plain = format(value, "f")
+    return plain if len(plain.partition(".")[2]) > 9 else text(value, _MONEY_PLACES)
+
+
+def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
+    """A validated request as the desk takes it."""
+    decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
+    quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
+    decided = (request.deployment_id, request.strategy_id, request.basis_sequence)
+    kinds = (request.symbol, request.side, request.order_type, request.time_in_force)
+    return Ticket(
+        client_key=client_key(request.portfolio_id, request.client_order_id),
+        asked="|".join(map(str, (*kinds, *map(_plain, decimals), *decided))),
+        fields={
+            "client_order_id": request.client_order_id,
+            "portfolio_id": request.portfolio_id,
+            "symbol": request.symbol,
+            "side": Side(request.side),
+            "order_type": OrderType(request.order_type),
+            "time_in_force": TimeInForce(request.time_in_force),
+            "quantity": ZERO if quantity is None else quantity,
+            "cash_quantity": cash,
+            "limit_price": limit,
+            "stop_price": stop,
+            "strategy_id": request.strategy_id,
+            "deployment_id": request.deployment_id,
+            "label": request.label,
+        },
+        basis_sequence=request.basis_sequence,
+        signal_id=request.signal_id,
+    )
+
+
+def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument, sequence: int) -> order_pb2.Order:
+    """The order as clients see it, after event `sequence`."""
+    units, price = places(instrument.quantity_increment), places(instrument.price_increment)
+    reserved, refusal = order.reservation, order.refusal
+    # The domain's enums have the wire's numbers.
+    kinds: Any = order
+    return order_pb2.Order(
+        order_id=order.order_id,
+        client_order_id=order.client_order_id,
+        portfolio_id=order.portfolio_id,
+        environment_id=provenance.environment_id,
+        symbol=order.symbol,
+        side=kinds.side.value,
+        order_type=kinds.order_type.value,
+        time_in_force=kinds.time_in_force.value,
+        quantity=text(order.quantity, units),
+        cash_quantity="" if order.cash_quantity is None else text(order.cash_quantity, _MONEY_PLACES),
+        limit_price="" if order.limit_price is None else text(order.limit_price, price),
+        stop_price="" if order.stop_price is None else text(order.stop_price, price),
+        state=kinds.state.value,
+        cum_quantity=text(order.cum_quantity, units),
+        leaves_quantity=text(order.leaves_quantity, units),
+        avg_price=text(order.avg_price, price) if order.avg_price else "0",
+        commission=exact(order.commission),
+        cancel_reason=kinds.cancel_reason.value,
+        refusal=None if refusal is None else refusal_to_proto(refusal),
+        reservation=order_pb2.Reservation(
+            cash=exact(reserved.cash),
+            quantity=text(reserved.quantity, units),
+            headroom=exact(reserved.headroom),
+        ),
+        deployment_id=order.deployment_id,
+        strategy_id=order.strategy_id,
+        signal_id=provenance.signal_id,
+        label=order.label,
+        basis_sequence=order.basis_sequence,
+        basis_time=timestamp(order.basis_time),
+        create_time=timestamp(provenance.create_time),
+        last_event_sequence=sequence,
+        principal=provenance.principal,
+        owner=provenance.owner,
+        event_count=order.event_count,
+        gross_amount=exact(order.gross_amount),
+    )
+
+
+def encode_event(
+    event: OrderEvent,
+    provenance: Provenance,
+    instrument: Instrument,
+    *,
+    sequence: int,
+    create_time: int,
+    cause: str,
+    principal: str,
+    traceparent: str,
+) -> Encoded:
+    """The event as it is stored, streamed and listed. `create_time` is wall time, ns."""
+    units, price = places(instrument.quantity_increment), places(instrument.price_increment)
+    order = order_to_proto(event.order, provenance, instrument, sequence).SerializeToString()
+    exec_type: Any = event.exec_type.value
+    rest = order_pb2.OrderEvent(
+        sequence=sequence,
+        exec_id=event.exec_id,
+        exec_type=exec_type,
+        last_quantity=text(event.last_quantity, units) if event.last_quantity else "0",
+        last_price=text(event.last_price, price) if event.last_price else "0",
+        last_commission=exact(event.last_commission) if event.last_commission else "0",
+        transact_time=timestamp(event.transact_time),
+        tape_sequence=event.tape_sequence,
+        create_time=timestamp(create_time),
+        cause=cause,
+        principal=principal,
+        traceparent=traceparent,
+        version=EVENT_VERSION,
+    )
+    return Encoded(rest.SerializeToString() + length_delimited(_ORDER_IN_EVENT, order), order)
+
+
+def decode_event(payload: bytes) -> order_pb2.OrderEvent:
+    """A stored event."""
+    return order_pb2.OrderEvent.FromString(payload)
+
+
+def decode_order(data: bytes) -> order_pb2.Order:
+    """An encoded order."""
+    return order_pb2.Order.FromString(data)
+
+
+def order_from_proto(order: order_pb2.Order) -> Order:
+    """The order as the venue held it after its last event."""
+    reserved = order.reservation
+    return Order(
+        order_id=order.order_id,
+        client_order_id=order.client_order_id,
+        portfolio_id=order.portfolio_id,
+        symbol=order.symbol,
+        side=Side(order.side),
+        order_type=OrderType(order.order_type),
+        time_in_force=TimeInForce(order.time_in_force),
+        quantity=Decimal(order.quantity),
+        cash_quantity=_optional(order.cash_quantity),
+        limit_price=_optional(order.limit_price),
+        stop_price=_optional(order.stop_price),
+        strategy_id=order.strategy_id,
+        deployment_id=order.deployment_id,
+        label=order.label,
+        state=OrderState(order.state),
+        cum_quantity=Decimal(order.cum_quantity),
+        leaves_quantity=Decimal(order.leaves_quantity),
+        avg_price=Decimal(order.avg_price),
+        gross_amount=Decimal(order.gross_amount),
+        commission=Decimal(order.commission),
+        basis_sequence=order.basis_sequence,
+        basis_time=nanoseconds(order.basis_time),
+        reservation=Reservation(Decimal(reserved.cash), Decimal(reserved.quantity), Decimal(reserved.headroom)),
+        refusal=refusal_from_proto(order.refusal) if order.HasField("refusal") else None,
+        cancel_reason=CancelReason(order.cancel_reason),
+        event_count=order.event_count,
+    )
+
+
+def provenance_from_proto(event: order_pb2.OrderEvent, key: str, asked: str) -> Provenance:
+    """What a stored order says beyond the domain's."""
+    order = event.order
+    return Provenance(
+        environment_id=order.environment_id,
+        client_key=key,
+        asked=asked,
+        signal_id=order.signal_id,
+        principal=order.principal,
+        owner=order.owner,
+        create_time=nanoseconds(order.create_time),
+        traceparent=event.traceparent,
+    )
+
+
+def refusal_to_proto(refusal: Refusal) -> order_pb2.Refusal:
+    """The bound that was hit; what is missing stays empty where that says nothing."""
+    return order_pb2.Refusal(
+        reason=refusal.reason,
+        limit=refusal.limit,
+        bound=text(refusal.bound),
+        value=text(refusal.value),
+        missing=text(refusal.missing) if refusal.missing else "",
+    )
+
+
+def refusal_from_proto(refusal: order_pb2.Refusal) -> Refusal:
+    """The bound that was hit."""
+    bound, value, missing = (Decimal(each or 0) for each in (refusal.bound, refusal.value, refusal.missing))
+    return Refusal(refusal.reason, refusal.limit, bound, value, missing)
+
+
+def refusal_error(order: order_pb2.Order) -> ApiError:
+    """How a refused order is answered, the first time and at every repeat."""
+    refusal = order.refusal
+    named = {"limit": refusal.limit, "bound": refusal.bound, "value": refusal.value, "missing": refusal.missing}
+    metadata = {"order_id": order.order_id} | {name: value for name, value in named.items() if value}
+    kind = "FUNDS" if refusal.reason in _FUNDS else "SESSION" if refusal.reason in _SESSION else "RISK"
+    short = f", missing {refusal.missing}" if refusal.missing else ""
+    message = f"The order was refused by {refusal.limit}: bound {refusal.bound}, value {refusal.value}{short}."
+    return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order.order_id, metadata=metadata)
+
+
+def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:
+    """A fill as it is listed."""
+    order = event.order
+    return order_pb2.Execution(
+        exec_id=event.exec_id,
+        sequence=event.sequence,
+        order_id=order.order_id,
+        client_order_id=order.client_order_id,
+        portfolio_id=order.portfolio_id,
+        environment_id=order.environment_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=event.last_quantity,
+        price=event.last_price,
+        commission=event.last_commission,
+        transact_time=event.transact_time,
+        tape_sequence=event.tape_sequence,
+        deployment_id=order.deployment_id,
+    )
+
+
+def _optional(value: str) -> Decimal | None:
+    return Decimal(value) if value else None
+
+
+def _plain(value: str) -> str:
+    """A decimal's text by value: `1.0` is `1`."""
+    return value.rstrip("0").rstrip(".") if "." in value else value

@@ -1,0 +1,257 @@
+"""How orders come in: known ones are answered, new ones checked by risk in one batch, decided on and committed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from services.chassis import telemetry
+from services.chassis.errors import ApiError
+from services.chassis.failpoints import failpoint
+from services.domain.gate import Verdict
+from services.domain.instrument import Instrument
+from services.domain.matching import Venue
+from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
+from services.domain.order import Order, OrderEvent, OrderState
+from services.domain.simulation import NO_PRICE
+from services.order.clients import Check, check_batch
+from services.order.journal import Journal
+from services.order.mapping import decode_event, decode_order, refusal_error
+from services.order.risk_gate import RiskGate, RiskUnavailable
+from services.order.store import EnvironmentRow, OrderRow, PortfolioRow, Store
+from services.order.ticket import Provenance, Ticket
+
+# A check takes 1 to 3 ms. One that takes this long is waiting for risk, and a cancel must not wait with it.
+PATIENCE_SECONDS: Final = 0.05
+# However long an order queued behind others, risk gets this long to answer it.
+LEAST_SECONDS: Final = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class Create:
+    """Somebody asks for an order. `deadline` (monotonic seconds) is set once nothing but risk is waited for."""
+
+    ticket: Ticket
+    portfolio: PortfolioRow
+    instrument: Instrument
+    principal: str
+    traceparent: str
+    answer: asyncio.Future[bytes]
+    deadline: float = 0.0
+    repeats: list[Create] = field(default_factory=list)
+
+    def fail(self, error: ApiError) -> None:
+        """Answers this and its repeats with an error."""
+        for each in (self, *self.repeats):
+            if not each.answer.done():
+                each.answer.set_exception(error)
+
+    def answer_with(self, order: bytes) -> None:
+        """Answers this and its repeats with the order; a refused one is answered by its refusal."""
+        message = decode_order(order)
+        if message.state == OrderState.REJECTED.value:
+            self.fail(refusal_error(message))
+            return
+        for each in (self, *self.repeats):
+            if not each.answer.done():
+                each.answer.set_result(order)
+
+
+class Desk(Protocol):
+    """What placing needs of its desk."""
+
+    row: EnvironmentRow
+    venue: Venue
+    journal: Journal
+
+    @property
+    def urgent(self) -> bool:
+        """Whether cancels or kill switches wait."""
+        ...
+
+    def objection(self, create: Create) -> ApiError | None:
+        """Why a new order cannot come in now."""
+        ...
+
+    async def serve_urgent(self) -> None:
+        """Serves what is urgent."""
+        ...
+
+
+class Placing:
+    """Takes batches of orders, one at a time."""
+
+    def __init__(self, desk: Desk, store: Store, gate: RiskGate, deadline_seconds: float) -> None:
+        self._desk = desk
+        self._store = store
+        self._gate = gate
+        self._seconds = deadline_seconds
+
+    async def place(self, batch: Iterable[Create]) -> list[Create]:
+        """Decides on orders and answers them.
+
+        Returns:
+            Those that must be looked at again: another order of the same client's id has just come in.
+        """
+        creates, again = _leaders([each for each in batch if not each.answer.done()])
+        creates = [each for each in await self._unknown(creates) if self._may_come_in(each)]
+        if creates:
+            await self._decide(creates)
+        return again
+
+    async def _unknown(self, creates: Sequence[Create]) -> list[Create]:
+        """Answers those whose client's id is known; gives the others."""
+        known = await self._store.orders_by_key([each.ticket.client_key for each in creates]) if creates else {}
+        unknown = []
+        for create in creates:
+            stored = known.get(create.ticket.client_key)
+            if stored is None:
+                unknown.append(create)
+            else:
+                _answer_known(create, stored)
+        return unknown
+
+    def _may_come_in(self, create: Create) -> bool:
+        objection = self._desk.objection(create)
+        if objection is not None:
+            create.fail(objection)
+        return objection is None
+
+    async def _decide(self, creates: Sequence[Create]) -> None:
+        desk, row = self._desk, self._desk.row
+        orders = [self._order(create, row.order_count + n) for n, create in enumerate(creates, start=1)]
+        origins = [self._origin(create) for create in creates]
+        checks = []
+        for create, order, origin in zip(creates, orders, origins, strict=True):
+            price = desk.venue.reference_price(order.symbol, order.side)
+            if price is not None:
+                opening = create.portfolio.opening_ledger_sequence
+                checks.append(Check(order, origin, create.instrument, price, opening))
+        began = time.time_ns()
+        try:
+            verdicts = await self._verdicts(checks, min(create.deadline for create in creates)) if checks else {}
+        except RiskUnavailable:
+            error = ApiError.unavailable("RISK_UNAVAILABLE", "Risk did not answer in time; nothing was decided.")
+            for create in creates:
+                create.fail(error)
+            return
+        failpoint("order.after_reserve")
+        _trace(origins, began)
+        events: list[OrderEvent] = []
+        for create, order, origin in zip(creates, orders, origins, strict=True):
+            desk.journal.introduce(order.order_id, origin, create.portfolio)
+            events += self._take(order, verdicts.get(order.order_id))
+        row.order_count += len(orders)
+        placed = await desk.journal.commit(events, cause="command")
+        for create, order in zip(creates, orders, strict=True):
+            create.answer_with(placed[order.order_id])
+
+    async def _verdicts(self, checks: Sequence[Check], deadline: float) -> dict[str, Verdict]:
+        """Asks risk. While it does not answer, what is urgent is served, and the question asked anew after it."""
+        desk = self._desk
+        while True:
+            seconds = max(LEAST_SECONDS, deadline - time.monotonic())
+            asking = asyncio.ensure_future(self._gate.check(lambda number: self._batch(number, checks), seconds))
+            try:
+                await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+                while not asking.done() and not desk.urgent:
+                    await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+                if asking.done():
+                    verdicts, generation = asking.result()
+                    if generation == self._gate.generation:
+                        return {verdict.order_id: verdict for verdict in verdicts}
+            finally:
+                asking.cancel()
+            await desk.serve_urgent()
+
+    def _batch(self, number: int, checks: Sequence[Check]) -> Any:
+        row = self._desk.row
+        return check_batch(number, row.head, row.tape_sequence, row.market_time, checks)
+
+    def _take(self, order: Order, verdict: Verdict | None) -> list[OrderEvent]:
+        row, venue = self._desk.row, self._desk.venue
+        if verdict is None or verdict.reservation is None:
+            refusal = NO_PRICE if verdict is None else verdict.refusal or NO_PRICE
+            return venue.refuse(order, refusal, row.tape_sequence, row.market_time)
+        return venue.accept(order._replace(reservation=verdict.reservation), row.tape_sequence, row.market_time)
+
+    def _order(self, create: Create, number: int) -> Order:
+        row = self._desk.row
+        return Order(
+            order_id=f"{row.environment_id}-{number}",
+            basis_sequence=row.tape_sequence,
+            basis_time=row.market_time,
+            **create.ticket.fields,
+        )
+
+    def _origin(self, create: Create) -> Provenance:
+        return Provenance(
+            environment_id=self._desk.row.environment_id,
+            client_key=create.ticket.client_key,
+            asked=create.ticket.asked,
+            signal_id=create.ticket.signal_id,
+            principal=create.principal,
+            owner=create.portfolio.owner,
+            create_time=time.time_ns(),
+            traceparent=create.traceparent,
+        )
+
+
+def check_increments(ticket: Ticket, instrument: Instrument) -> None:
+    """Refuses prices and quantities off the instrument's increments, and prices that no double stands for.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT `OFF_INCREMENT` with the increment, or `INVALID_ARGUMENT`.
+    """
+    for name, increment in (
+        ("quantity", instrument.quantity_increment),
+        ("limit_price", instrument.price_increment),
+        ("stop_price", instrument.price_increment),
+    ):
+        value = ticket.fields[name]
+        if not value:
+            continue
+        if name != "quantity" and significant_digits(value) > MAX_PRICE_DIGITS:
+            raise ApiError.invalid_field(name, f"has more than {MAX_PRICE_DIGITS} significant digits")
+        if not is_multiple(value, increment):
+            step = format_decimal(increment)
+            metadata = {"increment": step, "symbol": instrument.symbol}
+            raise ApiError.invalid_field(name, f"is no multiple of {step}", "OFF_INCREMENT", metadata=metadata)
+
+
+def _leaders(batch: Iterable[Create]) -> tuple[list[Create], list[Create]]:
+    """The first of each client's id, with those that repeat it; and those which reuse an id with other values."""
+    first: dict[str, Create] = {}
+    others = []
+    for create in batch:
+        leader = first.setdefault(create.ticket.client_key, create)
+        if leader is create:
+            continue
+        if leader.ticket.asked == create.ticket.asked:
+            leader.repeats.append(create)
+        else:
+            others.append(create)
+    return list(first.values()), others
+
+
+def _answer_known(create: Create, stored: OrderRow) -> None:
+    order = decode_event(stored.payload).order
+    if stored.asked == create.ticket.asked:
+        create.answer_with(order.SerializeToString())
+        return
+    client_order_id = order.client_order_id
+    message = f"The client order id {client_order_id} was used for order {order.order_id} with other values."
+    metadata = {"order_id": order.order_id, "client_order_id": client_order_id}
+    create.fail(ApiError.already_exists("order", order.order_id, "CLIENT_ORDER_ID_REUSED", message, metadata=metadata))
+
+
+def _trace(origins: Iterable[Provenance], began: int) -> None:
+    """Risk's answer as a span of each order's trace; the batch shares one call, so the call's own would tell nobody."""
+    for origin in origins:
+        if telemetry.sampled(origin.traceparent):
+            name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
+            with telemetry.span_from(origin.traceparent, name, kind="CLIENT", start_time_ns=began):
+                pass

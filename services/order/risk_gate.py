@@ -1,0 +1,174 @@
+"""The order service's end of risk's gate: one `CheckOrders` stream an environment (rules 3 to 5).
+
+A verdict counts only on the stream it came by, and only if no kill switch changed since: both raise `generation`, and
+whoever waits for verdicts asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, NamedTuple, Protocol
+
+import grpc
+
+from services.chassis.errors import ApiError
+from services.domain.gate import Verdict
+from services.order.clients import Kill, Ready, Verdicts, connect, gate_answer
+
+FIRST_BACKOFF_SECONDS: Final = 0.02
+# Risk restarted by its supervisor is back within 2 s, which is all that an order waits.
+LAST_BACKOFF_SECONDS: Final = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class RiskUnavailable(Exception):
+    """Risk gave no verdict in time: nothing was decided, nothing is reserved."""
+
+
+class Checked(NamedTuple):
+    """Verdicts, good for as long as the gate's generation is this one."""
+
+    verdicts: tuple[Verdict, ...]
+    generation: int
+
+
+class Begin(Protocol):
+    """Raises the durable epoch; by then whatever older verdicts led to is committed."""
+
+    def __call__(self) -> Awaitable[tuple[int, Callable[[], int]]]:
+        """Gives the epoch, and how to read the committed head."""
+        ...
+
+
+class _Broken(Exception):
+    """The stream ended, or what was said on it is void."""
+
+
+class RiskGate:
+    """Keeps the stream open for as long as the environment lives, and asks for verdicts one batch at a time.
+
+    Attributes:
+        generation: what was answered under an older one is void.
+    """
+
+    def __init__(
+        self,
+        environment_id: str,
+        open_stream: Callable[[], Any],
+        begin: Begin,
+        on_kill: Callable[[Kill], None],
+    ) -> None:
+        """Describes the stream; `run` opens it.
+
+        Args:
+            environment_id: whose orders are checked.
+            open_stream: opens the call, `stub.CheckOrders`.
+            begin: called before each connection.
+            on_kill: called with every switch that is engaged at a connection or changes later, in order with verdicts.
+        """
+        self._environment_id = environment_id
+        self._open = open_stream
+        self._begin = begin
+        self._on_kill = on_kill
+        self._call: Any = None
+        self._ready = asyncio.Event()
+        self.generation = 0
+        self._batch_id = 0
+        self._pending: asyncio.Future[tuple[Verdict, ...]] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether risk answers now."""
+        return self._ready.is_set()
+
+    async def run(self) -> None:
+        """Connects and listens; until cancelled."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                if await self._converse():
+                    backoff = FIRST_BACKOFF_SECONDS
+            except ApiError as error:
+                _log.info("lost risk", extra={"environment_id": self._environment_id, "error": str(error)})
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+            backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+
+    async def check(self, batch: Callable[[int], Any], seconds: float) -> Checked:
+        """Asks for the verdicts of one batch; where they are void, because the stream broke for instance, again.
+
+        Args:
+            batch: makes the message of a batch id, anew at each try.
+            seconds: the longest wait.
+
+        Raises:
+            RiskUnavailable: no verdict came within that; the stream is broken, so that none can come later.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._ready.wait()
+                    try:
+                        return await self._ask(batch)
+                    except (_Broken, ApiError):
+                        # A stream that cannot be written to is found out by its reader too.
+                        await asyncio.sleep(0)
+        except TimeoutError:
+            self._void()
+            if self._call is not None:
+                self._call.cancel()
+            raise RiskUnavailable from None
+
+    async def _ask(self, batch: Callable[[int], Any]) -> Checked:
+        generation, call = self.generation, self._call
+        self._batch_id += 1
+        pending = self._pending = asyncio.get_running_loop().create_future()
+        await call.write(batch(self._batch_id))
+        return Checked(await pending, generation)
+
+    async def _converse(self) -> bool:
+        """One life of the stream. Returns whether risk became ready."""
+        epoch, head = await self._begin()
+        call = self._open()
+        try:
+            await call.write(connect(self._environment_id, epoch, head()))
+            while (message := await call.read()) is not grpc.aio.EOF:
+                self._take(call, gate_answer(message))
+            return self._call is call
+        finally:
+            self._ready.clear()
+            self._call = None
+            self._void()
+            call.cancel()
+
+    def _take(self, call: Any, answer: Ready | Verdicts | Kill | None) -> None:
+        match answer:
+            case Ready():
+                self._call = call
+                self._ready.set()
+                self._tell(answer.kills)
+                _log.info("risk is ready", extra={"environment_id": self._environment_id})
+            case Verdicts() if self._pending is not None and answer.batch_id == self._batch_id:
+                if not self._pending.done():
+                    self._pending.set_result(answer.verdicts)
+            case Kill():
+                self._void()
+                self._tell([answer])
+            case _:
+                pass
+
+    def _tell(self, kills: Iterable[Kill]) -> None:
+        for kill in kills:
+            self._on_kill(kill)
+
+    def _void(self) -> None:
+        """Nothing that was said so far may be committed from here on."""
+        self.generation += 1
+        if self._pending is not None and not self._pending.done():
+            self._pending.set_exception(_Broken())
+            # Nobody may be waiting: a caller that gave up has its own answer.
+            self._pending.exception()
+        self._pending = None

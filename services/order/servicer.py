@@ -1,0 +1,323 @@
+"""The RPCs of OrderService: proto to domain, a call, domain to proto."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import Message
+from tickmesh.common.v1 import stream_pb2
+from tickmesh.order.v1 import order_service_pb2, order_service_pb2_grpc
+
+from services.chassis.errors import ApiError
+from services.chassis.handlers import principal
+from services.chassis.stream import Closed, Events, Heartbeat, Reset
+from services.chassis.telemetry import current_traceparent
+from services.chassis.tokens import (
+    ResumeTokens,
+    TokenExpired,
+    decode_page_token,
+    encode_page_token,
+    filter_hash,
+    length_delimited,
+)
+from services.domain.order import ExecType
+from services.order.desk import Desk
+from services.order.journal import Seen
+from services.order.mapping import decode_event, execution, ticket_from_proto, timestamp
+from services.order.placing import Create, check_increments
+from services.order.replay import Desks
+from services.order.ticket import Ticket, client_key
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+DEFAULT_PAGE_SIZE: Final = 100
+# 500 orders are about 200 kB.
+SNAPSHOT_PART: Final = 500
+
+
+class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
+    """Orders, from their creation to their end."""
+
+    def __init__(self, desks: Desks, tokens: ResumeTokens) -> None:
+        self._desks = desks
+        self._store = desks.store
+        self._tokens = tokens
+
+    async def CreateOrder(self, request: order_service_pb2.CreateOrderRequest, context: Context) -> Any:
+        """Checks an order and sends it to the venue."""
+        ticket = ticket_from_proto(request)
+        portfolio = await self._desks.peers.portfolio(request.portfolio_id)
+        desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
+        instrument = await self._instrument(desk, ticket)
+        check_increments(ticket, instrument)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        desk.submit(Create(ticket, portfolio, instrument, principal(), current_traceparent(), answer))
+        return await answer
+
+    async def GetOrder(self, request: order_service_pb2.GetOrderRequest, context: Context) -> Any:
+        """Returns an order as it is now."""
+        environment_id, number = _parse_order_id(request.order_id)
+        payload = await self._store.order(environment_id, number) if number else None
+        if payload is None:
+            raise _no_order(request.order_id)
+        return decode_event(payload).order
+
+    async def GetOrderByClientOrderId(
+        self, request: order_service_pb2.GetOrderByClientOrderIdRequest, context: Context
+    ) -> Any:
+        """Returns an order by the client's own id, as it is now."""
+        key = client_key(request.portfolio_id, request.client_order_id)
+        found = await self._store.orders_by_key([key])
+        if key not in found:
+            raise _no_order(request.client_order_id)
+        return decode_event(found[key].payload).order
+
+    async def ListOrders(self, request: order_service_pb2.ListOrdersRequest, context: Context) -> Any:
+        """Lists orders, newest first."""
+        page = await self._page(request, request.environment_id or request.portfolio_id)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        rows = await self._store.orders_page(
+            environment_id=page.environment_id,
+            portfolio_id=request.portfolio_id,
+            symbol=request.symbol,
+            open_only=request.open_only,
+            before=page.at,
+            limit=size + 1,
+        )
+        return order_service_pb2.ListOrdersResponse(
+            orders=[decode_event(row.payload).order for row in rows[:size]],
+            next_page_token=page.token(rows[size - 1].number) if len(rows) > size else "",
+        )
+
+    async def CancelOrder(self, request: order_service_pb2.CancelOrderRequest, context: Context) -> Any:
+        """Cancels an order."""
+        environment_id, number = _parse_order_id(request.order_id)
+        desk = await self._desks.traded(environment_id) if number else None
+        if desk is None:
+            raise _no_order(request.order_id)
+        return await desk.cancel(request.order_id, principal())
+
+    async def ListExecutions(self, request: order_service_pb2.ListExecutionsRequest, context: Context) -> Any:
+        """Lists fills, oldest first."""
+        of_order, number = _parse_order_id(request.order_id)
+        page = await self._page(request, request.environment_id or request.portfolio_id or request.order_id)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        wanted = page.environment_id or of_order
+        if request.order_id and (number is None or wanted != of_order):
+            return order_service_pb2.ListExecutionsResponse()
+        rows = await self._store.events_page(
+            environment_id=wanted,
+            portfolio_id=request.portfolio_id,
+            symbol=request.symbol,
+            number=number,
+            exec_type=ExecType.TRADE,
+            after=page.at or 0,
+            limit=size + 1,
+        )
+        return order_service_pb2.ListExecutionsResponse(
+            executions=[execution(decode_event(row.payload)) for row in rows[:size]],
+            next_page_token=page.token(rows[size - 1].number) if len(rows) > size else "",
+        )
+
+    async def ListOrderEvents(self, request: order_service_pb2.ListOrderEventsRequest, context: Context) -> Any:
+        """Lists an order's events, oldest first."""
+        environment_id, number = _parse_order_id(request.order_id)
+        page = await self._page(request, request.order_id)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        rows = (
+            await self._store.events_page(
+                environment_id=environment_id, number=number, after=page.at or 0, limit=size + 1
+            )
+            if number
+            else []
+        )
+        if not rows and page.at is None:
+            raise _no_order(request.order_id)
+        return order_service_pb2.ListOrderEventsResponse(
+            order_events=[decode_event(row.payload) for row in rows[:size]],
+            next_page_token=page.token(rows[size - 1].number) if len(rows) > size else "",
+        )
+
+    async def StreamOrderEvents(
+        self, request: order_service_pb2.StreamOrderEventsRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """Streams order events: a snapshot of the open orders, then every event."""
+        hashed = filter_hash(request, "after_sequence")
+        environment_id, after, expired = await self._cursor(request, hashed)
+        desk = await self._desks.get(environment_id)
+        envelopes = _Envelopes(environment_id, lambda at: self._tokens.encode({environment_id: at}, hashed))
+        subscription = self._desks.log.subscribe(environment_id, after or 0, _filter(request))
+        if expired:
+            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head)
+        if after is None:
+            subscription.seek(desk.journal.committed_head)
+            for part in envelopes.snapshot(desk, request.portfolio_id):
+                yield part
+        else:
+            envelopes.told = after
+        async for item in subscription:
+            match item:
+                case Events():
+                    yield envelopes.events(item)
+                case Heartbeat():
+                    yield envelopes.heartbeat(item)
+                case Reset():
+                    yield envelopes.reset(item.reason, item.head)
+                    subscription.seek(desk.journal.committed_head)
+                    for part in envelopes.snapshot(desk, request.portfolio_id):
+                        yield part
+                case Closed():
+                    yield envelopes.closed(item.error)
+                    raise item.error
+
+    async def _instrument(self, desk: Desk, ticket: Ticket) -> Any:
+        symbol = ticket.symbol
+        instrument = self._desks.peers.instruments.get(symbol) or await self._desks.peers.instrument(symbol)
+        if desk.symbols is not None and symbol not in desk.symbols:
+            environment_id = desk.row.environment_id
+            message = f"{symbol} does not trade in {environment_id}."
+            metadata = {"symbol": symbol, "environment_id": environment_id}
+            raise ApiError.failed_precondition(
+                "INSTRUMENT_NOT_IN_ENVIRONMENT", message, subject=symbol, metadata=metadata
+            )
+        return instrument
+
+    async def _page(self, request: Any, narrowed: str) -> _Page:
+        """Where a list goes on; its first page is of the newest environment where the request names nothing."""
+        hashed = filter_hash(request, "page_token", "page_size")
+        found = decode_page_token(request.page_token, 3)
+        if found:
+            if found[0] != hashed:
+                raise ApiError.invalid_field("page_token", "belongs to another list", "PAGE_TOKEN_INVALID")
+            return _Page(hashed, found[1], int(found[2]))
+        environment_id = getattr(request, "environment_id", "")
+        if not narrowed:
+            environment_id = await self._store.newest_environment() or ""
+        return _Page(hashed, environment_id, None)
+
+    async def _cursor(
+        self, request: order_service_pb2.StreamOrderEventsRequest, hashed: str
+    ) -> tuple[str, int | None, bool]:
+        """The environment, the event to begin after (None: with a snapshot), and whether a token had expired."""
+        expired = False
+        if request.resume_token:
+            try:
+                ((environment_id, after),) = self._tokens.decode(request.resume_token, hashed).items()
+            except TokenExpired:
+                expired = True
+            except ValueError:
+                raise ApiError.invalid_field(
+                    "resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID"
+                ) from None
+            else:
+                return environment_id, after, False
+        elif request.HasField("after_sequence"):
+            return await self._environment_of(request), request.after_sequence, False
+        return await self._environment_of(request), None, expired
+
+    async def _environment_of(self, request: order_service_pb2.StreamOrderEventsRequest) -> str:
+        if request.environment_id:
+            return request.environment_id
+        if request.portfolio_id:
+            return (await self._desks.peers.portfolio(request.portfolio_id)).environment_id
+        newest = await self._store.newest_environment()
+        if newest is None:
+            raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "No environment has orders yet.")
+        return newest
+
+
+class _Page:
+    """Where a list stands: the environment it lists, and the number it goes on after."""
+
+    def __init__(self, hashed: str, environment_id: str, at: int | None) -> None:
+        self._hashed = hashed
+        self.environment_id = environment_id
+        self.at = at
+
+    def token(self, at: int) -> str:
+        """Goes on after `at`."""
+        return encode_page_token(self._hashed, self.environment_id, at)
+
+
+class _Envelopes:
+    """One subscription's messages. What they bring is encoded already; only the envelope's head is their own.
+
+    Attributes:
+        told: `sequence` of the message before.
+    """
+
+    def __init__(self, environment_id: str, token: Callable[[int], str]) -> None:
+        self._environment_id = environment_id
+        self._token = token
+        self._subscription_id = uuid.uuid4().hex
+        self.told = 0
+
+    def snapshot(self, desk: Desk, portfolio_id: str) -> Iterable[bytes]:
+        """The open orders in parts, all as of one moment."""
+        at, elements = desk.journal.committed_head, desk.journal.snapshot(portfolio_id)
+        starts = range(0, max(1, len(elements)), SNAPSHOT_PART)
+        for start in starts:
+            head = order_service_pb2.OrderSnapshot(sequence=at, last=start == starts[-1])
+            data = head.SerializeToString() + b"".join(elements[start : start + SNAPSHOT_PART])
+            yield self._message(at, order_service_pb2.StreamOrderEventsResponse.SNAPSHOT_FIELD_NUMBER, data)
+
+    def events(self, item: Events[Seen]) -> bytes:
+        """Events; `sequence` is the last one looked at, so that a resume begins where the last message ended."""
+        field = order_service_pb2.StreamOrderEventsResponse.ORDER_EVENTS_FIELD_NUMBER
+        return self._message(item.scanned, field, item.data)
+
+    def heartbeat(self, item: Heartbeat) -> bytes:
+        """Nothing new."""
+        field = order_service_pb2.StreamOrderEventsResponse.HEARTBEAT_FIELD_NUMBER
+        return self._message(item.scanned, field, _bytes(stream_pb2.Heartbeat(scanned_sequence=item.scanned)))
+
+    def reset(self, reason: str, head: int) -> bytes:
+        """The cursor broke."""
+        field = order_service_pb2.StreamOrderEventsResponse.RESET_FIELD_NUMBER
+        number = stream_pb2.ResetReason.Value(f"RESET_REASON_{reason}")
+        message = "The cursor is of another life of this stream; a snapshot follows."
+        return self._message(head, field, _bytes(stream_pb2.Reset(reason=number, message=message)))
+
+    def closed(self, error: ApiError) -> bytes:
+        """The stream ends."""
+        field = order_service_pb2.StreamOrderEventsResponse.CLOSED_FIELD_NUMBER
+        return self._message(self.told, field, _bytes(stream_pb2.Closed(status=error.to_status())))
+
+    def _message(self, sequence: int, field: int, data: bytes) -> bytes:
+        head = order_service_pb2.StreamOrderEventsResponse(
+            subscription_id=self._subscription_id,
+            partition=self._environment_id,
+            sequence=sequence,
+            previous_sequence=self.told,
+            publish_time=timestamp(time.time_ns()),
+            resume_token=self._token(sequence),
+        )
+        self.told = sequence
+        return head.SerializeToString() + length_delimited(field, data)
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _filter(request: order_service_pb2.StreamOrderEventsRequest) -> Callable[[Seen], bool] | None:
+    portfolio_id, exec_types = request.portfolio_id, frozenset(request.exec_types)
+    if not portfolio_id and not exec_types:
+        return None
+    return lambda seen: portfolio_id in {"", seen.portfolio_id} and (not exec_types or seen.exec_type in exec_types)
+
+
+def _parse_order_id(order_id: str) -> tuple[str, int | None]:
+    """The environment and number that an order id names; None as number where no order can have it."""
+    environment_id, _, digits = order_id.rpartition("-")
+    canonical = digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= 18
+    return environment_id, int(digits) if canonical else None
+
+
+def _no_order(name: str) -> ApiError:
+    return ApiError.not_found("order", name, "ORDER_NOT_FOUND")

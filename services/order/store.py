@@ -1,0 +1,333 @@
+"""The order service's tables and its SQL.
+
+An event's payload is the public event as it travels on streams, encoded once; an order's row only points at its last
+event, which holds the whole order.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from services.chassis.database import Database, DecimalText, upsert
+from services.chassis.writer import Unit
+
+ORDER_EVENTS: Final = "order_events"
+
+_metadata = sa.MetaData()
+
+
+def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    return sa.Table(name, _metadata, *columns)
+
+
+def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
+    return sa.Column(name, kind, primary_key=True, autoincrement=False)
+
+
+_streams = _table("streams", _key("name"), sa.Column("epoch", sa.Text))
+_environments = _table(
+    "environments",
+    _key("environment_id"),
+    sa.Column("volume_share", sa.Float),
+    sa.Column("fill_on_touch", sa.Boolean),
+    sa.Column("ended", sa.Boolean),
+    sa.Column("tape_sequence", sa.BigInteger),
+    sa.Column("market_time", sa.BigInteger),
+    sa.Column("cycle", sa.BigInteger),
+    sa.Column("reached_head", sa.BigInteger),
+    sa.Column("head", sa.BigInteger),
+    sa.Column("order_count", sa.BigInteger),
+    sa.Column("epoch", sa.BigInteger),
+    sa.Column("first_order_time", sa.BigInteger),
+    sa.Column("principal", sa.Text),
+    sa.Column("owner", sa.Text),
+)
+_portfolios = _table(
+    "portfolios",
+    _key("portfolio_id"),
+    sa.Column("environment_id", sa.Text),
+    sa.Column("opening_ledger_sequence", sa.BigInteger),
+    sa.Column("headroom", DecimalText),
+    sa.Column("principal", sa.Text),
+    sa.Column("owner", sa.Text),
+)
+_instruments = _table("instruments", _key("symbol"), sa.Column("payload", sa.LargeBinary))
+_orders = _table(
+    "orders",
+    _key("environment_id"),
+    _key("number", sa.BigInteger),
+    sa.Column("client_key", sa.Text),
+    sa.Column("portfolio_id", sa.Text),
+    sa.Column("symbol", sa.Text),
+    sa.Column("open", sa.Boolean),
+    sa.Column("asked", sa.Text),
+    sa.Column("last_event_sequence", sa.BigInteger),
+    sa.Column("principal", sa.Text),
+    sa.Column("owner", sa.Text),
+)
+_events = _table(
+    "order_events",
+    _key("environment_id"),
+    _key("sequence", sa.BigInteger),
+    sa.Column("number", sa.BigInteger),
+    sa.Column("portfolio_id", sa.Text),
+    sa.Column("symbol", sa.Text),
+    sa.Column("exec_type", sa.SmallInteger),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("principal", sa.Text),
+    sa.Column("owner", sa.Text),
+)
+
+_last_event = sa.and_(
+    _events.c.environment_id == _orders.c.environment_id, _events.c.sequence == _orders.c.last_event_sequence
+)
+_STREAM = sa.select(_streams.c.epoch).where(_streams.c.name == sa.bindparam("name"))
+_ALL_ENVIRONMENTS = sa.select(_environments)
+_ENVIRONMENT = sa.select(_environments).where(_environments.c.environment_id == sa.bindparam("environment_id"))
+_NEWEST = (
+    sa.select(_environments.c.environment_id)
+    .where(_environments.c.order_count > 0)
+    .order_by(_environments.c.first_order_time.desc(), _environments.c.environment_id.desc())
+    .limit(1)
+)
+_PORTFOLIO = sa.select(_portfolios).where(_portfolios.c.portfolio_id == sa.bindparam("portfolio_id"))
+_PORTFOLIOS = sa.select(_portfolios).where(_portfolios.c.environment_id == sa.bindparam("environment_id"))
+_ALL_INSTRUMENTS = sa.select(_instruments)
+_OPEN = (
+    sa.select(_orders.c.client_key, _orders.c.asked, _events.c.payload)
+    .join_from(_orders, _events, _last_event)
+    .where(_orders.c.environment_id == sa.bindparam("environment_id"), _orders.c.open)
+    .order_by(_orders.c.number)
+)
+_BY_KEY = (
+    sa.select(_orders.c.client_key, _orders.c.asked, _events.c.payload)
+    .join_from(_orders, _events, _last_event)
+    .where(_orders.c.client_key.in_(sa.bindparam("keys", expanding=True)))
+)
+_BY_NUMBER = (
+    sa.select(_events.c.payload)
+    .join_from(_orders, _events, _last_event)
+    .where(_orders.c.environment_id == sa.bindparam("environment_id"), _orders.c.number == sa.bindparam("number"))
+)
+_AFTER = (
+    sa.select(_events.c.sequence, _events.c.portfolio_id, _events.c.exec_type, _events.c.payload)
+    .where(_events.c.environment_id == sa.bindparam("environment_id"), _events.c.sequence > sa.bindparam("after"))
+    .order_by(_events.c.sequence)
+    .limit(sa.bindparam("many"))
+)
+_ORDERS_PAGE = sa.select(_orders.c.environment_id, _orders.c.number, _events.c.payload).join_from(
+    _orders, _events, _last_event
+)
+_EVENTS_PAGE = sa.select(_events.c.environment_id, _events.c.sequence, _events.c.payload)
+
+
+@dataclass(slots=True)
+class EnvironmentRow:
+    """Where the desk of one environment stands.
+
+    Attributes:
+        volume_share: the environment's; 0 is no limit.
+        ended: the tape has ended here: what rested has expired.
+        tape_sequence, market_time: the venue's position, and its market time (ns).
+        cycle, reached_head: the last grant that was answered, and the head it was answered with.
+        head: the last event's sequence.
+        order_count: orders so far, refused ones too; the last one's number.
+        epoch: of the last connection to risk.
+        first_order_time: wall time (ns); 0 before.
+    """
+
+    environment_id: str
+    volume_share: float = 0.0
+    fill_on_touch: bool = False
+    ended: bool = False
+    tape_sequence: int = 0
+    market_time: int = 0
+    cycle: int = 0
+    reached_head: int = 0
+    head: int = 0
+    order_count: int = 0
+    epoch: int = 0
+    first_order_time: int = 0
+    principal: str = ""
+    owner: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The columns."""
+        return {name: getattr(self, name) for name in _ENVIRONMENT_COLUMNS}
+
+
+_ENVIRONMENT_COLUMNS: Final = tuple(field.name for field in fields(EnvironmentRow))
+
+
+class PortfolioRow(NamedTuple):
+    """A portfolio that has traded: its environment, the entry that opened it, and its headroom at the venue."""
+
+    portfolio_id: str
+    environment_id: str
+    opening_ledger_sequence: int
+    headroom: Decimal
+    principal: str
+    owner: str
+
+
+class OrderRow(NamedTuple):
+    """An order: what was asked for under its client's key, and its last event."""
+
+    client_key: str
+    asked: str
+    payload: bytes
+
+
+class EventRow(NamedTuple):
+    """An event as streams need it."""
+
+    sequence: int
+    portfolio_id: str
+    exec_type: int
+    payload: bytes
+
+
+class PageRow(NamedTuple):
+    """One element of a list: its environment, the number it is sorted by, and an event's payload."""
+
+    environment_id: str
+    number: int
+    payload: bytes
+
+
+class Store:
+    """Reads, and the units that the writer commits."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.writer = database.writer
+        self._put_environment = upsert(_environments, database.dialect)
+        self._put_portfolio = upsert(_portfolios, database.dialect)
+        self._put_instrument = upsert(_instruments, database.dialect)
+        self._put_order = upsert(_orders, database.dialect, keep=("client_key", "portfolio_id", "symbol", "asked"))
+        self._insert_event = sa.insert(_events)
+
+    async def stream_epoch(self) -> str:
+        """The id of this database's streams, made at its first start: tokens of another are refused."""
+        found = await self._database.fetch_one(_STREAM, {"name": ORDER_EVENTS})
+        if found is not None:
+            return str(found.epoch)
+        epoch = uuid.uuid4().hex
+        await self.writer.commit([(sa.insert(_streams), [{"name": ORDER_EVENTS, "epoch": epoch}])])
+        return epoch
+
+    async def environments(self) -> list[EnvironmentRow]:
+        """All that were ever traded in."""
+        return [EnvironmentRow(**row._mapping) for row in await self._database.fetch_all(_ALL_ENVIRONMENTS)]  # noqa: SLF001
+
+    async def environment(self, environment_id: str) -> EnvironmentRow | None:
+        """One environment; None before its first commit."""
+        row = await self._database.fetch_one(_ENVIRONMENT, {"environment_id": environment_id})
+        return None if row is None else EnvironmentRow(**row._mapping)  # noqa: SLF001
+
+    async def newest_environment(self) -> str | None:
+        """The environment whose first order is the youngest."""
+        row = await self._database.fetch_one(_NEWEST)
+        return None if row is None else str(row.environment_id)
+
+    async def portfolio(self, portfolio_id: str) -> PortfolioRow | None:
+        """A portfolio that has traded."""
+        row = await self._database.fetch_one(_PORTFOLIO, {"portfolio_id": portfolio_id})
+        return None if row is None else PortfolioRow(*row)
+
+    async def portfolios(self, environment_id: str) -> list[PortfolioRow]:
+        """The portfolios of an environment that have traded."""
+        rows = await self._database.fetch_all(_PORTFOLIOS, {"environment_id": environment_id})
+        return [PortfolioRow(*row) for row in rows]
+
+    async def instruments(self) -> dict[str, bytes]:
+        """The instruments that were ever traded, encoded, by symbol."""
+        return {row.symbol: row.payload for row in await self._database.fetch_all(_ALL_INSTRUMENTS)}
+
+    async def put_instruments(self, payloads: Mapping[str, bytes]) -> None:
+        """Keeps instruments, so that open orders can be served without asking who knows them."""
+        rows = [{"symbol": symbol, "payload": payload} for symbol, payload in payloads.items()]
+        await self.writer.commit([(self._put_instrument, rows)])
+
+    async def open_orders(self, environment_id: str) -> list[OrderRow]:
+        """The orders that have not ended, in the order they came."""
+        rows = await self._database.fetch_all(_OPEN, {"environment_id": environment_id})
+        return [OrderRow(*row) for row in rows]
+
+    async def orders_by_key(self, keys: Sequence[str]) -> dict[str, OrderRow]:
+        """The orders that exist under these clients' keys, in one query."""
+        return {row.client_key: OrderRow(*row) for row in await self._database.fetch_all(_BY_KEY, {"keys": keys})}
+
+    async def order(self, environment_id: str, number: int) -> bytes | None:
+        """An order's last event."""
+        row = await self._database.fetch_one(_BY_NUMBER, {"environment_id": environment_id, "number": number})
+        return None if row is None else bytes(row.payload)
+
+    async def events_after(self, environment_id: str, after: int, limit: int) -> list[EventRow]:
+        """Events of an environment in order."""
+        parameters = {"environment_id": environment_id, "after": after, "many": limit}
+        return [EventRow(*row) for row in await self._database.fetch_all(_AFTER, parameters)]
+
+    async def orders_page(
+        self, *, environment_id: str, portfolio_id: str, symbol: str, open_only: bool, before: int | None, limit: int
+    ) -> list[PageRow]:
+        """Orders, newest first; of an environment or else of a portfolio, which has only one."""
+        query = _given(_ORDERS_PAGE, _orders, environment_id=environment_id, portfolio_id=portfolio_id, symbol=symbol)
+        if open_only:
+            query = query.where(_orders.c.open)
+        if before is not None:
+            query = query.where(_orders.c.number < before)
+        rows = await self._database.fetch_all(query.order_by(_orders.c.number.desc()).limit(limit))
+        return [PageRow(*row) for row in rows]
+
+    async def events_page(
+        self,
+        *,
+        environment_id: str,
+        portfolio_id: str = "",
+        symbol: str = "",
+        number: int | None = None,
+        exec_type: int | None = None,
+        after: int,
+        limit: int,
+    ) -> list[PageRow]:
+        """Events, oldest first; of an environment or else of a portfolio."""
+        query = _given(_EVENTS_PAGE, _events, environment_id=environment_id, portfolio_id=portfolio_id, symbol=symbol)
+        if number is not None:
+            query = query.where(_events.c.number == number)
+        if exec_type is not None:
+            # As a literal: an index of fills only is used where the planner sees that fills are asked for.
+            query = query.where(_events.c.exec_type == sa.literal_column(str(int(exec_type))))
+        query = query.where(_events.c.sequence > after).order_by(_events.c.sequence).limit(limit)
+        return [PageRow(*row) for row in await self._database.fetch_all(query)]
+
+    def unit(
+        self,
+        environment: EnvironmentRow,
+        events: Sequence[Mapping[str, Any]] = (),
+        orders: Sequence[Mapping[str, Any]] = (),
+        portfolios: Sequence[PortfolioRow] = (),
+    ) -> Unit:
+        """What one decision of a desk writes, all or nothing."""
+        unit: list[tuple[Any, Sequence[Mapping[str, Any]]]] = []
+        if events:
+            unit.append((self._insert_event, events))
+        if orders:
+            unit.append((self._put_order, orders))
+        if portfolios:
+            unit.append((self._put_portfolio, [portfolio._asdict() for portfolio in portfolios]))
+        unit.append((self._put_environment, [environment.row()]))
+        return unit
+
+
+def _given(query: sa.Select[Any], table: sa.Table, **filters: str) -> sa.Select[Any]:
+    for name, value in filters.items():
+        if value:
+            query = query.where(table.c[name] == value)
+    return query

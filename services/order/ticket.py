@@ -1,0 +1,58 @@
+"""An order as it was asked for, and where it came from: what the domain's order does not hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An order as it was asked for, before it has an id.
+
+    Attributes:
+        client_key: `{portfolio_id}:{client_order_id}`, unique for ever.
+        asked: the values that a repeat must have, decimals by value; label and signal describe and do not count.
+        fields: the domain order's.
+        basis_sequence: of a strategy's command, the position it was decided at.
+    """
+
+    client_key: str
+    asked: str
+    fields: dict[str, Any]
+    basis_sequence: int
+    signal_id: str
+
+    @property
+    def symbol(self) -> str:
+        """What is to be traded."""
+        return str(self.fields["symbol"])
+
+    @property
+    def portfolio_id(self) -> str:
+        """Whose order it is."""
+        return str(self.fields["portfolio_id"])
+
+    @property
+    def of_strategy(self) -> bool:
+        """Whether a deployment decided it."""
+        return bool(self.fields["deployment_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What an order's messages say beyond the domain's order. `create_time` is wall time, ns."""
+
+    environment_id: str
+    client_key: str
+    asked: str
+    signal_id: str = ""
+    principal: str = ""
+    owner: str = ""
+    create_time: int = 0
+    traceparent: str = ""
+
+
+def client_key(portfolio_id: str, client_order_id: str) -> str:
+    """One text of both; ids hold no colon."""
+    return f"{portfolio_id}:{client_order_id}"

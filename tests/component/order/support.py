@@ -1,0 +1,489 @@
+"""A market to trade in: the peers of the order service as real servers, and the service itself, as it is run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from services.chassis.channel import Channel, connect
+from services.chassis.errors import ApiError
+from services.chassis.server import Server
+from services.chassis.settings import ServiceSettings
+from services.domain.gate import Gate
+from services.domain.instrument import Instrument
+from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.order.clients import Check
+from services.order.main import main
+from services.order.mapping import decode_event, nanoseconds, order_from_proto, refusal_to_proto
+from tickmesh.marketdata.v1 import (
+    environment_pb2,
+    environment_service_pb2,
+    environment_service_pb2_grpc,
+    instrument_pb2,
+    instrument_service_pb2_grpc,
+    replay_service_pb2,
+    replay_service_pb2_grpc,
+    tape_service_pb2,
+    tape_service_pb2_grpc,
+)
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
+from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2_grpc
+from tickmesh.risk.v1 import risk_gate_service_pb2, risk_gate_service_pb2_grpc, risk_pb2
+
+__all__ = ["Check", "Mesh", "decode_event", "request", "running"]
+
+ENVIRONMENT = "replay-1"
+MINUTE = 60_000_000_000
+# 2013-03-01 14:30 UTC, the open of a New York session.
+OPEN = 1_362_148_200_000_000_000
+BARS = 60
+Instruction = replay_service_pb2.JoinReplayResponse
+
+
+def make_tape(bars: int = BARS, price: float = 100.0) -> Tape:
+    """One session of minute bars of AAPL and MSFT; each bar's open is a cent above the one before."""
+    start = OPEN + np.arange(bars, dtype=np.int64) * MINUTE
+    values = np.zeros((bars, 5))
+    values[:, 0] = np.round(price + np.arange(bars) * 0.01, 4)
+    values[:, 1], values[:, 2], values[:, 3] = values[:, 0] + 0.02, values[:, 0] - 0.02, values[:, 0] + 0.005
+    values[:, 4] = 1_000_000
+    edges = np.array([OPEN, OPEN + bars * MINUTE], np.int64)
+    clock = np.zeros((2, 5))
+    clock[0, 0] = 1
+    return merge(
+        [
+            Series(Source(Kind.CLOCK, "XNYS"), edges, edges, clock),
+            Series(Source(Kind.BAR, "AAPL", "1m"), start + MINUTE, start, values.round(4)),
+            Series(Source(Kind.BAR, "MSFT", "1m"), start + MINUTE, start, (values / 2).round(4)),
+        ]
+    )
+
+
+@dataclass
+class Market:
+    """What marketdata knows, and a coordinator that a test moves by hand."""
+
+    tape: Tape = field(default_factory=make_tape)
+    start_sequence: int = 3
+    environment_id: str = ENVIRONMENT
+    state: int = environment_pb2.ENVIRONMENT_STATE_PAUSED
+    calls: list[asyncio.Queue[Instruction | None]] = field(default_factory=list)
+    heard: asyncio.Queue[replay_service_pb2.JoinReplayRequest] = field(default_factory=asyncio.Queue)
+    hold: bool = False
+
+    def environment(self) -> environment_pb2.Environment:
+        return environment_pb2.Environment(
+            environment_id=self.environment_id,
+            state=self.state,  # type: ignore[arg-type]
+            symbols=["AAPL", "MSFT"],
+            start_sequence=self.start_sequence,
+            end_sequence=len(self.tape),
+            volume_share=0.1,
+            owner="local",
+        )
+
+    def send(self, **instruction: Any) -> None:
+        """Tells the venue something, on its newest stream."""
+        self.calls[-1].put_nowait(Instruction(**instruction))
+
+    def announce(self, state: int | None = None) -> None:
+        self.state = self.state if state is None else state
+        self.send(announced=replay_service_pb2.Announced(environment=self.environment()))
+
+    def idle(self, at: int, state: int = environment_pb2.ENVIRONMENT_STATE_PAUSED, cycle: int = 0) -> None:
+        self.send(
+            idle=replay_service_pb2.Idle(
+                environment_id=self.environment_id,
+                cycle=cycle,
+                state=state,  # type: ignore[arg-type]
+                tape_sequence=at,
+            )
+        )
+
+    def grant(self, cycle: int, through: int, *, final: bool = False) -> None:
+        self.send(
+            grant=replay_service_pb2.Grant(
+                environment_id=self.environment_id, cycle=cycle, through=through, final=final
+            )
+        )
+
+    async def hear(self, which: str) -> Any:
+        """The next message from the venue, which must be of this kind."""
+        message = await asyncio.wait_for(self.heard.get(), 10)
+        assert message.WhichOneof("message") == which, message
+        return getattr(message, which)
+
+    async def run(self, cycle: int, through: int, *, final: bool = False) -> Any:
+        self.grant(cycle, through, final=final)
+        return await self.hear("reached")
+
+    async def joined(self, at: int | None = None, state: int | None = None) -> Any:
+        """Waits until the venue has joined, and lets time stand still there."""
+        await self.hear("hello")
+        join = await self.hear("join")
+        self.idle(join.tape_sequence if at is None else at, state or environment_pb2.ENVIRONMENT_STATE_PAUSED)
+        return join
+
+    def hang_up(self) -> None:
+        self.calls[-1].put_nowait(None)
+
+
+class Replays(replay_service_pb2_grpc.ReplayServiceServicer):
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    async def JoinReplay(self, requests: Any, context: Any) -> AsyncIterator[Instruction]:
+        market, outbox = self._market, asyncio.Queue[Instruction | None]()
+        first = await anext(requests)
+        if market.hold:
+            raise ApiError.unavailable("SERVICE_UNAVAILABLE", "not now")
+        market.calls.append(outbox)
+        market.heard.put_nowait(first)
+        market.announce()
+
+        async def listen() -> None:
+            with contextlib.suppress(Exception):
+                async for message in requests:
+                    market.heard.put_nowait(message)
+            outbox.put_nowait(None)
+
+        listening = asyncio.create_task(listen())
+        try:
+            while (message := await outbox.get()) is not None:
+                yield message
+        finally:
+            listening.cancel()
+
+
+class Instruments(instrument_service_pb2_grpc.InstrumentServiceServicer):
+    KNOWN = ("AAPL", "MSFT", "IBM")
+
+    async def GetInstrument(self, request: Any, context: Any) -> instrument_pb2.Instrument:
+        if request.symbol not in self.KNOWN:
+            raise ApiError.not_found("instrument", request.symbol, "INSTRUMENT_NOT_FOUND")
+        return instrument_pb2.Instrument(
+            symbol=request.symbol,
+            currency_code="USD",
+            calendar="XNYS",
+            price_increment="0.0001",
+            quantity_increment="1",
+            lot_size="1",
+            contract_multiplier="1",
+        )
+
+
+class Environments(environment_service_pb2_grpc.EnvironmentServiceServicer):
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    async def GetEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
+        if request.environment_id != self._market.environment_id:
+            raise ApiError.not_found("environment", request.environment_id, "ENVIRONMENT_NOT_FOUND")
+        return self._market.environment()
+
+
+class Tapes(tape_service_pb2_grpc.TapeServiceServicer):
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    async def ReadTape(self, request: Any, context: Any) -> AsyncIterator[tape_service_pb2.ReadTapeResponse]:
+        tape, first = self._market.tape, True
+        for row in range(0, len(tape), 50):
+            part = slice(row, row + 50)
+            sources = [
+                tape_service_pb2.TapeSource(kind=s.kind.value, symbol=s.symbol, interval=s.interval)
+                for s in tape.sources
+            ]
+            yield tape_service_pb2.ReadTapeResponse(
+                sources=sources if first else [],
+                first_sequence=row + 1,
+                source=tape.source[part].tolist(),
+                time=tape.time[part].tolist(),
+                start=tape.start[part].tolist(),
+                values=tape.values[part].ravel().tolist(),
+                end_sequence=len(tape),
+            )
+            first = False
+
+
+class Portfolios(portfolio_service_pb2_grpc.PortfolioServiceServicer):
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {"trend": ENVIRONMENT, "other": ENVIRONMENT}
+        self.asked = 0
+
+    async def GetPortfolio(self, request: Any, context: Any) -> portfolio_pb2.Portfolio:
+        self.asked += 1
+        if request.portfolio_id not in self.known:
+            raise ApiError.not_found("portfolio", request.portfolio_id, "PORTFOLIO_NOT_FOUND")
+        return portfolio_pb2.Portfolio(
+            portfolio_id=request.portfolio_id,
+            environment_id=self.known[request.portfolio_id],
+            opening_ledger_sequence=2,
+            principal="local",
+            owner="local",
+        )
+
+
+class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
+    """The domain's gate behind the real protocol: it folds the order service's own stream up to the head it is told."""
+
+    def __init__(self, orders: OrderServiceStub, cash: Decimal = Decimal(100_000)) -> None:
+        self.gate = Gate()
+        for portfolio_id in ("trend", "other"):
+            self.gate.open_portfolio(portfolio_id, cash)
+        self.orders = orders
+        self.head = 0
+        self.epoch = 0
+        self.silent = False
+        self.connects: list[tuple[int, int]] = []
+        self.batches: list[int] = []
+        self.kills: list[risk_pb2.KillSwitch] = []
+        self.outbox: asyncio.Queue[risk_gate_service_pb2.CheckOrdersResponse | None] = asyncio.Queue()
+        self.before_answer: Any = None
+        self._instrument = Instrument("AAPL", price_increment=Decimal("0.0001"))
+
+    async def CheckOrders(self, requests: Any, context: Any) -> Any:
+        self.outbox = outbox = asyncio.Queue()
+        listening = asyncio.create_task(self._listen(requests))
+        listening.add_done_callback(lambda _: outbox.put_nowait(None))
+        try:
+            while (message := await outbox.get()) is not None:
+                yield message
+        finally:
+            listening.cancel()
+
+    async def _listen(self, requests: Any) -> None:
+        first = (await anext(requests)).connect
+        assert first.epoch > self.epoch
+        self.epoch = first.epoch
+        self.connects.append((first.epoch, first.order_head))
+        await self.fold(first.order_head)
+        self.gate.drop_unconfirmed()
+        self._tell(ready=risk_gate_service_pb2.Ready(epoch=first.epoch, kill_switches=self.kills))
+        async for request in requests:
+            await self._check(request.batch)
+
+    async def _check(self, batch: risk_gate_service_pb2.CheckBatch) -> None:
+        self.batches.append(len(batch.checks))
+        await self.fold(batch.order_head)
+        verdicts = []
+        for check in batch.checks:
+            order, price = order_from_proto(check.order), Decimal(check.reference_price)
+            verdict = self.gate.check(order, self._instrument, price, nanoseconds(batch.market_time))
+            message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id)
+            if verdict.reservation is not None:
+                cash, quantity, headroom = (str(each) for each in verdict.reservation)
+                message.reservation.CopyFrom(order_pb2.Reservation(cash=cash, quantity=quantity, headroom=headroom))
+            elif verdict.refusal is not None:
+                message.refusal.CopyFrom(refusal_to_proto(verdict.refusal))
+            verdicts.append(message)
+        if self.before_answer is not None:
+            await self.before_answer()
+        if not self.silent:
+            self._tell(verdicts=risk_gate_service_pb2.VerdictBatch(batch_id=batch.batch_id, verdicts=verdicts))
+
+    def kill(self, **switch: Any) -> None:
+        message = risk_pb2.KillSwitch(environment_id=ENVIRONMENT, engaged=True, principal="officer", **switch)
+        self.kills.append(message)
+        self._tell(kill_switch=message)
+
+    def hang_up(self) -> None:
+        self.outbox.put_nowait(None)
+
+    def _tell(self, **answer: Any) -> None:
+        self.outbox.put_nowait(risk_gate_service_pb2.CheckOrdersResponse(**answer))
+
+    async def fold(self, head: int) -> None:
+        """Counts each event once, in order, up to `head`."""
+        if self.head >= head:
+            return
+        stream = self.orders.StreamOrderEvents(
+            order_service_pb2.StreamOrderEventsRequest(environment_id=ENVIRONMENT, after_sequence=self.head)
+        )
+        async for message in stream:
+            for event in message.order_events.events:
+                if event.sequence <= head:
+                    assert event.sequence == self.head + 1
+                    self.gate.fold(domain_event(event), self._instrument)
+                    self.head = event.sequence
+            if self.head >= head:
+                break
+        stream.cancel()
+
+
+def domain_event(event: order_pb2.OrderEvent) -> Any:
+    """A stored event as the domain has it."""
+    from services.domain.order import ExecType, OrderEvent
+
+    last = (Decimal(each) for each in (event.last_quantity, event.last_price, event.last_commission))
+    transacted = nanoseconds(event.transact_time)
+    return OrderEvent(
+        event.exec_id, ExecType(event.exec_type), order_from_proto(event.order), transacted, event.tape_sequence, *last
+    )
+
+
+def request(client_order_id: str, **values: Any) -> order_service_pb2.CreateOrderRequest:
+    """A buy of 10 AAPL at market, or what `values` make of it."""
+    fields: dict[str, Any] = {
+        "portfolio_id": "trend",
+        "symbol": "AAPL",
+        "side": 1,
+        "order_type": order_pb2.ORDER_TYPE_MARKET,
+        "time_in_force": order_pb2.TIME_IN_FORCE_GTC,
+        "quantity": "10",
+    }
+    return order_service_pb2.CreateOrderRequest(client_order_id=client_order_id, **(fields | values))
+
+
+def limit(client_order_id: str, price: str = "50", **values: Any) -> order_service_pb2.CreateOrderRequest:
+    """A buy that rests: its limit is far below the market."""
+    return request(client_order_id, order_type=order_pb2.ORDER_TYPE_LIMIT, limit_price=price, **values)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Mesh:
+    """The order service and its peers."""
+
+    market: Market
+    portfolios: Portfolios
+    gate: RiskGate
+    environment: dict[str, str]
+    orders: OrderServiceStub
+    channel: Channel
+    servers: dict[str, Server] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    task: asyncio.Task[None] | None = None
+
+    async def start(self, **environment: str) -> None:
+        """Starts the service in this process, wired by its own main."""
+        with patched(self.environment | environment):
+            self.task = asyncio.create_task(main())
+            await asyncio.sleep(0)
+        await self.ready()
+
+    async def ready(self) -> None:
+        try:
+            await self.orders.ListOrders(order_service_pb2.ListOrdersRequest(), wait_for_ready=True, timeout=20)
+        except ApiError:
+            if self.task is not None and self.task.done():
+                self.task.result()
+            raise
+
+    async def stop(self) -> None:
+        """Stops it as SIGTERM does."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task], timeout=10)
+            self.task = None
+
+    def spawn(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts the service as a process of its own, to be killed."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.order.main"], env=os.environ | self.environment | environment
+        )
+        return self.process
+
+    async def died(self) -> int:
+        """Waits until the process has ended; its return code."""
+        assert self.process is not None
+        code = await asyncio.to_thread(self.process.wait, 20)
+        self.process = None
+        return code
+
+    async def get(self, client_order_id: str, portfolio_id: str = "trend") -> order_pb2.Order:
+        return await self.orders.GetOrderByClientOrderId(
+            order_service_pb2.GetOrderByClientOrderIdRequest(portfolio_id=portfolio_id, client_order_id=client_order_id)
+        )
+
+    async def events(self, after: int = 0) -> list[order_pb2.OrderEvent]:
+        """All events from `after` on, as the stream tells them."""
+        found: list[order_pb2.OrderEvent] = []
+        stream = self.orders.StreamOrderEvents(
+            order_service_pb2.StreamOrderEventsRequest(environment_id=ENVIRONMENT, after_sequence=after)
+        )
+        async for message in stream:
+            if message.WhichOneof("event") == "heartbeat":
+                break
+            found += message.order_events.events
+        stream.cancel()
+        return found
+
+
+@contextlib.contextmanager
+def patched(environment: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, *, start: bool = True, database_url: str = "") -> AsyncIterator[Mesh]:
+    """Peers on ports of their own, the service beside them, and all of it gone afterwards."""
+    ports = {name: free_port() for name in ("marketdata", "order", "risk", "portfolio")}
+    environment = {f"TICKMESH_{name.upper()}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()}
+    environment |= {
+        "TICKMESH_DATA_DIRECTORY": str(folder),
+        "TICKMESH_LOG_LEVEL": "WARNING",
+        "TICKMESH_HEARTBEAT_SECONDS": "0.5",
+        "TICKMESH_DRAIN_SECONDS": "1",
+    }
+    if database_url:
+        environment["TICKMESH_ORDER_DATABASE_URL"] = database_url
+    channel = connect(f"127.0.0.1:{ports['order']}")
+    orders = OrderServiceStub(channel)
+    market, portfolios, gate = Market(), Portfolios(), RiskGate(orders)
+    mesh = Mesh(market, portfolios, gate, environment, orders, channel)
+    try:
+        for name in ("marketdata", "portfolio", "risk"):
+            await start_peer(mesh, name)
+        if start:
+            await mesh.start()
+        yield mesh
+    finally:
+        await mesh.stop()
+        if mesh.process is not None:
+            mesh.process.kill()
+            mesh.process.wait()
+        await channel.close()
+        for server in mesh.servers.values():
+            await server.stop(0)
+
+
+async def start_peer(mesh: Mesh, name: str) -> None:
+    server = Server(ServiceSettings(), address=mesh.environment[f"TICKMESH_{name.upper()}_ADDRESS"])
+    if name == "marketdata":
+        server.add(replay_service_pb2_grpc.add_ReplayServiceServicer_to_server, Replays(mesh.market))
+        server.add(instrument_service_pb2_grpc.add_InstrumentServiceServicer_to_server, Instruments())
+        server.add(environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server, Environments(mesh.market))
+        server.add(tape_service_pb2_grpc.add_TapeServiceServicer_to_server, Tapes(mesh.market))
+    elif name == "portfolio":
+        server.add(portfolio_service_pb2_grpc.add_PortfolioServiceServicer_to_server, mesh.portfolios)
+    else:
+        server.add(risk_gate_service_pb2_grpc.add_RiskGateServiceServicer_to_server, mesh.gate)
+    await server.start()
+    mesh.servers[name] = server
+
+
+async def stop_peer(mesh: Mesh, name: str) -> None:
+    await mesh.servers.pop(name).stop(0)
