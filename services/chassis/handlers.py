@@ -95,8 +95,11 @@ class _Requests:
         if self._reader is not None:
             self._reader.cancel()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._among.discard(self)
+        # What a handler left unread would otherwise be closed by the collector, which may come after the loop's end.
+        if self._reader is None and hasattr(self._iterator, "aclose"):
+            await self._iterator.aclose()
 
     def confirm(self) -> None:
         """A handler that returned early because its requests ended has no result to be believed."""
@@ -141,7 +144,7 @@ def _unary(
                 try:
                     result = await inner(requests, context)
                 finally:
-                    requests.close()
+                    await requests.close()
                 requests.confirm()
                 return result
         except (grpc.aio.AbortError, asyncio.CancelledError):
@@ -170,7 +173,7 @@ def _stream(inner: Any, opens: Opens | None, name: str, attributes: dict[str, An
                     if hasattr(responses, "aclose"):
                         await responses.aclose()
                     if requests is not None:
-                        requests.close()
+                        await requests.close()
                 if requests is not None:
                     requests.confirm()
         except (grpc.aio.AbortError, asyncio.CancelledError):
