@@ -233,12 +233,6 @@ class Environments:
             await asyncio.sleep(interval)
             await self.save()
 
-    async def close(self, draining: asyncio.Event) -> None:
-        """End the order service's connections when the process is to end."""
-        await draining.wait()
-        for gate in self._gates.values():
-            gate.close(ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; connect again."))
-
     def _know(self, facts: Facts) -> EnvironmentGate:
         gate = self._gates.get(facts.environment_id)
         if gate is None:

@@ -49,7 +49,6 @@ async def serve(settings: Settings) -> None:
         server.reflect(tickmesh)
         participant = peers.participant(environments.announced, environments.fold)
         _ = server.spawn(environments.keep(settings.risk_store_interval_ms / 1000), "store")
-        _ = server.spawn(environments.close(server.draining), "drain")
         _ = server.spawn(participant.run(), "replay")
         await server.serve()
         await environments.save()

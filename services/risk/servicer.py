@@ -140,8 +140,9 @@ class RiskGateServicer(RiskGateServiceServicer):
             while (told := await session.next()) is not None:
                 yield told_to_proto(told)
         finally:
-            reader.cancel()
             gate.leave(session)
+            reader.cancel()
+            await asyncio.wait([reader])
 
 
 async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator[CheckOrdersRequest]) -> None:

@@ -1,0 +1,193 @@
+"""`CheckOrders` through the real service: reservations, epochs, restarts (rules 3 and 4)."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from services.chassis.errors import ApiError
+from services.domain.order import OrderType, Side
+from tests.component.risk.world import World, accepted, canceled, filled, risk_of
+
+
+async def test_a_passed_check_reserves_and_a_fill_turns_it_into_exposure(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1", "5000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        order = desk.order(quantity="20", order_type=OrderType.LIMIT, limit_price=100)
+        [verdict] = await desk.check(order)
+        assert (verdict.reservation.cash, verdict.reservation.quantity) == ("2000", "20")
+        assert verdict.reservation.headroom == "3000"
+        event = accepted(order, verdict, at=10)
+        world.commit(event)
+        figures = await desk.figures()
+        assert (figures.cash, figures.reserved_cash, figures.buying_power) == ("5000.00", "2000.00", "3000.00")
+        assert figures.reservation_count == 1
+        partly = filled(event, "5", "99", at=10)
+        world.commit(partly)
+        figures = await desk.figures()
+        assert (figures.cash, figures.reserved_cash, figures.buying_power) == ("4505.00", "1500.00", "3005.00")
+        assert [(s.symbol, s.quantity, s.pending_buy_quantity) for s in figures.symbols] == [("A", "5", "15")]
+        world.commit(canceled(partly, at=10))
+        figures = await desk.figures()
+        assert (figures.reserved_cash, figures.buying_power, figures.reservation_count) == ("0.00", "4505.00", 0)
+
+
+async def test_rule_4_of_two_orders_that_fit_only_singly_exactly_one_passes_in_1000_tries(
+    world: World, tmp_path: Path
+) -> None:
+    rng = random.Random(4)
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        for _ in range(1000):
+            units = rng.randint(6, 10), rng.randint(6, 10)
+            orders = [desk.order(quantity=str(each)) for each in units]
+            if rng.random() < 0.5:
+                verdicts = await desk.check(*orders)
+            else:
+                verdicts = [*await desk.check(orders[0]), *await desk.check(orders[1])]
+            assert [verdict.WhichOneof("outcome") for verdict in verdicts] == ["reservation", "refusal"]
+            refusal = verdicts[1].refusal
+            assert (refusal.reason, refusal.limit) == ("INSUFFICIENT_BUYING_POWER", "buying_power")
+            assert int(refusal.missing) == sum(units) * 100 - 1000
+            event = accepted(orders[0], verdicts[0], at=10)
+            world.commit(event, canceled(event, at=10))
+        assert (await desk.figures()).buying_power == "1000.00"
+
+
+async def test_rule_4_a_new_epoch_drops_what_became_no_order_and_keeps_the_rest(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        assert (await desk.connect()).epoch == 1
+        kept, lost = desk.order(quantity="4"), desk.order(quantity="5")
+        verdicts = await desk.check(kept, lost)
+        world.commit(accepted(kept, verdicts[0], at=10))
+        desk.hang_up()
+        await desk.connect()
+        assert (await desk.figures()).reserved_cash == "400.00"
+        [verdict] = await desk.check(desk.order(quantity="6"))
+        assert verdict.reservation.headroom == "0"
+
+
+async def test_an_event_on_its_way_when_the_stream_broke_counts_before_the_gate_is_ready(
+    world: World, tmp_path: Path
+) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        order = desk.order(quantity="10")
+        [verdict] = await desk.check(order)
+        desk.hang_up()
+        connecting = asyncio.create_task(desk.connect(head=1))
+        await asyncio.sleep(0.05)
+        assert not connecting.done()
+        world.commit(accepted(order, verdict, at=10))
+        await connecting
+        [verdict] = await desk.check(desk.order(quantity="1"))
+        assert verdict.refusal.missing == "100"
+
+
+async def test_an_epoch_that_is_not_above_the_last_is_stale_also_after_a_restart(world: World, tmp_path: Path) -> None:
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect(epoch=7)
+        with pytest.raises(ApiError, match="Epoch 7 is not above 7") as raised:
+            await desk.connect(epoch=7)
+        assert raised.value.reason == "BASIS_STALE"
+    async with risk_of(world, tmp_path) as desk:
+        with pytest.raises(ApiError, match="Epoch 6 is not above 7"):
+            await desk.connect(epoch=6)
+        await desk.connect(epoch=8)
+
+
+async def test_a_newer_connection_ends_the_older_one(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        older = desk.call
+        await desk.connect()
+        with pytest.raises(ApiError) as raised:
+            await older.read()
+        assert raised.value.reason == "BASIS_STALE"
+        assert (await desk.check(desk.order()))[0].HasField("reservation")
+
+
+async def test_a_batch_waits_for_the_events_and_entries_it_names(world: World, tmp_path: Path) -> None:
+    async with risk_of(world, tmp_path, risk_check_patience_ms=5000) as desk:
+        await desk.connect()
+        order = desk.order()
+        checking = asyncio.create_task(desk.check(order, ledger_sequence=2))
+        await asyncio.sleep(0.05)
+        assert not checking.done()
+        assert world.open_portfolio("p1") == 2
+        [verdict] = await checking
+        assert verdict.HasField("reservation")
+        checking = asyncio.create_task(desk.check(desk.order(), order_head=1))
+        await asyncio.sleep(0.05)
+        assert not checking.done()
+        world.commit(accepted(order, verdict, at=10))
+        assert (await checking)[0].reservation.headroom == "98000"
+
+
+async def test_rule_3_what_does_not_arrive_in_time_gets_no_verdict(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1")
+    async with risk_of(world, tmp_path, risk_check_patience_ms=50) as desk:
+        await desk.connect()
+        with pytest.raises(ApiError) as raised:
+            await desk.check(desk.order(), order_head=1)
+        assert (raised.value.code.name, raised.value.reason) == ("UNAVAILABLE", "RISK_UNAVAILABLE")
+        await desk.connect()
+        assert (await desk.check(desk.order()))[0].HasField("reservation")
+
+
+async def test_the_gate_is_closed_at_the_edge(world: World, tmp_path: Path) -> None:
+    async with risk_of(world, tmp_path) as desk:
+        call = desk.gate.CheckOrders(metadata=(("x-tickmesh-edge", "1"),))
+        with pytest.raises(ApiError) as raised:
+            await call.read()
+        assert (raised.value.code.name, raised.value.reason) == ("PERMISSION_DENIED", "NOT_OPEN_AT_EDGE")
+
+
+async def test_a_repeated_check_replaces_its_first_and_an_open_order_is_none_to_check(
+    world: World, tmp_path: Path
+) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        order = desk.order(quantity="10")
+        for _ in range(3):
+            [verdict] = await desk.check(order)
+            assert verdict.reservation.headroom == "0"
+        world.commit(accepted(order, verdict, at=10))
+        with pytest.raises(ApiError) as raised:
+            await desk.check(order)
+        assert raised.value.code.name == "INVALID_ARGUMENT"
+
+
+async def test_a_portfolio_that_nobody_opened_is_refused(world: World, tmp_path: Path) -> None:
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        [verdict] = await desk.check(desk.order(portfolio_id="nobody"))
+        assert verdict.refusal.reason == "PORTFOLIO_UNKNOWN"
+
+
+async def test_peers_that_are_away_at_the_start_are_found_later(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1")
+    world.orders_away = True
+    async with risk_of(world, tmp_path) as desk:
+        connecting = asyncio.create_task(desk.connect(head=0))
+        await asyncio.sleep(0.2)
+        world.orders_away = False
+        await connecting
+        event = accepted(order := desk.order(), (await desk.check(order))[0], at=10)
+        world.commit(event)
+        assert (await desk.figures()).reservation_count == 1
+
+
+async def test_a_short_needs_permission_and_margin(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        [verdict] = await desk.check(desk.order(Side.SELL, "1"))
+        assert (verdict.refusal.reason, verdict.refusal.missing) == ("SHORT_NOT_ALLOWED", "1")
