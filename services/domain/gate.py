@@ -279,9 +279,9 @@ class Gate:
         plan = self._plans.get(portfolio_id)
         if plan is None:
             own = [limit for (_, owner), limit in self._limits.items() if owner == portfolio_id]
-            if not any(isinstance(limit, ShortSale) for limit in own):
-                own.append(_NO_SHORTS)
             whole = [limit for (_, owner), limit in self._limits.items() if not owner]
+            if not any(isinstance(limit, ShortSale) for limit in (*own, *whole)):
+                own.append(_NO_SHORTS)
             both = [(limit, False) for limit in (*own, _BUYING_POWER)] + [(limit, True) for limit in whole]
             plan = self._plans[portfolio_id] = sorted(both, key=lambda pair: (_RANK[pair[0].name], pair[1]))
         return plan

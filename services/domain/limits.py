@@ -74,16 +74,16 @@ class Limit(ABC):
 
 
 class PriceBand(Limit):
-    """Limit and stop prices lie within ``bound`` percent of the reference price."""
+    """Limit and stop prices lie within ``bound`` of the reference price, as a fraction of it: 0.1 is ten per cent."""
 
     name, reason = "price_band", "PRICE_OUT_OF_BAND"
 
     def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The larger distance in percent, rounded up to nine places."""
+        """The larger distance as a fraction, rounded up to nine places."""
         prices = [p for p in (intent.order.limit_price, intent.order.stop_price) if p is not None]
         if not prices:
             return None
-        return round_up(max(abs(p - intent.reference) for p in prices) * 100 / intent.reference)
+        return round_up(max(abs(p - intent.reference) for p in prices) / intent.reference)
 
 
 class MaxOrderNotional(Limit):

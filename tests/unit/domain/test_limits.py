@@ -136,10 +136,10 @@ def test_rule_4_a_reservation_has_the_wires_places_and_is_never_too_small(desk: 
         ("max_position_quantity", "LIMIT_EXCEEDED", "10", {"quantity": "10"}, {"quantity": "11"}, "11"),
         ("max_position_notional", "LIMIT_EXCEEDED", "1000", {"quantity": "10"}, {"quantity": "11"}, "1100"),
         ("max_gross_exposure", "LIMIT_EXCEEDED", "1000", {"quantity": "10"}, {"quantity": "11"}, "1100"),
-        ("price_band", "PRICE_OUT_OF_BAND", "5", {"limit_price": "105"}, {"limit_price": "105.01"}, "5.01"),
-        ("price_band", "PRICE_OUT_OF_BAND", "5", {"limit_price": "95"}, {"limit_price": "94.99"}, "5.01"),
-        ("price_band", "PRICE_OUT_OF_BAND", "5", {"stop_price": "105"}, {"stop_price": "105.01"}, "5.01"),
-        ("price_band", "PRICE_OUT_OF_BAND", "0", {}, {"limit_price": "100.01"}, "0.01"),
+        ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"limit_price": "105"}, {"limit_price": "105.01"}, "0.0501"),
+        ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"limit_price": "95"}, {"limit_price": "94.99"}, "0.0501"),
+        ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"stop_price": "105"}, {"stop_price": "105.01"}, "0.0501"),
+        ("price_band", "PRICE_OUT_OF_BAND", "0", {}, {"limit_price": "100.01"}, "0.0001"),
     ],
 )
 @pytest.mark.parametrize("portfolio_id", ["p", ""], ids=["own", "environment"])
@@ -227,6 +227,14 @@ class TestShortSale:
         desk.gate.delete_limit("short_sale", "")
         desk.gate.delete_limit("short_sale", "p")
         assert not desk.passes(Side.SELL, "5")
+
+    def test_it_can_be_lifted_for_all_and_forbidden_for_a_portfolio(self, desk: Desk) -> None:
+        desk.limit("short_sale", "1", "")
+        assert desk.passes(Side.SELL, "5")
+        assert desk.passes(Side.SELL, "5", portfolio_id="q")
+        desk.limit("short_sale", "0")
+        assert not desk.passes(Side.SELL, "5")
+        assert desk.passes(Side.SELL, "5", portfolio_id="q")
 
     def test_a_short_reserves_half_its_value(self, desk: Desk) -> None:
         desk.limit("short_sale", "1")
