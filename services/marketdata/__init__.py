@@ -1,0 +1,1 @@
+"""Instruments, sessions, tapes, environments and their clocks, and the prices that everybody may see."""

@@ -1,0 +1,130 @@
+"""What an environment is: what was asked for, where it stands, who takes part. Times are ns since the epoch, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """As clients see it. BLOCKED is never stored: it is RUNNING with somebody missing."""
+
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    BLOCKED = "BLOCKED"
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+
+
+ENDED = frozenset({State.COMPLETED, State.STOPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast market time may go; nothing set is as fast as the participants can.
+
+    Attributes:
+        multiple: market seconds a wall second.
+        sessions_per_second: session closes a wall second.
+    """
+
+    multiple: float | None = None
+    sessions_per_second: float | None = None
+
+
+FULL_SPEED = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What never changes about a replay.
+
+    Attributes:
+        number: environments are numbered in the order they were created.
+        request_id: the creator's, or empty.
+        request_digest: of the request's values, to tell a repeat from a reuse of its ids.
+        start_time, end_time: what its records lie between; None for all of the data set's.
+        tape_digest: names the tape's file.
+        volume_share: 0 is no limit.
+    """
+
+    environment_id: str
+    number: int
+    display_name: str
+    data_set_id: str
+    symbols: tuple[str, ...]
+    start_time: int | None
+    end_time: int | None
+    tape_digest: str
+    start_sequence: int
+    end_sequence: int
+    seed: int
+    volume_share: float
+    fill_on_touch: bool
+    request_id: str
+    request_digest: str
+    owner: str
+    create_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What its owner asked for. `stopping` is set until the closing cycle has made it STOPPED."""
+
+    state: State = State.CREATED
+    stopping: bool = False
+    pace: Pace = FULL_SPEED
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where it stands between two cycles, and the grant of the next one once that may have been sent.
+
+    Attributes:
+        cycle: the last finished one; -1 before priming, which is cycle 0.
+        market_time: of `tape_sequence`, ns; 0 before the first record.
+        granted_through: of cycle + 1; None while it is not granted. A crash repeats exactly this grant.
+        final: the granted cycle closes the environment.
+    """
+
+    cycle: int = -1
+    tape_sequence: int = 0
+    order_head: int = 0
+    ledger_head: int = 0
+    market_time: int = 0
+    granted_through: int | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A strategy's place in an environment."""
+
+    deployment_id: str
+    number: int
+    start_sequence: int
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An environment as the store holds it; `enrolments` by number, those that left included."""
+
+    plan: Plan
+    control: Control
+    position: Position
+    enrolments: tuple[Enrolment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An environment as it is shown. `market_time` is None before the first record."""
+
+    plan: Plan
+    state: State
+    blocked_on: tuple[str, ...]
+    pace: Pace
+    tape_sequence: int
+    market_time: int | None
+    cycle: int

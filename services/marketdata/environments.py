@@ -1,0 +1,324 @@
+"""Every environment: how one is made, found, and moved."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+from services.chassis.errors import ApiError
+from services.domain.tape import Tape
+from services.domain.timeline import Timeline, Wake
+from services.marketdata.coordinator import Coordinator, Writes
+from services.marketdata.data_sets import DataSets, Wanted
+from services.marketdata.environment import ENDED, Control, Pace, Plan, Position, State, Stored, View
+from services.marketdata.feed import Feed, Feeds
+from services.marketdata.instruments import Instruments
+from services.marketdata.participants import Announced, Link, Participants, Seats
+from services.marketdata.tapes import TapeFiles, session_ends
+
+PREFIX: Final = "replay-"
+MOVING: Final = frozenset({State.RUNNING, State.BLOCKED})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A replay as it is asked for; empty ids are the service's choice."""
+
+    environment_id: str
+    display_name: str
+    wanted: Wanted
+    warm_up_sessions: int
+    pace: Pace
+    seed: int
+    request_id: str
+    volume_share: float
+    fill_on_touch: bool
+
+    def digest(self) -> str:
+        """Equal for equal values; the ids it is told apart by do not count."""
+        values = asdict(self)
+        del values["request_id"], values["environment_id"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+class EnvironmentStore(Writes, Protocol):
+    """Where environments are kept."""
+
+    async def environments(self) -> list[Stored]:
+        """Every one, oldest first."""
+
+    async def add_environment(self, stored: Stored) -> None:
+        """Stores a new one."""
+
+
+class Ended:
+    """An environment that is over: it is shown, and whoever joins is told so."""
+
+    ended = True
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.plan = view.plan
+
+    def view(self) -> View:
+        """As it stands."""
+        return self._view
+
+    def join(self, link: Link) -> None:
+        """Says that it is over."""
+        link.send(Announced(self._view))
+
+    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+        """Says that it is over."""
+        link.send(Announced(self._view))
+
+    def reached(self, link: Link, cycle: int, tape_sequence: int, order_head: int) -> None:
+        """Too late."""
+
+    def applied(self, link: Link, cycle: int, ledger_head: int) -> None:
+        """Too late."""
+
+    def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
+        """Too late."""
+
+    def leave(self, deployment_id: str) -> None:
+        """Nobody waits for it."""
+
+    def lost(self, link: Link) -> None:
+        """Nobody waits for it."""
+
+
+class Environments:
+    """Makes, finds and moves environments."""
+
+    def __init__(
+        self,
+        *,
+        store: EnvironmentStore,
+        data_sets: DataSets,
+        instruments: Instruments,
+        tapes: TapeFiles,
+        feeds: Feeds,
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        grant_records: int,
+    ) -> None:
+        self._store = store
+        self._data_sets = data_sets
+        self._instruments = instruments
+        self._tapes = tapes
+        self._feeds = feeds
+        self._spawn = spawn
+        self._grant_records = grant_records
+        self._all: dict[str, Coordinator | Ended] = {}
+        self._by_request: dict[str, str] = {}
+        self._creating = asyncio.Lock()
+        seats: Mapping[str, Seats] = self._all
+        self.participants = Participants(seats)
+
+    async def recover(self) -> None:
+        """Takes up every stored environment where it stood."""
+        for stored in await self._store.environments():
+            plan, position = stored.plan, stored.position
+            if stored.control.state in ENDED:
+                time_ = position.market_time or None
+                sequence, cycle = position.tape_sequence, position.cycle
+                view = View(plan, stored.control.state, (), stored.control.pace, sequence, time_, cycle)
+                self._remember(Ended(view))
+                self._feeds.add(plan, position.tape_sequence, None, partial(self._tape_of, plan))
+            else:
+                self._begin(stored, await self._tape_of(plan))
+
+    def get(self, environment_id: str) -> View:
+        """One environment.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        """
+        return self._find(environment_id).view()
+
+    def newest(self) -> str:
+        """The newest that moves; where none does, the newest.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is none.
+        """
+        views = [each.view() for each in self._all.values()]
+        if not views:
+            raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "There is no environment yet.")
+        moving = [view for view in views if view.state in MOVING]
+        return max(moving or views, key=lambda view: view.plan.number).plan.environment_id
+
+    def page(self, before: int | None, size: int) -> list[View]:
+        """Newest first, of those numbered before ``before``."""
+        views = sorted((each.view() for each in self._all.values()), key=lambda view: -view.plan.number)
+        return [view for view in views if before is None or view.plan.number < before][:size]
+
+    async def create(self, request: Request, owner: str) -> View:
+        """A new replay, or the one that the same request made before.
+
+        Raises:
+            ApiError: as `EnvironmentService.CreateReplay` says.
+        """
+        async with self._creating:
+            known = self._repeated(request)
+            if known is not None:
+                return known
+            _, data_set = await self._data_sets.find(request.wanted.data_set_id)
+            strangers = sorted(set(request.wanted.symbols) - set(data_set.symbols))
+            if strangers:
+                raise ApiError.invalid_field("symbols", f"the data set has no {strangers[0]}")
+            await self._instruments.ensure(data_set.instruments, owner)
+            tape = await self._data_sets.cut(request.wanted, self._instruments.all)
+            start = _start_sequence(tape, request.warm_up_sessions)
+            plan = self._plan(request, tape, await self._tapes.save(tape), start, owner)
+            stored = Stored(plan, Control(pace=request.pace), Position(granted_through=start))
+            await self._store.add_environment(stored)
+            self._begin(stored, tape)
+            _log.info("made", extra={"environment_id": plan.environment_id, "records": len(tape)})
+            return self.get(plan.environment_id)
+
+    async def start(self, environment_id: str) -> View:
+        """Lets time go on.
+
+        Raises:
+            ApiError: NOT_FOUND; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        """
+        return await self._living(environment_id).steer(State.RUNNING)
+
+    async def pause(self, environment_id: str) -> View:
+        """Holds time; returns when it stands. Raises as `start`."""
+        return await self._living(environment_id).steer(State.PAUSED)
+
+    async def set_pace(self, environment_id: str, pace: Pace) -> View:
+        """Changes the pace. Raises as `start`."""
+        return await self._living(environment_id).steer(pace=pace)
+
+    async def stop(self, environment_id: str) -> View:
+        """Ends it.
+
+        Raises:
+            ApiError: NOT_FOUND.
+        """
+        found = self._find(environment_id)
+        return found.view() if isinstance(found, Ended) else await found.steer(stopping=True)
+
+    async def tape(self, environment_id: str) -> Tape:
+        """Its whole tape, future included.
+
+        Raises:
+            ApiError: NOT_FOUND.
+        """
+        found = self._find(environment_id)
+        return found.timeline.tape if isinstance(found, Coordinator) else await self._tape_of(found.plan)
+
+    def _find(self, environment_id: str) -> Coordinator | Ended:
+        found = self._all.get(environment_id)
+        if found is None:
+            raise ApiError.not_found("environment", environment_id, "ENVIRONMENT_NOT_FOUND")
+        return found
+
+    def _living(self, environment_id: str) -> Coordinator:
+        found = self._find(environment_id)
+        if isinstance(found, Ended) or found.ended or found.control.stopping:
+            state = found.view().state
+            message = f"The environment is {state.value}."
+            metadata = {"state": state.value}
+            reason = "ENVIRONMENT_COMPLETED"
+            raise ApiError.failed_precondition(reason, message, subject=environment_id, metadata=metadata)
+        return found
+
+    def _repeated(self, request: Request) -> View | None:
+        named = self._all.get(request.environment_id) if request.environment_id else None
+        before = self._by_request.get(request.request_id) if request.request_id else None
+        if before is not None:
+            found = self._all[before]
+            if found.plan.request_digest != request.digest() or (request.environment_id or before) != before:
+                raise ApiError.already_exists("request", request.request_id, "REQUEST_ID_REUSED")
+            return found.view()
+        if named is None:
+            return None
+        if named.plan.request_digest != request.digest() or request.request_id != named.plan.request_id:
+            raise ApiError.already_exists("environment", request.environment_id, "ALREADY_EXISTS")
+        return named.view()
+
+    def _plan(self, request: Request, tape: Tape, digest: str, start: int, owner: str) -> Plan:
+        number = 1 + max((each.plan.number for each in self._all.values()), default=0)
+        free = (f"{PREFIX}{n}" for n in range(number, number + len(self._all) + 1) if f"{PREFIX}{n}" not in self._all)
+        environment_id = request.environment_id or next(free)
+        symbols = {source.symbol for source in tape.sources} & self._instruments.all.keys()
+        return Plan(
+            environment_id=environment_id,
+            number=number,
+            display_name=request.display_name or environment_id,
+            data_set_id=request.wanted.data_set_id,
+            symbols=tuple(sorted(symbols)),
+            start_time=request.wanted.start_time,
+            end_time=request.wanted.end_time,
+            tape_digest=digest,
+            start_sequence=start,
+            end_sequence=len(tape),
+            seed=request.seed,
+            volume_share=request.volume_share,
+            fill_on_touch=request.fill_on_touch,
+            request_id=request.request_id,
+            request_digest=request.digest(),
+            owner=owner,
+            create_time=time.time_ns(),
+        )
+
+    def _begin(self, stored: Stored, tape: Tape) -> None:
+        timeline = Timeline(tape)
+        load = partial(self._tape_of, stored.plan)
+        feed = self._feeds.add(stored.plan, stored.position.tape_sequence, timeline, load)
+        coordinator = Coordinator(
+            stored,
+            timeline,
+            self._store,
+            announce=self.participants.announce,
+            publish=lambda position: feed.publish(position.tape_sequence),
+            grant_records=self._grant_records,
+        )
+        self._remember(coordinator)
+        self._spawn(self._run(coordinator, feed), f"environment:{stored.plan.environment_id}")
+
+    async def _run(self, coordinator: Coordinator, feed: Feed) -> None:
+        await coordinator.run()
+        self._remember(Ended(coordinator.view()))
+        feed.release()
+
+    def _remember(self, found: Coordinator | Ended) -> None:
+        plan = found.plan
+        self._all[plan.environment_id] = found
+        if plan.request_id:
+            self._by_request[plan.request_id] = plan.environment_id
+
+    async def _tape_of(self, plan: Plan) -> Tape:
+        """Its tape's file; where that is gone (another machine, the same database), the tape is cut again."""
+        tape = await self._tapes.load(plan.tape_digest)
+        if tape is not None:
+            return tape
+        _log.warning("cutting a tape again", extra={"environment_id": plan.environment_id})
+        wanted = Wanted(plan.data_set_id, plan.symbols, plan.start_time, plan.end_time)
+        tape = await self._data_sets.cut(wanted, self._instruments.all)
+        if await self._tapes.save(tape) != plan.tape_digest:
+            raise RuntimeError(f"the tape of {plan.environment_id} is gone, and {plan.data_set_id} makes another now")
+        return tape
+
+
+def _start_sequence(tape: Tape, warm_up_sessions: int) -> int:
+    """Where history ends."""
+    ends = session_ends(tape)
+    start = int(ends[min(warm_up_sessions, len(ends)) - 1]) if warm_up_sessions and len(ends) else 0
+    if start >= len(tape) or warm_up_sessions > len(ends):
+        description = f"leaves nothing to replay of {len(ends)} sessions"
+        raise ApiError.invalid_field("warm_up_sessions", description)
+    return start

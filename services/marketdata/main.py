@@ -1,0 +1,91 @@
+"""Wires the market-data service."""
+
+from __future__ import annotations
+
+import tickmesh
+from tickmesh.marketdata.v1.environment_service_pb2_grpc import add_EnvironmentServiceServicer_to_server
+from tickmesh.marketdata.v1.instrument_service_pb2_grpc import add_InstrumentServiceServicer_to_server
+from tickmesh.marketdata.v1.market_data_service_pb2_grpc import add_MarketDataServiceServicer_to_server
+from tickmesh.marketdata.v1.replay_service_pb2_grpc import add_ReplayServiceServicer_to_server
+from tickmesh.marketdata.v1.tape_service_pb2_grpc import add_TapeServiceServicer_to_server
+
+from services.chassis import telemetry
+from services.chassis.cache import open_cache
+from services.chassis.database import Database
+from services.chassis.handlers import LOCAL_PRINCIPAL
+from services.chassis.server import Server, run
+from services.chassis.settings import load
+from services.chassis.tokens import ResumeTokens
+from services.marketdata import migrations
+from services.marketdata.bars import Bars
+from services.marketdata.data_sets import DataSets
+from services.marketdata.environments import Environments
+from services.marketdata.feed import Feeds, Terms
+from services.marketdata.instruments import Instruments
+from services.marketdata.providers.files import FilesProvider
+from services.marketdata.providers.sample import INSTRUMENTS, SampleProvider
+from services.marketdata.quotes import Quotes
+from services.marketdata.replay_servicer import ReplayServicer, TapeServicer
+from services.marketdata.servicer import EnvironmentServicer, InstrumentServicer, MarketDataServicer
+from services.marketdata.sessions import Calendars
+from services.marketdata.settings import Settings
+from services.marketdata.store import Store
+from services.marketdata.tapes import TapeFiles
+
+
+async def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = load(Settings)
+    telemetry.configure(
+        settings.service,
+        otlp_endpoint=settings.otlp_endpoint,
+        ratio=settings.trace_sample_ratio,
+        log_level=settings.log_level,
+    )
+    async with await Database.open(settings.database_url, migrations) as database:
+        server, store = Server(settings), Store(database)
+        calendars, cache = Calendars(store), open_cache(settings.redis_url)
+        instruments = Instruments(store, calendars)
+        data_sets = DataSets([SampleProvider(), FilesProvider(settings.data_sets_directory)], calendars)
+        feeds = Feeds()
+        environments = Environments(
+            store=store,
+            data_sets=data_sets,
+            instruments=instruments,
+            tapes=TapeFiles(settings.tapes_directory),
+            feeds=feeds,
+            spawn=server.spawn,
+            grant_records=settings.marketdata_grant_records,
+        )
+        quotes = Quotes(feeds, cache)
+        await instruments.recover()
+        await instruments.ensure(INSTRUMENTS, LOCAL_PRINCIPAL)
+        await environments.recover()
+        terms = Terms(settings.heartbeat_seconds, settings.marketdata_slow_consumer_records, server.draining)
+        prices = MarketDataServicer(
+            environments=environments,
+            feeds=feeds,
+            quotes=quotes,
+            bars=Bars(feeds, calendars),
+            instruments=instruments,
+            tokens=ResumeTokens(await store.epoch()),
+            terms=terms,
+        )
+        server.add(add_MarketDataServiceServicer_to_server, prices)
+        server.add(add_InstrumentServiceServicer_to_server, InstrumentServicer(instruments, calendars))
+        server.add(add_EnvironmentServiceServicer_to_server, EnvironmentServicer(environments, data_sets))
+        server.add(add_ReplayServiceServicer_to_server, ReplayServicer(environments))
+        server.add(add_TapeServiceServicer_to_server, TapeServicer(environments))
+        server.reflect(tickmesh)
+        for name, task in (
+            ("quotes", quotes.write()),
+            ("participants", environments.participants.close_when(server.draining)),
+            ("feeds", feeds.close_when(server.draining)),
+        ):
+            _ = server.spawn(task, name)
+        await server.serve()
+        await cache.close()
+
+
+if __name__ == "__main__":
+    run(main)

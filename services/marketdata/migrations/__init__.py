@@ -1,0 +1,1 @@
+"""Alembic's version files of the market-data store."""

@@ -1,0 +1,210 @@
+"""Who takes part in replays: the open streams, and the messages on them, as plain values."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+from services.chassis.errors import ApiError
+from services.domain.timeline import Wake
+from services.marketdata.environment import View
+
+VENUE: Final = "order"
+PORTFOLIO: Final = "portfolio"
+RISK: Final = "risk"
+
+
+class Role(Enum):
+    """What a participant does in a cycle."""
+
+    VENUE = "VENUE"
+    BOOKS = "BOOKS"
+    STRATEGY = "STRATEGY"
+
+
+NAMES: Final = {Role.VENUE: frozenset({VENUE}), Role.BOOKS: frozenset({PORTFOLIO, RISK})}
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """To a participant: the environment as it stands."""
+
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """To a strategy: its place."""
+
+    environment_id: str
+    deployment_id: str
+    deployment_number: int
+    start_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """To the venue: run up to `through`."""
+
+    environment_id: str
+    cycle: int
+    through: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """To the books."""
+
+    environment_id: str
+    cycle: int
+    tape_sequence: int
+    order_head: int
+    ledger_head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """To strategies of one participant that follow each other in number."""
+
+    environment_id: str
+    cycle: int
+    tape_sequence: int
+    order_head: int
+    deployment_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """To everybody: time stands still."""
+
+    environment_id: str
+    cycle: int
+    state: str
+    tape_sequence: int
+
+
+Message = Announced | Welcome | Grant | Fold | Decide | Idle
+
+
+class Link:
+    """One open stream of a participant."""
+
+    def __init__(self, role: Role, name: str) -> None:
+        self.role = role
+        self.name = name
+        self._messages: asyncio.Queue[Message | ApiError | None] = asyncio.Queue()
+        self.closed = False
+
+    def send(self, message: Message) -> None:
+        """Queues a message. A cycle waits for its answers, so few are ever queued."""
+        if not self.closed:
+            self._messages.put_nowait(message)
+
+    def close(self, error: ApiError | None = None) -> None:
+        """Ends the stream after what is queued."""
+        if not self.closed:
+            self.closed = True
+            self._messages.put_nowait(error)
+
+    async def next(self) -> Message | None:
+        """The next message to write; None at the end.
+
+        Raises:
+            ApiError: what the stream was closed with.
+        """
+        message = await self._messages.get()
+        if isinstance(message, ApiError):
+            raise message
+        return message
+
+
+class Seats(Protocol):
+    """An environment's side of its participants; `coordinator.Coordinator`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+
+    def view(self) -> View:
+        """As it stands."""
+
+    def join(self, link: Link) -> None:
+        """The venue or books take part."""
+
+    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+        """A strategy takes part."""
+
+    def reached(self, link: Link, cycle: int, tape_sequence: int, order_head: int) -> None:
+        """The venue's answer."""
+
+    def applied(self, link: Link, cycle: int, ledger_head: int) -> None:
+        """The books' answer."""
+
+    def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
+        """A strategy's answer."""
+
+    def leave(self, deployment_id: str) -> None:
+        """A strategy takes part no more."""
+
+    def lost(self, link: Link) -> None:
+        """A stream has ended."""
+
+
+class Participants:
+    """Every open stream."""
+
+    def __init__(self, environments: Mapping[str, Seats]) -> None:
+        self._environments = environments
+        self._links: dict[Link, None] = {}
+
+    def open(self, role: Role, name: str) -> Link:
+        """A participant said hello. VENUE and BOOKS are told of every environment that has not ended.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT for a venue or books that nobody waits for.
+        """
+        known = NAMES.get(role)
+        if known is not None and name not in known:
+            description = f"is none of {', '.join(sorted(known))}"
+            raise ApiError.invalid_field("hello.participant", description)
+        link = Link(role, name)
+        self._links[link] = None
+        if known is not None:
+            for environment in self._environments.values():
+                if not environment.ended:
+                    link.send(Announced(environment.view()))
+        return link
+
+    def environment(self, environment_id: str) -> Seats:
+        """The environment of this id.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        """
+        found = self._environments.get(environment_id)
+        if found is None:
+            raise ApiError.not_found("environment", environment_id, "ENVIRONMENT_NOT_FOUND")
+        return found
+
+    def announce(self, view: View, strategies: Iterable[Link]) -> None:
+        """An environment is new or changed: told to VENUE and BOOKS, and to the strategies that take part in it."""
+        told = [link for link in self._links if link.role is not Role.STRATEGY]
+        for link in dict.fromkeys([*told, *strategies]):
+            link.send(Announced(view))
+
+    def lost(self, link: Link) -> None:
+        """A stream has ended."""
+        link.close()
+        self._links.pop(link, None)
+        for environment in self._environments.values():
+            environment.lost(link)
+
+    async def close_when(self, draining: asyncio.Event) -> None:
+        """Ends every stream once the server drains."""
+        await draining.wait()
+        for link in list(self._links):
+            link.close(ApiError.unavailable("SERVICE_UNAVAILABLE", "The coordinator is restarting; join again."))

@@ -1,0 +1,82 @@
+"""The latest price of every symbol of every environment, cached for environments whose tape is not in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+import numpy as np
+
+from services.chassis.cache import Cache
+from services.domain.tape import Kind
+from services.marketdata.feed import Feed, Feeds, Latest
+
+# The cache is for those who look now and then: at full speed a replay would write it 300 times a second.
+INTERVAL_SECONDS: Final = 0.05
+
+
+class Quotes:
+    """Latest prices at the stored position."""
+
+    def __init__(self, feeds: Feeds, cache: Cache) -> None:
+        self._feeds = feeds
+        self._cache = cache
+        self._written: dict[str, int] = {}
+
+    async def get(self, environment_id: str, symbols: Sequence[str]) -> list[Latest | None]:
+        """One for each symbol, in their order; None for one that has no price.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        """
+        feed = self._feeds.get(environment_id)
+        if feed.timeline is not None:
+            timeline = feed.timeline
+            return [feed.latest(timeline, symbol) for symbol in symbols]
+        # It has ended, so what is cached last is the truth, where all of it was.
+        cached = await self._cache.get_many([_key(environment_id, symbol) for symbol in symbols])
+        found = {symbol: _read(cached.get(_key(environment_id, symbol))) for symbol in symbols}
+        missing = [symbol for symbol, each in found.items() if each is None and symbol in feed.plan.symbols]
+        if missing:
+            timeline = await feed.loaded()
+            found |= {symbol: feed.latest(timeline, symbol) for symbol in missing}
+            await self._put(environment_id, [each for symbol in missing if (each := found[symbol]) is not None])
+        return [found[symbol] for symbol in symbols]
+
+    async def write(self) -> None:
+        """Keeps the cache up with the feeds; until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            for feed in self._feeds.all:
+                await self._write(feed)
+
+    async def _write(self, feed: Feed) -> None:
+        environment_id, head, timeline = feed.plan.environment_id, feed.head, feed.timeline
+        before = self._written.get(environment_id, 0)
+        if head == before or timeline is None:
+            return
+        self._written[environment_id] = head
+        changed = {timeline.tape.sources[i].symbol for i in np.unique(timeline.tape.source[before:head])}
+        found = [feed.latest(timeline, symbol) for symbol in sorted(changed & set(feed.plan.symbols))]
+        await self._put(environment_id, [each for each in found if each is not None])
+
+    async def _put(self, environment_id: str, found: Sequence[Latest]) -> None:
+        await self._cache.put_many({_key(environment_id, each.symbol): _write(each) for each in found})
+
+
+def _key(environment_id: str, symbol: str) -> str:
+    return f"quote:{environment_id}:{symbol}"
+
+
+def _write(latest: Latest) -> bytes:
+    return json.dumps(asdict(latest) | {"kind": latest.kind.value}).encode()
+
+
+def _read(data: bytes | None) -> Latest | None:
+    if data is None:
+        return None
+    values = json.loads(data)
+    return Latest(**values | {"kind": Kind(values["kind"])})

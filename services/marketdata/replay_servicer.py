@@ -1,0 +1,207 @@
+"""The replay's barrier and its tape over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from tickmesh.marketdata.v1 import replay_service_pb2, tape_service_pb2
+from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceServicer
+from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceServicer
+
+from services.chassis.deadline import detach
+from services.chassis.errors import ApiError
+from services.domain.tape import Tape
+from services.domain.timeline import Wake
+from services.marketdata.environments import Environments
+from services.marketdata.feed_mapping import packed, packed_varints
+from services.marketdata.mapping import environment_to_proto, state_to_proto, time_from
+from services.marketdata.participants import (
+    Announced,
+    Decide,
+    Fold,
+    Grant,
+    Idle,
+    Link,
+    Message,
+    Participants,
+    Role,
+    Welcome,
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# Envoy puts it on every call that comes through it.
+EDGE_KEY: Final = "x-tickmesh-edge"
+# About 230 kB a message: few enough messages, and none that holds the loop for long.
+TAPE_CHUNK: Final = 4096
+
+_ROLES: Final = {
+    replay_service_pb2.PARTICIPANT_ROLE_VENUE: Role.VENUE,
+    replay_service_pb2.PARTICIPANT_ROLE_BOOKS: Role.BOOKS,
+    replay_service_pb2.PARTICIPANT_ROLE_STRATEGY: Role.STRATEGY,
+}
+_ANSWERS: Final = {"reached": Role.VENUE, "applied": Role.BOOKS, "done": Role.STRATEGY, "leave": Role.STRATEGY}
+
+
+class ReplayServicer(ReplayServiceServicer):
+    """JoinReplay: a stream of a participant, whatever the number of its environments."""
+
+    def __init__(self, environments: Environments) -> None:
+        self._participants = environments.participants
+
+    async def JoinReplay(
+        self, requests: AsyncIterator[replay_service_pb2.JoinReplayRequest], context: Context
+    ) -> AsyncIterator[replay_service_pb2.JoinReplayResponse]:
+        """Notes what the participant says, and writes what it is to do."""
+        link = await _hello(requests, context, self._participants)
+        if link is None:
+            return
+        reader = detach(_listen(requests, link, self._participants), name=f"participant:{link.name}")
+        try:
+            while (message := await link.next()) is not None:
+                yield to_proto(message)
+        finally:
+            reader.cancel()
+            self._participants.lost(link)
+
+
+class TapeServicer(TapeServiceServicer):
+    """ReadTape."""
+
+    def __init__(self, environments: Environments) -> None:
+        self._environments = environments
+
+    async def ReadTape(self, request: tape_service_pb2.ReadTapeRequest, context: Context) -> AsyncIterator[Any]:
+        """Streams the tape in chunks of columns."""
+        if _at_edge(context):
+            raise _not_open("Tapes show the future")
+        tape = await self._environments.tape(request.environment_id)
+        after = min(request.after_sequence, len(tape))
+        for first in range(after, max(len(tape), after + 1), TAPE_CHUNK):
+            yield tape_chunk(tape, first, with_sources=first == after)
+
+
+async def _hello(
+    requests: AsyncIterator[replay_service_pb2.JoinReplayRequest], context: Context, participants: Participants
+) -> Link | None:
+    first = await anext(requests, None)
+    if first is None:
+        return None
+    if first.WhichOneof("message") != "hello":
+        raise ApiError.invalid_field("hello", "must be the first message")
+    role = _ROLES[first.hello.role]
+    if role is not Role.STRATEGY and _at_edge(context):
+        raise _not_open(f"{role.value} takes part only inside")
+    return participants.open(role, first.hello.participant)
+
+
+async def _listen(
+    requests: AsyncIterator[replay_service_pb2.JoinReplayRequest], link: Link, participants: Participants
+) -> None:
+    try:
+        async for request in requests:
+            _take(request, link, participants)
+    except ApiError as error:
+        link.close(error)
+    else:
+        link.close()
+
+
+def _take(request: replay_service_pb2.JoinReplayRequest, link: Link, participants: Participants) -> None:
+    kind = request.WhichOneof("message")
+    if kind in _ANSWERS and _ANSWERS[kind] is not link.role:
+        raise ApiError.invalid_field(kind, f"is not for {link.role.value} to say")
+    match kind:
+        case "join":
+            _join(request.join, link, participants)
+        case "reached":
+            said = request.reached
+            environment = participants.environment(said.environment_id)
+            environment.reached(link, said.cycle, said.tape_sequence, said.order_head)
+        case "applied":
+            applied = request.applied
+            participants.environment(applied.environment_id).applied(link, applied.cycle, applied.ledger_head)
+        case "done":
+            done = request.done
+            wakes = {each.deployment_id: wake_from_proto(each.next_wake) for each in done.wakes}
+            participants.environment(done.environment_id).done(link, done.cycle, wakes)
+        case "leave":
+            participants.environment(request.leave.environment_id).leave(request.leave.deployment_id)
+        case _:
+            raise ApiError.invalid_field("hello", "may be said only once")
+
+
+def _join(join: replay_service_pb2.Join, link: Link, participants: Participants) -> None:
+    environment = participants.environment(join.environment_id)
+    if link.role is not Role.STRATEGY:
+        environment.join(link)
+        return
+    if not join.deployment_id:
+        raise ApiError.invalid_field("join.deployment_id", "is what a strategy takes part by")
+    wake = wake_from_proto(join.next_wake) if join.HasField("next_wake") else None
+    environment.enrol(link, join.deployment_id, wake, join.cycle)
+
+
+def wake_from_proto(wake: replay_service_pb2.NextWake) -> Wake:
+    """What a strategy waits for."""
+    return Wake(
+        records=frozenset(wake.record_symbols),
+        bars=frozenset((each.symbol, each.interval) for each in wake.bars),
+        time=time_from("next_wake.time", wake.time) if wake.HasField("time") else None,
+        sequence=wake.tape_sequence,
+    )
+
+
+def to_proto(message: Message) -> replay_service_pb2.JoinReplayResponse:
+    """A message to a participant."""
+    wire = replay_service_pb2
+    match message:
+        case Grant(environment_id, cycle, through, final):
+            made = wire.Grant(environment_id=environment_id, cycle=cycle, through=through, final=final)
+            return wire.JoinReplayResponse(grant=made)
+        case Fold(environment_id, cycle, tape_sequence, order_head, ledger_head):
+            fold = wire.Fold(environment_id=environment_id, cycle=cycle, tape_sequence=tape_sequence)
+            fold.order_head, fold.ledger_head = order_head, ledger_head
+            return wire.JoinReplayResponse(fold=fold)
+        case Decide(environment_id, cycle, tape_sequence, order_head, deployment_ids):
+            decide = wire.Decide(environment_id=environment_id, cycle=cycle, tape_sequence=tape_sequence)
+            decide.order_head = order_head
+            decide.deployment_ids.extend(deployment_ids)
+            return wire.JoinReplayResponse(decide=decide)
+        case Idle(environment_id, cycle, state, tape_sequence):
+            idle = wire.Idle(environment_id=environment_id, cycle=cycle, tape_sequence=tape_sequence)
+            idle.state = state_to_proto(state)
+            return wire.JoinReplayResponse(idle=idle)
+        case Welcome(environment_id, deployment_id, number, start):
+            welcome = wire.Welcome(environment_id=environment_id, deployment_id=deployment_id)
+            welcome.deployment_number, welcome.start_sequence = number, start
+            return wire.JoinReplayResponse(welcome=welcome)
+        case Announced(view):
+            return wire.JoinReplayResponse(announced=wire.Announced(environment=environment_to_proto(view)))
+
+
+def tape_chunk(tape: Tape, first: int, *, with_sources: bool) -> bytes:
+    """The records after position ``first``, as many as fit in a chunk: a ReadTapeResponse."""
+    rows = slice(first, min(first + TAPE_CHUNK, len(tape)))
+    made = tape_service_pb2.ReadTapeResponse(first_sequence=first + 1, end_sequence=len(tape))
+    if with_sources:
+        for source in tape.sources:
+            made.sources.add(kind=source.kind.value, symbol=source.symbol, interval=source.interval)
+    columns = [
+        packed_varints(3, tape.source[rows]),
+        packed(4, tape.time[rows]),
+        packed(5, tape.start[rows]),
+        packed(6, np.ravel(tape.values[rows])),
+    ]
+    return made.SerializeToString() + b"".join(columns)
+
+
+def _at_edge(context: Context) -> bool:
+    return any(key == EDGE_KEY for key, _ in context.invocation_metadata() or ())
+
+
+def _not_open(message: str) -> ApiError:
+    return ApiError.permission_denied("NOT_OPEN_AT_EDGE", f"{message}; this is not open at the edge.")

@@ -1,0 +1,300 @@
+"""Market data, instruments and environments over gRPC."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+from tickmesh.marketdata.v1 import (
+    environment_pb2,
+    environment_service_pb2,
+    instrument_pb2,
+    instrument_service_pb2,
+    market_data_pb2,
+    market_data_service_pb2,
+)
+from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServiceServicer
+from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceServicer
+from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServiceServicer
+
+from services.chassis.errors import ApiError
+from services.chassis.handlers import principal
+from services.chassis.tokens import (
+    ResumeTokens,
+    TokenExpired,
+    decode_page_token,
+    encode_page_token,
+    filter_hash,
+)
+from services.domain.calendar import UnknownTime
+from services.domain.tape import Kind
+from services.marketdata import mapping
+from services.marketdata.bars import BarPage, Bars
+from services.marketdata.data_sets import DataSets
+from services.marketdata.environments import Environments
+from services.marketdata.feed import Closed, Feeds, Latest, Selection, Subscription, Terms
+from services.marketdata.feed_mapping import Envelopes, FeedWriter
+from services.marketdata.instruments import Instruments
+from services.marketdata.quotes import Quotes
+from services.marketdata.sessions import DAY_NS, Calendars
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+DEFAULT_PAGE: Final = 100
+DEFAULT_DELAY_SECONDS: Final = 0.005
+_KINDS: Final = {
+    market_data_pb2.DATA_KIND_QUOTE: Kind.QUOTE,
+    market_data_pb2.DATA_KIND_TRADE: Kind.TRADE,
+    market_data_pb2.DATA_KIND_BAR: Kind.BAR,
+}
+
+
+class MarketDataServicer(MarketDataServiceServicer):
+    """Prices, as far as time has come."""
+
+    def __init__(
+        self,
+        *,
+        environments: Environments,
+        feeds: Feeds,
+        quotes: Quotes,
+        bars: Bars,
+        instruments: Instruments,
+        tokens: ResumeTokens,
+        terms: Terms,
+    ) -> None:
+        """Takes what it needs; `terms` are those of every subscription."""
+        self._environments = environments
+        self._feeds = feeds
+        self._quotes = quotes
+        self._bars = bars
+        self._instruments = instruments
+        self._tokens = tokens
+        self._terms = terms
+        self._writer = FeedWriter(instruments)
+
+    async def GetQuote(
+        self, request: market_data_service_pb2.GetQuoteRequest, context: Context
+    ) -> market_data_pb2.Quote:
+        """The latest price of a symbol."""
+        environment_id = self._environment_id(request.environment_id)
+        (latest,) = await self._quotes.get(environment_id, [request.symbol])
+        if latest is None:
+            raise ApiError.not_found("quote", request.symbol, "QUOTE_NOT_FOUND")
+        return self._quote(latest, environment_id)
+
+    async def BatchGetQuotes(
+        self, request: market_data_service_pb2.BatchGetQuotesRequest, context: Context
+    ) -> market_data_service_pb2.BatchGetQuotesResponse:
+        """The latest prices of several symbols."""
+        environment_id = self._environment_id(request.environment_id)
+        found = await self._quotes.get(environment_id, request.symbols)
+        missing = [symbol for symbol, latest in zip(request.symbols, found, strict=True) if latest is None]
+        quotes = [self._quote(latest, environment_id) for latest in found if latest is not None]
+        return market_data_service_pb2.BatchGetQuotesResponse(quotes=quotes, missing_symbols=missing)
+
+    async def ListQuotes(
+        self, request: market_data_service_pb2.ListQuotesRequest, context: Context
+    ) -> market_data_service_pb2.ListQuotesResponse:
+        """The latest prices of all symbols, by symbol."""
+        token = decode_page_token(request.page_token, 2)
+        environment_id = token[0] if token else self._environment_id(request.environment_id)
+        after, size = token[1] if token else "", request.page_size or DEFAULT_PAGE
+        symbols = [symbol for symbol in self._feeds.get(environment_id).plan.symbols if symbol > after]
+        found = [each for each in await self._quotes.get(environment_id, symbols) if each is not None]
+        quotes = [self._quote(each, environment_id) for each in found[:size]]
+        more = encode_page_token(environment_id, quotes[-1].symbol) if len(found) > size else ""
+        return market_data_service_pb2.ListQuotesResponse(quotes=quotes, next_page_token=more)
+
+    async def ListBars(
+        self, request: market_data_service_pb2.ListBarsRequest, context: Context
+    ) -> market_data_service_pb2.ListBarsResponse:
+        """A symbol's bars by time."""
+        instrument = self._instruments.get(request.symbol)
+        token = decode_page_token(request.page_token, 2)
+        environment_id = token[0] if token else self._environment_id(request.environment_id)
+        start = mapping.time_from("start_time", request.start_time) if request.HasField("start_time") else None
+        end = mapping.time_from("end_time", request.end_time) if request.HasField("end_time") else None
+        wanted = BarPage(request.symbol, request.interval, start, end, request.page_size or DEFAULT_PAGE)
+        bars, more = await self._bars.page(environment_id, instrument, wanted, int(token[1]) if token else None)
+        response = market_data_service_pb2.ListBarsResponse()
+        if request.encoding == market_data_pb2.ENCODING_COLUMNS:
+            columns = mapping.bar_columns([bar for bar, _ in bars], [sequence for _, sequence in bars])
+            response.columns.CopyFrom(columns)
+        else:
+            writer = mapping.Writer(instrument)
+            response.bars.extend(mapping.bar_to_proto(bar, sequence, writer) for bar, sequence in bars)
+        if more:
+            response.next_page_token = encode_page_token(environment_id, bars[-1][0].start)
+        return response
+
+    async def StreamMarketData(
+        self, request: market_data_service_pb2.StreamMarketDataRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """A snapshot, then records as time reaches them."""
+        subscription, envelopes = self._subscribe(request)
+        symbols = subscription.selection.symbols
+        async for item in subscription.items():
+            yield envelopes.write(item, self._writer, symbols)
+            if isinstance(item, Closed):
+                raise item.error
+
+    def _subscribe(self, request: market_data_service_pb2.StreamMarketDataRequest) -> tuple[Subscription, Envelopes]:
+        hashed = filter_hash(request, "encoding", "max_delay")
+        after, expired, environment_id = None, False, request.environment_id
+        if request.resume_token:
+            try:
+                ((environment_id, after),) = self._tokens.decode(request.resume_token, hashed).items()
+            except TokenExpired:
+                expired = True
+            except ValueError:
+                raise ApiError.invalid_field(
+                    "resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID"
+                ) from None
+        feed = self._feeds.get(environment_id or self._environments.newest())
+        columns = request.encoding == market_data_pb2.ENCODING_COLUMNS
+        delay = (
+            request.max_delay.ToTimedelta().total_seconds() if request.HasField("max_delay") else DEFAULT_DELAY_SECONDS
+        )
+        encoding = self._writer.columns if columns else self._writer.rows
+        selection = Selection(
+            frozenset(request.symbols),
+            frozenset(_KINDS[kind] for kind in request.kinds),
+            frozenset(request.intervals),
+        )
+        envelopes = Envelopes(uuid.uuid4().hex[:16], feed, self._tokens, hashed)
+        return Subscription(feed, selection, encoding, delay, self._terms, after, expired), envelopes
+
+    def _environment_id(self, asked: str) -> str:
+        return self._environments.get(asked).plan.environment_id if asked else self._environments.newest()
+
+    def _quote(self, latest: Latest, environment_id: str) -> market_data_pb2.Quote:
+        instrument = self._instruments.get(latest.symbol)
+        return mapping.quote_to_proto(latest, environment_id, instrument, time.time_ns())
+
+
+class InstrumentServicer(InstrumentServiceServicer):
+    """Instruments and sessions."""
+
+    def __init__(self, instruments: Instruments, calendars: Calendars) -> None:
+        self._instruments = instruments
+        self._calendars = calendars
+
+    async def GetInstrument(
+        self, request: instrument_service_pb2.GetInstrumentRequest, context: Context
+    ) -> instrument_pb2.Instrument:
+        """One instrument."""
+        found = self._instruments.get(request.symbol)
+        return mapping.instrument_to_proto(found, self._instruments.create_time(found.symbol))
+
+    async def ListInstruments(
+        self, request: instrument_service_pb2.ListInstrumentsRequest, context: Context
+    ) -> instrument_service_pb2.ListInstrumentsResponse:
+        """Instruments by symbol."""
+        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        found = self._instruments.page(token[0] if token else "", size + 1)
+        made = [mapping.instrument_to_proto(each, self._instruments.create_time(each.symbol)) for each in found[:size]]
+        more = encode_page_token(made[-1].symbol) if len(found) > size else ""
+        return instrument_service_pb2.ListInstrumentsResponse(instruments=made, next_page_token=more)
+
+    async def CreateInstrument(
+        self, request: instrument_service_pb2.CreateInstrumentRequest, context: Context
+    ) -> instrument_pb2.Instrument:
+        """A new instrument, or the same one again."""
+        made = await self._instruments.create(mapping.instrument_from_proto(request.instrument), principal())
+        return mapping.instrument_to_proto(made, self._instruments.create_time(made.symbol))
+
+    async def ListTradingSessions(
+        self, request: instrument_service_pb2.ListTradingSessionsRequest, context: Context
+    ) -> instrument_service_pb2.ListTradingSessionsResponse:
+        """Sessions, oldest first."""
+        first = mapping.date_from("start_date", request.start_date)
+        last = mapping.date_from("end_date", request.end_date)
+        if last < first:
+            raise ApiError.invalid_field("end_date", "is before start_date")
+        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        calendar = await self._calendars.get(request.calendar, (last + 1) * DAY_NS)
+        try:
+            found = calendar.between(first, last)
+        except UnknownTime as error:
+            raise ApiError.not_found("calendar", request.calendar, "CALENDAR_NOT_FOUND", str(error)) from error
+        after = int(token[0]) if token else first - 1
+        found = [session for session in found if session[0] > after]
+        made = [mapping.session_to_proto(request.calendar, session) for session in found[:size]]
+        more = encode_page_token(found[size - 1][0]) if len(found) > size else ""
+        return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=more)
+
+
+class EnvironmentServicer(EnvironmentServiceServicer):
+    """Replays: made, found, moved."""
+
+    def __init__(self, environments: Environments, data_sets: DataSets) -> None:
+        self._environments = environments
+        self._data_sets = data_sets
+
+    async def ListDataSets(
+        self, request: environment_service_pb2.ListDataSetsRequest, context: Context
+    ) -> environment_service_pb2.ListDataSetsResponse:
+        """What replays can be made of, by id."""
+        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        found = [each for each in await self._data_sets.all() if not token or each.data_set_id > token[0]]
+        more = encode_page_token(found[size - 1].data_set_id) if len(found) > size else ""
+        made = [mapping.data_set_to_proto(each) for each in found[:size]]
+        return environment_service_pb2.ListDataSetsResponse(data_sets=made, next_page_token=more)
+
+    async def CreateReplay(
+        self, request: environment_service_pb2.CreateReplayRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """A new replay, or the one this request made before."""
+        view = await self._environments.create(mapping.request_from_proto(request), principal())
+        return mapping.environment_to_proto(view)
+
+    async def GetEnvironment(
+        self, request: environment_service_pb2.GetEnvironmentRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """One environment."""
+        return mapping.environment_to_proto(self._environments.get(request.environment_id))
+
+    async def ListEnvironments(
+        self, request: environment_service_pb2.ListEnvironmentsRequest, context: Context
+    ) -> environment_service_pb2.ListEnvironmentsResponse:
+        """Environments, newest first."""
+        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        found = self._environments.page(int(token[0]) if token else None, size + 1)
+        more = encode_page_token(found[size - 1].plan.number) if len(found) > size else ""
+        made = [mapping.environment_to_proto(view) for view in found[:size]]
+        return environment_service_pb2.ListEnvironmentsResponse(environments=made, next_page_token=more)
+
+    async def StartReplay(
+        self, request: environment_service_pb2.StartReplayRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """Lets time begin."""
+        return mapping.environment_to_proto(await self._environments.start(request.environment_id))
+
+    async def PauseReplay(
+        self, request: environment_service_pb2.PauseReplayRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """Holds time; returns when it stands."""
+        return mapping.environment_to_proto(await self._environments.pause(request.environment_id))
+
+    async def ResumeReplay(
+        self, request: environment_service_pb2.ResumeReplayRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """Lets time go on."""
+        return mapping.environment_to_proto(await self._environments.start(request.environment_id))
+
+    async def StopReplay(
+        self, request: environment_service_pb2.StopReplayRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """Ends the replay."""
+        return mapping.environment_to_proto(await self._environments.stop(request.environment_id))
+
+    async def SetReplaySpeed(
+        self, request: environment_service_pb2.SetReplaySpeedRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """Changes how fast it may advance."""
+        pace = mapping.pace_from_proto(request.pace)
+        return mapping.environment_to_proto(await self._environments.set_pace(request.environment_id, pace))

@@ -1,0 +1,187 @@
+"""Tapes: cut from data sets, checked record by record, and kept as files named by their digest.
+
+An environment goes on with exactly the tape it began with, whatever becomes of its data set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from services.domain.calendar import Sessions
+from services.domain.instrument import Instrument
+from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.marketdata.providers import DataSet, Provider
+from services.marketdata.providers.checks import accept
+from services.marketdata.sessions import ALWAYS_OPEN, DAY_NS
+
+# Tapes of ended environments that somebody looks at; those of the others are held by their coordinators.
+KEPT: Final = 4
+
+_log = logging.getLogger(__name__)
+
+
+class NoRecords(ValueError):
+    """Nothing of the data set is left of what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What to make a tape of. Records lie whole in `[start_time, end_time]` (ns); None for the data set's own."""
+
+    data_set: DataSet
+    symbols: tuple[str, ...]
+    start_time: int | None = None
+    end_time: int | None = None
+
+
+def build(
+    provider: Provider, cut: Cut, instruments: Mapping[str, Instrument], sessions: Mapping[str, Sessions]
+) -> tuple[Tape, Counter[str]]:
+    """A tape, and how many records were refused for which reason. Same arguments, same tape.
+
+    Raises:
+        NoRecords: of some symbol there is nothing.
+    """
+    refused: Counter[str] = Counter()
+    series: list[Series] = []
+    for records in provider.read(cut.data_set.data_set_id, frozenset(cut.symbols), sessions):
+        instrument = instruments[records.source.symbol]
+        # Whole sources are checked: what is a spike must not depend on where the tape is cut.
+        good, bad = accept(records, instrument, cut.data_set.max_move)
+        refused += bad
+        series.append(_between(good, cut.start_time, cut.end_time))
+    for symbol in cut.symbols:
+        if not any(len(each.time) and each.source.kind is not Kind.SPLIT for each in _of(series, symbol)):
+            raise NoRecords(f"{symbol} has no records in this range")
+    data = [each for each in series if len(each.time)]
+    calendars = {instruments[symbol].calendar for symbol in cut.symbols} - {ALWAYS_OPEN}
+    clocks = [_clock(sessions[name], data, instruments, cut) for name in sorted(calendars)]
+    return merge([*clocks, *sorted(data, key=_rank)]), refused
+
+
+def _rank(series: Series) -> tuple[int, str, str]:
+    return series.source.kind.value, series.source.symbol, series.source.interval
+
+
+def _of(series: Iterable[Series], symbol: str) -> list[Series]:
+    return [each for each in series if each.source.symbol == symbol]
+
+
+def _between(series: Series, start_time: int | None, end_time: int | None) -> Series:
+    inside = np.ones(len(series.time), np.bool_)
+    if start_time is not None:
+        inside &= series.start >= start_time
+    if end_time is not None:
+        inside &= series.time <= end_time
+    return Series(series.source, series.time[inside], series.start[inside], series.values[inside])
+
+
+def _clock(sessions: Sessions, data: Sequence[Series], instruments: Mapping[str, Instrument], cut: Cut) -> Series:
+    """The edges of the sessions that the calendar's own records lie in, and of those between."""
+    own = [each for each in data if instruments[each.source.symbol].calendar == sessions.calendar]
+    begin, end = min(int(each.start.min()) for each in own), max(int(each.time.max()) for each in own)
+    whole = Series(Source(Kind.CLOCK, sessions.calendar), *_edges(sessions, begin, end))
+    return _between(whole, cut.start_time, cut.end_time)
+
+
+def _edges(sessions: Sessions, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    first, last = sessions.closes.searchsorted(begin, side="left"), sessions.opens.searchsorted(end, side="right")
+    opens, closes = sessions.opens[first:last], sessions.closes[first:last]
+    clock = Sessions(sessions.calendar, opens, closes, sessions.known_from, sessions.known_until).clock()
+    return clock.time, clock.start, clock.values
+
+
+def session_ends(tape: Tape) -> np.ndarray:
+    """The sequence after which each session of the tape is over, rising: its closes, or days where it has no clock."""
+    clocks = np.array([source.kind is Kind.CLOCK for source in tape.sources], np.bool_)[tape.source]
+    times = np.unique(tape.time[clocks & (tape.values[:, 0] == 0.0)])
+    if not clocks.any() and len(tape):
+        days = np.arange(tape.time[0] // DAY_NS + 1, tape.time[-1] // DAY_NS + 1)
+        times = days * DAY_NS
+    ends = np.unique(tape.time.searchsorted(times, side="right"))
+    return ends[ends > 0]
+
+
+class TapeFiles:
+    """A folder of tapes by digest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: OrderedDict[str, Tape] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Tape | None]] = {}
+
+    async def save(self, tape: Tape) -> str:
+        """Stores a tape, durably, and gives its digest."""
+        digest = await asyncio.to_thread(self._write, tape)
+        self._keep(digest, tape)
+        return digest
+
+    async def load(self, digest: str) -> Tape | None:
+        """A stored tape; None if it is gone or not whole."""
+        tape = self._kept.get(digest)
+        if tape is None:
+            task = self._loading.get(digest)
+            if task is None:
+                task = self._loading[digest] = asyncio.create_task(asyncio.to_thread(self._read, digest))
+                task.add_done_callback(lambda _: self._loading.pop(digest, None))
+            tape = await asyncio.shield(task)
+        if tape is not None:
+            self._keep(digest, tape)
+        return tape
+
+    def _keep(self, digest: str, tape: Tape) -> None:
+        self._kept[digest] = tape
+        self._kept.move_to_end(digest)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def _write(self, tape: Tape) -> str:
+        digest = tape.digest()
+        path = self._path(digest)
+        if path.exists() and self._read(digest) is not None:
+            return digest
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        table = np.array([(each.kind.value, each.symbol, each.interval) for each in tape.sources], "U64").reshape(-1, 3)
+        with partial.open("wb") as out:
+            columns = {"source": tape.source, "time": tape.time, "start": tape.start, "values": tape.values}
+            np.savez(out, sources=table, **columns)  # type: ignore[arg-type]
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+        _sync_folder(self._folder)
+        return digest
+
+    def _read(self, digest: str) -> Tape | None:
+        path = self._path(digest)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                table = [
+                    Source(Kind(int(kind)), symbol, interval) for kind, symbol, interval in arrays["sources"].tolist()
+                ]
+                columns = (arrays["source"], arrays["time"], arrays["start"], arrays["values"])
+                tape = Tape(tuple(table), *columns)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            _log.warning("a tape's file cannot be read", extra={"path": str(path), "error": str(error)})
+            return None
+        return tape if tape.digest() == digest else None
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest}.npz"
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
