@@ -116,6 +116,7 @@ class Folding:
         self._events: deque[NumberedEvent] = deque()
         self._entries: deque[NumberedEntry] = deque()
         self._symbols = self.gate.symbols()
+        self._marked = (-1, 0)
         self._changed = asyncio.Event()
         self._dirty = part is None
         self._portfolios: set[str] = set()
@@ -229,17 +230,19 @@ class Folding:
 
     def mark(self, position: int, symbols: Iterable[str]) -> None:
         """Bring the marks to a position, those of `symbols` from now on too."""
-        if position > self.position or not self._symbols.issuperset(symbols):
-            self._symbols.update(symbols)
-            self.position = max(position, self.position)
-            self.refresh()
+        self.position = max(position, self.position)
+        self._symbols.update(symbols)
+        self.refresh()
 
     def refresh(self) -> None:
         """Bring the marks to the position, of all symbols that were ever ordered: no other is held."""
-        if self.scene is not None:
-            for symbol in self._symbols:
-                if (price := self.scene.timeline.mark(symbol, self.position)) is not None:
-                    self.gate.mark(symbol, price)
+        stand = (self.position, len(self._symbols))
+        if self.scene is None or self._marked == stand:
+            return
+        self._marked = stand
+        for symbol in self._symbols:
+            if (price := self.scene.timeline.mark(symbol, self.position)) is not None:
+                self.gate.mark(symbol, price)
 
     def take_part(self) -> Part | None:
         """What changed since the last time, to be stored; None where nothing did."""

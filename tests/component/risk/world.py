@@ -79,6 +79,7 @@ class World:
         self.joined = asyncio.Event()
         self._outbox: asyncio.Queue[replay_service_pb2.JoinReplayResponse] = asyncio.Queue()
         self._applied: dict[int, asyncio.Future[replay_service_pb2.Applied]] = {}
+        self._last_fold: replay_service_pb2.JoinReplayResponse | None = None
         self.port = 0
 
     def open_portfolio(self, portfolio_id: str, cash: str = "100000", at: int | None = None) -> int:
@@ -121,7 +122,8 @@ class World:
             order_head=self.head,
             ledger_head=self.ledger_head,
         )
-        self._outbox.put_nowait(replay_service_pb2.JoinReplayResponse(fold=asked))
+        self._last_fold = replay_service_pb2.JoinReplayResponse(fold=asked)
+        self._outbox.put_nowait(self._last_fold)
         return await asyncio.wait_for(answer, seconds)
 
     def announce(self, state: State.ValueType, cycle: int = 0) -> None:
@@ -179,7 +181,9 @@ class World:
             if request.WhichOneof("message") == "join":
                 self.joins.append(request.join)
                 self.joined.set()
-            else:
+                if self._last_fold is not None:
+                    self._outbox.put_nowait(self._last_fold)
+            elif not self._applied[request.applied.cycle].done():
                 self._applied[request.applied.cycle].set_result(request.applied)
 
     async def StreamOrderEvents(
@@ -327,7 +331,7 @@ class Desk:
 def accepted(order: Order, verdict: gate_pb2.Verdict, at: int = 0) -> OrderEvent:
     """The order as its first event makes it."""
     held = verdict.reservation
-    reservation = Reservation(Decimal(held.cash), Decimal(held.quantity), Decimal(held.headroom))
+    reservation = Reservation(*(Decimal(each or 0) for each in (held.cash, held.quantity, held.headroom)))
     after = order._replace(state=OrderState.NEW, leaves_quantity=order.quantity, reservation=reservation, event_count=1)
     return OrderEvent(f"{order.order_id}-1", ExecType.NEW, after, 0, at)
 
