@@ -30,6 +30,7 @@ class Book:
     def __init__(self, cursor: Cursor, kept: Iterable[Kept] = (), marks: Mapping[str, Decimal] | None = None) -> None:
         self.cursor = cursor
         self.kept = {each.portfolio.portfolio_id: each for each in kept}
+        self.unstored: list[EquityPoint] = []
         self._marks = dict(marks or {})
         self._marked = cursor.tape_sequence
         self._timeline: Timeline | None = None
@@ -59,8 +60,14 @@ class Book:
         """What the instruments of the environment trade in."""
         return {instrument.currency_code for instrument in self._instruments.values()}
 
-    def fold(self, step: Step, fills: Sequence[Fill], now: int) -> Change | None:
-        """Move to the step's position and apply `fills`; None where only marks have moved, which needs no storing."""
+    def fold(self, step: Step, fills: Sequence[Fill], now: int) -> tuple[Change | None, list[EquityPoint]]:
+        """Move to the step's position and apply `fills`.
+
+        Returns:
+            What is to be stored before anybody is told, and the new points of the equity curves. Where no entry was
+            made there is nothing: after a crash the tape gives the same marks and points again, from whatever position
+            was stored. So points wait for the next change, or for `flush`.
+        """
         books, timeline = self._started()
         postings: list[tuple[str, Posting]] = []
         points: list[EquityPoint] = []
@@ -75,9 +82,10 @@ class Book:
             points += self._last_points(points)
         entries = self._post(postings, {fill.event.exec_id: fill for fill in fills}, now)
         self._advance(step, books.position, timeline.time(books.position))
-        if not entries and not points:
-            return None
-        return self._change(postings, entries, points)
+        for point in points:
+            self.kept[point.portfolio_id].valued = point.tape_sequence
+        self.unstored += points
+        return (self._change(postings, entries) if entries else None), points
 
     def open(self, opening: Opening, number: int, now: int) -> Change:
         """Open a portfolio and deposit its cash at the position the books stand at."""
@@ -101,19 +109,22 @@ class Book:
         at, time = self.cursor.tape_sequence, self.cursor.market_time
         posting = ledger.deposit(opening.initial_cash, time, at, f"{opening.portfolio_id}-deposit")
         postings = [(portfolio.portfolio_id, posting)]
-        change = self._change(postings, self._post(postings, {}, now), [])
+        change = self._change(postings, self._post(postings, {}, now))
         change.opened = portfolio
         return change
 
     def end(self, position: int, now: int) -> Change:
         """The environment has ended at `position`: a last equity point for portfolios that have none there."""
-        points: list[EquityPoint] = []
         if self._books is not None:
-            last = Step(self.cursor.environment_id, self.cursor.cycle, position, self.cursor.order_sequence)
-            change = self.fold(last, (), now)
-            points = (change.points if change else []) + self._last_points(())
+            cursor = self.cursor
+            self.fold(Step(cursor.environment_id, cursor.cycle, position, cursor.order_sequence), (), now)
+            self.unstored += self._last_points(())
         self.cursor = replace(self.cursor, ended=True)
-        return self._change([], [], points)
+        return self._change([], [])
+
+    def flush(self) -> Change:
+        """What is stored when there is time: the points that wait, and the position they belong to."""
+        return self._change([], [])
 
     def marks(self) -> dict[str, Decimal]:
         """The last price, at the books' position, of every symbol that was ever held, with its instrument's places."""
@@ -187,7 +198,8 @@ class Book:
         record = timeline.tape.record(entry.tape_sequence)
         return (as_decimal(record.numerator), as_decimal(record.denominator)) if isinstance(record, Split) else None
 
-    def _change(self, postings: list[tuple[str, Posting]], entries: list[Posted], points: list[EquityPoint]) -> Change:
+    def _change(self, postings: list[tuple[str, Posting]], entries: list[Posted]) -> Change:
+        points, self.unstored = self.unstored, []
         change = Change(self.cursor, self.marks(), self.kept, entries=entries, points=points)
         for portfolio_id, posting in postings:
             kept = self.kept[portfolio_id]
@@ -203,8 +215,6 @@ class Book:
             for entry in posting.entries:
                 key = (portfolio_id, entry.account, entry.asset)
                 change.balances[key] = kept.ledger.balance(entry.account, entry.asset)
-        for point in points:
-            self.kept[point.portfolio_id].valued = point.tape_sequence
         return change
 
     def _padded(self, symbol: str, mark: Decimal) -> Decimal:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final
 
 import grpc
 
@@ -23,6 +24,9 @@ from services.portfolio.clients import Market, OrderFeed
 from services.portfolio.mapping import Environment
 from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Step
 from services.portfolio.store import Store
+
+# Equity points wait so long for a commit of their own: the tape would give them again, so no answer waits for them.
+FLUSH_SECONDS: Final = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Keeper:
         self._feeds: dict[str, tuple[OrderFeed, asyncio.Task[None]]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._pending: dict[str, asyncio.Future[None]] = {}
+        self._flushing: dict[str, asyncio.TimerHandle] = {}
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._count = 0
 
@@ -90,7 +95,9 @@ class Keeper:
         Raises:
             ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
         """
-        await self.find(portfolio_id)
+        book, _ = await self.find(portfolio_id)
+        self._flush(book.cursor.environment_id)
+        await self.settled(book.cursor.environment_id)
         return await self._store.points(portfolio_id, after, limit)
 
     async def settled(self, environment_id: str) -> None:
@@ -152,7 +159,7 @@ class Keeper:
                     waiting.remove(key)
                 except ApiError as error:
                     if error.code is not grpc.StatusCode.UNAVAILABLE:
-                        _log.warning("cannot close the books", extra={"environment_id": key, "error": str(error)})
+                        _log.warning("books stay open", extra={"environment_id": key, "error": str(error)})
                         waiting.remove(key)
             await asyncio.sleep(1.0)
 
@@ -171,7 +178,7 @@ class Keeper:
         fills = await feed.take(step.order_head)
         begun = time.time_ns()
         try:
-            change = book.fold(step, fills, begun)
+            change, points = book.fold(step, fills, begun)
         except Exception:
             # Half a step is in memory. What is stored is whole, and the step will come again.
             self._reload(book)
@@ -181,6 +188,12 @@ class Keeper:
             await self._commit(book, change)
             failpoint("portfolio.after_commit")
             _trace(fills, begun)
+        elif points:
+            self._flush_soon(step.environment_id)
+        told = change.changed if change is not None else {}
+        for portfolio_id in {point.portfolio_id for point in points} - told.keys():
+            for event in self._watchers.get(portfolio_id, ()):
+                event.set()
         return book.cursor.applied
 
     @contextmanager
@@ -264,6 +277,7 @@ class Keeper:
         """Forget what memory holds of an environment; whoever asks waits until it is restored."""
         key = book.cursor.environment_id
         self._release(book)
+        book.unstored.clear()
         stored = self._pending.get(key)
 
         async def reload() -> None:
@@ -288,6 +302,19 @@ class Keeper:
             self._requests[portfolio.request_id] = portfolio.portfolio_id
         self._count = max(self._count, portfolio.number)
 
+    def _flush_soon(self, environment_id: str) -> None:
+        if environment_id not in self._flushing:
+            loop = asyncio.get_running_loop()
+            self._flushing[environment_id] = loop.call_later(FLUSH_SECONDS, self._flush, environment_id)
+
+    def _flush(self, environment_id: str) -> None:
+        timer = self._flushing.pop(environment_id, None)
+        if timer is not None:
+            timer.cancel()
+        book = self._books[environment_id]
+        if book.unstored:
+            self._enqueue(book, book.flush())
+
     async def _commit(self, book: Book, change: Change) -> None:
         self._enqueue(book, change)
         await self.settled(book.cursor.environment_id)
@@ -295,13 +322,9 @@ class Keeper:
     def _enqueue(self, book: Book, change: Change) -> None:
         key = book.cursor.environment_id
         unit, entries = self._store.unit(change)
-        valued = {point.portfolio_id for point in change.points} - change.changed.keys()
 
         def publish() -> None:
             self._log.publish(key, entries)
-            for portfolio_id in valued & self._watchers.keys():
-                for event in self._watchers[portfolio_id]:
-                    event.set()
             if self._pending.get(key) is done:
                 del self._pending[key]
 
@@ -312,6 +335,8 @@ def _trace(fills: list[Fill], begun: int) -> None:
     """The posting joins the trace of the order that filled."""
     for fill in fills:
         if fill.traceparent:
-            attributes = {"tickmesh.exec_id": fill.event.exec_id, "tickmesh.order_id": fill.event.order.order_id}
+            order = fill.event.order
+            exec_id = fill.event.exec_id
+            attributes = {"portfolio_id": order.portfolio_id, "order_id": order.order_id, "exec_id": exec_id}
             with telemetry.span_from(fill.traceparent, "ledger posting", attributes, start_time_ns=begun):
                 pass

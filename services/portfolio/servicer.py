@@ -30,6 +30,7 @@ from services.portfolio.records import EntryKey
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 100
+_MOST = 2**63 - 1
 _SENT = "~"  # No environment's id begins so: where a token keeps the last sequence sent.
 _ENTRY_OF_UPDATE = length_delimited(3, b"")[:1]
 T = TypeVar("T")
@@ -267,7 +268,7 @@ class _Page:
             if self.last:
                 raise _foreign_page()
             return 0
-        return int(self.last)
+        return min(int(self.last), _MOST)
 
     def cut(self, found: Sequence[tuple[Any, T]]) -> tuple[list[T], str]:
         """The page and the next one's token, of (key, value) pairs behind the page before."""

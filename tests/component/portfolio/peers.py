@@ -1,12 +1,11 @@
 """The portfolio service's peers, small and on one port: marketdata with its coordinator, and the order service.
 
-They speak the real protos. What happens is made by the domain's own simulation, so what the books must come to is known.
+They speak the real protos. What happens comes from the domain's own simulation, so what the books must hold is known.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,7 +27,6 @@ from services.chassis.settings import ServiceSettings
 from services.domain.instrument import Instrument
 from services.domain.order import OrderEvent
 from services.domain.tape import Tape
-from services.domain.timeline import Timeline
 
 RUNNING = environment_pb2.ENVIRONMENT_STATE_RUNNING
 COMPLETED = environment_pb2.ENVIRONMENT_STATE_COMPLETED
@@ -284,10 +282,3 @@ class Peers:
     def end(self, replay: Replay, state: int = COMPLETED) -> None:
         replay.state = state
         self.coordinator.announce(replay)
-
-
-def timeline(replay: Replay) -> Timeline:
-    return Timeline(replay.tape)
-
-
-CASH = Decimal(100_000)
