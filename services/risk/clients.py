@@ -1,7 +1,7 @@
 """What risk asks of the others: environments and tapes, order events, ledger entries, and its place in replays."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, NamedTuple
 
 from tickmesh.marketdata.v1 import environment_pb2, replay_service_pb2
 from tickmesh.marketdata.v1.environment_service_pb2 import GetEnvironmentRequest
@@ -80,37 +80,21 @@ class Peers:
         found = await self._portfolios.GetPortfolio(GetPortfolioRequest(portfolio_id=portfolio_id))
         return Opening(found.environment_id, found.opening_ledger_sequence)
 
-    async def order_events(self, environment_id: str, after: int) -> AsyncIterator[list[NumberedEvent]]:
+    async def order_events(self, environment_id: str, after: int) -> AsyncGenerator[list[NumberedEvent]]:
         """Order events after a number, in order; an empty list says that there are no more for now."""
         request = StreamOrderEventsRequest(environment_id=environment_id, after_sequence=after)
-        async for message in self._orders.StreamOrderEvents(request):
-            match message.WhichOneof("event"):
-                case "order_events":
-                    yield [event_from_proto(each) for each in message.order_events.events]
-                case "heartbeat":
-                    yield []
-                case "closed":
-                    raise ApiError.from_status(message.closed.status)
-                case "reset":
-                    raise _lost(environment_id, after, message.reset.message)
+        async for message in _messages(self._orders.StreamOrderEvents(request)):
+            yield [event_from_proto(each) for each in message.order_events.events]
 
-    async def ledger_entries(self, environment_id: str, after: int) -> AsyncIterator[list[NumberedEntry]]:
+    async def ledger_entries(self, environment_id: str, after: int) -> AsyncGenerator[list[NumberedEntry]]:
         """Ledger entries after a number, in order; an empty list says that there are no more for now.
 
         All kinds are asked for, although fills' own count nothing: a cycle's fold names the last entry of all, and a
         filtered stream would say only with its heartbeats that it has come so far.
         """
         request = StreamLedgerEntriesRequest(environment_id=environment_id, after_sequence=after)
-        async for message in self._portfolios.StreamLedgerEntries(request):
-            match message.WhichOneof("event"):
-                case "ledger_entries":
-                    yield [entry_from_proto(each) for each in message.ledger_entries.entries]
-                case "heartbeat":
-                    yield []
-                case "closed":
-                    raise ApiError.from_status(message.closed.status)
-                case "reset":
-                    raise _lost(environment_id, after, message.reset.message)
+        async for message in _messages(self._portfolios.StreamLedgerEntries(request)):
+            yield [entry_from_proto(each) for each in message.ledger_entries.entries]
 
     def participant(
         self,
@@ -176,5 +160,15 @@ def _facts(message: environment_pb2.Environment) -> Facts:
     )
 
 
-def _lost(environment_id: str, after: int, why: str) -> ApiError:
-    return ApiError.unavailable("SERVICE_UNAVAILABLE", f"The cursor {after} of {environment_id} is not known: {why}")
+async def _messages(call: Any) -> AsyncGenerator[Any]:
+    """A stream's messages; those that tell of its end raise."""
+    try:
+        async for message in call:
+            kind = message.WhichOneof("event")
+            if kind == "closed":
+                raise ApiError.from_status(message.closed.status)
+            if kind == "reset":
+                raise ApiError.unavailable("SERVICE_UNAVAILABLE", f"Our cursor is not known: {message.reset.message}")
+            yield message
+    finally:
+        call.cancel()

@@ -6,7 +6,8 @@ Every peer may be away, at the start too. What cannot be had yet is asked for ag
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from services.chassis import deadline
@@ -38,6 +39,7 @@ class _Following:
         self._final: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
         self._hurry = asyncio.Event()
         self._caught_up = {"order": asyncio.Event(), "portfolio": asyncio.Event()}
+        self._closing = False
 
     def hurry(self) -> None:
         """Somebody waits: try at once what is being retried."""
@@ -63,8 +65,7 @@ class _Following:
                 # The last folds went to somebody who died with them: what the streams hold now is all there is.
                 for follower in followers:
                     follower.cancel()
-                for caught_up in self._caught_up.values():
-                    caught_up.clear()
+                self._closing = True
                 followers = self._follow(group)
                 for caught_up in self._caught_up.values():
                     await caught_up.wait()
@@ -86,22 +87,28 @@ class _Following:
         return [group.create_task(orders), group.create_task(entries)]
 
     async def _stream(
-        self, peer: str, read: Callable[[], AsyncIterator[list[Any]]], take: Callable[[Sequence[Any]], None]
+        self, peer: str, read: Callable[[], AsyncGenerator[list[Any]]], take: Callable[[Sequence[Any]], None]
     ) -> None:
         """One stream, from where we stand, again and again."""
         backoff = FIRST_BACKOFF_SECONDS
         while True:
+            heard = False
             try:
-                async for items in read():
-                    backoff = FIRST_BACKOFF_SECONDS
-                    await self._report(peer, self.gate.environment_id, True)
-                    take(items)
-                    if not items:
-                        self._caught_up[peer].set()
+                async with aclosing(read()) as stream:
+                    async for items in stream:
+                        heard = True
+                        await self._report(peer, self.gate.environment_id, True)
+                        take(items)
+                        if self._closing and not items:
+                            self._caught_up[peer].set()
+                            return
+                        if self._closing:
+                            # Only when it is opened does a stream say at once that it has no more.
+                            break
             except (ApiError, ValueError) as error:
                 _log.info("lost a stream", extra={"peer": peer, "error": str(error)})
             await self._report(peer, self.gate.environment_id, False)
-            backoff = await self._pause(backoff)
+            backoff = await self._pause(FIRST_BACKOFF_SECONDS if heard else backoff)
 
     async def _persist(self, peer: str, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until there is an answer."""

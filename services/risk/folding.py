@@ -8,17 +8,14 @@ here. So what lies before the next split counts as soon as it arrives, and the r
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.chassis.failpoints import failpoint
-from services.domain.buying_power import Claim, Funds, Holding
-from services.domain.gate import Gate
 from services.domain.instrument import Instrument
-from services.domain.ledger import Entry, as_decimal
+from services.domain.ledger import Entry
 from services.domain.order import OrderEvent
 from services.domain.timeline import Timeline
-from services.risk.store import Cursor, Part
+from services.risk.store import Cursor, OpenGate, Part, state_of
 
 # Events folded before others may run: about 20 ms.
 SLICE = 512
@@ -45,50 +42,6 @@ class Scene(NamedTuple):
     timeline: Timeline
     instruments: Mapping[str, Instrument]
     start_sequence: int
-
-
-class OpenGate(Gate):
-    """A gate whose funds and claims can be read, and which can be made of stored parts."""
-
-    @property
-    def funds(self) -> Mapping[str, Funds]:
-        """By portfolio; not to be changed."""
-        return self._funds
-
-    @property
-    def claims(self) -> Mapping[str, Claim]:
-        """By order id; not to be changed."""
-        return self._claims
-
-    def marks(self) -> dict[str, str]:
-        """The last prices as text."""
-        return {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()}
-
-    def knows(self, portfolio_id: str) -> bool:
-        """Whether the portfolio's opening entry has come."""
-        funds = self._funds.get(portfolio_id)
-        return funds is not None and funds.opened
-
-    def symbols(self) -> set[str]:
-        """The symbols that are held or claimed."""
-        held = {symbol for funds in self._funds.values() for symbol in funds.holdings}
-        return held | {claim.symbol for claim in self._claims.values() if claim.symbol}
-
-    def rebuild(self, part: Part) -> None:
-        """Take everything that was stored; the gate must be new. Reservations are made anew of their claims."""
-        for portfolio_id, state in part.portfolios.items():
-            self._funds[portfolio_id] = _funds_of(state)
-        for order_id, claim in part.claims.items():
-            self._known(claim.portfolio_id)
-            self._claim(order_id, claim)
-        for symbol, price in part.marks.items():
-            self.mark(symbol, Decimal(price))
-
-    def set_multipliers(self, instruments: Mapping[str, Instrument]) -> None:
-        """Give holdings their contract multipliers, which are not stored."""
-        for funds in self._funds.values():
-            for symbol, holding in funds.holdings.items():
-                holding.multiplier = instruments[symbol].contract_multiplier
 
 
 class Folding:
@@ -253,7 +206,7 @@ class Folding:
         gone = tuple(i for i in self._orders if i in self._stored and i not in claims)
         self._stored.update(claims)
         self._stored.difference_update(gone)
-        states = {i: _state_of(self.gate.funds[i]) for i in self._portfolios if i in self.gate.funds}
+        states = {i: state_of(self.gate.funds[i]) for i in self._portfolios if i in self.gate.funds}
         self._dirty, self._orders, self._portfolios = False, set(), set()
         return Part(self.environment_id, self.cursor, self.gate.marks(), states, claims, gone)
 
@@ -287,31 +240,3 @@ class Folding:
         self._portfolios.add(numbered.portfolio_id)
         self._dirty = True
         failpoint("risk.mid_fold")
-
-
-def _state_of(funds: Funds) -> dict[str, Any]:
-    """What of a portfolio its claims do not tell, as JSON-able values."""
-    return {
-        "opened": funds.opened,
-        "cash": str(funds.cash),
-        "collateral": str(funds.collateral),
-        "recent": [list(pair) for pair in funds.recent],
-        "holdings": {
-            symbol: [str(holding.quantity), str(holding.collateral)]
-            for symbol, holding in funds.holdings.items()
-            if holding.quantity or holding.collateral
-        },
-    }
-
-
-def _funds_of(state: Mapping[str, Any]) -> Funds:
-    return Funds(
-        cash=Decimal(state["cash"]),
-        collateral=Decimal(state["collateral"]),
-        opened=state["opened"],
-        recent=deque(list(pair) for pair in state["recent"]),
-        holdings={
-            symbol: Holding(quantity=Decimal(quantity), collateral=Decimal(collateral))
-            for symbol, (quantity, collateral) in state["holdings"].items()
-        },
-    )
