@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.chassis.errors import ApiError
 from services.domain.bars import DAY, TimeBars, interval_length
-from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
 from services.domain.market import Bar, Quote, Trade
 from services.domain.tape import Kind
+from services.domain.tape_index import NEVER
 from services.domain.timeline import Timeline
 from services.marketdata.feed import Feeds
 from services.marketdata.sessions import ALWAYS_OPEN, Calendars
@@ -51,11 +51,12 @@ class Bars:
         """
         feed = self._feeds.get(environment_id)
         timeline = await feed.loaded()
+        wanted = replace(wanted, start_time=max(wanted.start_time or 0, 0 if after is None else after + 1))
         source = _source(timeline, wanted)
         sessions = None
         if instrument.calendar != ALWAYS_OPEN:
             sessions = (await self._calendars.get(instrument.calendar)).sessions
-        head, begin = feed.head, max(wanted.start_time or 0, 0 if after is None else after + 1)
+        head, begin = feed.head, wanted.start_time or 0
         if timeline.tape.sources[source].interval == wanted.interval:
             found = _own(timeline, source, head, begin, wanted)
         else:
@@ -109,7 +110,9 @@ def _derived(maker: TimeBars, records: Iterator[Bar | Trade | Quote], wanted: Ba
             break
     else:
         made += [each.bar for each in maker.advance(now)]
-    return made if wanted.end_time is None else [bar for bar in made if bar.end <= wanted.end_time]
+    # What the first records made may have begun before them.
+    begin, end = wanted.start_time or 0, NEVER if wanted.end_time is None else wanted.end_time
+    return [bar for bar in made if bar.start >= begin and bar.end <= end]
 
 
 def _records(timeline: Timeline, source: int, head: int, begin: int) -> Iterator[Bar | Trade | Quote]:

@@ -6,27 +6,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from services.chassis.errors import ApiError
 from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
 from services.domain.tape import Tape
+from services.marketdata.environment import Wanted
 from services.marketdata.providers import DataSet, Provider
 from services.marketdata.sessions import Calendars
 from services.marketdata.tapes import Cut, NoRecords, build
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The part of a replay's request that makes its tape. Times are ns; None for the data set's own."""
-
-    data_set_id: str
-    symbols: tuple[str, ...] = ()
-    start_time: int | None = None
-    end_time: int | None = None
 
 
 class DataSets:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
@@ -34,6 +36,37 @@ class Pace:
 
 
 FULL_SPEED = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The part of a replay's request that makes its tape. Times are ns; None for the data set's own."""
+
+    data_set_id: str
+    symbols: tuple[str, ...] = ()
+    start_time: int | None = None
+    end_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A replay as it is asked for; empty ids are the service's choice."""
+
+    environment_id: str
+    display_name: str
+    wanted: Wanted
+    warm_up_sessions: int
+    pace: Pace
+    seed: int
+    request_id: str
+    volume_share: float
+    fill_on_touch: bool
+
+    def digest(self) -> str:
+        """Equal for equal values; the ids it is told apart by do not count."""
+        values = asdict(self)
+        del values["request_id"], values["environment_id"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

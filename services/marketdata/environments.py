@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
 from services.chassis.errors import ApiError
 from services.domain.tape import Tape
-from services.domain.timeline import Timeline, Wake
+from services.domain.timeline import Timeline
 from services.marketdata.coordinator import Coordinator, Writes
-from services.marketdata.data_sets import DataSets, Wanted
-from services.marketdata.environment import ENDED, Control, Pace, Plan, Position, State, Stored, View
+from services.marketdata.data_sets import DataSets
+from services.marketdata.environment import ENDED, Control, Pace, Plan, Position, Request, State, Stored, View, Wanted
 from services.marketdata.feed import Feed, Feeds
 from services.marketdata.instruments import Instruments
-from services.marketdata.participants import Announced, Link, Participants, Seats
+from services.marketdata.participants import Ended, Participants, Seats
 from services.marketdata.tapes import TapeFiles, session_ends
 
 PREFIX: Final = "replay-"
 MOVING: Final = frozenset({State.RUNNING, State.BLOCKED})
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A replay as it is asked for; empty ids are the service's choice."""
-
-    environment_id: str
-    display_name: str
-    wanted: Wanted
-    warm_up_sessions: int
-    pace: Pace
-    seed: int
-    request_id: str
-    volume_share: float
-    fill_on_touch: bool
-
-    def digest(self) -> str:
-        """Equal for equal values; the ids it is told apart by do not count."""
-        values = asdict(self)
-        del values["request_id"], values["environment_id"]
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 class EnvironmentStore(Writes, Protocol):
@@ -58,43 +34,6 @@ class EnvironmentStore(Writes, Protocol):
 
     async def add_environment(self, stored: Stored) -> None:
         """Stores a new one."""
-
-
-class Ended:
-    """An environment that is over: it is shown, and whoever joins is told so."""
-
-    ended = True
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self.plan = view.plan
-
-    def view(self) -> View:
-        """As it stands."""
-        return self._view
-
-    def join(self, link: Link) -> None:
-        """Says that it is over."""
-        link.send(Announced(self._view))
-
-    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
-        """Says that it is over."""
-        link.send(Announced(self._view))
-
-    def reached(self, link: Link, cycle: int, tape_sequence: int, order_head: int) -> None:
-        """Too late."""
-
-    def applied(self, link: Link, cycle: int, ledger_head: int) -> None:
-        """Too late."""
-
-    def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
-        """Too late."""
-
-    def leave(self, deployment_id: str) -> None:
-        """Nobody waits for it."""
-
-    def lost(self, link: Link) -> None:
-        """Nobody waits for it."""
 
 
 class Environments:
@@ -180,7 +119,8 @@ class Environments:
             tape = await self._data_sets.cut(request.wanted, self._instruments.all)
             start = _start_sequence(tape, request.warm_up_sessions)
             plan = self._plan(request, tape, await self._tapes.save(tape), start, owner)
-            stored = Stored(plan, Control(pace=request.pace), Position(granted_through=start))
+            first = Position(-1, start, granted_through=start, market_time=int(tape.time[start - 1]) if start else 0)
+            stored = Stored(plan, Control(pace=request.pace), first)
             await self._store.add_environment(stored)
             self._begin(stored, tape)
             _log.info("made", extra={"environment_id": plan.environment_id, "records": len(tape)})

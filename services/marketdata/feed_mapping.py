@@ -18,18 +18,10 @@ from services.domain.instrument import Instrument
 from services.domain.market import Bar
 from services.domain.tape import Kind, Tape
 from services.domain.timeline import Timeline
-from services.marketdata.feed import (
-    Encoding,
-    Feed,
-    Heartbeat,
-    Item,
-    Records,
-    Reset,
-    Rows,
-    Snapshot,
-)
+from services.marketdata.feed import Feed
 from services.marketdata.instruments import Instruments
 from services.marketdata.mapping import Writer, bar_to_proto, quote_to_proto, timestamp
+from services.marketdata.streams import Encoding, Heartbeat, Item, Records, Reset, Rows, Snapshot
 
 Response = market_data_service_pb2.StreamMarketDataResponse
 _FIELDS: Final = {name: field.number for name, field in Response.DESCRIPTOR.fields_by_name.items()}
@@ -212,7 +204,8 @@ class Envelopes:
         """A message's bytes."""
         match item:
             case Records(previous, position, data):
-                return self._head(previous, position).SerializeToString() + data
+                head: bytes = self._head(previous, position).SerializeToString()
+                return head + data
             case Heartbeat(previous, position):
                 made = self._head(previous, position)
                 made.heartbeat.scanned_sequence = position

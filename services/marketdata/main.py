@@ -20,7 +20,7 @@ from services.marketdata import migrations
 from services.marketdata.bars import Bars
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
-from services.marketdata.feed import Feeds, Terms
+from services.marketdata.feed import Feeds
 from services.marketdata.instruments import Instruments
 from services.marketdata.providers.files import FilesProvider
 from services.marketdata.providers.sample import INSTRUMENTS, SampleProvider
@@ -30,6 +30,7 @@ from services.marketdata.servicer import EnvironmentServicer, InstrumentServicer
 from services.marketdata.sessions import Calendars
 from services.marketdata.settings import Settings
 from services.marketdata.store import Store
+from services.marketdata.streams import Streams
 from services.marketdata.tapes import TapeFiles
 
 
@@ -61,7 +62,7 @@ async def main() -> None:
         await instruments.recover()
         await instruments.ensure(INSTRUMENTS, LOCAL_PRINCIPAL)
         await environments.recover()
-        terms = Terms(settings.heartbeat_seconds, settings.marketdata_slow_consumer_records, server.draining)
+        streams = Streams(settings.heartbeat_seconds, settings.marketdata_slow_consumer_records, server.draining)
         prices = MarketDataServicer(
             environments=environments,
             feeds=feeds,
@@ -69,7 +70,7 @@ async def main() -> None:
             bars=Bars(feeds, calendars),
             instruments=instruments,
             tokens=ResumeTokens(await store.epoch()),
-            terms=terms,
+            streams=streams,
         )
         server.add(add_MarketDataServiceServicer_to_server, prices)
         server.add(add_InstrumentServiceServicer_to_server, InstrumentServicer(instruments, calendars))
@@ -80,7 +81,7 @@ async def main() -> None:
         for name, task in (
             ("quotes", quotes.write()),
             ("participants", environments.participants.close_when(server.draining)),
-            ("feeds", feeds.close_when(server.draining)),
+            ("streams", streams.close_when_draining()),
         ):
             _ = server.spawn(task, name)
         await server.serve()

@@ -21,9 +21,7 @@ from services.domain.instrument import Instrument
 from services.domain.market import Bar
 from services.domain.money import format_decimal, parse_decimal, places
 from services.domain.tape import Kind
-from services.marketdata.data_sets import Wanted
-from services.marketdata.environment import FULL_SPEED, Pace, State, View
-from services.marketdata.environments import Request
+from services.marketdata.environment import FULL_SPEED, Pace, Request, State, View, Wanted
 from services.marketdata.feed import Latest
 from services.marketdata.providers import DataSet
 

@@ -154,6 +154,43 @@ class Seats(Protocol):
         """A stream has ended."""
 
 
+class Ended:
+    """An environment that is over: it is shown, and whoever joins is told so."""
+
+    ended = True
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.plan = view.plan
+
+    def view(self) -> View:
+        """As it stands."""
+        return self._view
+
+    def join(self, link: Link) -> None:
+        """Says that it is over."""
+        link.send(Announced(self._view))
+
+    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+        """Says that it is over."""
+        link.send(Announced(self._view))
+
+    def reached(self, link: Link, cycle: int, tape_sequence: int, order_head: int) -> None:
+        """Too late."""
+
+    def applied(self, link: Link, cycle: int, ledger_head: int) -> None:
+        """Too late."""
+
+    def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
+        """Too late."""
+
+    def leave(self, deployment_id: str) -> None:
+        """Nobody waits for it."""
+
+    def lost(self, link: Link) -> None:
+        """Nobody waits for it."""
+
+
 class Participants:
     """Every open stream."""
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from services.chassis.cache import Cache
 from services.domain.tape import Kind
-from services.marketdata.feed import Feed, Feeds, Latest
+from services.domain.timeline import Timeline
+from services.marketdata.feed import Feed, Feeds, Latest, latest
 
 # The cache is for those who look now and then: at full speed a replay would write it 300 times a second.
 INTERVAL_SECONDS: Final = 0.05
@@ -36,15 +37,14 @@ class Quotes:
         if feed.timeline is not None:
             timeline = feed.timeline
             return [feed.latest(timeline, symbol) for symbol in symbols]
-        # It has ended, so what is cached last is the truth, where all of it was.
-        cached = await self._cache.get_many([_key(environment_id, symbol) for symbol in symbols])
-        found = {symbol: _read(cached.get(_key(environment_id, symbol))) for symbol in symbols}
-        missing = [symbol for symbol, each in found.items() if each is None and symbol in feed.plan.symbols]
-        if missing:
-            timeline = await feed.loaded()
-            found |= {symbol: feed.latest(timeline, symbol) for symbol in missing}
-            await self._put(environment_id, [each for symbol in missing if (each := found[symbol]) is not None])
-        return [found[symbol] for symbol in symbols]
+        # It has ended, so what was cached at its last position is the truth.
+        keys = {symbol: _key(environment_id, symbol) for symbol in symbols}
+        cached = await self._cache.get_many([_key(environment_id), *keys.values()])
+        if cached.get(_key(environment_id)) == str(feed.head).encode():
+            return [_read(cached.get(keys[symbol])) for symbol in symbols]
+        timeline = await feed.loaded()
+        await self._put(feed, timeline, feed.head, feed.plan.symbols)
+        return [feed.latest(timeline, symbol) for symbol in symbols]
 
     async def write(self) -> None:
         """Keeps the cache up with the feeds; until cancelled."""
@@ -60,14 +60,17 @@ class Quotes:
             return
         self._written[environment_id] = head
         changed = {timeline.tape.sources[i].symbol for i in np.unique(timeline.tape.source[before:head])}
-        found = [feed.latest(timeline, symbol) for symbol in sorted(changed & set(feed.plan.symbols))]
-        await self._put(environment_id, [each for each in found if each is not None])
+        await self._put(feed, timeline, head, sorted(changed & set(feed.plan.symbols)))
 
-    async def _put(self, environment_id: str, found: Sequence[Latest]) -> None:
-        await self._cache.put_many({_key(environment_id, each.symbol): _write(each) for each in found})
+    async def _put(self, feed: Feed, timeline: Timeline, head: int, symbols: Sequence[str]) -> None:
+        environment_id = feed.plan.environment_id
+        found = [latest(timeline, symbol, head) for symbol in symbols]
+        values = {_key(environment_id, each.symbol): _write(each) for each in found if each is not None}
+        # All are at the position written with them.
+        await self._cache.put_many(values | {_key(environment_id): str(head).encode()})
 
 
-def _key(environment_id: str, symbol: str) -> str:
+def _key(environment_id: str, symbol: str = "") -> str:
     return f"quote:{environment_id}:{symbol}"
 
 

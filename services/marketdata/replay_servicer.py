@@ -12,7 +12,7 @@ from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceServicer
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceServicer
 
 from services.chassis.deadline import detach
-from services.chassis.errors import ApiError
+from services.chassis.errors import ApiError, api_error
 from services.domain.tape import Tape
 from services.domain.timeline import Wake
 from services.marketdata.environments import Environments
@@ -104,8 +104,8 @@ async def _listen(
     try:
         async for request in requests:
             _take(request, link, participants)
-    except ApiError as error:
-        link.close(error)
+    except Exception as error:  # noqa: BLE001 whatever it is, the participant gets a status
+        link.close(api_error(error))
     else:
         link.close()
 

@@ -35,11 +35,12 @@ from services.marketdata import mapping
 from services.marketdata.bars import BarPage, Bars
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
-from services.marketdata.feed import Closed, Feeds, Latest, Selection, Subscription, Terms
+from services.marketdata.feed import Feeds, Latest
 from services.marketdata.feed_mapping import Envelopes, FeedWriter
 from services.marketdata.instruments import Instruments
 from services.marketdata.quotes import Quotes
 from services.marketdata.sessions import DAY_NS, Calendars
+from services.marketdata.streams import Closed, Selection, Streams, Subscription, Terms
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -64,16 +65,15 @@ class MarketDataServicer(MarketDataServiceServicer):
         bars: Bars,
         instruments: Instruments,
         tokens: ResumeTokens,
-        terms: Terms,
+        streams: Streams,
     ) -> None:
-        """Takes what it needs; `terms` are those of every subscription."""
         self._environments = environments
         self._feeds = feeds
         self._quotes = quotes
         self._bars = bars
         self._instruments = instruments
         self._tokens = tokens
-        self._terms = terms
+        self._streams = streams
         self._writer = FeedWriter(instruments)
 
     async def GetQuote(
@@ -136,7 +136,7 @@ class MarketDataServicer(MarketDataServiceServicer):
     ) -> AsyncIterator[Any]:
         """A snapshot, then records as time reaches them."""
         subscription, envelopes = self._subscribe(request)
-        symbols = subscription.selection.symbols
+        symbols = subscription.terms.selection.symbols
         async for item in subscription.items():
             yield envelopes.write(item, self._writer, symbols)
             if isinstance(item, Closed):
@@ -166,7 +166,7 @@ class MarketDataServicer(MarketDataServiceServicer):
             frozenset(request.intervals),
         )
         envelopes = Envelopes(uuid.uuid4().hex[:16], feed, self._tokens, hashed)
-        return Subscription(feed, selection, encoding, delay, self._terms, after, expired), envelopes
+        return Subscription(self._streams, feed, Terms(selection, encoding, delay), after, expired), envelopes
 
     def _environment_id(self, asked: str) -> str:
         return self._environments.get(asked).plan.environment_id if asked else self._environments.newest()

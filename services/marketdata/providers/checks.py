@@ -59,8 +59,7 @@ def accept(records: Records, instrument: Instrument, max_move: float = 0.0) -> t
 
 def _any(bad: Mask) -> Mask:
     """Rows of which any value is bad."""
-    rows: Mask = bad.any(axis=1)
-    return rows
+    return np.asarray(bad.any(axis=1), np.bool_)
 
 
 def _shape(kind: Kind, records: Records) -> list[tuple[str, Mask]]:
@@ -86,8 +85,8 @@ def on_increment(prices: NDArray[np.float64], instrument: Instrument) -> Mask:
     # Dividing two whole doubles rounds to the double nearest to the decimal, which is the one its text reads as.
     steps = np.rint(prices * scale)
     step = int(instrument.price_increment * scale)
-    whole: Mask = (steps / scale == prices) & (np.abs(steps) < _MOST_INCREMENTS) & (np.remainder(steps, step) == 0)
-    return whole
+    whole = (steps / scale == prices) & (np.abs(steps) < _MOST_INCREMENTS) & (np.remainder(steps, step) == 0)
+    return np.asarray(whole, np.bool_)
 
 
 def rising(time: NDArray[np.int64]) -> Mask:

@@ -1,0 +1,160 @@
+"""Who takes part in one environment, and on which stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from services.domain.timeline import Wake
+from services.marketdata.environment import Enrolment, Position
+from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Link, Message
+
+
+@dataclass(slots=True)
+class Seat:
+    """The venue's or a book's place.
+
+    Attributes:
+        asked: the stream and cycle of the last request.
+        answered: the stream and cycle of the last answer: on another stream the cycle is asked for again.
+    """
+
+    link: Link | None = None
+    asked: tuple[Link, int] | None = None
+    answered: tuple[Link, int] | None = None
+
+    def caught_up(self, cycle: int) -> bool:
+        """Whether it has answered the cycle on the stream it has now."""
+        return self.link is not None and self.answered == (self.link, cycle)
+
+    def ask(self, cycle: int, message: Message) -> bool:
+        """Sends the message unless that is done; True when the answer is there."""
+        if self.caught_up(cycle):
+            return True
+        if self.link is not None and self.asked != (self.link, cycle):
+            self.asked = (self.link, cycle)
+            self.link.send(message)
+        return False
+
+
+@dataclass(slots=True)
+class Deployment:
+    """A strategy's place.
+
+    Attributes:
+        wake: what it waits for; None while nobody has said.
+        done: the last cycle it has decided in.
+        asked: the stream and cycle of the last request.
+    """
+
+    enrolment: Enrolment
+    link: Link | None = None
+    wake: Wake | None = None
+    done: int = -1
+    asked: tuple[Link, int] | None = None
+
+
+class Roster:
+    """Seats, deployments by number, and who wants to come or go at the next boundary."""
+
+    def __init__(self, enrolments: Iterable[Enrolment]) -> None:
+        self.seats = {VENUE: Seat(), PORTFOLIO: Seat(), RISK: Seat()}
+        self._enrolled = {each.deployment_id: each for each in enrolments}
+        self._deployments = {name: Deployment(each) for name, each in self._enrolled.items() if not each.left}
+        self._joining: dict[str, tuple[Link, Wake | None]] = {}
+        self._leaving: set[str] = set()
+
+    @property
+    def wakes(self) -> list[Wake | None]:
+        """What each deployment waits for."""
+        return [each.wake for each in self._deployments.values()]
+
+    @property
+    def strategies(self) -> list[Link]:
+        """The streams of deployments."""
+        return list(dict.fromkeys(each.link for each in self._deployments.values() if each.link is not None))
+
+    @property
+    def links(self) -> list[Link]:
+        """Every stream."""
+        inner = [seat.link for seat in self.seats.values() if seat.link is not None]
+        return list(dict.fromkeys([*inner, *self.strategies]))
+
+    def missing(self, *, strategies: bool) -> tuple[str, ...]:
+        """Who has no stream: the venue, the books, and deployments where those count."""
+        names = [name for name, seat in self.seats.items() if seat.link is None]
+        if strategies:
+            absent = [name for name, each in self._deployments.items() if each.link is None]
+            names += [name for name in absent if name not in self._leaving]
+        return tuple(names)
+
+    def enrolment(self, deployment_id: str) -> Enrolment | None:
+        """The place a deployment was given, also if it has left."""
+        return self._enrolled.get(deployment_id)
+
+    def sit(self, link: Link) -> None:
+        """The venue or books are on this stream from now on, and are asked again."""
+        seat = self.seats[link.name]
+        seat.link, seat.asked, seat.answered = link, None, None
+
+    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+        """A deployment is on this stream from now on; an unknown one from the next boundary."""
+        known = self._deployments.get(deployment_id)
+        if known is None:
+            self._joining[deployment_id] = (link, wake)
+        else:
+            # What it says counts: a host that stores lazily comes back with an older cycle than it had answered.
+            known.link, known.wake, known.done, known.asked = link, wake, cycle, None
+
+    def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
+        """Deployments have decided."""
+        for deployment_id, wake in wakes.items():
+            known = self._deployments.get(deployment_id)
+            if known is not None and known.link is link:
+                known.done, known.wake = cycle, wake
+
+    def leave(self, deployment_id: str, cycle: int) -> None:
+        """A deployment goes at the next boundary, and is not waited for in this cycle."""
+        self._joining.pop(deployment_id, None)
+        known = self._deployments.get(deployment_id)
+        if known is not None:
+            known.done = cycle
+            self._leaving.add(deployment_id)
+
+    def lost(self, link: Link) -> None:
+        """A stream has ended."""
+        places: list[Seat | Deployment] = [*self.seats.values(), *self._deployments.values()]
+        for place in places:
+            if place.link is link:
+                place.link = None
+        self._joining = {name: each for name, each in self._joining.items() if each[0] is not link}
+
+    def late(self, cycle: int, *, absent: bool) -> tuple[Link | None, list[Deployment]] | None:
+        """Whose turn it is to decide: the first by number and those that follow it on one stream; None when all have.
+
+        Args:
+            absent: whether those without a stream are waited for.
+        """
+        late = [each for each in self._deployments.values() if each.done < cycle and (absent or each.link is not None)]
+        return next(((link, list(group)) for link, group in groupby(late, lambda each: each.link)), None)
+
+    def take_roll(self, position: Position) -> list[Enrolment]:
+        """At a boundary: lets go who leaves and gives numbers to who comes; answers what is to be stored."""
+        changed = []
+        for deployment_id in sorted(self._leaving):
+            left = replace(self._deployments.pop(deployment_id).enrolment, left=True)
+            self._enrolled[deployment_id] = left
+            changed.append(left)
+        for deployment_id, (link, wake) in self._joining.items():
+            made = Enrolment(deployment_id, len(self._enrolled) + 1, position.tape_sequence)
+            self._enrolled[deployment_id] = made
+            self._deployments[deployment_id] = Deployment(made, link, wake, position.cycle)
+            changed.append(made)
+        self._leaving, self._joining = set(), {}
+        return changed
+
+    def stream_of(self, deployment_id: str) -> Link | None:
+        """The stream that a deployment is on."""
+        known = self._deployments.get(deployment_id)
+        return None if known is None else known.link
