@@ -5,13 +5,15 @@ it answers, hand back the acknowledgements, and repeat until it has no more to s
 """
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from services.domain.context import Command, Context, Holdings, Signal, WorkingOrder
 from services.domain.instrument import Instrument
+from services.domain.ledger import EXACT, PLACE
+from services.domain.lots import split_quantity
 from services.domain.market import Bar, Quote, Record, Split, Trade
-from services.domain.money import ZERO, decimal_of, floor_to
+from services.domain.money import ZERO, decimal_of
 from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, OrderState, OrderType, Side
 from services.domain.strategy import Scanner, Strategy
 from services.domain.timeline import Timeline, Wake
@@ -47,6 +49,10 @@ class StrategyRunner:
         self._symbols = frozenset(strategy.symbols)
         self._scanner = strategy if scanning and isinstance(strategy, Scanner) else None
         self._next: int | None = None
+        self.passes_acknowledgements = (
+            self._scanner is not None and type(strategy).on_order_event is Strategy.on_order_event
+        )
+        """Whether it is certain to issue nothing in answer to one."""
 
     def warm_up(self, timeline: Timeline) -> None:
         """Feed the history up to ``start_sequence``; nothing where that has been done."""
@@ -199,10 +205,11 @@ class StrategyRunner:
         self.holdings.cash[symbol] = self.holdings.cash.get(symbol, ZERO) - paid
 
     def _split(self, split: Split) -> None:
+        """The position in new units, less the fraction that the books close for cash."""
         units = self.holdings.positions.get(split.symbol, ZERO)
-        scaled = abs(units) * decimal_of(split.numerator) / decimal_of(split.denominator)
-        whole = floor_to(scaled, self._instruments[split.symbol].quantity_increment)
-        self.holdings.positions[split.symbol] = whole if units > 0 else -whole
+        with localcontext(EXACT):
+            after = split_quantity(units, decimal_of(split.numerator), decimal_of(split.denominator), PLACE)
+            self.holdings.positions[split.symbol] = after - after % self._instruments[split.symbol].quantity_increment
 
     def _take_commands(self) -> list[Command]:
         commands, self._context.commands = self._context.commands, []

@@ -13,13 +13,13 @@ from decimal import Decimal
 from services.domain.books import Books, EquityPoint
 from services.domain.context import CancelOrder, Command, NewOrder, Signal
 from services.domain.digest import digest, history
-from services.domain.gate import Gate
+from services.domain.express import ExpressGate, ExpressVenue
 from services.domain.instrument import Instrument
 from services.domain.ledger import Entry, EntryKind, Ledger
 from services.domain.limits import Limit
-from services.domain.matching import Venue, VenueSettings
+from services.domain.matching import VenueSettings
 from services.domain.money import ZERO
-from services.domain.order import ExecType, Order, OrderEvent, Refusal
+from services.domain.order import ExecType, Order, OrderEvent, OrderState, Refusal
 from services.domain.runner import StrategyRunner
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape
@@ -122,7 +122,8 @@ class Simulation:
     Args:
         start_sequence: records up to it are history; the portfolios' cash is deposited there.
         environment_id: first part of the order ids.
-        scanning: let strategies that can look ahead skip what they would not act on. The outcome is the same.
+        express: let strategies that can look ahead skip what they would not act on, and fill at once what is certain to
+            fill. The outcome is the same.
     """
 
     def __init__(
@@ -135,25 +136,26 @@ class Simulation:
         start_sequence: int = 0,
         venue_settings: VenueSettings | None = None,
         environment_id: str = "backtest",
-        scanning: bool = True,
+        express: bool = True,
     ) -> None:
         self.timeline = Timeline(tape)
         self.instruments = instruments
         self.position = start_sequence
-        self.venue = Venue(instruments, venue_settings)
+        self.venue = ExpressVenue(instruments, venue_settings)
         self.venue.prime(tape, start_sequence)
-        self.gate = Gate()
+        self.gate = ExpressGate()
         self.books = Books(self.timeline, instruments, start_sequence)
         self.result = Result(tuple(portfolios), start_sequence, self.books.ledgers)
         self._environment_id = environment_id
         self._orders = 0
         self._order_ids: dict[tuple[str, str], str] = {}
+        self._express = express
         self._limited = any(plan.limits for plan in portfolios)
         self._marks: dict[str, int] = {}
         for plan in portfolios:
             self._open(plan)
         self._plans = sorted(deployments, key=lambda plan: plan.number)
-        self.runners = [self._runner(plan, scanning) for plan in self._plans]
+        self.runners = [self._runner(plan, express) for plan in self._plans]
 
     @property
     def done(self) -> bool:
@@ -163,7 +165,7 @@ class Simulation:
     def run(self) -> Result:
         """Run to the tape's end; orders that rest then expire (rule 33)."""
         while not self.done:
-            self.cycle()
+            self._cycle(self._express)
         expired = self.venue.expire_all(self.position, self.timeline.time(self.position))
         self._fold(expired)
         self._value_at_end()
@@ -171,25 +173,74 @@ class Simulation:
 
     def cycle(self) -> Cycle:
         """Run one cycle: venue, books, then each strategy that waits for this position or has order events."""
-        first, timeline = len(self.result.events), self.timeline
+        first = len(self.result.events)
+        self._cycle(express=False)
+        return Cycle(self.position, self.result.events[first:])
+
+    def _cycle(self, express: bool) -> None:
+        """One cycle, or ``express``, as many as one strategy has to itself."""
+        timeline = self.timeline
         through = min(timeline.next_split(self.position), timeline.end)
         for runner in self.runners:
             through = min(through, runner.next_sequence(timeline))
         self.position, events = self.venue.advance(timeline.tape, self.position, through)
-        self.result.position = self.position
-        self._fold(events)
+        if events or timeline.edges(self.books.position, self.position):
+            self._fold(events)
         for plan, runner in zip(self._plans, self.runners, strict=True):
             own = [event for event in events if event.order.deployment_id == plan.deployment_id]
             if own or runner.due(timeline, self.position):
-                self._run_strategy(plan, runner, own)
-        return Cycle(self.position, self.result.events[first:])
+                self._run_strategy(plan, runner, own, express and len(own) == len(events))
+        self.result.position = self.position
 
-    def _run_strategy(self, plan: DeploymentPlan, runner: StrategyRunner, events: list[OrderEvent]) -> None:
-        commands = runner.step(self.timeline, self.position, events)
-        while commands:
-            answers = [event for command in commands for event in self._carry_out(plan, command)]
-            commands = runner.acknowledge(answers)
+    def _run_strategy(
+        self, plan: DeploymentPlan, runner: StrategyRunner, events: list[OrderEvent], express: bool
+    ) -> None:
+        commands: list[Command] = runner.step(self.timeline, self.position, events)
+        while commands or (express and self._skip_to_next(runner)):
+            filled = self._fill_at_once(plan, runner, commands) if express and len(commands) == 1 else None
+            if filled is not None:
+                commands = runner.step(self.timeline, self.position, [filled])
+            elif commands:
+                answers = [event for command in commands for event in self._carry_out(plan, command)]
+                commands = runner.acknowledge(answers)
+            else:
+                commands = runner.step(self.timeline, self.position)
         self.result.signals += [(plan.number, signal) for signal in runner.take_signals()]
+
+    def _skip_to_next(self, runner: StrategyRunner) -> bool:
+        """Move to where the only strategy runs next, if no order waits and nothing but prices comes before."""
+        awaited = runner.next_sequence(self.timeline)
+        if len(self.runners) > 1 or self.venue.waiting or awaited >= self.timeline.next_split(self.position):
+            return False
+        self.venue.move(awaited)
+        self.position = awaited
+        return True
+
+    def _fill_at_once(self, plan: DeploymentPlan, runner: StrategyRunner, commands: list[Command]) -> OrderEvent | None:
+        """Carry the one command out up to its fill, and move there, if nothing can come between; else do nothing."""
+        (command,), timeline = commands, self.timeline
+        if not isinstance(command, NewOrder) or not runner.passes_acknowledgements:
+            return None
+        fill = self.venue.certain_fill(command)
+        if fill is None or timeline.next_split(self.position) <= fill.sequence:
+            return None
+        for other in self.runners:
+            awaited = other.next_sequence(timeline)
+            if awaited < fill.sequence or (awaited == fill.sequence and other is not runner):
+                return None
+        reservation = self.gate.trade_at_once(plan.portfolio_id, command, self.instruments[command.symbol], fill)
+        if reservation is None:
+            return None
+        order = self._order(plan, command)._replace(
+            state=OrderState.NEW, reservation=reservation, leaves_quantity=command.quantity, event_count=1
+        )
+        accepted = OrderEvent(f"{order.order_id}-1", ExecType.NEW, order, order.basis_time, order.basis_sequence)
+        runner.acknowledge([accepted])
+        filled = self.venue.fill_at_once(order, fill)
+        self.position = fill.sequence
+        self.result.events.append(accepted)
+        self._keep([filled])
+        return filled
 
     def _carry_out(self, plan: DeploymentPlan, command: Command) -> list[OrderEvent]:
         """Check and place, or cancel; whatever came of it is folded before the next command."""
@@ -201,10 +252,14 @@ class Simulation:
         self._fold(events)
         return events
 
-    def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:
+    def _order(self, plan: DeploymentPlan, command: NewOrder) -> Order:
         self._orders += 1
         order = order_from(command, plan, f"{self._environment_id}-{self._orders}")
-        self._order_ids[plan.portfolio_id, order.client_order_id] = order.order_id
+        self._order_ids[plan.portfolio_id, command.client_order_id] = order.order_id
+        return order
+
+    def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:
+        order = self._order(plan, command)
         at, time = order.basis_sequence, order.basis_time
         reference = self.venue.reference_price(order.symbol, order.side)
         if reference is None:
@@ -228,6 +283,12 @@ class Simulation:
                 self._marks[each] = self.position
 
     def _fold(self, events: list[OrderEvent]) -> None:
+        self._keep(events)
+        for event in events:
+            self.gate.fold(event, self.instruments[event.order.symbol])
+
+    def _keep(self, events: list[OrderEvent]) -> None:
+        """Events happened at the position: to the books, and what the books make of splits to the gate."""
         result = self.result
         result.events += events
         folded = self.books.fold(self.position, events)
@@ -237,8 +298,6 @@ class Simulation:
             if posting.entries and posting.entries[0].kind not in FILL_KINDS:
                 for entry in posting.entries:
                     self.gate.fold_entry(portfolio_id, entry)
-        for event in events:
-            self.gate.fold(event, self.instruments[event.order.symbol])
 
     def _open(self, plan: PortfolioPlan) -> None:
         self.books.ledgers[plan.portfolio_id] = ledger = Ledger(plan.portfolio_id, plan.currency_code)
@@ -251,9 +310,9 @@ class Simulation:
                 self.result.entries[plan.portfolio_id].append(entry)
                 self.gate.fold_entry(plan.portfolio_id, entry)
 
-    def _runner(self, plan: DeploymentPlan, scanning: bool) -> StrategyRunner:
+    def _runner(self, plan: DeploymentPlan, express: bool) -> StrategyRunner:
         start = self.position if plan.start_sequence is None else plan.start_sequence
-        runner = StrategyRunner(plan.number, plan.strategy, self.instruments, start, scanning)
+        runner = StrategyRunner(plan.number, plan.strategy, self.instruments, start, scanning=express)
         runner.warm_up(self.timeline)
         return runner
 

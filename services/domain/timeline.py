@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.domain.market import Record
 from services.domain.money import decimal_of
-from services.domain.tape import Kind, Source, Tape
+from services.domain.tape import Kind, Source, Tape, make_record
 from services.domain.tape_index import TapeIndex
 
 PRICED = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR})
@@ -121,8 +121,11 @@ class Timeline:
 
     def record(self, symbols: frozenset[str], sequence: int) -> Record | None:
         """The record at ``sequence`` where it is a quote, trade, bar or split of ``symbols``."""
-        source = self.tape.sources[self.tape.source[sequence - 1]]
-        return self.tape.record(sequence) if source.symbol in symbols and source.kind is not Kind.CLOCK else None
+        tape, row = self.tape, sequence - 1
+        source = tape.sources[tape.source[row]]
+        if source.symbol not in symbols or source.kind is Kind.CLOCK:
+            return None
+        return make_record(source, int(tape.time[row]), int(tape.start[row]), tape.values[row].tolist())
 
     def _mark(self, symbol: str, at: int) -> Decimal | None:
         if symbol not in self._prices:

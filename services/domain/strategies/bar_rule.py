@@ -6,6 +6,7 @@ does not depend on what is held, so it can be worked out for a whole tape at onc
 """
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -79,7 +80,7 @@ class Outlook:
         self.readings = readings
         self.row = 0
         self.settled = 0
-        self._hits: dict[int, NDArray[np.int64]] = {}
+        self._hits: dict[int, list[int]] = {}
 
     def skip(self, through: int) -> None:
         """Take in the bars up to sequence ``through``."""
@@ -104,9 +105,9 @@ class Outlook:
         """The first sequence after ``after`` that asks for one of ``mask``."""
         hits = self._hits.get(mask)
         if hits is None:
-            hits = self._hits[mask] = self.sequences[np.flatnonzero(self.readings.actions & mask)]
-        place = int(hits.searchsorted(after, side="right"))
-        return int(hits[place]) if place < len(hits) else None
+            hits = self._hits[mask] = self.sequences[np.flatnonzero(self.readings.actions & mask)].tolist()
+        place = bisect_right(hits, after)
+        return hits[place] if place < len(hits) else None
 
 
 class BarRule(Strategy, Scanner):

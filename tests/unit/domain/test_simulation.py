@@ -101,7 +101,7 @@ MAKES = st.lists(
 def test_rule_34_skipping_what_nobody_acts_on_is_the_same_as_looking_at_each_record(
     tape: Tape, makes: list[Make], start: int
 ) -> None:
-    runs = [simulate(tape, *makes, start_sequence=start, scanning=scanning) for scanning in (True, False)]
+    runs = [simulate(tape, *makes, start_sequence=start, express=express) for express in (True, False)]
     assert told(runs[0].run()) == told(runs[1].run())
     for skipping, looking in zip(runs[0].runners, runs[1].runners, strict=True):
         for runner in (skipping, looking):
@@ -115,7 +115,7 @@ def test_rule_33_a_strategy_that_died_goes_on_from_its_stored_state(
     tape: Tape, makes: list[Make], kills: list[int], scanning: bool
 ) -> None:
     expected = simulate(tape, *makes).run()
-    killed = simulate(tape, *makes, scanning=scanning)
+    killed = simulate(tape, *makes, express=scanning)
     cycle = 0
     while not killed.done:
         killed.cycle()
@@ -133,7 +133,7 @@ def test_rule_33_a_strategy_that_died_goes_on_from_its_stored_state(
 def test_rule_32_a_cycle_ends_where_the_wakes_told_to_the_coordinator_say(
     tape: Tape, makes: list[Make], scanning: bool
 ) -> None:
-    simulation = simulate(tape, *makes, scanning=scanning)
+    simulation = simulate(tape, *makes, express=scanning)
     while not simulation.done:
         wakes = [runner.next_wake(simulation.timeline) for runner in simulation.runners]
         through = next_through(simulation.timeline, simulation.position, wakes)

@@ -89,7 +89,7 @@ def test_reversion_by_its_definition(closes: list[float]) -> None:
 
 
 def backtest(
-    strategy: BarRule, rows: dict[str, Sequence[Sequence[float]]], cash: int = 100_000, scanning: bool = True
+    strategy: BarRule, rows: dict[str, Sequence[Sequence[float]]], cash: int = 100_000, express: bool = True
 ) -> Result:
     instruments = {symbol: Instrument(symbol, calendar="24/7") for symbol in rows}
     return Simulation(
@@ -97,7 +97,7 @@ def backtest(
         instruments,
         [PortfolioPlan("p", "p", Decimal(cash))],
         [DeploymentPlan(1, "d", "s", strategy, "p")],
-        scanning=scanning,
+        express=express,
     ).run()
 
 
