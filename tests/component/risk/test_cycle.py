@@ -12,7 +12,6 @@ import pytest
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_service_pb2
 
-from services.domain import simulation
 from services.domain.context import Context
 from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
@@ -90,46 +89,44 @@ class Posted(NamedTuple):
 Step = Asked | Fold | OrderEvent | Posted
 
 
-def record(monkeypatch: pytest.MonkeyPatch, seed: int) -> tuple[list[Step], Simulation]:
+def record(seed: int) -> tuple[list[Step], Simulation]:
     """What a backtest's gate was told and asked, in order."""
     steps: list[Step] = []
+    fold_entry, fold, check = Gate.fold_entry, Gate.fold, Gate.check
 
-    class Recording(Gate):
-        def fold_entry(self, portfolio_id: str, entry: Entry) -> None:
-            steps.append(Posted(portfolio_id, entry))
-            super().fold_entry(portfolio_id, entry)
+    def folded() -> None:
+        if Fold(played.position) not in steps[-20:]:
+            steps.append(Fold(played.position))
 
-        def fold(self, event: OrderEvent, instrument: Instrument) -> None:
-            steps.append(event)
-            super().fold(event, instrument)
+    def recorded_entry(gate: Gate, portfolio_id: str, entry: Entry) -> None:
+        steps.append(Posted(portfolio_id, entry))
+        fold_entry(gate, portfolio_id, entry)
 
-        def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
-            verdict = super().check(order, instrument, reference_price, time)
-            steps.append(Asked(order, reference_price, time, played.position, verdict))
-            return verdict
+    def recorded_event(gate: Gate, event: OrderEvent, instrument: Instrument) -> None:
+        steps.append(event)
+        fold(gate, event, instrument)
 
-    class Folding(Simulation):
-        def cycle(self) -> Any:
-            self.first = True
-            return super().cycle()
+    def recorded_check(gate: Gate, order: Order, instrument: Instrument, reference: Decimal, time: int) -> Verdict:
+        folded()
+        verdict = check(gate, order, instrument, reference, time)
+        steps.append(Asked(order, reference, time, played.position, verdict))
+        return verdict
 
-        def _fold(self, events: list[OrderEvent]) -> None:
-            super()._fold(events)
-            if self.first:
-                steps.append(Fold(self.position))
-            self.first = False
-
-    monkeypatch.setattr(simulation, "Gate", Recording)
-    shorts = make_limit("short_sale", Decimal(1))
-    portfolios = [
-        PortfolioPlan("p1", "One", Decimal(10_000), LIMITS),
-        PortfolioPlan("p2", "Two", Decimal(10_000), (shorts,)),
-    ]
-    deployments = [DeploymentPlan(i, f"d{i}", f"s{i}", Gambler(seed + i, SYMBOLS), f"p{i}", START) for i in (1, 2)]
-    instruments = {symbol: instrument(symbol) for symbol in SYMBOLS}
-    played = Folding(market(), instruments, portfolios, deployments, start_sequence=START, scanning=False)
-    while not played.done:
-        played.cycle()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gate, "fold_entry", recorded_entry)
+        patch.setattr(Gate, "fold", recorded_event)
+        patch.setattr(Gate, "check", recorded_check)
+        shorts = make_limit("short_sale", Decimal(1))
+        portfolios = [
+            PortfolioPlan("p1", "One", Decimal(10_000), LIMITS),
+            PortfolioPlan("p2", "Two", Decimal(10_000), (shorts,)),
+        ]
+        deployments = [DeploymentPlan(i, f"d{i}", f"s{i}", Gambler(seed + i, SYMBOLS), f"p{i}", START) for i in (1, 2)]
+        instruments = {symbol: instrument(symbol) for symbol in SYMBOLS}
+        played = Simulation(market(), instruments, portfolios, deployments, start_sequence=START)
+        while not played.done:
+            played.cycle()
+            folded()
     return steps, played
 
 
@@ -206,10 +203,8 @@ async def mesh(world: World, tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_rule_34_verdicts_and_figures_are_the_backtests_through_splits_and_kills(
-    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    steps, played = record(monkeypatch, seed)
+async def test_rule_34_verdicts_and_figures_are_the_backtests_through_splits_and_kills(mesh: Mesh, seed: int) -> None:
+    steps, played = record(seed)
     rng = random.Random(seed)
     await mesh.start()
     count = sum(isinstance(step, Posted) and step.entry.kind == "DEPOSIT" for step in steps)
