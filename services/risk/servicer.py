@@ -34,6 +34,7 @@ EDGE_KEY = "x-tickmesh-edge"
 """Metadata that the edge puts on every call it lets in."""
 
 T = TypeVar("T")
+_Paged = messages.ListLimitsRequest | messages.ListKillSwitchesRequest
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -56,7 +57,7 @@ class RiskServicer(RiskServiceServicer):
     async def ListLimits(self, request: messages.ListLimitsRequest, context: Context) -> messages.ListLimitsResponse:
         """See the contract."""
         found = self._controls.limits(request.environment_id, request.portfolio_id)
-        page, token = _page(found, lambda limit: (limit_id(limit),), request.page_size, request.page_token)
+        page, token = _page(found, lambda limit: (limit_id(limit),), 1, request)
         return messages.ListLimitsResponse(limits=map(limit_to_proto, page), next_page_token=token)
 
     async def SetLimit(self, request: messages.SetLimitRequest, context: Context) -> risk_pb2.Limit:
@@ -103,7 +104,7 @@ class RiskServicer(RiskServiceServicer):
     ) -> messages.ListKillSwitchesResponse:
         """See the contract."""
         found = self._controls.kill_switches(request.environment_id)
-        page, token = _page(found, _kill_key, request.page_size, request.page_token)
+        page, token = _page(found, _kill_key, 3, request)
         return messages.ListKillSwitchesResponse(kill_switches=map(kill_switch_to_proto, page), next_page_token=token)
 
     async def _gate(self, environment_id: str, portfolio_id: str) -> EnvironmentGate:
@@ -164,12 +165,11 @@ async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator
         session.end()
 
 
-def _page(found: Sequence[T], key: Callable[[T], tuple[str, ...]], size: int, token: str) -> tuple[list[T], str]:
-    """One page in the order of `key`, and the token of the next."""
-    width = len(key(found[0])) if found else 0
-    after = tuple(decode_page_token(token, width)) if width or not token else ()
+def _page(found: Sequence[T], key: Callable[[T], tuple[str, ...]], width: int, request: _Paged) -> tuple[list[T], str]:
+    """One page in the order of `key`, which has `width` parts, and the token of the next."""
+    after = tuple(decode_page_token(request.page_token, width))
     ordered = sorted((each for each in found if key(each) > after), key=key)
-    page = ordered[: size or DEFAULT_PAGE]
+    page = ordered[: request.page_size or DEFAULT_PAGE]
     return page, encode_page_token(*key(page[-1])) if len(page) < len(ordered) else ""
 
 

@@ -250,8 +250,9 @@ class World:
 class Desk:
     """The order service's end of `CheckOrders`; it numbers its orders and commits their events in the world."""
 
-    def __init__(self, world: World, channel: Any) -> None:
+    def __init__(self, world: World, channel: Any, address: str) -> None:
         self.world = world
+        self.address = address
         self.gate = RiskGateServiceStub(channel)
         self.risk = RiskServiceStub(channel)
         self.epoch = 0
@@ -277,6 +278,7 @@ class Desk:
         self.numbers += 1
         order_id = f"{ENVIRONMENT}-{self.numbers}"
         terms = {"portfolio_id": "p1", "symbol": "A", "order_type": OrderType.MARKET, **terms}
+        terms |= {name: Decimal(terms[name]) for name in ("limit_price", "stop_price") if name in terms}
         return Order(
             order_id, f"c{self.numbers}", side=side, time_in_force=TimeInForce.GTC, quantity=Decimal(quantity), **terms
         )
@@ -377,7 +379,7 @@ async def risk_of(world: World, folder: Path, **more: Any) -> AsyncIterator[Desk
     try:
         async with connect(settings.address) as channel:
             await asyncio.wait_for(channel.channel_ready(), 10)
-            yield Desk(world, channel)
+            yield Desk(world, channel, settings.address)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
