@@ -49,7 +49,7 @@ class RiskServiceStub:
     """
     EngageKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.EngageKillSwitchRequest, _risk_pb2.KillSwitch]
     """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
-    it is durable. Engaging one that is engaged changes nothing.
+    it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
     Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
 
@@ -136,7 +136,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_risk_service_pb2.EngageKillSwitchRequest, _abc.Awaitable[_risk_pb2.KillSwitch]],
     ) -> _abc.Awaitable[_risk_pb2.KillSwitch]:
         """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
-        it is durable. Engaging one that is engaged changes nothing.
+        it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
 

@@ -974,7 +974,7 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
     ) -> "KillSwitch":
         """
         Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
-        it is durable. Engaging one that is engaged changes nothing.
+        it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
 
