@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +25,7 @@ from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
@@ -31,7 +33,7 @@ from services.domain.limits import KillScope
 from services.domain.money import ZERO
 from services.domain.order import Order, Reservation
 from services.domain.tape import VALUES, Kind, Source, Tape
-from services.order.mapping import order_to_proto, refusal_from_proto, text, timestamp
+from services.order.mapping import asked_to_proto, refusal_from_proto, text, timestamp
 from services.order.store import PortfolioRow, Store
 from services.order.ticket import Provenance
 
@@ -119,6 +121,7 @@ class Peers:
         self._tapes = tapes
         self._portfolios = portfolios
         self._known: dict[str, PortfolioRow] = {}
+        self._asking: dict[str, asyncio.Task[PortfolioRow]] = {}
         self.instruments: dict[str, Instrument] = {}
 
     async def recover(self) -> None:
@@ -133,15 +136,23 @@ class Peers:
             ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE while it must be asked for and cannot be.
         """
         known = self._known.get(portfolio_id)
+        if known is not None:
+            return known
+        # A flood of orders for a portfolio that was not seen yet asks once.
+        asking = self._asking.get(portfolio_id)
+        if asking is None:
+            asking = self._asking[portfolio_id] = detach(self._find_portfolio(portfolio_id))
+            asking.add_done_callback(lambda _: self._asking.pop(portfolio_id))
+        return await asyncio.shield(asking)
+
+    async def _find_portfolio(self, portfolio_id: str) -> PortfolioRow:
+        known = await self._store.portfolio(portfolio_id)
         if known is None:
-            known = await self._store.portfolio(portfolio_id)
-            if known is None:
-                found = await self._portfolios.GetPortfolio(
-                    portfolio_service_pb2.GetPortfolioRequest(portfolio_id=portfolio_id)
-                )
-                opening = found.opening_ledger_sequence
-                known = PortfolioRow(portfolio_id, found.environment_id, opening, ZERO, found.principal, found.owner)
-            self._known[portfolio_id] = known
+            request = portfolio_service_pb2.GetPortfolioRequest(portfolio_id=portfolio_id)
+            found = await self._portfolios.GetPortfolio(request)
+            opening = found.opening_ledger_sequence
+            known = PortfolioRow(portfolio_id, found.environment_id, opening, ZERO, found.principal, found.owner)
+        self._known[portfolio_id] = known
         return known
 
     async def held(self, portfolio_id: str) -> dict[str, Decimal]:
@@ -293,7 +304,7 @@ def check_batch(
         market_time=timestamp(market_time),
         checks=[
             risk_gate_service_pb2.OrderCheck(
-                order=order_to_proto(check.order, check.provenance, check.instrument, 0),
+                order=asked_to_proto(check.order, check.provenance, check.instrument),
                 reference_price=text(check.reference_price),
                 ledger_sequence=check.ledger_sequence,
                 traceparent=check.provenance.traceparent,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -98,10 +99,20 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
     )
 
 
-def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument, sequence: int) -> order_pb2.Order:
-    """The order as clients see it, after event `sequence`."""
-    units, price = places(instrument.quantity_increment), places(instrument.price_increment)
-    reserved, refusal = order.reservation, order.refusal
+@lru_cache
+def _places(instrument_steps: tuple[Decimal, Decimal]) -> tuple[int, int]:
+    quantity, price = instrument_steps
+    return places(quantity), places(price)
+
+
+def places_of(instrument: Instrument) -> tuple[int, int]:
+    """Digits after the point of the instrument's quantities and prices."""
+    return _places((instrument.quantity_increment, instrument.price_increment))
+
+
+def asked_to_proto(order: Order, provenance: Provenance, instrument: Instrument) -> order_pb2.Order:
+    """The order before it is decided on: what risk needs to know of it, which is half of its fields."""
+    units, price = places_of(instrument)
     # The domain's enums have the wire's numbers.
     kinds: Any = order
     return order_pb2.Order(
@@ -118,30 +129,43 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
         limit_price="" if order.limit_price is None else text(order.limit_price, price),
         stop_price="" if order.stop_price is None else text(order.stop_price, price),
         state=kinds.state.value,
-        cum_quantity=text(order.cum_quantity, units),
-        leaves_quantity=text(order.leaves_quantity, units),
-        avg_price=text(order.avg_price, price) if order.avg_price else "0",
-        commission=exact(order.commission),
-        cancel_reason=kinds.cancel_reason.value,
-        refusal=None if refusal is None else refusal_to_proto(refusal),
-        reservation=order_pb2.Reservation(
-            cash=exact(reserved.cash),
-            quantity=text(reserved.quantity, units),
-            headroom=exact(reserved.headroom),
-        ),
         deployment_id=order.deployment_id,
         strategy_id=order.strategy_id,
-        signal_id=provenance.signal_id,
-        label=order.label,
         basis_sequence=order.basis_sequence,
-        basis_time=timestamp(order.basis_time),
-        create_time=timestamp(provenance.create_time),
-        last_event_sequence=sequence,
-        principal=provenance.principal,
-        owner=provenance.owner,
-        event_count=order.event_count,
-        gross_amount=exact(order.gross_amount),
     )
+
+
+def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument, sequence: int) -> order_pb2.Order:
+    """The order as clients see it, after event `sequence`."""
+    units, price = places_of(instrument)
+    reserved, refusal = order.reservation, order.refusal
+    kinds: Any = order
+    message = asked_to_proto(order, provenance, instrument)
+    message.MergeFrom(
+        order_pb2.Order(
+            cum_quantity=text(order.cum_quantity, units),
+            leaves_quantity=text(order.leaves_quantity, units),
+            avg_price=text(order.avg_price, price) if order.avg_price else "0",
+            commission=exact(order.commission),
+            cancel_reason=kinds.cancel_reason.value,
+            refusal=None if refusal is None else refusal_to_proto(refusal),
+            reservation=order_pb2.Reservation(
+                cash=exact(reserved.cash),
+                quantity=text(reserved.quantity, units),
+                headroom=exact(reserved.headroom),
+            ),
+            signal_id=provenance.signal_id,
+            label=order.label,
+            basis_time=timestamp(order.basis_time),
+            create_time=timestamp(provenance.create_time),
+            last_event_sequence=sequence,
+            principal=provenance.principal,
+            owner=provenance.owner,
+            event_count=order.event_count,
+            gross_amount=exact(order.gross_amount),
+        )
+    )
+    return message
 
 
 def encode_event(
@@ -156,7 +180,7 @@ def encode_event(
     traceparent: str,
 ) -> Encoded:
     """The event as it is stored, streamed and listed. `create_time` is wall time, ns."""
-    units, price = places(instrument.quantity_increment), places(instrument.price_increment)
+    units, price = places_of(instrument)
     order = order_to_proto(event.order, provenance, instrument, sequence).SerializeToString()
     exec_type: Any = event.exec_type.value
     rest = order_pb2.OrderEvent(
@@ -198,7 +222,7 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         side=Side(order.side),
         order_type=OrderType(order.order_type),
         time_in_force=TimeInForce(order.time_in_force),
-        quantity=Decimal(order.quantity),
+        quantity=_decimal(order.quantity),
         cash_quantity=_optional(order.cash_quantity),
         limit_price=_optional(order.limit_price),
         stop_price=_optional(order.stop_price),
@@ -206,14 +230,14 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         deployment_id=order.deployment_id,
         label=order.label,
         state=OrderState(order.state),
-        cum_quantity=Decimal(order.cum_quantity),
-        leaves_quantity=Decimal(order.leaves_quantity),
-        avg_price=Decimal(order.avg_price),
-        gross_amount=Decimal(order.gross_amount),
-        commission=Decimal(order.commission),
+        cum_quantity=_decimal(order.cum_quantity),
+        leaves_quantity=_decimal(order.leaves_quantity),
+        avg_price=_decimal(order.avg_price),
+        gross_amount=_decimal(order.gross_amount),
+        commission=_decimal(order.commission),
         basis_sequence=order.basis_sequence,
         basis_time=nanoseconds(order.basis_time),
-        reservation=Reservation(Decimal(reserved.cash), Decimal(reserved.quantity), Decimal(reserved.headroom)),
+        reservation=Reservation(*map(_decimal, (reserved.cash, reserved.quantity, reserved.headroom))),
         refusal=refusal_from_proto(order.refusal) if order.HasField("refusal") else None,
         cancel_reason=CancelReason(order.cancel_reason),
         event_count=order.event_count,
@@ -248,8 +272,8 @@ def refusal_to_proto(refusal: Refusal) -> order_pb2.Refusal:
 
 def refusal_from_proto(refusal: order_pb2.Refusal) -> Refusal:
     """The bound that was hit."""
-    bound, value, missing = (Decimal(each or 0) for each in (refusal.bound, refusal.value, refusal.missing))
-    return Refusal(refusal.reason, refusal.limit, bound, value, missing)
+    bounds = map(_decimal, (refusal.bound, refusal.value, refusal.missing))
+    return Refusal(refusal.reason, refusal.limit, *bounds)
 
 
 def refusal_error(order: order_pb2.Order) -> ApiError:
@@ -286,6 +310,10 @@ def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:
 
 def _optional(value: str) -> Decimal | None:
     return Decimal(value) if value else None
+
+
+def _decimal(value: str) -> Decimal:
+    return Decimal(value) if value else ZERO
 
 
 def _plain(value: str) -> str:

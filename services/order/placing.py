@@ -49,11 +49,10 @@ class Create:
             if not each.answer.done():
                 each.answer.set_exception(error)
 
-    def answer_with(self, order: bytes) -> None:
+    def answer_with(self, order: bytes, state: OrderState) -> None:
         """Answers this and its repeats with the order; a refused one is answered by its refusal."""
-        message = decode_order(order)
-        if message.state == OrderState.REJECTED.value:
-            self.fail(refusal_error(message))
+        if state is OrderState.REJECTED:
+            self.fail(refusal_error(decode_order(order)))
             return
         for each in (self, *self.repeats):
             if not each.answer.done():
@@ -146,8 +145,8 @@ class Placing:
             events += self._take(order, verdicts.get(order.order_id))
         row.order_count += len(orders)
         placed = await desk.journal.commit(events, cause="command")
-        for create, order in zip(creates, orders, strict=True):
-            create.answer_with(placed[order.order_id])
+        for create, event in zip(creates, events, strict=True):
+            create.answer_with(placed[event.order.order_id], event.order.state)
 
     async def _verdicts(self, checks: Sequence[Check], deadline: float) -> dict[str, Verdict]:
         """Asks risk. While it does not answer, what is urgent is served, and the question asked anew after it."""
@@ -240,7 +239,7 @@ def _leaders(batch: Iterable[Create]) -> tuple[list[Create], list[Create]]:
 def _answer_known(create: Create, stored: OrderRow) -> None:
     order = decode_event(stored.payload).order
     if stored.asked == create.ticket.asked:
-        create.answer_with(order.SerializeToString())
+        create.answer_with(order.SerializeToString(), OrderState(order.state))
         return
     client_order_id = order.client_order_id
     message = f"The client order id {client_order_id} was used for order {order.order_id} with other values."

@@ -78,6 +78,7 @@ class RiskGate:
         self._ready = asyncio.Event()
         self.generation = 0
         self._batch_id = 0
+        self._backoff = FIRST_BACKOFF_SECONDS
         self._pending: asyncio.Future[tuple[Verdict, ...]] | None = None
 
     @property
@@ -87,15 +88,16 @@ class RiskGate:
 
     async def run(self) -> None:
         """Connects and listens; until cancelled."""
-        backoff = FIRST_BACKOFF_SECONDS
         while True:
             try:
-                if await self._converse():
-                    backoff = FIRST_BACKOFF_SECONDS
+                await self._converse()
             except ApiError as error:
                 _log.info("lost risk", extra={"environment_id": self._environment_id, "error": str(error)})
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
-            backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+            except asyncio.CancelledError:
+                if _told_to_end():
+                    raise
+            await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
+            self._backoff = min(2 * self._backoff, LAST_BACKOFF_SECONDS)
 
     async def check(self, batch: Callable[[int], Any], seconds: float) -> Checked:
         """Asks for the verdicts of one batch; where they are void, because the stream broke for instance, again.
@@ -126,18 +128,22 @@ class RiskGate:
         generation, call = self.generation, self._call
         self._batch_id += 1
         pending = self._pending = asyncio.get_running_loop().create_future()
-        await call.write(batch(self._batch_id))
+        try:
+            await call.write(batch(self._batch_id))
+        except asyncio.CancelledError:
+            if _told_to_end():
+                raise
+            raise _Broken from None
         return Checked(await pending, generation)
 
-    async def _converse(self) -> bool:
-        """One life of the stream. Returns whether risk became ready."""
+    async def _converse(self) -> None:
+        """One life of the stream."""
         epoch, head = await self._begin()
         call = self._open()
         try:
             await call.write(connect(self._environment_id, epoch, head()))
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._take(call, gate_answer(message))
-            return self._call is call
         finally:
             self._ready.clear()
             self._call = None
@@ -148,6 +154,7 @@ class RiskGate:
         match answer:
             case Ready():
                 self._call = call
+                self._backoff = FIRST_BACKOFF_SECONDS
                 self._ready.set()
                 self._tell(answer.kills)
                 _log.info("risk is ready", extra={"environment_id": self._environment_id})
@@ -172,3 +179,9 @@ class RiskGate:
             # Nobody may be waiting: a caller that gave up has its own answer.
             self._pending.exception()
         self._pending = None
+
+
+def _told_to_end() -> bool:
+    """Whether a cancellation is meant for the current task; one that is not says that a stream was given up here."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

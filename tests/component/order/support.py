@@ -15,19 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from services.chassis.channel import Channel, connect
-from services.chassis.errors import ApiError
-from services.chassis.server import Server
-from services.chassis.settings import ServiceSettings
-from services.domain.gate import Gate
-from services.domain.instrument import Instrument
-from services.domain.tape import Kind, Series, Source, Tape, merge
-from services.order.clients import Check
-from services.order.main import main
-from services.order.mapping import decode_event, nanoseconds, order_from_proto, refusal_to_proto
+from grpc import StatusCode
 from tickmesh.marketdata.v1 import (
     environment_pb2,
-    environment_service_pb2,
     environment_service_pb2_grpc,
     instrument_pb2,
     instrument_service_pb2_grpc,
@@ -40,6 +30,17 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2_grpc
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_gate_service_pb2_grpc, risk_pb2
+
+from services.chassis.channel import Channel, connect
+from services.chassis.errors import ApiError
+from services.chassis.server import Server
+from services.chassis.settings import ServiceSettings
+from services.domain.gate import Gate
+from services.domain.instrument import Instrument
+from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.order.clients import Check
+from services.order.main import main
+from services.order.mapping import decode_event, nanoseconds, order_from_proto, refusal_to_proto
 
 __all__ = ["Check", "Mesh", "decode_event", "request", "running"]
 
@@ -406,6 +407,17 @@ class Mesh:
         code = await asyncio.to_thread(self.process.wait, 20)
         self.process = None
         return code
+
+    async def place(self, order: order_service_pb2.CreateOrderRequest, seconds: float = 20) -> order_pb2.Order:
+        """As a client does: repeats the call until it is answered."""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    return await self.orders.CreateOrder(order, timeout=5)
+                except ApiError as error:
+                    if error.code not in {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED}:
+                        raise
+                    await asyncio.sleep(0.05)
 
     async def get(self, client_order_id: str, portfolio_id: str = "trend") -> order_pb2.Order:
         return await self.orders.GetOrderByClientOrderId(

@@ -1,0 +1,182 @@
+"""The order service and risk's gate: fail closed, epochs, voided verdicts, kill switches (rules 3 to 5)."""
+
+import asyncio
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from grpc import StatusCode
+from tickmesh.order.v1 import order_pb2
+from tickmesh.risk.v1 import risk_pb2
+
+from tests.component.order.support import Mesh, limit, request, running, start_peer, stop_peer
+from tests.component.order.test_orders import cancel, refused
+
+STATE = order_pb2.OrderState
+REASON = order_pb2.CancelReason
+SCOPE = risk_pb2.KillSwitchScope
+
+
+async def state_of(mesh: Mesh, name: str, state: int, portfolio_id: str = "trend") -> order_pb2.Order:
+    """Waits for an order's state, for at most a second: what a kill switch is given."""
+    for _ in range(50):
+        order = await mesh.get(name, portfolio_id)
+        if order.state == state:
+            return order
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{name} is {order.state}")
+
+
+async def test_without_risk_orders_are_refused_in_time_and_ids_stay_free(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        await stop_peer(mesh, "risk")
+        await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="500")
+        await mesh.market.joined()
+        began = time.monotonic()
+        calls = [refused(mesh.orders.CreateOrder(limit(f"a-{n}"))) for n in range(5)]
+        for error in await asyncio.gather(*calls):
+            assert (error.code, error.reason) == (StatusCode.UNAVAILABLE, "RISK_UNAVAILABLE")
+            assert error.retry_delay
+        assert 0.4 < time.monotonic() - began < 1.5
+        assert not await mesh.events()
+        await start_peer(mesh, "risk")
+        orders = [await mesh.place(limit(f"a-{n}")) for n in range(5)]
+        assert [order.order_id for order in orders] == [f"replay-1-{n}" for n in range(1, 6)]
+
+
+async def test_a_silent_risk_is_given_up_and_leaks_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="300")
+        await mesh.market.joined()
+        kept = await mesh.orders.CreateOrder(limit("kept"))
+        mesh.gate.silent = True
+        assert (await refused(mesh.orders.CreateOrder(limit("lost")))).reason == "RISK_UNAVAILABLE"
+        mesh.gate.silent = False
+        # The next connection drops what the silent one had reserved: its epoch is higher, its head says what became.
+        order = await mesh.place(limit("next"))
+        assert order.order_id == "replay-1-2"
+        assert order.reservation.headroom == "99000.00"
+        epochs = [epoch for epoch, _ in mesh.gate.connects]
+        assert epochs == sorted(set(epochs))
+        assert mesh.gate.connects[-1][1] == 1
+        assert mesh.gate.gate.exposure("trend").reserved_cash == Decimal(1000)
+        assert kept.state == STATE.ORDER_STATE_NEW
+
+
+async def test_cancels_do_not_wait_for_risk(mesh: Mesh) -> None:
+    resting = await mesh.orders.CreateOrder(limit("a"))
+    mesh.gate.silent = True
+    waiting = asyncio.ensure_future(mesh.orders.CreateOrder(limit("b")))
+    await asyncio.sleep(0.2)
+    began = time.monotonic()
+    canceled = await mesh.orders.CancelOrder(cancel(resting.order_id))
+    assert canceled.state == STATE.ORDER_STATE_CANCELED
+    assert time.monotonic() - began < 0.5
+    mesh.gate.silent = False
+    mesh.gate.hang_up()
+    # It is asked about again, now knowing of the cancel.
+    order = await waiting
+    assert order.reservation.headroom == "99500.00"
+
+
+async def test_a_stream_that_breaks_during_a_check_is_asked_anew(mesh: Mesh) -> None:
+    async def break_once() -> None:
+        mesh.gate.before_answer = None
+        mesh.gate.hang_up()
+
+    mesh.gate.before_answer = break_once
+    order = await mesh.orders.CreateOrder(limit("a"))
+    assert order.state == STATE.ORDER_STATE_NEW
+    assert len(mesh.gate.connects) == 2
+    assert mesh.gate.gate.exposure("trend").reserved_cash == Decimal(500)
+
+
+async def test_one_batch_is_in_flight_and_carries_what_has_queued(mesh: Mesh) -> None:
+    checking = 0
+
+    async def slowly() -> None:
+        nonlocal checking
+        checking += 1
+        assert checking == 1
+        await asyncio.sleep(0.03)
+        checking -= 1
+
+    mesh.gate.before_answer = slowly
+    await asyncio.gather(*(mesh.orders.CreateOrder(limit(f"a-{n}", "1")) for n in range(100)))
+    assert sum(mesh.gate.batches) == 100
+    assert len(mesh.gate.batches) < 20
+
+
+async def test_a_kill_switch_cancels_what_is_in_its_scope_and_stays_engaged(mesh: Mesh) -> None:
+    strategy = {"deployment_id": "d", "strategy_id": "s", "basis_sequence": 3}
+    for name, values in (("a", {}), ("b", strategy), ("c", {"portfolio_id": "other"})):
+        await mesh.orders.CreateOrder(limit(name, **values))
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_STRATEGY, target_id="s")
+    order = await state_of(mesh, "b", STATE.ORDER_STATE_CANCELED)
+    assert order.cancel_reason == REASON.CANCEL_REASON_KILL_SWITCH
+    event = (await mesh.events())[-1]
+    assert (event.cause, event.principal) == ("kill_switch", "officer")
+    assert (await mesh.get("a")).state == STATE.ORDER_STATE_NEW
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_PORTFOLIO, target_id="trend")
+    await state_of(mesh, "a", STATE.ORDER_STATE_CANCELED)
+    assert (await mesh.get("c", "other")).state == STATE.ORDER_STATE_NEW
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT)
+    await state_of(mesh, "c", STATE.ORDER_STATE_CANCELED, "other")
+
+
+async def test_a_kill_switch_voids_the_verdicts_before_it(mesh: Mesh) -> None:
+    """The verdict is on its way when the switch is engaged: the order is checked again, and refused."""
+
+    async def engage() -> None:
+        mesh.gate.before_answer = None
+        mesh.gate.gate.engage(_everything())
+        mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT)
+
+    mesh.gate.before_answer = engage
+    error = await refused(mesh.orders.CreateOrder(limit("a")))
+    assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "KILL_SWITCH_ENGAGED")
+    assert (await mesh.get("a")).state == STATE.ORDER_STATE_REJECTED
+    assert len(await mesh.events()) == 1
+
+
+async def test_orders_that_reduce_stay_where_asked_for(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(request("long"))
+    await mesh.market.run(1, 5)
+    mesh.market.idle(5)
+    await mesh.orders.CreateOrder(limit("more"))
+    await mesh.orders.CreateOrder(limit("less", "200", side=2))
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
+    await state_of(mesh, "more", STATE.ORDER_STATE_CANCELED)
+    assert (await mesh.get("less")).state == STATE.ORDER_STATE_NEW
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT)
+    await state_of(mesh, "less", STATE.ORDER_STATE_CANCELED)
+
+
+async def test_a_switch_engaged_while_we_were_away_is_learnt_at_the_handshake(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a"))
+    await mesh.stop()
+    mesh.gate.kills.append(
+        risk_pb2.KillSwitch(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, engaged=True, principal="officer")
+    )
+    await stop_peer(mesh, "marketdata")
+    await mesh.start()
+    # Kill switches need nobody but risk: not the coordinator, not the tape.
+    await state_of(mesh, "a", STATE.ORDER_STATE_CANCELED)
+
+
+async def test_without_a_price_there_is_nothing_to_check_against(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        mesh.market.start_sequence = 1
+        await mesh.start()
+        await mesh.market.joined()
+        error = await refused(mesh.orders.CreateOrder(request("a")))
+        assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "NO_REFERENCE_PRICE")
+        assert mesh.gate.batches == []
+        assert (await refused(mesh.orders.CreateOrder(request("a")))).metadata == error.metadata
+
+
+def _everything() -> Any:
+    from services.domain.limits import KillScope
+
+    return KillScope()
