@@ -22,7 +22,7 @@ from services.domain.timeline import Timeline
 from services.portfolio.book import Book
 from services.portfolio.clients import Market, OrderFeed
 from services.portfolio.mapping import Environment
-from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Step
+from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Register, Step
 from services.portfolio.store import Store
 
 # Equity points wait so long for a commit of their own: the tape would give them again, so no answer waits for them.
@@ -44,14 +44,12 @@ class Keeper:
         """Takes what opens an environment's feed of order events behind a number."""
         self._store, self._log, self._market, self._feed = store, log, market, feed
         self._books: dict[str, Book] = {}
-        self._homes: dict[str, str] = {}
-        self._requests: dict[str, str] = {}
+        self._register = Register()
         self._feeds: dict[str, tuple[OrderFeed, asyncio.Task[None]]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._pending: dict[str, asyncio.Future[None]] = {}
         self._flushing: dict[str, asyncio.TimerHandle] = {}
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._count = 0
 
     async def recover(self) -> None:
         """Restore all books as they were last stored; call once, before serving."""
@@ -65,36 +63,26 @@ class Keeper:
         Raises:
             ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
         """
-        environment_id = self._homes.get(portfolio_id)
-        if environment_id is None:
-            raise ApiError.not_found("portfolio", portfolio_id, "PORTFOLIO_NOT_FOUND")
+        environment_id = self._register.find(portfolio_id).environment_id
         await self.settled(environment_id)
         book = self._books[environment_id]
         return book, book.kept[portfolio_id]
 
     async def portfolios(self, environment_id: str = "") -> list[tuple[Book, Kept]]:
         """All portfolios, or an environment's, oldest first."""
-        for each in [environment_id] if environment_id else list(self._pending):
-            await self.settled(each)
+        while busy := [key for key in self._pending if environment_id in {"", key}]:
+            await self.settled(busy[0])
         books = [book for key, book in self._books.items() if environment_id in {"", key}]
         found = [(book, kept) for book in books for kept in book.kept.values()]
         return sorted(found, key=lambda each: each[1].portfolio.number)
 
     async def entries(self, portfolio_id: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """(number, encoded entry) of a portfolio's entries after a number.
-
-        Raises:
-            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
-        """
+        """(number, encoded entry) of a portfolio's entries after a number; fails as `find`."""
         await self.find(portfolio_id)
         return await self._store.entries(portfolio_id, after, limit)
 
     async def points(self, portfolio_id: str, after: int, limit: int) -> list[EquityPoint]:
-        """A portfolio's equity points behind a tape position.
-
-        Raises:
-            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
-        """
+        """A portfolio's equity points behind a tape position; fails as `find`."""
         book, _ = await self.find(portfolio_id)
         self._flush(book.cursor.environment_id)
         await self.settled(book.cursor.environment_id)
@@ -106,11 +94,7 @@ class Keeper:
             await asyncio.shield(pending)
 
     async def require_environment(self, environment_id: str) -> None:
-        """Makes sure that there is such an environment.
-
-        Raises:
-            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` when nobody can tell.
-        """
+        """Makes sure that there is such an environment; fails as marketdata does, or when marketdata is away."""
         if environment_id not in self._books:
             await self._market.environment(environment_id)
 
@@ -121,18 +105,21 @@ class Keeper:
             ApiError: ALREADY_EXISTS, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, INVALID_ARGUMENT for a currency that
                 the environment does not trade in, or what marketdata says of the environment.
         """
-        found = self._existing(opening)
+        if "\0" in opening.display_name:
+            # PostgreSQL stores no such text, and a commit that fails ends the process.
+            raise ApiError.invalid_field("display_name", "holds a NUL character")
+        found = self._register.answer(opening)
         if found is None:
             environment = await self._market.environment(opening.environment_id)
             book = None if environment.ended else await self._started(environment)
             # Somebody else may have been faster while we waited.
-            found = self._existing(opening)
+            found = self._register.answer(opening)
             if found is None:
                 if book is None or book.cursor.ended:
                     ended = f"The environment {opening.environment_id} has ended."
                     raise ApiError.failed_precondition("ENVIRONMENT_COMPLETED", ended, subject=opening.environment_id)
                 found = self._open(book, opening)
-        return await self.find(found)
+        return await self.find(found.portfolio_id)
 
     async def announced(self, environment: Environment) -> Cursor:
         """Makes the books ready for an environment, or closes them when it has ended; where they stand."""
@@ -157,8 +144,8 @@ class Keeper:
                         await self._started(environment)
                         await self.announced(environment)
                     waiting.remove(key)
-                except ApiError as error:
-                    if error.code is not grpc.StatusCode.UNAVAILABLE:
+                except Exception as error:  # noqa: BLE001 those books stay as they were stored
+                    if not isinstance(error, ApiError) or error.code is not grpc.StatusCode.UNAVAILABLE:
                         _log.warning("books stay open", extra={"environment_id": key, "error": str(error)})
                         waiting.remove(key)
             await asyncio.sleep(1.0)
@@ -172,8 +159,23 @@ class Keeper:
         book = self._books.get(step.environment_id)
         if book is None or not book.started:
             raise RuntimeError(f"{step.environment_id} is to be folded, but was not announced")
-        if book.cursor.covers(step):
-            return book.cursor.applied
+        if not book.cursor.covers(step):
+            await self._fold(book, step)
+        # The head that is told may be a deposit's, which came in between: a crash must not undo it either.
+        await self.settled(step.environment_id)
+        return book.cursor.applied
+
+    @contextmanager
+    def watch(self, portfolio_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the portfolio was valued anew without an entry."""
+        event = asyncio.Event()
+        self._watchers[portfolio_id].add(event)
+        try:
+            yield event
+        finally:
+            self._watchers[portfolio_id].discard(event)
+
+    async def _fold(self, book: Book, step: Step) -> None:
         feed, _ = self._feeds[step.environment_id]
         fills = await feed.take(step.order_head)
         begun = time.time_ns()
@@ -194,56 +196,20 @@ class Keeper:
         for portfolio_id in {point.portfolio_id for point in points} - told.keys():
             for event in self._watchers.get(portfolio_id, ()):
                 event.set()
-        return book.cursor.applied
 
-    @contextmanager
-    def watch(self, portfolio_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the portfolio was valued anew without an entry."""
-        event = asyncio.Event()
-        self._watchers[portfolio_id].add(event)
-        try:
-            yield event
-        finally:
-            self._watchers[portfolio_id].discard(event)
-            if not self._watchers[portfolio_id]:
-                del self._watchers[portfolio_id]
-
-    def _existing(self, opening: Opening) -> str | None:
-        """The portfolio that this request made, or one of the same id and values."""
-        found = self._requests.get(opening.request_id) if opening.request_id else None
-        if found is not None:
-            if not self._portfolio(found).answers(opening):
-                raise ApiError.already_exists(
-                    "request", opening.request_id, "REQUEST_ID_REUSED", metadata={"portfolio_id": found}
-                )
-            return found
-        if opening.portfolio_id not in self._homes:
-            return None
-        if not self._portfolio(opening.portfolio_id).answers(opening):
-            raise ApiError.already_exists("portfolio", opening.portfolio_id, "ALREADY_EXISTS")
-        return opening.portfolio_id
-
-    def _portfolio(self, portfolio_id: str) -> Portfolio:
-        return self._books[self._homes[portfolio_id]].kept[portfolio_id].portfolio
-
-    def _open(self, book: Book, opening: Opening) -> str:
+    def _open(self, book: Book, opening: Opening) -> Portfolio:
         if book.currencies and book.currencies != {opening.currency_code}:
             traded = ", ".join(sorted(book.currencies))
             raise ApiError.invalid_field(
                 "initial_cash.currency_code", f"the instruments of {opening.environment_id} trade in {traded}"
             )
-        number = self._count + 1
-        portfolio_id = opening.portfolio_id or self._unused_id(number)
+        number, portfolio_id = self._register.next(opening.portfolio_id)
         named = replace(opening, portfolio_id=portfolio_id, display_name=opening.display_name or portfolio_id)
         change = book.open(named, number, time.time_ns())
-        self._register(book.kept[portfolio_id])
+        portfolio = book.kept[portfolio_id].portfolio
+        self._register.add(portfolio)
         self._enqueue(book, change)
-        return portfolio_id
-
-    def _unused_id(self, number: int) -> str:
-        while f"portfolio-{number}" in self._homes:
-            number += 1
-        return f"portfolio-{number}"
+        return portfolio
 
     async def _started(self, environment: Environment) -> Book:
         """The books of an environment, standing on its tape; who comes meanwhile waits for the same."""
@@ -269,8 +235,7 @@ class Keeper:
 
     def _release(self, book: Book) -> None:
         book.release()
-        feed = self._feeds.pop(book.cursor.environment_id, None)
-        if feed is not None:
+        if (feed := self._feeds.pop(book.cursor.environment_id, None)) is not None:
             feed[1].cancel()
 
     def _reload(self, book: Book) -> None:
@@ -292,15 +257,8 @@ class Keeper:
     def _adopt(self, book: Book) -> Book:
         self._books[book.cursor.environment_id] = book
         for kept in book.kept.values():
-            self._register(kept)
+            self._register.add(kept.portfolio)
         return book
-
-    def _register(self, kept: Kept) -> None:
-        portfolio = kept.portfolio
-        self._homes[portfolio.portfolio_id] = portfolio.environment_id
-        if portfolio.request_id:
-            self._requests[portfolio.request_id] = portfolio.portfolio_id
-        self._count = max(self._count, portfolio.number)
 
     def _flush_soon(self, environment_id: str) -> None:
         if environment_id not in self._flushing:
@@ -308,8 +266,7 @@ class Keeper:
             self._flushing[environment_id] = loop.call_later(FLUSH_SECONDS, self._flush, environment_id)
 
     def _flush(self, environment_id: str) -> None:
-        timer = self._flushing.pop(environment_id, None)
-        if timer is not None:
+        if (timer := self._flushing.pop(environment_id, None)) is not None:
             timer.cancel()
         book = self._books[environment_id]
         if book.unstored:

@@ -1,4 +1,4 @@
-"""The values that the service's parts hand each other: what is asked for, what is posted, what a step changed."""
+"""What the service's parts hand each other: what is asked for, what is posted, what a step changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.chassis.errors import ApiError
 from services.domain.books import EquityPoint
 from services.domain.entries import Account, Entry, Position
 from services.domain.ledger import Ledger
@@ -52,6 +53,55 @@ class Portfolio:
             and self.currency_code == opening.currency_code
             and self.initial_cash == opening.initial_cash
         )
+
+
+class Register:
+    """All portfolios by id and by the request that made them."""
+
+    def __init__(self) -> None:
+        self._portfolios: dict[str, Portfolio] = {}
+        self._requests: dict[str, Portfolio] = {}
+        self._last = 0
+
+    def add(self, portfolio: Portfolio) -> None:
+        """Takes in a portfolio."""
+        self._portfolios[portfolio.portfolio_id] = portfolio
+        if portfolio.request_id:
+            self._requests[portfolio.request_id] = portfolio
+        self._last = max(self._last, portfolio.number)
+
+    def next(self, wanted: str) -> tuple[int, str]:
+        """The number of the next portfolio, and its id: the wanted one, or where none is wanted one that is free."""
+        number = free = self._last + 1
+        while f"portfolio-{free}" in self._portfolios:
+            free += 1
+        return number, wanted or f"portfolio-{free}"
+
+    def find(self, portfolio_id: str) -> Portfolio:
+        """The portfolio of this id.
+
+        Raises:
+            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        """
+        found = self._portfolios.get(portfolio_id)
+        if found is None:
+            raise ApiError.not_found("portfolio", portfolio_id, "PORTFOLIO_NOT_FOUND")
+        return found
+
+    def answer(self, opening: Opening) -> Portfolio | None:
+        """The portfolio that this request made, or one of the same id and values.
+
+        Raises:
+            ApiError: ALREADY_EXISTS `REQUEST_ID_REUSED` or `ALREADY_EXISTS`, for other values.
+        """
+        made = self._requests.get(opening.request_id)
+        if made is not None and not made.answers(opening):
+            more = {"portfolio_id": made.portfolio_id}
+            raise ApiError.already_exists("request", opening.request_id, "REQUEST_ID_REUSED", metadata=more)
+        found = made or self._portfolios.get(opening.portfolio_id)
+        if found is not None and not found.answers(opening):
+            raise ApiError.already_exists("portfolio", opening.portfolio_id, "ALREADY_EXISTS")
+        return found
 
 
 class Fill(NamedTuple):

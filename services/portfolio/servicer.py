@@ -256,29 +256,17 @@ class _Page:
     def __init__(self, request: Any, *names: str) -> None:
         self.size = request.page_size or PAGE_SIZE
         self._names = names
-        *found, last = decode_page_token(request.page_token, len(names) + 1) or [*names, ""]
+        *found, self.last = decode_page_token(request.page_token, len(names) + 1) or [*names, ""]
         if tuple(found) != names:
-            raise _foreign_page()
-        self.last = last
-
-    @property
-    def after(self) -> int:
-        """The last key of the page before, where keys are numbers."""
-        if not self.last.isdecimal():
-            if self.last:
-                raise _foreign_page()
-            return 0
-        return min(int(self.last), _MOST)
+            raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
+        # The last key of the page before, where keys are numbers.
+        self.after = min(int(self.last), _MOST) if self.last.isdecimal() else 0
 
     def cut(self, found: Sequence[tuple[Any, T]]) -> tuple[list[T], str]:
         """The page and the next one's token, of (key, value) pairs behind the page before."""
         shown = found[: self.size]
         token = encode_page_token(*self._names, shown[-1][0]) if len(found) > self.size else ""
         return [value for _, value in shown], token
-
-
-def _foreign_page() -> ApiError:
-    return ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
 
 
 def _accept(request: portfolio_service_pb2.StreamLedgerEntriesRequest) -> Callable[[EntryKey], bool] | None:

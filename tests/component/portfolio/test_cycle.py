@@ -232,3 +232,31 @@ async def test_what_cannot_be_booked_blocks_and_changes_nothing(peers: Peers, se
     assert not fold.done()
     assert await listed(service.stub, "trend") == before
     fold.cancel()
+
+
+async def test_nothing_is_told_before_it_is_stored(peers: Peers, service: Service) -> None:
+    """Neither the portfolio nor a fold's head that counts its deposit, which a crash would undo."""
+    replay = replay_of(peers)
+    await open_portfolios(service.stub)
+    gate, writer = asyncio.Event(), service.database.writer
+    transaction = writer._transaction
+
+    async def slow(groups: Any) -> None:
+        await gate.wait()
+        await transaction(groups)
+
+    writer._transaction = slow
+    request = api.CreatePortfolioRequest(portfolio_id="late", environment_id="replay-1")
+    request.initial_cash.currency_code, request.initial_cash.amount = "USD", "1"
+    told: list[asyncio.Future[Any]] = [asyncio.ensure_future(service.stub.CreatePortfolio(request))]
+    await eventually(lambda: bool(service.keeper._pending))
+    told.append(asyncio.ensure_future(peers.coordinator.fold(replay, 1, START + 1, 0)))
+    told.append(asyncio.ensure_future(service.stub.GetPortfolio(api.GetPortfolioRequest(portfolio_id="late"))))
+    told.append(asyncio.ensure_future(service.stub.ListPortfolios(api.ListPortfoliosRequest())))
+    done, _ = await asyncio.wait(told, timeout=0.2)
+    assert not done
+    gate.set()
+    made, head, found, listing = await asyncio.gather(*told)
+    assert (made.ledger_sequence, head) == (6, 6)
+    assert found.portfolio_id == "late"
+    assert len(listing.portfolios) == 3

@@ -120,6 +120,7 @@ BAD = {
     "an empty amount": wanted(cash=""),
     "a currency in small letters": wanted(currency="usd"),
     "a request id that is no UUID": wanted(request_id="again"),
+    "a name with a NUL": wanted(display_name="n\0"),
     "a name of 201 letters": wanted(display_name="n" * 201),
 }
 
