@@ -100,6 +100,7 @@ class EnvironmentGate:
         self._store_epoch = store_epoch
         self._engaged: dict[tuple[str, str], KillRecord] = {}
         self._session: Session | None = None
+        self._passed: list[str] = []
 
     @property
     def environment_id(self) -> str:
@@ -167,7 +168,10 @@ class EnvironmentGate:
             scene = self.folding.scene
             if self._session is not session or scene is None:
                 raise _stale("Another epoch has begun.")
+            # The head names all that was committed: what an older batch passed and no event confirms is void.
+            self.folding.gate.drop_unconfirmed(self._passed)
             verdicts = self._decide(batch, scene)
+            self._passed = [verdict.order_id for verdict in verdicts if verdict.reservation is not None]
             failpoint("risk.after_verdict")
             session.put(Verdicts(batch.batch_id, verdicts))
         finally:

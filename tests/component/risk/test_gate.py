@@ -46,14 +46,16 @@ async def test_rule_4_of_two_orders_that_fit_only_singly_exactly_one_passes_in_1
             orders = [desk.order(quantity=str(each)) for each in units]
             if rng.random() < 0.5:
                 verdicts = await desk.check(*orders)
+                world.commit(event := accepted(orders[0], verdicts[0], at=10))
             else:
-                verdicts = [*await desk.check(orders[0]), *await desk.check(orders[1])]
+                verdicts = await desk.check(orders[0])
+                world.commit(event := accepted(orders[0], verdicts[0], at=10))
+                verdicts += await desk.check(orders[1])
             assert [verdict.WhichOneof("outcome") for verdict in verdicts] == ["reservation", "refusal"]
             refusal = verdicts[1].refusal
             assert (refusal.reason, refusal.limit) == ("INSUFFICIENT_BUYING_POWER", "buying_power")
             assert int(refusal.missing) == sum(units) * 100 - 1000
-            event = accepted(orders[0], verdicts[0], at=10)
-            world.commit(event, canceled(event, at=10))
+            world.commit(canceled(event, at=10))
         assert (await desk.figures()).buying_power == "1000.00"
 
 
@@ -68,6 +70,15 @@ async def test_rule_4_a_new_epoch_drops_what_became_no_order_and_keeps_the_rest(
         await desk.connect()
         assert (await desk.figures()).reserved_cash == "400.00"
         [verdict] = await desk.check(desk.order(quantity="6"))
+        assert verdict.reservation.headroom == "0"
+
+
+async def test_a_batch_that_was_voided_reserves_nothing_for_the_next(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        await desk.check(desk.order(quantity="5"), desk.order(quantity="5"))
+        [verdict] = await desk.check(desk.order(quantity="10"))
         assert verdict.reservation.headroom == "0"
 
 
