@@ -30,12 +30,12 @@ from services.domain.tape import Kind, Tape
 
 
 class CertainFill(NamedTuple):
-    """Where and at what an order will fill: sequence and start (ns) of the bar, its open, and the price before."""
+    """Where and at what an order will fill: sequence and start (ns) of the bar, its open, and the last close."""
 
     sequence: int
     time: int
     price: Decimal
-    reference: Decimal
+    last: float
 
 
 class ExpressVenue(Venue):
@@ -77,21 +77,21 @@ class ExpressVenue(Venue):
         place = int(rows.searchsorted(self._position))
         if not 0 < place < len(rows):
             return None
-        last, row = int(rows[place - 1]), int(rows[place])
+        row, at = int(rows[place]), self._position
         start, instrument = int(tape.start[row]), self._instruments[order.symbol]
-        if start < order.basis_time or index.next_split(order.symbol, last) <= row:
+        # Decided on a bar of its own: no split lies between that price and now.
+        if int(rows[place - 1]) != at - 1 or start < order.basis_time:
             return None
-        if not self._in_session(instrument.calendar, row, start):
+        edges = index.edges(instrument.calendar)
+        if edges.rows and not edges.admits(row, start):
             return None
         opening, _, _, _, volume = tape.values[row].tolist()
-        quantity, step = order.quantity, instrument.price_increment
         if settings.volume_share is not None and index.sized(sources[0]):
-            share = settings.volume_share * decimal_of(volume)
+            share, quantity = settings.volume_share * decimal_of(volume), order.quantity
             if share < quantity or quantity % instrument.quantity_increment:
                 return None
-        price = snap(decimal_of(opening), step)
-        reference = max(step, snap(decimal_of(float(tape.values[last, 3])), step))
-        return CertainFill(row + 1, start, price, reference) if price > 0 else None
+        price = _on_step(decimal_of(opening), instrument.price_increment)
+        return CertainFill(row + 1, start, price, float(tape.values[at - 1, 3])) if price > 0 else None
 
     def fill_at_once(self, new: Order, fill: CertainFill) -> OrderEvent:
         """The TRADE of an order just NEW; the venue then stands at the bar that filled it."""
@@ -133,7 +133,9 @@ class ExpressGate(Gate):
             signed = quantity if order.side is Side.BUY else -quantity
             paid = signed * fill.price * instrument.contract_multiplier
             if order.side is Side.BUY:
-                cash = round_up(quantity * fill.reference * instrument.contract_multiplier)
+                step = instrument.price_increment
+                reference = max(step, _on_step(decimal_of(fill.last), step))
+                cash = round_up(quantity * reference * instrument.contract_multiplier)
                 if max(cash, paid) > spendable:
                     return None
             elif quantity > holding.quantity or holding.pending_sell:
@@ -142,6 +144,10 @@ class ExpressGate(Gate):
             funds.cash -= paid
             holding.quantity += signed
             holding.multiplier = instrument.contract_multiplier
-            self._marks.setdefault(order.symbol, fill.reference)
+            self._marks.setdefault(order.symbol, fill.last)
         funds.count_order(order.basis_time)
         return reservation
+
+
+def _on_step(price: Decimal, step: Decimal) -> Decimal:
+    return snap(price, step) if price % step else price

@@ -49,9 +49,8 @@ class StrategyRunner:
         self._symbols = frozenset(strategy.symbols)
         self._scanner = strategy if scanning and isinstance(strategy, Scanner) else None
         self._next: int | None = None
-        self.passes_acknowledgements = (
-            self._scanner is not None and type(strategy).on_order_event is Strategy.on_order_event
-        )
+        self._listens = type(strategy).on_order_event is not Strategy.on_order_event
+        self.passes_acknowledgements = self._scanner is not None and not self._listens
         """Whether it is certain to issue nothing in answer to one."""
 
     def warm_up(self, timeline: Timeline) -> None:
@@ -131,7 +130,8 @@ class StrategyRunner:
         for event in events:
             if self._fold(event):
                 self._next = None
-                self.strategy.on_order_event(self._context, event)
+                if self._listens:
+                    self.strategy.on_order_event(self._context, event)
 
     def _deliver_until(self, timeline: Timeline, through: int) -> None:
         if self._scanner is not None:

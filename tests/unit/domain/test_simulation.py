@@ -88,21 +88,39 @@ def told(result: Result) -> tuple[Any, ...]:
     return result.events, result.equity, result.signals, dict(result.entries), result.digest()
 
 
+def kept(simulation: Simulation) -> tuple[Any, ...]:
+    """What venue, gate and ledgers are left with."""
+    gate, ledgers = simulation.gate, simulation.books.ledgers.values()
+    books = [{name: value for name, value in vars(ledger).items() if name != "_matching"} for ledger in ledgers]
+    return simulation.venue.headroom, simulation.venue.position, gate._funds, gate._claims, books
+
+
 MARKETS = st.builds(market, st.integers(0, 9_999), st.just(60), st.booleans(), st.sampled_from([None, 20, 45]))
 MAKES = st.lists(
-    st.sampled_from([cross(), reversion(), cross(["B"], quantity=30, cash_quantity=0, time_in_force="DAY")]),
+    st.sampled_from(
+        [
+            cross(),
+            reversion(),
+            cross(["B"], quantity=30, cash_quantity=0, time_in_force="DAY"),
+            cross(["A"], quantity=3, cash_quantity=0),
+            cross(["B"], quantity=25, cash_quantity=0),
+            reversion(["A"], quantity=150, capital=0),
+            reversion(["A"], quantity=4, capital=0, short=True),
+        ]
+    ),
     min_size=1,
     max_size=3,
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(tape=MARKETS, makes=MAKES, start=st.integers(0, 30))
 def test_rule_34_skipping_what_nobody_acts_on_is_the_same_as_looking_at_each_record(
     tape: Tape, makes: list[Make], start: int
 ) -> None:
     runs = [simulate(tape, *makes, start_sequence=start, express=express) for express in (True, False)]
     assert told(runs[0].run()) == told(runs[1].run())
+    assert kept(runs[0]) == kept(runs[1])
     for skipping, looking in zip(runs[0].runners, runs[1].runners, strict=True):
         for runner in (skipping, looking):
             runner.step(runs[0].timeline, runs[0].timeline.end)
@@ -158,6 +176,23 @@ def test_rule_34_another_deployment_changes_nothing_for_this_one(tape: Tape, mak
 def replaced_ids(entry: Any, like: Any) -> Any:
     """Order ids count all orders of an environment; nothing else tells of the others."""
     return entry._replace(transaction_id=like.transaction_id, order_id=like.order_id, exec_id=like.exec_id)
+
+
+def test_certain_fills_are_taken_at_once_and_only_by_run() -> None:
+    tape = merge([daily("A", [[*row[:4], 5_000.0] for row in walk(1, 200)])])
+    make = cross(["A"], quantity=3, cash_quantity=0)
+    by_cycle, by_run = simulate(tape, make, cash=100_000), simulate(tape, make, cash=100_000)
+    cycles = 0
+    while not by_cycle.done:
+        by_cycle.cycle()
+        cycles += 1
+    taken = []
+    fill_at_once = by_run.venue.fill_at_once
+    by_run.venue.fill_at_once = lambda new, fill: taken.append(fill) or fill_at_once(new, fill)  # type: ignore
+    result = by_run.run()
+    assert len(taken) == len(result.fills) > 20
+    assert cycles > len(taken)
+    assert told(by_cycle.run()) == told(result)
 
 
 def test_the_same_run_gives_the_same_digest_and_any_difference_another() -> None:
