@@ -83,11 +83,13 @@ format: setup-dev ## let the tools fix what they can
 	ruff format
 	buf format proto --write
 
-gen: setup-dev ## generate gen/ from proto/
+gen: setup-dev ## generate gen/ from proto/, and what the gateway derives from it
 	python -m gen.generator
+	python -m gateway.generate
 
-gen-check: setup-dev ## fail when gen/ is not what proto/ gives
+gen-check: setup-dev ## fail when gen/ is not what proto/ gives, or the gateway's files are not what gen/ gives
 	python -m gen.generator --check
+	python -m gateway.generate --check
 
 third-party: setup-dev
 	@python -m gen.generator --third-party

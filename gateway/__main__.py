@@ -1,0 +1,19 @@
+"""Renders the configuration for the settings in the environment and becomes Envoy: the same process id, its signals."""
+
+from __future__ import annotations
+
+import os
+
+from gateway.render import command, write
+from gateway.settings import EdgeSettings
+from services.chassis.settings import load
+
+
+def main() -> None:
+    """Does not return."""
+    arguments = command(write(load(EdgeSettings)))
+    os.execv(arguments[0], arguments)  # noqa: S606 Envoy's own path, from its package
+
+
+if __name__ == "__main__":
+    main()
