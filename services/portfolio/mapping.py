@@ -142,7 +142,8 @@ def _fill(event: order_pb2.OrderEvent) -> Fill:
         tape_sequence=event.tape_sequence,
         last_quantity=parse_decimal(event.last_quantity),
         last_price=parse_decimal(event.last_price),
-        last_commission=parse_decimal(event.last_commission or "0"),
+        # A commission is exact, so it may have more places than a price.
+        last_commission=Decimal(event.last_commission or "0"),
     )
     return Fill(event.sequence, made, event.traceparent, event.principal or order.owner)
 

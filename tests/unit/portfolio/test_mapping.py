@@ -31,7 +31,7 @@ def test_only_events_that_traded_move_the_books() -> None:
         ),
         last_quantity="1.5",
         last_price="100.25",
-        last_commission="",
+        last_commission="0.12345678901",
         transact_time=mapping.timestamp(TIME),
         tape_sequence=9,
         traceparent="00-x",
@@ -45,7 +45,11 @@ def test_only_events_that_traded_move_the_books() -> None:
         TIME,
         9,
     )
-    assert (event.last_quantity, event.last_price, event.last_commission) == (Decimal("1.5"), Decimal("100.25"), 0)
+    assert (event.last_quantity, event.last_price, event.last_commission) == (
+        Decimal("1.5"),
+        Decimal("100.25"),
+        Decimal("0.12345678901"),
+    )
 
 
 def test_every_kind_and_account_that_the_domain_makes_has_its_number() -> None:
