@@ -1,0 +1,1 @@
+"""Strategies and their deployments: decides, by the domain's rules, what to order."""

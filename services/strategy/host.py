@@ -1,0 +1,324 @@
+"""The strategies' side of replays (rule 32): who takes part, what each decides, and when that is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import grpc
+
+from services.chassis import deadline
+from services.chassis.errors import ApiError
+from services.chassis.failpoints import failpoint
+from services.chassis.stream import EventLog
+from services.domain.strategy import Strategy
+from services.domain.timeline import Timeline, Wake
+from services.strategy.clients import Peers
+from services.strategy.mapping import Environment, number_signal
+from services.strategy.places import OwnEvents, Place, Site
+from services.strategy.records import Deployment, Made, Moment, Progress, Seat, SignalKey, State
+from services.strategy.runner import Decider, Decision, Stale, StrategyFailed
+from services.strategy.store import Store, Stored, signal_entry
+
+# The order service and the coordinator disagree on the position for as long as one of them restarts.
+STALE_SECONDS: Final = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+class Host:
+    """All deployments.
+
+    Args:
+        make: makes the strategy of a deployment.
+        scanning: let strategies skip what they would not act on.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        log: EventLog[SignalKey],
+        peers: Peers,
+        make: Callable[[Deployment], Strategy],
+        *,
+        scanning: bool = True,
+    ) -> None:
+        self.places: dict[str, Place] = {}
+        self._store, self._log, self._peers = store, log, peers
+        self._make, self._scanning = make, scanning
+        self._sites: dict[str, Site] = {}
+        self._heads: dict[str, int] = {}
+        self._saying: set[asyncio.Task[None]] = set()
+
+    def recover(self, stored: Stored) -> None:
+        """Takes back what is stored; call once, before serving."""
+        for environment_id, head in stored.heads.items():
+            self._heads[environment_id] = head
+            self._log.recover(environment_id, head)
+        for deployment, progress in stored.deployments:
+            at = max(progress.tape_sequence, deployment.start_sequence)
+            place = Place(deployment, progress, progress.cycle, at, ending=not deployment.live)
+            if deployment.state is not State.PENDING:
+                place.settled.set()
+            self.places[deployment.deployment_id] = place
+
+    # --- what clients ask for
+
+    async def enter(self, deployment: Deployment) -> None:
+        """Stores a new deployment and asks for its place."""
+        place = Place(deployment)
+
+        def then() -> None:
+            self.places[deployment.deployment_id] = place
+
+        await self._store.put_deployments([deployment], then)
+        self._say(self._peers.replays.join(place.seat))
+
+    async def end(
+        self,
+        places: Sequence[Place],
+        state: State,
+        error: str = "",
+        made: Sequence[Made] = (),
+        *,
+        released: bool = False,
+    ) -> None:
+        """Ends deployments for good; a decision under way is dropped.
+
+        Args:
+            made: the last signals of the only one of `places`.
+            released: the coordinator need not be told.
+        """
+        ending = [place for place in places if not place.ending]
+        for place in ending:
+            place.ending = True
+            place.latest = replace(place.latest, state=state, error=error, released=released)
+            if place.scope is not None:
+                place.scope.reschedule(asyncio.get_running_loop().time())
+        unit = self._store.deployments_unit([place.latest for place in ending])
+        shown = None
+        if made and ending:
+            place = ending[0]
+            count = place.progress.signal_count + len(made)
+            more, shown = self._signals_unit(place, replace(place.progress, signal_count=count), made)
+            unit += more
+
+        def then() -> None:
+            for place in ending:
+                self._ended(place)
+            if shown is not None:
+                shown()
+
+        await self._store.writer.commit(unit, then)
+        if not released:
+            for place in ending:
+                self._say(self._peers.replays.leave(place.seat))
+
+    def _ended(self, place: Place) -> None:
+        place.deployment, place.decider = place.latest, None
+        place.settled.set()
+        environment_id = place.deployment.environment_id
+        if site := self._sites.get(environment_id):
+            site.events.forget(place.deployment.deployment_id)
+            others = (each for each in self.places.values() if each.deployment.environment_id == environment_id)
+            if all(each.ending for each in others):
+                # A tape of a million records takes 60 MB.
+                site.feeding.cancel()
+                del self._sites[environment_id]
+
+    # --- what the coordinator says
+
+    async def roll(self) -> tuple[list[Seat], list[Seat]]:
+        """Who joins and who has left, at each connection; environments that ended meanwhile are closed.
+
+        Raises:
+            ApiError: UNAVAILABLE, when marketdata cannot be asked.
+        """
+        told = [place for place in self.places.values() if not place.deployment.released]
+        for environment_id in dict.fromkeys(place.deployment.environment_id for place in told):
+            try:
+                await self.announced(await self._peers.market.environment(environment_id))
+            except ApiError as error:
+                if error.code is not grpc.StatusCode.NOT_FOUND:
+                    raise
+                _log.error("an environment is gone", extra={"environment_id": environment_id})
+                await self._close(environment_id, State.FAILED, f"the environment {environment_id} is gone")
+        told = [place for place in self.places.values() if not place.deployment.released]
+        return [each.seat for each in told if not each.ending], [each.seat for each in told if each.ending]
+
+    async def announced(self, environment: Environment) -> None:
+        """An environment is as it is: when it has ended, so have its deployments."""
+        if environment.ended:
+            await self._close(environment.environment_id, State.COMPLETED)
+
+    async def welcomed(self, deployment_id: str, deployment_number: int, start_sequence: int) -> None:
+        """A deployment has its place; what is said again changes nothing."""
+        place = self.places.get(deployment_id)
+        if place is None or place.ending or place.deployment.state is not State.PENDING:
+            return
+        running = place.latest = replace(
+            place.latest, deployment_number=deployment_number, start_sequence=start_sequence, state=State.RUNNING
+        )
+
+        def then() -> None:
+            place.deployment, place.tape_sequence = running, start_sequence
+            place.settled.set()
+
+        await self._store.put_deployments([running], then)
+
+    async def decide(self, moment: Moment, deployment_ids: Sequence[str]) -> Mapping[str, Wake] | Seat | None:
+        """Lets deployments decide, one after the other; returns when all that came of it is stored.
+
+        Returns:
+            What each waits for now; or the seat of one whose decision was void, to be asked again; or None where nobody
+            is left to answer.
+        """
+        began = time.time_ns()
+        site = await self._site(moment)
+        wakes: dict[str, Wake] = {}
+        storing: list[asyncio.Future[None]] = []
+        for deployment_id in deployment_ids:
+            place = self.places.get(deployment_id)
+            if place is None or place.ending:
+                self._say(self._peers.replays.leave(Seat(moment.environment_id, deployment_id)))
+                continue
+            if moment.cycle <= place.cycle and place.wake is not None:
+                wakes[deployment_id] = place.wake
+                continue
+            try:
+                decision = await self._decide(place, site, moment, began)
+            except Stale as error:
+                _log.info("a decision is void", extra={"deployment_id": deployment_id, "error": str(error)})
+                place.decider = None
+                await asyncio.sleep(STALE_SECONDS)
+                return place.seat
+            except StrategyFailed as error:
+                await self.end([place], State.FAILED, str(error), error.made)
+                continue
+            if decision is None or place.ending:
+                continue
+            wakes[deployment_id] = decision.wake
+            site.events.decided(deployment_id, moment.order_head)
+            if (stored := self._take(place, moment, decision)) is not None:
+                storing.append(stored)
+        for stored in storing:
+            await stored
+        failpoint("strategy.before_done")
+        return wakes or None
+
+    async def _decide(self, place: Place, site: Site, moment: Moment, began: int) -> Decision | None:
+        """A deployment's decision; None where it was ended meanwhile."""
+        deployment = place.deployment
+        try:
+            async with asyncio.timeout(None) as scope:
+                place.scope = scope
+                if place.decider is None:
+                    decider = self._decider(place, site)
+                    await decider.start()
+                    place.decider = decider
+                if moment.cycle <= place.cycle:
+                    # Stored, then forgotten by a restart.
+                    return Decision(place.decider.wake())
+                events = await site.events.own(deployment.deployment_id, moment.order_head)
+                return await place.decider.decide(moment, events, began)
+        except TimeoutError:
+            if not place.ending:
+                raise
+            return None
+        finally:
+            place.scope = None
+
+    def _decider(self, place: Place, site: Site) -> Decider:
+        deployment = place.deployment
+        return Decider(
+            deployment,
+            place.progress,
+            lambda: self._make(deployment),
+            timeline=site.timeline,
+            instruments=site.instruments,
+            orders=self._peers.orders,
+            scanning=self._scanning,
+        )
+
+    def _take(self, place: Place, moment: Moment, decision: Decision) -> asyncio.Future[None] | None:
+        """Takes its place among what is to be stored; from then on it counts. None where nothing is."""
+
+        def answered() -> None:
+            if moment.cycle > place.cycle:
+                place.cycle, place.tape_sequence = moment.cycle, moment.tape_sequence
+            place.wake = decision.wake
+
+        if decision.state is None:
+            answered()
+            return None
+        count = place.progress.signal_count + len(decision.signals)
+        progress = Progress(moment.cycle, moment.tape_sequence, moment.order_head, count, decision.state)
+        unit, shown = self._signals_unit(place, progress, decision.signals)
+
+        def then() -> None:
+            shown()
+            answered()
+
+        return self._store.writer.enqueue(unit, then)
+
+    def _signals_unit(self, place: Place, progress: Progress, made: Sequence[Made]) -> tuple[Any, Callable[[], None]]:
+        """What stores a decision with its signals numbered, and what is to be done once it is stored."""
+        environment_id = place.deployment.environment_id
+        head = self._heads.get(environment_id, 0)
+        numbered = [(n, each.key, number_signal(n, each.body)) for n, each in enumerate(made, head + 1)]
+        self._heads[environment_id] = head + len(made)
+
+        def shown() -> None:
+            place.progress = progress
+            self._log.publish(environment_id, [signal_entry(*each) for each in numbered])
+
+        return self._store.progress_unit(place.deployment, progress, numbered), shown
+
+    async def _site(self, moment: Moment) -> Site:
+        """The environment's tape, instruments and order events; read once."""
+        environment_id = moment.environment_id
+        site = self._sites.get(environment_id)
+        if site is None:
+            environment = await self._peers.market.environment(environment_id)
+            instruments = await self._peers.market.instruments(environment.symbols)
+            timeline = Timeline(await self._peers.market.tape(environment))
+            events = OwnEvents(self._heard(moment))
+            feeding = deadline.detach(
+                self._peers.feed.run(environment_id, events), name=f"order-events:{environment_id}"
+            )
+            site = self._sites[environment_id] = Site(timeline, instruments, events, feeding)
+        return site
+
+    def _heard(self, moment: Moment) -> int:
+        """The last order event that every deployment of an environment knows; who never decided has none before now."""
+        heads = [
+            place.progress.order_head if place.progress.runner else moment.order_head
+            for place in self.places.values()
+            if place.deployment.environment_id == moment.environment_id and not place.ending
+        ]
+        return min(heads, default=moment.order_head)
+
+    async def _close(self, environment_id: str, state: State, error: str = "") -> None:
+        """Ends all deployments of an environment that has ended."""
+        of_it = [place for place in self.places.values() if place.deployment.environment_id == environment_id]
+        await self.end(of_it, state, error, released=True)
+        left = [place for place in of_it if not place.latest.released]
+        if left:
+            for place in left:
+                place.latest = replace(place.latest, released=True)
+
+            def then() -> None:
+                for place in left:
+                    place.deployment = place.latest
+
+            await self._store.put_deployments([place.latest for place in left], then)
+
+    def _say(self, saying: Coroutine[Any, Any, None]) -> None:
+        """Says something to the coordinator as soon as it is there."""
+        task = deadline.detach(saying, name="saying")
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)

@@ -1,0 +1,85 @@
+"""Wires the strategy service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import tickmesh
+from tickmesh.strategy.v1.strategy_service_pb2_grpc import add_StrategyServiceServicer_to_server
+
+from services.chassis import telemetry
+from services.chassis.channel import connect
+from services.chassis.database import Database
+from services.chassis.server import Server, run
+from services.chassis.settings import load
+from services.chassis.stream import EventLog
+from services.chassis.tokens import ResumeTokens
+from services.strategy import migrations
+from services.strategy.clients import (
+    IDEMPOTENT_MARKETDATA,
+    IDEMPOTENT_PORTFOLIO,
+    Market,
+    OrderFeed,
+    Orders,
+    Peers,
+    Portfolios,
+    Replays,
+)
+from services.strategy.deployments import Deployments
+from services.strategy.host import Host
+from services.strategy.kinds import discover
+from services.strategy.records import SignalKey
+from services.strategy.servicer import StrategyServicer
+from services.strategy.settings import Settings
+from services.strategy.signals import Signals
+from services.strategy.store import Store
+from services.strategy.strategies import Strategies
+
+
+@asynccontextmanager
+async def service(settings: Settings) -> AsyncIterator[Server]:
+    """The service, recovered and ready to be served."""
+    seconds = settings.call_deadline_seconds
+    async with (
+        await Database.open(settings.database_url, migrations) as database,
+        connect(settings.peer("marketdata"), idempotent=IDEMPOTENT_MARKETDATA, deadline_seconds=seconds) as marketdata,
+        connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
+        connect(settings.peer("order"), deadline_seconds=seconds) as order,
+    ):
+        server = Server(settings)
+        store = Store(database)
+        log: EventLog[SignalKey] = EventLog(
+            store.read_signals, draining=server.draining, heartbeat_seconds=settings.heartbeat_seconds
+        )
+        peers = Peers(Market(marketdata), Portfolios(portfolio), Orders(order), OrderFeed(order), Replays(marketdata))
+        strategies = Strategies(store, discover(settings.strategy_path))
+        host = Host(store, log, peers, strategies.make, scanning=settings.strategy_scanning)
+        deployments = Deployments(store, strategies, peers, host, welcome_seconds=settings.strategy_welcome_seconds)
+        stored = await store.load()
+        strategies.recover(stored.strategies)
+        host.recover(stored)
+        deployments.recover()
+        signals, tokens = Signals(store, log, host, peers), ResumeTokens(await store.epoch())
+        servicer = StrategyServicer(strategies, deployments, signals, tokens)
+        server.add(add_StrategyServiceServicer_to_server, servicer)
+        server.reflect(tickmesh)
+        _replays = server.spawn(peers.replays.run(host), "replays")
+        yield server
+
+
+async def main() -> None:
+    """Runs the service until it is told to stop."""
+    settings = load(Settings)
+    telemetry.configure(
+        settings.service,
+        otlp_endpoint=settings.otlp_endpoint,
+        ratio=settings.trace_sample_ratio,
+        log_level=settings.log_level,
+    )
+    async with service(settings) as server:
+        await server.serve()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,60 @@
+"""Signals as clients read them: in pages, and as a stream that can be resumed at any point of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.chassis.errors import ApiError
+from services.chassis.stream import EventLog, Subscription
+from services.strategy.clients import Peers
+from services.strategy.host import Host
+from services.strategy.records import SignalKey
+from services.strategy.store import Store
+
+
+class Signals:
+    """What is stored, and what comes."""
+
+    def __init__(self, store: Store, log: EventLog[SignalKey], host: Host, peers: Peers) -> None:
+        self._store, self._log, self._host, self._market = store, log, host, peers.market
+
+    def newest(self) -> str:
+        """The newest environment that has signals; empty if none has."""
+        environments = (place.deployment.environment_id for place in reversed(self._host.places.values()))
+        return next((each for each in environments if self._log.head(each)), "")
+
+    def home(self, deployment_id: str) -> str:
+        """A deployment's environment; empty where there is no such deployment."""
+        place = self._host.places.get(deployment_id)
+        return "" if place is None else place.deployment.environment_id
+
+    async def require(self, environment_id: str) -> None:
+        """Makes sure that there is such an environment.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
+        """
+        if not environment_id:
+            raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "No environment has signals yet.")
+        if not self._log.head(environment_id):
+            await self._market.environment(environment_id)
+
+    async def page(
+        self, environment_id: str, deployment_id: str, symbol: str, after: int, limit: int
+    ) -> list[tuple[int, bytes]]:
+        """(number, encoded signal) of an environment's signals after a number; empty filters let all pass."""
+        return await self._store.signals_page(environment_id, deployment_id, symbol, after, limit)
+
+    def head(self, environment_id: str) -> int:
+        """The newest signal's number."""
+        return self._log.head(environment_id)
+
+    def subscribe(self, environment_id: str, after: int, deployment_id: str) -> Subscription[SignalKey]:
+        """Signals after a number, as they come; only of one deployment where one is named."""
+        accept: Callable[[SignalKey], bool] | None = None
+        if deployment_id:
+
+            def accept(key: SignalKey) -> bool:
+                return key.deployment_id == deployment_id
+
+        return self._log.subscribe(environment_id, after, accept)
