@@ -1,0 +1,104 @@
+"""The view while it is shown: the scene is watched, drawn, and turned to the next replay when one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from rich.live import Live
+
+from services.chassis.errors import ApiError
+from services.console import view
+from services.console.demonstration import ensure, number_of, portfolio_id
+from services.console.layout import Trouble
+from services.console.probe import serving
+from services.console.scenario import DEMONSTRATION
+from services.console.settings import ConsoleSettings
+from services.console.supervision import Supervisor, memory_bytes
+from services.console.watch import Scene, watch
+
+if TYPE_CHECKING:
+    from services.console.clients import Mesh
+
+T = TypeVar("T")
+
+REFRESHES_A_SECOND: Final = 4
+HEALTH_SECONDS: Final = 1.0
+# A replay that has ended is left on the screen for as long before the next begins.
+ENDED_SECONDS: Final = 3.0
+
+
+async def show(
+    mesh: Mesh, settings: ConsoleSettings, supervisor: Supervisor, begin_time: int, attached: bool, *, plain: bool
+) -> None:
+    """Shows the demonstration, and the next when its tape has ended, until it is cancelled."""
+    scene = Scene(begin_time, attached=attached)
+    draw = _lines(scene) if plain else _screen(scene, settings)
+    async with asyncio.TaskGroup() as tasks:
+        _ = tasks.create_task(draw), tasks.create_task(_look_after(mesh, settings, supervisor, scene))
+        while True:
+            replay = await _persistently(lambda: ensure(mesh))
+            scene.begin(replay, DEMONSTRATION.cash)
+            await watch(mesh, scene, replay.environment_id)
+            # One that somebody stopped is not followed by another: that is not what was asked for.
+            if scene.replay is not None and scene.replay.state == "STOPPED":
+                await asyncio.Event().wait()
+            await asyncio.sleep(ENDED_SECONDS)
+
+
+async def _look_after(mesh: Mesh, settings: ConsoleSettings, supervisor: Supervisor, scene: Scene) -> None:
+    """Keeps health, processes and memory up to date."""
+    while True:
+        scene.health = await serving(mesh, settings)
+        scene.processes = await asyncio.to_thread(supervisor.processes)
+        own = {each.name: each.pid for each in scene.processes} | {
+            "supervisor": await asyncio.to_thread(lambda: supervisor.pid)
+        }
+        sizes = memory_bytes(list(own.values()))
+        scene.memory = {name: sizes[pid] for name, pid in own.items() if pid in sizes}
+        await asyncio.sleep(HEALTH_SECONDS)
+
+
+async def _screen(scene: Scene, settings: ConsoleSettings) -> None:
+    console = view.terminal()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            number = number_of(scene.replay) if scene.replay else 1
+            commands = view.commands(settings.edge_address, portfolio_id(DEMONSTRATION.traders[0], number))
+            live.update(view.frame(scene, commands, console.height), refresh=True)
+            await asyncio.sleep(1 / REFRESHES_A_SECOND)
+
+
+async def _lines(scene: Scene) -> None:
+    """A line a second, and one for each fill."""
+    said, first = 0, False
+    environment_id = ""
+    while True:
+        replay = scene.replay
+        if replay is not None and replay.environment_id != environment_id:
+            environment_id, said = replay.environment_id, -1
+        if scene.portfolios:
+            # What was filled before we looked is counted, and not told.
+            said = scene.filled if said < 0 else said
+            for fill in list(scene.fills)[len(scene.fills) - min(scene.filled - said, len(scene.fills)) :]:
+                print(f"{_wall_time()}  fill  {view.market_time(fill.transact_time)}  {view.fill_line(scene, fill)}")
+            said = scene.filled
+            if scene.first_fill is not None and not first:
+                first = True
+                print(f"{_wall_time()}  first fill {scene.first_fill:.1f} s after the start")
+        print(f"{_wall_time()}  {view.status_line(scene)}", flush=True)
+        await asyncio.sleep(1.0)
+
+
+async def _persistently(call: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        with suppress(ApiError, Trouble):
+            return await call()
+        await asyncio.sleep(HEALTH_SECONDS)
+
+
+def _wall_time() -> str:
+    return time.strftime("%H:%M:%S")

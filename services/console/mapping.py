@@ -1,0 +1,150 @@
+"""What the services answer as the console's own values, and its digests' lines: pure functions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tickmesh.common.v1 import side_pb2
+from tickmesh.marketdata.v1 import environment_pb2, market_data_service_pb2
+from tickmesh.order.v1 import order_pb2
+from tickmesh.portfolio.v1 import portfolio_pb2
+from tickmesh.strategy.v1 import strategy_pb2
+
+from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
+from services.domain.digest import EntryLine, FillLine, RefusalLine
+
+
+def nanoseconds(time: Timestamp) -> int:
+    """Nanoseconds since the epoch; 0 for an unset time."""
+    return time.seconds * 1_000_000_000 + time.nanos
+
+
+def replay_from_proto(message: environment_pb2.Environment) -> Replay:
+    """An environment."""
+    return Replay(
+        environment_id=message.environment_id,
+        display_name=message.display_name,
+        state=environment_pb2.EnvironmentState.Name(message.state).removeprefix("ENVIRONMENT_STATE_"),
+        blocked_on=tuple(message.blocked_on),
+        data_set_id=message.data_set_id,
+        symbols=tuple(message.symbols),
+        start_sequence=message.start_sequence,
+        end_sequence=message.end_sequence,
+        tape_sequence=message.tape_sequence,
+        market_time=nanoseconds(message.market_time),
+        cycle=message.cycle,
+        volume_share=message.volume_share,
+        fill_on_touch=message.fill_on_touch,
+    )
+
+
+def deployment_from_proto(message: strategy_pb2.Deployment) -> Deployment:
+    """A deployment."""
+    return Deployment(
+        deployment_id=message.deployment_id,
+        strategy_id=message.strategy_id,
+        portfolio_id=message.portfolio_id,
+        number=message.deployment_number,
+        state=strategy_pb2.DeploymentState.Name(message.state).removeprefix("DEPLOYMENT_STATE_"),
+        error=message.error,
+        start_sequence=message.start_sequence,
+        tape_sequence=message.tape_sequence,
+    )
+
+
+def strategy_from_proto(message: strategy_pb2.Strategy) -> Strategy:
+    """A strategy."""
+    return Strategy(message.strategy_id, message.kind, dict(message.parameters), tuple(message.symbols))
+
+
+def portfolio_from_proto(message: portfolio_pb2.Portfolio, positions: dict[str, Decimal]) -> Portfolio:
+    """A portfolio, with the positions that it is known to hold."""
+    currency = message.base_currency_code
+    cash = sum((Decimal(each.amount) for each in message.cash if each.currency_code == currency), Decimal(0))
+    return Portfolio(
+        portfolio_id=message.portfolio_id,
+        label=message.display_name,
+        currency_code=currency,
+        cash=cash,
+        equity=Decimal(message.equity.amount or 0),
+        positions={symbol: units for symbol, units in sorted(positions.items()) if units},
+    )
+
+
+def order_news_from_proto(event: order_pb2.OrderEvent) -> OrderNews:
+    """An order event."""
+    fill, order = None, event.order
+    if event.exec_type == order_pb2.EXEC_TYPE_TRADE:
+        fill = Fill(
+            portfolio_id=order.portfolio_id,
+            symbol=order.symbol,
+            side=side_name(order.side),
+            quantity=Decimal(event.last_quantity),
+            price=Decimal(event.last_price),
+            transact_time=nanoseconds(event.transact_time),
+        )
+    exec_type = order_pb2.ExecType.Name(event.exec_type).removeprefix("EXEC_TYPE_")
+    return OrderNews(event.sequence, exec_type, nanoseconds(event.create_time), fill)
+
+
+def signal_news_from_proto(signal: strategy_pb2.Signal) -> SignalNews:
+    """A signal."""
+    return SignalNews(signal.sequence, signal.deployment_id, signal.symbol, side_name(signal.side))
+
+
+def market_news_from_proto(
+    message: market_data_service_pb2.StreamMarketDataResponse, symbols: list[str]
+) -> MarketNews | None:
+    """A message of columns; None for one that brings none. `symbols` is the table that a snapshot sent."""
+    match message.WhichOneof("event"):
+        case "snapshot":
+            prices = {each.symbol: float(each.last_price) for each in message.snapshot.quotes if each.last_price}
+            return MarketNews(0, prices)
+        case "columns":
+            columns = message.columns
+            bars, trades, quotes = columns.bars, columns.trades, columns.quotes
+            prices = {symbols[symbol]: price for symbol, price in zip(quotes.symbols, quotes.bid_prices, strict=True)}
+            prices |= {symbols[symbol]: price for symbol, price in zip(trades.symbols, trades.prices, strict=True)}
+            prices |= {symbols[symbol]: price for symbol, price in zip(bars.symbols, bars.closes, strict=True)}
+            return MarketNews(len(bars.symbols) + len(trades.symbols) + len(quotes.symbols), prices)
+        case _:
+            return None
+
+
+def fill_line(execution: order_pb2.Execution) -> FillLine:
+    """A fill as a digest counts it."""
+    return FillLine(
+        tape_sequence=execution.tape_sequence,
+        client_order_id=execution.client_order_id,
+        symbol=execution.symbol,
+        side=side_name(execution.side),
+        quantity=Decimal(execution.quantity),
+        price=Decimal(execution.price),
+        transact_time=nanoseconds(execution.transact_time),
+    )
+
+
+def refusal_line(order: order_pb2.Order) -> RefusalLine:
+    """A refused order as a digest counts it."""
+    refusal = order.refusal
+    bounds = (Decimal(refusal.bound or 0), Decimal(refusal.value or 0))
+    return RefusalLine(order.client_order_id, refusal.reason, refusal.limit, *bounds)
+
+
+def entry_line(entry: portfolio_pb2.LedgerEntry, number: int) -> EntryLine:
+    """A ledger entry as a digest counts it; `number` counts its portfolio's from 1."""
+    return EntryLine(
+        sequence=number,
+        kind=portfolio_pb2.LedgerEntryKind.Name(entry.kind).removeprefix("LEDGER_ENTRY_KIND_"),
+        account=portfolio_pb2.LedgerAccount.Name(entry.account).removeprefix("LEDGER_ACCOUNT_"),
+        asset=entry.asset,
+        amount=Decimal(entry.amount),
+        time=nanoseconds(entry.event_time),
+        tape_sequence=entry.tape_sequence,
+    )
+
+
+def side_name(side: side_pb2.Side.ValueType) -> str:
+    """BUY or SELL."""
+    return side_pb2.Side.Name(side).removeprefix("SIDE_")
