@@ -8,7 +8,6 @@ of which ``digest`` is the proof.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from services.domain.books import Books, EquityPoint
 from services.domain.context import CancelOrder, Command, NewOrder, Signal
@@ -16,12 +15,11 @@ from services.domain.digest import digest, history
 from services.domain.express import ExpressGate, ExpressVenue
 from services.domain.instrument import Instrument
 from services.domain.ledger import Entry, EntryKind, Ledger
-from services.domain.limits import Limit
 from services.domain.matching import VenueSettings
 from services.domain.money import ZERO
 from services.domain.order import ExecType, Order, OrderEvent, OrderState, Refusal
+from services.domain.plans import DeploymentPlan, PortfolioPlan, order_from
 from services.domain.runner import StrategyRunner
-from services.domain.strategy import Strategy
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline, next_through
 
@@ -41,34 +39,6 @@ NO_PRICE = Refusal("NO_REFERENCE_PRICE", "reference_price", ZERO, ZERO)
 """An order of a symbol that has no price yet: there is nothing to check it against."""
 FILL_KINDS = frozenset({EntryKind.TRADE, EntryKind.COMMISSION})
 """Entries that the gate knows from the order events already."""
-
-
-@dataclass(frozen=True, slots=True)
-class PortfolioPlan:
-    """A portfolio to open: its display name, its first deposit, and limits beyond the defaults."""
-
-    portfolio_id: str
-    label: str
-    cash: Decimal
-    limits: tuple[Limit, ...] = ()
-    currency_code: str = "USD"
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentPlan:
-    """A strategy that trades for a portfolio.
-
-    Attributes:
-        number: its place in every cycle, and the first part of its ids.
-        start_sequence: history until then; the simulation's where none is given.
-    """
-
-    number: int
-    deployment_id: str
-    strategy_id: str
-    strategy: Strategy
-    portfolio_id: str
-    start_sequence: int | None = None
 
 
 @dataclass(slots=True)
@@ -324,25 +294,3 @@ class Simulation:
             for portfolio_id in self.books.ledgers
             if portfolio_id not in valued
         ]
-
-
-def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str) -> Order:
-    """The order that a strategy's command asks for, as a desk receives it."""
-    return Order(
-        order_id=order_id,
-        client_order_id=command.client_order_id,
-        portfolio_id=plan.portfolio_id,
-        symbol=command.symbol,
-        side=command.side,
-        order_type=command.order_type,
-        time_in_force=command.time_in_force,
-        quantity=command.quantity,
-        cash_quantity=command.cash_quantity,
-        limit_price=command.limit_price,
-        stop_price=command.stop_price,
-        strategy_id=plan.strategy_id,
-        deployment_id=plan.deployment_id,
-        label=command.label,
-        basis_sequence=command.basis_sequence,
-        basis_time=command.basis_time,
-    )

@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where records come from: one kind of one symbol. ``symbol`` is the calendar for a CLOCK, ``interval`` only a bar's."""
+    """Where records come from: one kind of one symbol; of a CLOCK the calendar. Only bars have an ``interval``."""
 
     kind: Kind
     symbol: str
@@ -109,7 +109,8 @@ def merge(series: Iterable[Series]) -> Tape:
     """
     parts = list(series)
     sources = tuple(part.source for part in parts)
-    index = np.concatenate([np.full(len(part.time), i, np.int32) for i, part in enumerate(parts)] or [np.empty(0, np.int32)])
+    numbers = [np.full(len(part.time), i, np.int32) for i, part in enumerate(parts)]
+    index = np.concatenate(numbers or [np.empty(0, np.int32)])
     time = np.concatenate([part.time for part in parts] or [np.empty(0, np.int64)]).astype(np.int64)
     start = np.concatenate([part.start for part in parts] or [np.empty(0, np.int64)]).astype(np.int64)
     values = np.concatenate([part.values for part in parts] or [np.empty((0, VALUES))]).astype(np.float64)

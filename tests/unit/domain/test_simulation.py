@@ -147,6 +147,24 @@ def test_rule_33_a_strategy_that_died_goes_on_from_its_stored_state(
 
 
 @settings(max_examples=30)
+@given(tape=MARKETS, makes=MAKES, steps=st.lists(st.integers(1, 9), min_size=1, max_size=7), scanning=st.booleans())
+def test_rule_34_how_far_a_grant_goes_at_once_changes_nothing(
+    tape: Tape, makes: list[Make], steps: list[int], scanning: bool
+) -> None:
+    expected, paced = simulate(tape, *makes), simulate(tape, *makes, express=scanning)
+    advance, cycle = paced.venue.advance, 0
+
+    def some_of_it(tape: Tape, after: int, through: int) -> tuple[int, list[OrderEvent]]:
+        return advance(tape, after, min(through, after + steps[cycle % len(steps)]))
+
+    paced.venue.advance = some_of_it  # type: ignore[method-assign]
+    while not paced.done:
+        paced.cycle()
+        cycle += 1
+    assert told(paced.run()) == told(expected.run())
+
+
+@settings(max_examples=30)
 @given(tape=MARKETS, makes=MAKES, scanning=st.booleans())
 def test_rule_32_a_cycle_ends_where_the_wakes_told_to_the_coordinator_say(
     tape: Tape, makes: list[Make], scanning: bool
