@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -115,7 +116,7 @@ def event_from_proto(message: order_pb2.OrderEvent) -> NumberedEvent:
         message.exec_id,
         _EXEC_TYPES[message.exec_type],
         after,
-        message.transact_time.ToNanoseconds(),
+        _nanoseconds(message.transact_time),
         message.tape_sequence,
         _decimal(message.last_quantity),
         _decimal(message.last_price),
@@ -133,7 +134,7 @@ def entry_from_proto(message: LedgerEntry) -> NumberedEntry:
         _ACCOUNTS[message.account],
         message.asset,
         Decimal(message.amount),
-        message.event_time.ToNanoseconds(),
+        _nanoseconds(message.event_time),
         message.tape_sequence,
         message.order_id,
         message.exec_id,
@@ -153,7 +154,7 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
         for each in message.checks
     ]
     ledger_sequence = max((each.ledger_sequence for each in message.checks), default=0)
-    time = message.market_time.ToNanoseconds()
+    time = _nanoseconds(message.market_time)
     return Batch(message.batch_id, message.order_head, ledger_sequence, message.tape_sequence, time, checks)
 
 
@@ -279,8 +280,14 @@ def _symbol_to_proto(exposure: SymbolExposure) -> risk_pb2.SymbolExposure:
     )
 
 
+@lru_cache(8192)
 def _decimal(text: str) -> Decimal:
+    """An amount that another service wrote; the same few come again and again."""
     return Decimal(text) if text else ZERO
+
+
+def _nanoseconds(message: Timestamp) -> int:
+    return message.seconds * 1_000_000_000 + message.nanos
 
 
 def _timestamp(time: int) -> Timestamp:

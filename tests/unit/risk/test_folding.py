@@ -1,0 +1,189 @@
+"""What counts when, and what of it is stored (rules 2, 4 and 32c)."""
+
+import asyncio
+import random
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.domain.ledger import Ledger
+from services.domain.limits import make_limit
+from services.domain.order import ExecType, Order, OrderEvent, OrderState, OrderType, Reservation, Side, TimeInForce
+from services.domain.tape import merge
+from services.domain.timeline import Timeline
+from services.risk.folding import Folding, NumberedEntry, NumberedEvent, Scene
+from services.risk.store import Part
+from tests.unit.domain.markets import clock, daily, instrument, splits, walk
+
+D = Decimal
+DAYS, SPLIT_DAY = 12, 6
+TAPE = merge([clock(DAYS), splits("A", {SPLIT_DAY: (3.0, 1.0)}), daily("A", walk(1, DAYS))])
+SCENE = Scene(Timeline(TAPE), {"A": instrument("A")}, 0)
+SPLIT = SCENE.timeline.next_split(0)
+
+
+def begun(part: Part | None = None, cash: str = "1000") -> Folding:
+    folding = Folding("e", part)
+    folding.begin(SCENE)
+    if part is None:
+        folding.take_entries(deposit(cash))
+    return folding
+
+
+def deposit(cash: str, first: int = 1, at: int = 0) -> list[NumberedEntry]:
+    posting = Ledger("p").deposit(D(cash), 0, at, "d")
+    return [NumberedEntry(first + i, "p", entry) for i, entry in enumerate(posting.entries)]
+
+
+def order(number: int, side: Side = Side.BUY, quantity: str = "1") -> Order:
+    return Order(f"e-{number}", f"c{number}", "p", "A", side, OrderType.MARKET, TimeInForce.GTC, D(quantity))
+
+
+def accepted(of: Order, cash: str = "0", at: int = 0, sequence: int = 1) -> NumberedEvent:
+    signed = of.quantity if of.side is Side.BUY else -of.quantity
+    after = of._replace(
+        state=OrderState.NEW, leaves_quantity=of.quantity, reservation=Reservation(D(cash), signed), event_count=1
+    )
+    return NumberedEvent(sequence, OrderEvent(f"{of.order_id}-1", ExecType.NEW, after, 0, at))
+
+
+def filled(before: NumberedEvent, price: str, at: int = 0, sequence: int = 2) -> NumberedEvent:
+    of = before.event.order
+    after = of._replace(state=OrderState.FILLED, cum_quantity=of.quantity, leaves_quantity=D(0), event_count=2)
+    event = OrderEvent(f"{of.order_id}-2", ExecType.TRADE, after, 0, at, of.quantity, D(price))
+    return NumberedEvent(sequence, event)
+
+
+def held(folding: Folding) -> Any:
+    return [(p.quantity, p.pending_buy, p.pending_sell) for p in folding.gate.exposure("p").positions]
+
+
+def test_nothing_counts_before_there_is_a_tape() -> None:
+    folding = Folding("e")
+    folding.take_entries(deposit("1000"))
+    assert (folding.cursor.ledger_sequence, folding.entries_received) == (0, 2)
+    folding.begin(SCENE)
+    assert folding.cursor.ledger_sequence == 2
+    assert folding.gate.exposure("p").cash == 1000
+
+
+def test_a_repeated_event_counts_once_and_a_missing_one_is_noticed() -> None:
+    folding = begun()
+    event = accepted(order(1), "100")
+    folding.take_events([event])
+    folding.take_events([event])
+    assert folding.gate.exposure("p").reserved_cash == 100
+    with pytest.raises(ValueError, match="3 does not follow 1"):
+        folding.take_events([accepted(order(2), sequence=3)])
+    with pytest.raises(ValueError, match="9 does not follow 2"):
+        folding.take_entries(deposit("1", first=9))
+    assert folding.cursor.order_sequence == 1
+
+
+async def test_what_lies_at_a_split_waits_for_its_fold_and_entries_count_first() -> None:
+    folding = begun()
+    buy = accepted(order(1, quantity="2"), "200")
+    sell = accepted(order(2, Side.SELL, "6"), at=SPLIT, sequence=3)
+    folding.take_events([buy, filled(buy, "100"), sell])
+    assert (folding.cursor.order_sequence, held(folding)) == (2, [(2, 0, 0)])
+    ledger = Ledger("p")
+    ledger.deposit(D(1000), 0, 0, "d")
+    ledger.apply(filled(buy, "100").event, SCENE.instruments["A"])
+    posting = ledger.split("A", 3.0, 1.0, time=0, tape_sequence=SPLIT, instrument=SCENE.instruments["A"], mark=100.0)
+    entries = [NumberedEntry(3 + i, "p", entry) for i, entry in enumerate(posting.entries)]
+    fold = asyncio.create_task(folding.fold(1, SPLIT, 3, 2 + len(entries)))
+    await asyncio.sleep(0)
+    folding.take_entries(entries[:1])
+    await asyncio.sleep(0)
+    assert (fold.done(), folding.cursor.ledger_sequence) == (False, 2)
+    folding.take_entries(entries[1:])
+    await fold
+    assert (held(folding), folding.cursor.order_sequence) == ([(6, 0, 6)], 3)
+    assert (folding.cursor.tape_sequence, folding.cursor.cycle) == (SPLIT, 1)
+
+
+def test_events_beyond_what_is_held_for_wait() -> None:
+    folding = begun()
+    folding.hold(1)
+    folding.take_events([accepted(order(1), "10"), accepted(order(2), "10", sequence=2)])
+    assert folding.gate.exposure("p").reserved_cash == 10
+    folding.release()
+    assert folding.gate.exposure("p").reserved_cash == 20
+
+
+async def test_a_long_fold_lets_others_run() -> None:
+    folding = begun()
+    folding.hold(0)
+    folding.take_events([accepted(order(n), "0", sequence=n) for n in range(1, 2001)])
+    folding._ceiling = None
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while folding.cursor.order_sequence < 2000:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await asyncio.gather(others(), folding.fold(1, 1, 2000, 2))
+    assert turns >= 3
+
+
+def test_only_what_changed_is_stored_and_gone_claims_once() -> None:
+    folding = begun()
+    first = folding.take_part()
+    assert first is not None
+    assert (first.cursor.ledger_sequence, first.portfolios["p"]["cash"], first.claims) == (2, "1000", {})
+    assert folding.take_part() is None
+    lasting, brief = accepted(order(1), "100"), accepted(order(2), "50", sequence=2)
+    folding.take_events([lasting, brief, filled(brief, "50", sequence=3)])
+    part = folding.take_part()
+    assert part is not None
+    assert (list(part.claims), part.gone) == (["e-1"], ())
+    folding.take_events([filled(lasting, "90", sequence=4)])
+    part = folding.take_part()
+    assert part is not None
+    assert (part.claims, part.gone) == ({}, ("e-1",))
+    assert part.portfolios["p"]["holdings"] == {"A": ["2", "0"]}
+
+
+def test_a_check_that_nothing_confirmed_is_not_stored() -> None:
+    folding = begun()
+    verdict = folding.gate.check(order(1), SCENE.instruments["A"], D(100), 0)
+    assert verdict.reservation is not None
+    folding.take_events([accepted(order(2), "10")])
+    part = folding.take_part()
+    assert part is not None
+    assert list(part.claims) == ["e-2"]
+    again = begun(part)
+    assert again.gate.exposure("p").reserved_cash == 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rule_2_a_gate_rebuilt_of_its_parts_is_the_gate(seed: int) -> None:
+    rng = random.Random(seed)
+    folding = begun(cash="100000")
+    folding.gate.set_limit(make_limit("short_sale", D(1)))
+    stored: dict[str, Any] = {"portfolios": {}, "claims": {}}
+    open_events: list[NumberedEvent] = []
+    for sequence in range(1, 61):
+        if open_events and rng.random() < 0.5:
+            before = open_events.pop(rng.randrange(len(open_events)))
+            folding.take_events([filled(before, str(rng.randint(50, 150)), sequence=sequence)])
+        else:
+            asked = order(sequence, rng.choice(list(Side)), str(rng.randint(1, 30)))
+            verdict = folding.gate.check(asked, SCENE.instruments["A"], D(100), 0)
+            cash = verdict.reservation.cash if verdict.reservation else D(0)
+            open_events.append(accepted(asked, str(cash), sequence=sequence))
+            folding.take_events(open_events[-1:])
+        if rng.random() < 0.3:
+            part = folding.take_part()
+            assert part is not None
+            stored["portfolios"].update(part.portfolios)
+            stored["claims"].update(part.claims)
+            for order_id in part.gone:
+                del stored["claims"][order_id]
+            again = begun(Part("e", part.cursor, part.marks, **stored))
+            assert again.cursor == folding.cursor
+            again.refresh()
+            assert again.gate.exposure("p") == folding.gate.exposure("p")
