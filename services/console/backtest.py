@@ -1,0 +1,177 @@
+"""The backtest command: a scenario, or a replay of the running mesh, run in this process at full speed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final
+
+from services.chassis.settings import load
+from services.console.layout import Trouble
+from services.console.scenario import DEMONSTRATION, Scenario, Trader
+from services.console.settings import ConsoleSettings
+from services.domain.simulation import Result
+from services.domain.tape import Kind, Tape
+from services.marketdata.settings import Settings as MarketdataSettings
+from services.strategy.kinds import discover
+from services.strategy.settings import Settings as StrategySettings
+
+if TYPE_CHECKING:
+    from services.console.repeat import Comparison
+
+DIFFERENT: Final = 1
+_SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9./_&-]{0,31}")
+_PORTFOLIO: Final = re.compile(r"[^a-z0-9]+")
+
+
+def backtest(options: argparse.Namespace) -> int:
+    """Runs it and prints what came of it; 1 where the mesh came to something else."""
+    if options.environment:
+        return _repeat(options)
+    from services.console.trial import market_of, simulation_of
+
+    scenario = scenario_of(options)
+    kinds = discover(load(StrategySettings).strategy_path)
+    market = asyncio.run(market_of(scenario, load(MarketdataSettings)))
+    simulation = simulation_of(scenario, market, kinds)
+    begin = time.perf_counter()
+    result = simulation.run()
+    seconds = time.perf_counter() - begin
+    _print_result(result, market.tape, market.start_sequence, seconds)
+    print(f"digest {result.digest()}")
+    return 0
+
+
+def scenario_of(options: argparse.Namespace) -> Scenario:
+    """The demonstration's scenario, changed as the options say.
+
+    Raises:
+        Trouble: an option is wrong.
+    """
+    scenario = DEMONSTRATION
+    if options.data_set and options.data_set != scenario.data_set_id:
+        scenario = replace(scenario, data_set_id=options.data_set, symbols=(), warm_up_sessions=0)
+    if options.symbols:
+        symbols = tuple(each.strip() for each in options.symbols.split(","))
+        wrong = [each for each in symbols if not _SYMBOL.fullmatch(each)]
+        if wrong:
+            raise Trouble(f"--symbols: {wrong[0]!r} is no symbol.")
+        scenario = replace(scenario, symbols=symbols)
+    if options.strategy:
+        name = _PORTFOLIO.sub("-", options.strategy.lower())
+        trader = Trader(options.strategy, name, name, options.strategy, _parameters(options.parameter))
+        scenario = replace(scenario, traders=(trader,))
+    elif options.parameter:
+        raise Trouble("--parameter goes with --strategy.")
+    if options.cash:
+        scenario = replace(scenario, cash=_cash(options.cash))
+    if options.warm_up is not None:
+        if options.warm_up < 0:
+            raise Trouble("--warm-up: at least 0 sessions.")
+        scenario = replace(scenario, warm_up_sessions=options.warm_up)
+    start, end = _day("--start", options.start), _day("--end", options.end)
+    if start is not None and end is not None and end < start:
+        raise Trouble("--end is before --start.")
+    end_time = None if end is None else _nanoseconds(end + timedelta(days=1)) - 1
+    return replace(scenario, start_time=None if start is None else _nanoseconds(start), end_time=end_time)
+
+
+def _repeat(options: argparse.Namespace) -> int:
+    alone = (options.data_set, options.symbols, options.strategy, options.cash, options.start, options.end)
+    if any(alone) or options.parameter or options.warm_up is not None:
+        raise Trouble("--environment takes everything from the replay, and goes with no other option.")
+    from services.chassis.errors import ApiError
+
+    try:
+        compared = asyncio.run(_compare(options.environment))
+    except ApiError as error:
+        hint = " Does the mesh run? `tickmesh status` tells." if error.reason == "SERVICE_UNAVAILABLE" else ""
+        raise Trouble(f"{error.message}{hint}") from None
+    stands = compared.replay
+    _print_result(compared.result, None, stands.start_sequence, 0.0)
+    print(f"{stands.environment_id} is {stands.state} at record {stands.tape_sequence:,} of {stands.end_sequence:,}")
+    print(f"mesh     {compared.mesh_digest}")
+    print(f"backtest {compared.own_digest}")
+    print("equal" if compared.equal else "DIFFERENT")
+    for each in () if compared.equal else compared.caveats:
+        print(f"a repeat cannot know: {each}")
+    return 0 if compared.equal else DIFFERENT
+
+
+async def _compare(environment_id: str) -> Comparison:
+    from services.console.clients import Mesh
+    from services.console.repeat import repeat
+
+    kinds = discover(load(StrategySettings).strategy_path)
+    async with Mesh(load(ConsoleSettings)) as mesh:
+        return await repeat(mesh, environment_id, kinds)
+
+
+def _print_result(result: Result, tape: Tape | None, start_sequence: int, seconds: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from services.console.view import money, terminal
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("Portfolio", "Fills", "Refused", "Equity", "Profit", "Commission"):
+        table.add_column(name, justify="left" if name == "Portfolio" else "right")
+    final = {point.portfolio_id: point.equity for point in result.equity}
+    for plan in result.portfolios:
+        fills = sum(each.order.portfolio_id == plan.portfolio_id for each in result.fills)
+        refused = sum(each.portfolio_id == plan.portfolio_id for each in result.refusals)
+        equity = final.get(plan.portfolio_id, plan.cash)
+        profit = equity - plan.cash
+        style = "green" if profit > 0 else "red" if profit < 0 else ""
+        share = f" {profit / plan.cash:+.2%}" if plan.cash else ""
+        gained = Text(f"{money(profit, signed=True)}{share}", style)
+        paid = money(result.ledgers[plan.portfolio_id].commission)
+        table.add_row(plan.label, f"{fills:,}", f"{refused:,}", money(equity), gained, paid)
+    terminal().print(table)
+    if tape is not None:
+        bars = _bars(tape, start_sequence)
+        print(f"{bars:,} bars in {seconds:.2f} s, {bars / max(seconds, 1e-9):,.0f} a second")
+
+
+def _bars(tape: Tape, after: int) -> int:
+    bars = [place for place, source in enumerate(tape.sources) if source.kind is Kind.BAR]
+    return sum(int((tape.source[after:] == place).sum()) for place in bars)
+
+
+def _parameters(given: Sequence[str]) -> dict[str, str]:
+    parameters = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise Trouble(f"--parameter: {each!r} is not NAME=VALUE.")
+        parameters[name] = value
+    return parameters
+
+
+def _cash(text: str) -> Decimal:
+    try:
+        cash = Decimal(text)
+    except InvalidOperation:
+        cash = Decimal("NaN")
+    if not cash.is_finite() or cash <= 0:
+        raise Trouble(f"--cash: {text!r} is no amount above zero.")
+    return cash
+
+
+def _day(option: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise Trouble(f"{option}: {text!r} is no day like 2004-08-19.") from None
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000_000

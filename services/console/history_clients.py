@@ -1,0 +1,109 @@
+"""What a replay has come to, as the services list it, and all that is needed to repeat it in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from tickmesh.marketdata.v1 import instrument_service_pb2, tape_service_pb2
+from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceStub
+from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
+from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
+from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
+from tickmesh.risk.v1 import risk_service_pb2
+from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
+
+from services.chassis.channel import Channel
+from services.console.clients import pages
+from services.console.mapping import entry_line, fill_line, refusal_line
+from services.console.records import Portfolio, Replay
+from services.domain.digest import History
+from services.domain.instrument import Instrument
+from services.domain.limits import Limit, make_limit
+from services.domain.tape import Tape
+from services.risk.mapping import LIMIT_NAMES, instrument_from_proto, tape_from_proto
+
+
+class Account(NamedTuple):
+    """One portfolio's part of a replay.
+
+    Attributes:
+        deposit: what it was opened with.
+        opening_sequence: the tape position of that.
+        limits: those set for it, as they are now.
+        by_hand: how many of its orders no deployment decided.
+    """
+
+    portfolio: Portfolio
+    history: History
+    deposit: Decimal
+    opening_sequence: int
+    limits: tuple[Limit, ...]
+    by_hand: int
+
+
+class Archive:
+    """The past of replays. Everything is read up to a tape position, so that a replay may go on meanwhile."""
+
+    def __init__(self, channels: Mapping[str, Channel]) -> None:
+        self._tapes = TapeServiceStub(channels["marketdata"])
+        self._instruments = InstrumentServiceStub(channels["marketdata"])
+        self._orders = OrderServiceStub(channels["order"])
+        self._portfolios = PortfolioServiceStub(channels["portfolio"])
+        self._risk = RiskServiceStub(channels["risk"])
+
+    async def tape(self, replay: Replay) -> Tape:
+        """Its whole tape."""
+        request = tape_service_pb2.ReadTapeRequest(environment_id=replay.environment_id)
+        return tape_from_proto([stretch async for stretch in self._tapes.ReadTape(request)])
+
+    async def instruments(self, replay: Replay) -> dict[str, Instrument]:
+        """What is traded in it."""
+        request = instrument_service_pb2.ListInstrumentsRequest()
+        messages = await pages(self._instruments.ListInstruments, request, "instruments")
+        return {each.symbol: instrument_from_proto(each) for each in messages if each.symbol in replay.symbols}
+
+    async def account(self, replay: Replay, portfolio: Portfolio) -> Account:
+        """A portfolio's fills, refusals and ledger, up to where `replay` stands."""
+        through, ids = replay.tape_sequence, (replay.environment_id, portfolio.portfolio_id)
+        orders, executions = await self._orders_of(*ids), await self._executions_of(*ids)
+        entries = [each for each in await self._entries_of(portfolio.portfolio_id) if each.tape_sequence <= through]
+        refused = [each for each in orders if each.state == order_pb2.ORDER_STATE_REJECTED]
+        refused = sorted(
+            (each for each in refused if each.basis_sequence <= through), key=lambda each: each.last_event_sequence
+        )
+        history = History(
+            portfolio.label,
+            [fill_line(each) for each in executions if each.tape_sequence <= through],
+            [refusal_line(each) for each in refused],
+            [entry_line(each, number) for number, each in enumerate(entries, 1)],
+        )
+        opening = next(each for each in entries if each.account == portfolio_pb2.LEDGER_ACCOUNT_CASH)
+        return Account(
+            portfolio=portfolio,
+            history=history,
+            deposit=Decimal(opening.amount),
+            opening_sequence=opening.tape_sequence,
+            limits=await self._limits_of(*ids),
+            by_hand=sum(not each.deployment_id for each in orders),
+        )
+
+    async def _orders_of(self, environment_id: str, portfolio_id: str) -> list[order_pb2.Order]:
+        request = order_service_pb2.ListOrdersRequest(environment_id=environment_id, portfolio_id=portfolio_id)
+        return await pages(self._orders.ListOrders, request, "orders")
+
+    async def _executions_of(self, environment_id: str, portfolio_id: str) -> Sequence[order_pb2.Execution]:
+        request = order_service_pb2.ListExecutionsRequest(environment_id=environment_id, portfolio_id=portfolio_id)
+        return await pages(self._orders.ListExecutions, request, "executions")
+
+    async def _entries_of(self, portfolio_id: str) -> Sequence[portfolio_pb2.LedgerEntry]:
+        request = portfolio_service_pb2.ListLedgerEntriesRequest(portfolio_id=portfolio_id)
+        return await pages(self._portfolios.ListLedgerEntries, request, "ledger_entries")
+
+    async def _limits_of(self, environment_id: str, portfolio_id: str) -> tuple[Limit, ...]:
+        request = risk_service_pb2.ListLimitsRequest(environment_id=environment_id, portfolio_id=portfolio_id)
+        found = await pages(self._risk.ListLimits, request, "limits")
+        return tuple(make_limit(LIMIT_NAMES[each.limit_type], Decimal(each.bound)) for each in found)
