@@ -380,8 +380,9 @@ class Mesh:
         await self.ready()
 
     async def ready(self) -> None:
+        """Waits until it answers."""
         try:
-            await self.orders.ListOrders(order_service_pb2.ListOrdersRequest(), wait_for_ready=True, timeout=20)
+            await self.orders.ListOrders(order_service_pb2.ListOrdersRequest(), wait_for_ready=True, timeout=40)
         except ApiError:
             if self.task is not None and self.task.done():
                 self.task.result()
@@ -456,7 +457,7 @@ async def running(folder: Path, *, start: bool = True, database_url: str = "") -
     environment = {f"TICKMESH_{name.upper()}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()}
     environment |= {
         "TICKMESH_DATA_DIRECTORY": str(folder),
-        "TICKMESH_LOG_LEVEL": "WARNING",
+        "TICKMESH_LOG_LEVEL": os.environ.get("TICKMESH_TEST_LOG_LEVEL", "WARNING"),
         "TICKMESH_HEARTBEAT_SECONDS": "0.5",
         "TICKMESH_DRAIN_SECONDS": "1",
     }

@@ -1,0 +1,166 @@
+"""Orders between the domain and the wire."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+
+from services.chassis.errors import ApiError
+from services.domain.instrument import Instrument
+from services.domain.money import format_decimal
+from services.domain.order import (
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Refusal,
+    Reservation,
+    Side,
+    TimeInForce,
+)
+from services.order import mapping
+from services.order.placing import check_increments
+from services.order.ticket import Provenance
+
+INSTRUMENT = Instrument("AAPL", price_increment=Decimal("0.0001"), quantity_increment=Decimal("0.001"))
+PROVENANCE = Provenance("replay-1", "trend:a", "asked", "signal", "local", "local", 1_700_000_000_123_456_789)
+
+amounts = st.decimals(0, 10**12, places=9, allow_nan=False)
+exact_amounts = st.decimals(0, 10**12, places=18, allow_nan=False)
+prices = st.integers(1, 10**9).map(lambda n: n * Decimal("0.0001"))
+units = st.integers(0, 10**9).map(lambda n: n * Decimal("0.001"))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    """Any order that the venue may hold."""
+    order_type = draw(st.sampled_from(OrderType))
+    by_cash = draw(st.booleans())
+    return Order(
+        order_id=f"replay-1-{draw(st.integers(1, 10**9))}",
+        client_order_id="a",
+        portfolio_id="trend",
+        symbol="AAPL",
+        side=draw(st.sampled_from(Side)),
+        order_type=order_type,
+        time_in_force=draw(st.sampled_from(TimeInForce)),
+        quantity=draw(units),
+        cash_quantity=draw(amounts) if by_cash else None,
+        limit_price=draw(prices) if order_type is OrderType.LIMIT else None,
+        stop_price=draw(prices) if order_type is OrderType.STOP else None,
+        strategy_id="s",
+        deployment_id="d",
+        label="l",
+        state=draw(st.sampled_from(OrderState)),
+        cum_quantity=draw(units),
+        leaves_quantity=draw(units),
+        avg_price=draw(amounts),
+        gross_amount=draw(exact_amounts),
+        commission=draw(exact_amounts),
+        basis_sequence=draw(st.integers(0, 10**9)),
+        basis_time=draw(st.integers(0, 2 * 10**18)),
+        reservation=Reservation(draw(exact_amounts), draw(units) * draw(st.sampled_from([-1, 1])), draw(exact_amounts)),
+        refusal=draw(
+            st.none() | st.builds(Refusal, st.just("LIMIT_EXCEEDED"), st.just("limit"), amounts, amounts, amounts)
+        ),
+        cancel_reason=draw(st.sampled_from(CancelReason)),
+        event_count=draw(st.integers(0, 100)),
+    )
+
+
+@given(orders())
+def test_an_order_comes_back_from_the_wire_as_it_was(order: Order) -> None:
+    """Else a venue that restarts would not be the one that stopped."""
+    message = mapping.order_to_proto(order, PROVENANCE, INSTRUMENT, 7)
+    assert mapping.order_from_proto(order_pb2.Order.FromString(message.SerializeToString())) == order
+
+
+@given(orders())
+def test_an_events_bytes_hold_the_orders_bytes(order: Order) -> None:
+    event = OrderEvent("x-1", ExecType.TRADE, order, 5, 6, Decimal(1), Decimal("2.5"), Decimal("0.01"))
+    encoded = mapping.encode_event(
+        event,
+        PROVENANCE,
+        INSTRUMENT,
+        sequence=7,
+        create_time=8,
+        cause="tape",
+        principal="local",
+        traceparent="t",
+    )
+    message = mapping.decode_event(encoded.event)
+    assert message.order == mapping.decode_order(encoded.order)
+    assert (message.sequence, message.order.last_event_sequence, message.version) == (7, 7, mapping.EVENT_VERSION)
+    assert (message.last_price, message.last_quantity) == ("2.5000", "1.000")
+    found = mapping.provenance_from_proto(message, "trend:a", "asked")
+    assert found == Provenance("replay-1", "trend:a", "asked", "signal", "local", "local", PROVENANCE.create_time, "t")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**17), max_value=10**17), st.integers(0, 9))
+def test_the_fast_way_to_write_a_decimal_writes_the_same(value: Decimal, places: int) -> None:
+    assert mapping.text(value, places) == format_decimal(value, places)
+
+
+def request(**values: Any) -> order_service_pb2.CreateOrderRequest:
+    fields: dict[str, Any] = {
+        "client_order_id": "a",
+        "portfolio_id": "trend",
+        "symbol": "AAPL",
+        "side": 1,
+        "order_type": 2,
+        "time_in_force": 2,
+        "quantity": "1",
+        "limit_price": "100",
+    }
+    return order_service_pb2.CreateOrderRequest(**(fields | values))
+
+
+@pytest.mark.parametrize(
+    ("values", "same"),
+    [
+        ({"quantity": "1.000", "limit_price": "100.0"}, True),
+        ({"label": "other", "signal_id": "other"}, True),
+        ({"quantity": "10"}, False),
+        ({"limit_price": "100.1"}, False),
+        ({"symbol": "MSFT"}, False),
+        ({"side": 2}, False),
+        ({"time_in_force": 1}, False),
+        ({"order_type": 3, "limit_price": "", "stop_price": "100"}, False),
+        ({"quantity": "", "cash_quantity": "1"}, False),
+        ({"deployment_id": "d"}, False),
+    ],
+)
+def test_a_repeat_is_one_of_the_same_values(values: dict[str, Any], same: bool) -> None:
+    first, second = (mapping.ticket_from_proto(each) for each in (request(), request(**values)))
+    assert first.client_key == second.client_key
+    assert (first.asked == second.asked) is same
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({}, None),
+        ({"quantity": "0.0010"}, None),
+        ({"quantity": "0.0005"}, "OFF_INCREMENT"),
+        ({"limit_price": "0.00005"}, "OFF_INCREMENT"),
+        ({"limit_price": "99999999999.9999"}, None),
+        ({"limit_price": "999999999999.9999"}, "INVALID_ARGUMENT"),
+        ({"limit_price": "100000000000000000"}, None),
+        ({"quantity": "999999999999999999.999"}, None),
+        ({"order_type": 3, "limit_price": "", "stop_price": "0.00015"}, "OFF_INCREMENT"),
+        ({"quantity": "", "cash_quantity": "0.000000001"}, None),
+    ],
+)
+def test_prices_and_quantities_keep_to_the_instruments_steps(values: dict[str, Any], reason: str | None) -> None:
+    ticket = mapping.ticket_from_proto(request(**values))
+    if reason is None:
+        check_increments(ticket, INSTRUMENT)
+    else:
+        with pytest.raises(ApiError) as caught:
+            check_increments(ticket, INSTRUMENT)
+        assert caught.value.reason == reason
