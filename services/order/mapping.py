@@ -31,6 +31,7 @@ EVENT_VERSION = 1
 
 _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
 _MONEY_PLACES = 2
+_END_OF_TIME = 253_402_300_800 * 1_000_000_000
 _FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
 _SESSION = frozenset({"MARKET_CLOSED"})
 
@@ -71,10 +72,17 @@ def exact(value: Decimal) -> str:
 
 
 def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
-    """A validated request as the desk takes it."""
+    """A validated request as the desk takes it.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a `basis_time` that is no time.
+    """
     decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
     quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
-    decided = (request.deployment_id, request.strategy_id, request.basis_sequence)
+    basis_time = nanoseconds(request.basis_time)
+    if not 0 <= basis_time < _END_OF_TIME:
+        raise ApiError.invalid_field("basis_time", "must be between the years 1970 and 10000")
+    decided = (request.deployment_id, request.strategy_id, request.basis_sequence, basis_time)
     kinds = (request.symbol, request.side, request.order_type, request.time_in_force)
     return Ticket(
         client_key=client_key(request.portfolio_id, request.client_order_id),
@@ -95,6 +103,7 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
             "label": request.label,
         },
         basis_sequence=request.basis_sequence,
+        basis_time=basis_time,
         signal_id=request.signal_id,
     )
 

@@ -168,21 +168,22 @@ class Placing:
 
     def _batch(self, number: int, checks: Sequence[Check]) -> Any:
         row = self._desk.row
-        return check_batch(number, row.head, row.tape_sequence, row.market_time, checks)
+        decided = max(check.order.basis_time for check in checks)
+        return check_batch(number, row.head, row.tape_sequence, decided, checks)
 
     def _take(self, order: Order, verdict: Verdict | None) -> list[OrderEvent]:
-        row, venue = self._desk.row, self._desk.venue
+        venue, at, decided = self._desk.venue, order.basis_sequence, order.basis_time
         if verdict is None or verdict.reservation is None:
             refusal = NO_PRICE if verdict is None else verdict.refusal or NO_PRICE
-            return venue.refuse(order, refusal, row.tape_sequence, row.market_time)
-        return venue.accept(order._replace(reservation=verdict.reservation), row.tape_sequence, row.market_time)
+            return venue.refuse(order, refusal, at, decided)
+        return venue.accept(order._replace(reservation=verdict.reservation), at, decided)
 
     def _order(self, create: Create, number: int) -> Order:
         row = self._desk.row
         return Order(
             order_id=f"{row.environment_id}-{number}",
             basis_sequence=row.tape_sequence,
-            basis_time=row.market_time,
+            basis_time=max(row.market_time, create.ticket.basis_time),
             **create.ticket.fields,
         )
 

@@ -14,13 +14,15 @@ class Ticket:
         client_key: `{portfolio_id}:{client_order_id}`, unique for ever.
         asked: the values that a repeat must have, decimals by value; label and signal describe and do not count.
         fields: the domain order's.
-        basis_sequence: of a strategy's command, the position it was decided at.
+        basis_sequence, basis_time: of a strategy's command, the position it was decided at, and the market time (ns): a
+            timer's is later than the position's.
     """
 
     client_key: str
     asked: str
     fields: dict[str, Any]
     basis_sequence: int
+    basis_time: int
     signal_id: str
 
     @property

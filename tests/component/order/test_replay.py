@@ -8,6 +8,7 @@ from grpc import StatusCode
 from tickmesh.marketdata.v1 import environment_pb2
 from tickmesh.order.v1 import order_pb2
 
+from services.order.mapping import timestamp
 from tests.component.order.support import Mesh, limit, make_tape, request, running, start_peer, stop_peer
 from tests.component.order.test_orders import cancel, refused
 
@@ -87,6 +88,19 @@ async def test_a_strategys_orders_are_served_in_its_cycle_at_its_basis(mesh: Mes
     await mesh.market.run(2, 9)
     # It is known, so it is answered, although the environment has left its basis.
     assert (await mesh.orders.CreateOrder(command("1-5-1", 5))).order_id == order.order_id
+
+
+async def test_a_timers_order_is_not_filled_by_a_bar_that_began_before_it(mesh: Mesh) -> None:
+    await mesh.market.run(1, 5)
+    bar = int(mesh.market.tape.start[5])
+    order = await mesh.orders.CreateOrder(command("1-5-1", 5, basis_time=timestamp(bar + 1)))
+    assert order.basis_time == timestamp(bar + 1)
+    await mesh.market.run(2, 9)
+    assert (await mesh.events())[-1].tape_sequence == 8
+    for seconds in (-5, 10**12):
+        odd = command("1-x", 5)
+        odd.basis_time.seconds = seconds
+        assert (await refused(mesh.orders.CreateOrder(odd))).field_violations[0].field == "basis_time"
 
 
 async def test_cancels_are_served_inside_a_cycle(mesh: Mesh) -> None:
