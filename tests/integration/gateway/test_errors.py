@@ -1,0 +1,230 @@
+"""One shape for every error over REST, whoever found it: the service, the transcoder, the Lua filter or Envoy."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.gateway.support import Backend, Edge
+
+ORDERS = "/api/v1/orders"
+ORDER = {
+    "client_order_id": "first-1",
+    "portfolio_id": "trend",
+    "symbol": "AAPL",
+    "side": "SIDE_BUY",
+    "order_type": "ORDER_TYPE_MARKET",
+    "time_in_force": "TIME_IN_FORCE_DAY",
+    "quantity": "10",
+}
+MakeEdge = Callable[..., tuple[Edge, Backend]]
+
+
+def error_of(answer: httpx.Response, status: int, code: int, reason: str) -> dict[str, Any]:
+    """The error, after a look at its shape."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    error = answer.json()
+    assert set(error) == {"code", "message", "details"}
+    assert error["code"] == code
+    assert error["message"]
+    info = error["details"][0]
+    assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert set(info) == {"@type", "reason", "domain", "metadata"}
+    assert (info["reason"], info["domain"]) == (reason, "tickmesh")
+    return dict(error)
+
+
+def detail(error: dict[str, Any], kind: str) -> dict[str, Any]:
+    """One of its further details."""
+    return dict(next(each for each in error["details"] if each["@type"] == f"type.googleapis.com/google.rpc.{kind}"))
+
+
+def test_a_services_error_has_the_protos_names_in_its_details(rest: httpx.Client) -> None:
+    error = error_of(rest.get(f"{ORDERS}/none"), 404, 5, "ORDER_NOT_FOUND")
+    assert detail(error, "ResourceInfo")["resource_name"] == "none"
+    error = error_of(rest.get(f"{ORDERS}/funds"), 400, 9, "INSUFFICIENT_BUYING_POWER")
+    assert error["details"][0]["metadata"] == {"missing": "250.00"}
+    assert detail(error, "PreconditionFailure")["violations"][0]["type"] == "FUNDS"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"client_order_id": "a"', "a comma or brace is missing"),
+        ('{"client_order_id": "a', "a string does not end"),
+        ('{"client_order_id" "a"}', "a colon is missing"),
+        ('{"client_order_id": }', "a value is missing"),
+        ('{"client_order_id": "a",}', "a name is missing"),
+        ("{client_order_id: 1}", "a name is missing"),
+        ("{'client_order_id': 'a'}", "a name is missing"),
+        ('{"label": "\\x"}', "an unknown escape"),
+        ('{"label": "\n"}', "a string does not end"),
+        ('{"quantity": 01}', "a comma or brace is missing"),
+        ('{"quantity": NaN}', "a value is missing"),
+        ('{"quantity": +1}', "a value is missing"),
+        ('{"quantity": .5}', "a value is missing"),
+        ("[]", "it must be an object"),
+        ('"text"', "it must be an object"),
+        ("null", "it must be an object"),
+        ("  ", "it must be an object"),
+        ("{} {}", "something follows it"),
+        ('{"label": ' + "[" * 5000 + "]" * 5000 + "}", "too many brackets"),
+        ('{"symbol": "A", "symbol": "B"}', "symbol is there twice"),
+        ('{"limit_price": "1", "limitPrice": "2"}', "limitPrice is there twice"),
+    ],
+)
+def test_text_that_is_no_json_is_refused_with_its_place(rest: httpx.Client, body: str, told: str) -> None:
+    error = error_of(rest.post(ORDERS, content=body), 400, 3, "MALFORMED_JSON")
+    assert told in error["message"]
+    assert "at byte" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        (ORDERS, {**ORDER, "limit_prise": "1"}, "limit_prise"),
+        (ORDERS, {**ORDER, "Symbol": "A"}, "Symbol"),
+        (ORDERS, {**ORDER, "": "1"}, ""),
+        (ORDERS, {**ORDER, 'a"b': "1"}, 'a\\"b'),
+        (ORDERS, {**ORDER, "x" * 5000: "1"}, "x" * 100),
+        ("/api/v1/environments", {"pace": {"sessions_per_secund": 1}}, "pace.sessions_per_secund"),
+        (f"{ORDERS}/r1-1:cancel", {"order_id": "r1-2"}, "order_id"),
+    ],
+)
+def test_a_body_with_a_field_that_the_request_does_not_have_is_refused(
+    rest: httpx.Client, path: str, body: dict[str, Any], field: str
+) -> None:
+    error = error_of(rest.post(path, json=body), 400, 3, "UNKNOWN_FIELD")
+    assert detail(error, "BadRequest")["field_violations"][0]["field"] == field
+
+
+def test_a_call_without_a_body_refuses_one(rest: httpx.Client) -> None:
+    error_of(rest.request("GET", ORDERS, content="{}"), 400, 3, "UNKNOWN_FIELD")
+
+
+def test_an_object_where_none_belongs_is_refused_by_name(rest: httpx.Client) -> None:
+    """The transcoder would take {"seconds": 1} for a time and drop what else is in it."""
+    for field in ("basis_time", "quantity"):
+        answer = rest.post(ORDERS, json={**ORDER, field: {"seconds": 1, "bogus": 2}})
+        error = error_of(answer, 400, 3, "INVALID_ARGUMENT")
+        assert detail(error, "BadRequest")["field_violations"][0]["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"quantity": 10}, "quantity"),
+        ({"side": "SIDE_BOUGHT"}, "side"),
+        ({"basis_sequence": "9" * 30}, "basis_sequence"),
+        ({"label": "\ud800"}, "surrogate"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_name(rest: httpx.Client, change: dict[str, Any], told: str) -> None:
+    error = error_of(rest.post(ORDERS, content=json.dumps({**ORDER, **change})), 400, 3, "INVALID_ARGUMENT")
+    assert told in detail(error, "BadRequest")["field_violations"][0]["description"]
+
+
+@pytest.mark.parametrize("change", [{"side": 99}, {"side": None}, {"client_order_id": "i" * 10_000}, {"symbol": "a:b"}])
+def test_a_value_that_breaks_a_rule_is_refused_by_the_service(rest: httpx.Client, change: dict[str, Any]) -> None:
+    error = error_of(rest.post(ORDERS, json={**ORDER, **change}), 400, 3, "INVALID_ARGUMENT")
+    assert detail(error, "BadRequest")["field_violations"][0]["field"] == next(iter(change))
+
+
+def test_an_empty_body_is_an_empty_request(rest: httpx.Client) -> None:
+    for body in (b"", b"{}", b" { } "):
+        error = error_of(rest.post(ORDERS, content=body), 400, 3, "INVALID_ARGUMENT")
+        assert len(detail(error, "BadRequest")["field_violations"]) > 5
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "field"),
+    [
+        ("GET", f"{ORDERS}?bogus=1", "bogus"),
+        ("GET", f"{ORDERS}?page_size=5&page%5Fsize=5", "page%5Fsize"),
+        ("GET", f"{ORDERS}?page_size.x=5", "page_size.x"),
+        ("GET", f"{ORDERS}/r1-1?order_id=r1-2", "order_id"),
+        ("POST", f"{ORDERS}?symbol=AAPL", "symbol"),
+    ],
+)
+def test_an_unknown_query_parameter_is_refused_by_name(
+    rest: httpx.Client, method: str, target: str, field: str
+) -> None:
+    error = error_of(rest.request(method, target), 400, 3, "UNKNOWN_QUERY_PARAMETER")
+    assert detail(error, "BadRequest")["field_violations"][0]["field"] == field
+
+
+def test_a_query_value_of_the_wrong_kind_is_refused(rest: httpx.Client) -> None:
+    error = error_of(rest.get(f"{ORDERS}?page_size=abc"), 400, 3, "INVALID_ARGUMENT")
+    assert "page_size" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nowhere"),
+        ("GET", "/api/v2/orders"),
+        ("GET", "/api/v1/order"),
+        ("GET", "/api/v1/orders/"),
+        ("PUT", ORDERS),
+        ("POST", f"{ORDERS}/r1-1%3Acancel"),
+        ("POST", f"{ORDERS}/r1-1:explode"),
+        ("GET", f"{ORDERS}/r1-1:cancel"),
+        ("POST", "/tickmesh.order.v1.OrderService/GetOrder"),
+        ("POST", "/tickmesh.marketdata.v1.TapeService/ReadTape"),
+        ("GET", "/healthz/nobody"),
+    ],
+)
+def test_what_is_not_there_is_not_found(rest: httpx.Client, method: str, path: str) -> None:
+    error_of(rest.request(method, path), 404, 5, "METHOD_NOT_FOUND")
+
+
+def test_an_id_of_10_kb_reaches_the_service_and_comes_back_refused(rest: httpx.Client) -> None:
+    error_of(rest.get(f"{ORDERS}/{'x' * 10_000}"), 400, 3, "INVALID_ARGUMENT")
+    error_of(rest.get(f"{ORDERS}/x%3Ay"), 400, 3, "INVALID_ARGUMENT")
+
+
+def test_a_header_of_70_kb_is_too_large(rest: httpx.Client) -> None:
+    error_of(rest.get(ORDERS, headers={"x": "y" * 70_000}), 431, 8, "TOO_LARGE")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_2_mb_is_too_large(edge: Edge, *, chunked: bool) -> None:
+    whole = b'{"label": "' + b"x" * 2_000_000 + b'"}'
+
+    def parts() -> Iterator[bytes]:
+        yield from (whole[at : at + 65_536] for at in range(0, len(whole), 65_536))
+
+    with edge.client() as client:
+        answer = client.post(ORDERS, content=parts() if chunked else whole)
+        error_of(answer, 413, 8, "TOO_LARGE")
+
+
+def test_a_service_that_is_away_is_unavailable_and_nothing_was_done(rest: httpx.Client) -> None:
+    error = error_of(rest.get("/api/v1/strategies"), 503, 14, "SERVICE_UNAVAILABLE")
+    assert detail(error, "RetryInfo")["retry_delay"] == "1s"
+
+
+def test_a_service_that_does_not_answer_is_given_up(own_edge: MakeEdge) -> None:
+    edge, _ = own_edge(edge_timeout_seconds=0.5)
+    with edge.client() as client:
+        began = time.monotonic()
+        error_of(client.get(f"{ORDERS}/slow"), 504, 4, "DEADLINE_EXCEEDED")
+        assert 0.4 < time.monotonic() - began < 5
+
+
+def test_a_connection_that_broke_in_a_call_promises_nothing(own_edge: MakeEdge) -> None:
+    """UNAVAILABLE with our ErrorInfo would say that the id was not consumed; here nobody knows."""
+    edge, backend = own_edge()
+    with edge.client() as client:
+        answer = client.get(f"{ORDERS}/broken")
+        assert answer.status_code == 503
+        assert answer.json()["code"] == 14
+        assert [each["@type"].rpartition(".")[2] for each in answer.json()["details"]] == ["RetryInfo"]
+        backend.kill()
+        error_of(client.get(f"{ORDERS}/none"), 503, 14, "SERVICE_UNAVAILABLE")
+        backend.start()
+        error_of(client.get(f"{ORDERS}/none"), 404, 5, "ORDER_NOT_FOUND")
