@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from services.chassis import deadline
 from services.chassis.errors import ApiError
@@ -27,12 +27,16 @@ _log = logging.getLogger(__name__)
 Report = Callable[[str, bool], Awaitable[None]]
 
 
+class _Report(Protocol):
+    """Hears how a link stands, and why."""
+
+    async def __call__(self, peer: str, environment_id: str, up: bool, why: str = "") -> None: ...
+
+
 class _Following:
     """One environment's life: its tape is loaded, its two streams are followed, until it has ended."""
 
-    def __init__(
-        self, gate: EnvironmentGate, peers: Peers, report: Callable[[str, str, bool], Awaitable[None]]
-    ) -> None:
+    def __init__(self, gate: EnvironmentGate, peers: Peers, report: _Report) -> None:
         self.gate = gate
         self._peers = peers
         self._report = report
@@ -105,9 +109,10 @@ class _Following:
                         if self._closing:
                             # Only when it is opened does a stream say at once that it has no more.
                             break
+                why = "the stream has ended"
             except (ApiError, ValueError) as error:
-                _log.info("lost a stream", extra={"peer": peer, "error": str(error)})
-            await self._report(peer, self.gate.environment_id, False)
+                why = str(error)
+            await self._report(peer, self.gate.environment_id, False, why)
             backoff = await self._pause(FIRST_BACKOFF_SECONDS if heard else backoff)
 
     async def _persist(self, peer: str, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -117,8 +122,7 @@ class _Following:
             try:
                 answer = await ask()
             except ApiError as error:
-                _log.info("asked in vain", extra={"peer": peer, "error": str(error)})
-                await self._report(peer, self.gate.environment_id, False)
+                await self._report(peer, self.gate.environment_id, False, str(error))
                 backoff = await self._pause(backoff)
             else:
                 await self._report(peer, self.gate.environment_id, True)
@@ -263,8 +267,11 @@ class Environments:
         await following.run(facts)
         del self._followings[following.gate.environment_id]
 
-    async def _report(self, peer: str, environment_id: str, up: bool) -> None:
+    async def _report(self, peer: str, environment_id: str, up: bool, why: str = "") -> None:
         broken = self._broken[peer]
+        if up is (environment_id in broken) or (up and peer not in self._health):
+            extra = {"peer": peer, "environment_id": environment_id, "error": why}
+            _log.info("found a peer" if up else "lost a peer", extra=extra)
         broken.discard(environment_id) if up else broken.add(environment_id)
         if self._health.get(peer) != (not broken):
             self._health[peer] = not broken

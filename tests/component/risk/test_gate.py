@@ -5,10 +5,12 @@ import random
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.domain.order import OrderType, Side
-from tests.component.risk.world import World, accepted, canceled, filled, risk_of
+from tests.component.risk.world import ENVIRONMENT, World, accepted, canceled, filled, risk_of
 
 
 async def test_a_passed_check_reserves_and_a_fill_turns_it_into_exposure(world: World, tmp_path: Path) -> None:
@@ -194,6 +196,27 @@ async def test_peers_that_are_away_at_the_start_are_found_later(world: World, tm
         event = accepted(order := desk.order(), (await desk.check(order))[0], at=10)
         world.commit(event)
         assert (await desk.figures()).reservation_count == 1
+
+
+async def test_a_check_is_a_span_of_its_orders_trace_and_of_no_other(world: World, tmp_path: Path) -> None:
+    exporter = InMemorySpanExporter()
+    telemetry.export("risk", exporter, batch=False)
+    try:
+        world.open_portfolio("p1")
+        async with risk_of(world, tmp_path) as desk:
+            await desk.connect()
+            for sampled in ("01", "00"):
+                [verdict] = await desk.check(order := desk.order(), traceparent=f"00-{'a' * 32}-{'b' * 16}-{sampled}")
+                assert verdict.HasField("reservation")
+                assert world.commit(accepted(order, verdict, at=10))
+    finally:
+        telemetry.shutdown()
+    name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
+    [span] = [each for each in exporter.get_finished_spans() if each.name == name]
+    assert span.parent is not None
+    assert (f"{span.parent.trace_id:x}", f"{span.parent.span_id:x}") == ("a" * 32, "b" * 16)
+    assert span.attributes is not None
+    assert span.attributes["order_id"] == f"{ENVIRONMENT}-1"
 
 
 async def test_a_short_needs_permission_and_margin(world: World, tmp_path: Path) -> None:

@@ -142,9 +142,7 @@ class Trader:
 @pytest.mark.parametrize(
     ("seed", "failpoints", "deaths"),
     [
-        (1, "risk.mid_fold=kill-once:40", 1),
         (2, "risk.mid_fold=kill:40", 2),
-        (3, "risk.after_verdict=kill-once:25", 1),
         (4, "risk.after_verdict=kill:30", 2),
         (5, "", 3),
     ],

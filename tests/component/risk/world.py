@@ -295,6 +295,7 @@ class Desk:
             gate_pb2.OrderCheck(
                 order=order_to_proto(order),
                 reference_price=price,
+                traceparent=batch.get("traceparent", ""),
                 ledger_sequence=batch.get("ledger_sequence", self.world.openings.get(order.portfolio_id, 0)),
             )
             for order in orders
