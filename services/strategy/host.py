@@ -99,19 +99,23 @@ class Host:
             place.latest = replace(place.latest, state=state, error=error, released=released)
             if place.scope is not None:
                 place.scope.reschedule(asyncio.get_running_loop().time())
+        if not ending:
+            return
+        # What was decided before is stored first: then this is the last that is.
+        await self._store.writer.drain()
         unit = self._store.deployments_unit([place.latest for place in ending])
-        shown = None
-        if made and ending:
-            place = ending[0]
+        shown = []
+        for place in ending:
             count = place.progress.signal_count + len(made)
-            more, shown = self._signals_unit(place, replace(place.progress, signal_count=count), made)
+            last = replace(place.progress, tape_sequence=place.tape_sequence, signal_count=count)
+            more, show = self._decision_unit(place, last, made)
             unit += more
+            shown.append(show)
 
         def then() -> None:
-            for place in ending:
+            for place, show in zip(ending, shown, strict=True):
                 self._ended(place)
-            if shown is not None:
-                shown()
+                show()
 
         await self._store.writer.commit(unit, then)
         if not released:
@@ -257,7 +261,7 @@ class Host:
             return None
         count = place.progress.signal_count + len(decision.signals)
         progress = Progress(moment.cycle, moment.tape_sequence, moment.order_head, count, decision.state)
-        unit, shown = self._signals_unit(place, progress, decision.signals)
+        unit, shown = self._decision_unit(place, progress, decision.signals)
 
         def then() -> None:
             shown()
@@ -265,7 +269,7 @@ class Host:
 
         return self._store.writer.enqueue(unit, then)
 
-    def _signals_unit(self, place: Place, progress: Progress, made: Sequence[Made]) -> tuple[Any, Callable[[], None]]:
+    def _decision_unit(self, place: Place, progress: Progress, made: Sequence[Made]) -> tuple[Any, Callable[[], None]]:
         """What stores a decision with its signals numbered, and what is to be done once it is stored."""
         environment_id = place.deployment.environment_id
         head = self._heads.get(environment_id, 0)

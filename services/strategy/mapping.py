@@ -182,7 +182,7 @@ def encode_signal(
     """A signal without its number. `create_time` is wall time, ns.
 
     Raises:
-        TypeError, ValueError, AttributeError: a strategy made it of something else than it should.
+        TypeError, ValueError, AttributeError, LookupError: a strategy made it of something else than it should.
     """
     return strategy_pb2.Signal(
         signal_id=signal.signal_id,

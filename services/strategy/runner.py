@@ -149,7 +149,7 @@ class Decider:
                 while self._note(signals, commands):
                     answers = await self._carry_out(signals, commands)
                     commands = self._guarded(lambda: runner.acknowledge(answers))  # noqa: B023 called at once
-                made = self._guarded(signals.made)
+                made = signals.made()
             except StrategyFailed as error:
                 error.made = tuple(signals.made())
                 raise
@@ -250,8 +250,13 @@ class Signals:
         self._spans.close()
 
     def add(self, signals: Iterable[Signal], commands: Iterable[Command]) -> None:
-        """Takes in signals, and the commands that name them."""
+        """Takes in signals, and the commands that name them.
+
+        Raises:
+            TypeError, ValueError, AttributeError, LookupError: a signal is made of something else than it should.
+        """
         for signal in signals:
+            encode_signal(signal, self._deployment, (), 0, "")
             self._open[signal.signal_id] = _Open(signal, self._trace(signal), [])
         for command in commands:
             if isinstance(command, NewOrder) and command.signal_id in self._open:

@@ -64,7 +64,9 @@ _read_signals = (
     .order_by(_signals.c.sequence)
     .limit(sa.bindparam("most"))
 )
-_heads = sa.select(_signals.c.environment_id, sa.func.max(_signals.c.sequence)).group_by(_signals.c.environment_id)
+_heads = sa.select(_signals.c.environment_id, sa.func.max(_signals.c.sequence).label("head")).group_by(
+    _signals.c.environment_id
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def _load(connection: sa.Connection) -> Stored:
     deployments = [
         Deployment(**{**row, "state": State(row["state"]), "released": bool(row["released"])}) for row in rows
     ]
-    heads: dict[str, int] = {name: head for name, head in connection.execute(_heads)}
+    heads = {row.environment_id: row.head for row in connection.execute(_heads)}
     return Stored(strategies, [(each, progress.get(each.deployment_id, Progress())) for each in deployments], heads)
 
 

@@ -7,6 +7,8 @@ out must be what a backtest of the same plans gives.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -478,3 +480,47 @@ async def strategy_service(settings: Settings) -> AsyncIterator[StrategyServiceS
 def plans(count: int, cash: int = 20_000, limits: Iterable[Any] = ()) -> list[PortfolioPlan]:
     """Portfolios p1, p2, …"""
     return [PortfolioPlan(f"p{n}", f"Portfolio {n}", Decimal(cash), tuple(limits)) for n in range(1, count + 1)]
+
+
+class Supervised:
+    """The service in a process of its own, started again whenever it dies.
+
+    Attributes:
+        deaths: how often it died.
+    """
+
+    def __init__(self, address: str, directory: Path, port: int, environment: Mapping[str, str]) -> None:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("TICKMESH_")}
+        dialled = {f"TICKMESH_{name}_ADDRESS": address for name in ("MARKETDATA", "ORDER", "PORTFOLIO")}
+        here = {"TICKMESH_STRATEGY_ADDRESS": f"127.0.0.1:{port}", "TICKMESH_DATA_DIRECTORY": str(directory)}
+        self._environment = own | dialled | here | dict(environment)
+        self._log = directory / "strategy.log"
+        self._channel = connect(f"127.0.0.1:{port}", deadline_seconds=20)
+        self._keeping: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.stub = StrategyServiceStub(self._channel)
+        self.deaths = 0
+
+    async def __aenter__(self) -> Supervised:
+        self._keeping = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._keeping is not None
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._channel.close()
+        self.kill()
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def _keep(self) -> None:
+        while True:
+            with self._log.open("ab") as log:
+                command = (sys.executable, "-m", "services.strategy.main")
+                self._process = await asyncio.create_subprocess_exec(*command, env=self._environment, stderr=log)
+            await self._process.wait()
+            self.deaths += 1
