@@ -468,13 +468,11 @@ def settings_for(address: str, directory: Path, **more: Any) -> Settings:
 @asynccontextmanager
 async def strategy_service(settings: Settings) -> AsyncIterator[StrategyServiceStub]:
     """The service, in process; gives a stub on it."""
-    async with service(settings) as server:
-        port = await server.start()
+    async with service(settings) as server, connect(f"127.0.0.1:{await server.start()}") as channel:
         try:
-            async with connect(f"127.0.0.1:{port}") as channel:
-                yield StrategyServiceStub(channel)
+            yield StrategyServiceStub(channel)
         finally:
-            await server.stop(0)
+            await server.stop(1)
 
 
 def plans(count: int, cash: int = 20_000, limits: Iterable[Any] = ()) -> list[PortfolioPlan]:
