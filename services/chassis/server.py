@@ -24,8 +24,9 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients ping every 10 s (channel.py); gRPC's default of 5 min would answer them with GOAWAY too_many_pings.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Clients ping every 10 s (channel.py); gRPC's default of 5 min would answer a quiet one, after 40 s, with GOAWAY
+    # too_many_pings. The option's name is not that of its C macro (…MIN_RECV_PING…): a wrong one is ignored silently.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
