@@ -68,7 +68,7 @@ async def _screen(scene: Scene, settings: ConsoleSettings) -> None:
         while True:
             number = number_of(scene.replay) if scene.replay else 1
             commands = view.commands(settings.edge_address, portfolio_id(DEMONSTRATION.traders[0], number))
-            live.update(view.frame(scene, commands, console.height), refresh=True)
+            live.update(view.frame(scene, commands, console.width, console.height), refresh=True)
             await asyncio.sleep(1 / REFRESHES_A_SECOND)
 
 
@@ -86,7 +86,7 @@ async def _lines(scene: Scene) -> None:
             for fill in list(scene.fills)[len(scene.fills) - min(scene.filled - said, len(scene.fills)) :]:
                 print(f"{_wall_time()}  fill  {view.market_time(fill.transact_time)}  {view.fill_line(scene, fill)}")
             said = scene.filled
-            if scene.first_fill is not None and not first:
+            if scene.first_fill is not None and not first and not scene.attached:
                 first = True
                 print(f"{_wall_time()}  first fill {scene.first_fill:.1f} s after the start")
         print(f"{_wall_time()}  {view.status_line(scene)}", flush=True)

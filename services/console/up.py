@@ -9,8 +9,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,10 +21,13 @@ from services.console.settings import ConsoleSettings
 from services.console.supervision import Process, Supervisor
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from services.console.clients import Mesh
     from services.console.records import Replay
 
-SERVING_SECONDS: Final = 60.0
+# A machine that does ten other things starts slowly; whatever dies is noticed at once.
+SERVING_SECONDS: Final = 120.0
 READY_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.1
 PAUSE_SECONDS: Final = 5.0
@@ -69,6 +72,7 @@ class Session:
         self._plain = plain or not sys.stdout.isatty()
         self._begin_time = time.time_ns()
         self._attached = False
+        self._status: Status | None = None
 
     async def run(self, *, detach: bool) -> int:
         """Starts or attaches, then shows until it is told to stop."""
@@ -84,7 +88,8 @@ class Session:
 
         async with Mesh(self._settings) as mesh:
             try:
-                began = await _unless(leave, self._begin(mesh))
+                with self._progress():
+                    began = await _unless(leave, self._begin(mesh))
                 if detach and began:
                     self._say_detached()
                     return 0
@@ -151,6 +156,7 @@ class Session:
         while True:
             health = await serving(mesh, self._settings)
             missing = [name for name, serves in health.items() if not serves]
+            self._say(f"Starting: {', '.join(missing)} …" if missing else "All serve; making the demonstration …")
             if not missing:
                 return
             processes = await asyncio.to_thread(self._supervisor.processes)
@@ -160,6 +166,23 @@ class Session:
             if time.monotonic() > deadline:
                 raise Trouble(self._report(missing[0], f"{missing[0]} does not serve after {SERVING_SECONDS:.0f} s."))
             await asyncio.sleep(LOOK_SECONDS)
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """While something is awaited a terminal says what it is."""
+        if self._plain:
+            yield
+            return
+        from services.console.view import terminal
+
+        with terminal().status("Starting …", spinner="dots") as status:
+            self._status = status
+            yield
+        self._status = None
+
+    def _say(self, what: str) -> None:
+        if self._status is not None:
+            self._status.update(what)
 
     def _report(self, name: str, what: str) -> str:
         lines = self._layout.last_lines(name)

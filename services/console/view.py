@@ -20,20 +20,21 @@ from services.console.watch import Scene
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH: Final = 24
+_WIDE: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _STATES: Final = {"RUNNING": "green", "PAUSED": "yellow", "BLOCKED": "red", "COMPLETED": "cyan", "STOPPED": "cyan"}
 _ARROWS: Final = {1: ("▲", "green"), -1: ("▼", "red"), 0: (" ", "dim")}
 # What is on the screen besides fills and commands.
-_FIXED_LINES: Final = 15
+_FIXED_LINES: Final = 16
 _MOST_FILLS: Final = 8
 _FEWEST_FILLS: Final = 3
 
 
-def frame(scene: Scene, commands: Sequence[str], height: int) -> RenderableType:
-    """The whole live view, `height` lines at most; commands that do not fit are left out, the last first."""
+def frame(scene: Scene, commands: Sequence[str], width: int, height: int) -> RenderableType:
+    """The whole live view; commands that do not fit are left out, the last first."""
     room = height - _FIXED_LINES - len(scene.portfolios)
-    fills = max(_FEWEST_FILLS, min(_MOST_FILLS, room - len(commands)))
-    shown = commands[: max(0, room - fills)]
+    lines = sum(len(each.splitlines()) for each in commands)
+    fills = max(_FEWEST_FILLS, min(_MOST_FILLS, room - lines))
     parts: list[RenderableType] = [
         _title(scene),
         _progress(scene),
@@ -43,33 +44,39 @@ def frame(scene: Scene, commands: Sequence[str], height: int) -> RenderableType:
         _counters(scene),
         _prices(scene),
         Text(),
-        _portfolios(scene),
+        _portfolios(scene, _CURVE_WIDTH if width >= _WIDE else _CURVE_WIDTH // 2),
         Text(),
         _fills(scene, fills),
     ]
+    room -= fills
+    shown: list[str] = []
+    for each in commands:
+        shown += each.splitlines() if len(shown) + len(each.splitlines()) <= room else []
     if shown:
-        parts += [Text(), Text("Try it from another terminal", "bold"), *(Text(f"  {line}", "cyan") for line in shown)]
+        parts += [Text(), Text("Try it from another terminal", "bold"), *(_line(f"  {line}", "cyan") for line in shown)]
     leave = (
         "leaves this view; the mesh goes on"
         if scene.attached
         else "stops the mesh; the replay goes on at the next start"
     )
-    return Group(*parts, Text(), Text(f"Ctrl-C {leave}", "dim"))
+    return Group(*parts, Text(), _line(f"Ctrl-C {leave}", "dim"))
 
 
-def commands(edge: str, portfolio_id: str) -> list[str]:
+def commands(edge_address: str, portfolio_id: str) -> list[str]:
     """What to try, the most telling first. Quotes hold over the lines of one command, so that it can be pasted."""
+    edge = edge_address.replace("127.0.0.1", "localhost")
+    create = f"{edge} tickmesh.order.v1.OrderService/CreateOrder"
+    order = (
+        f'    "portfolio_id": "{portfolio_id}", "symbol": "AAPL", "side": "SIDE_BUY",\n'
+        '    "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY"}\''
+    )
     return [
         f"http://{edge}/docs",
         f"grpcurl -plaintext {edge} list",
-        f"curl -N 'http://{edge}/api/v1/market-data:stream?symbols=AAPL'",
-        f"curl 'http://{edge}/api/v1/orders?portfolio_id={portfolio_id}&page_size=3'",
-        f'curl -X POST http://{edge}/api/v1/orders -d \'{{"client_order_id": "mine-1",',
-        f'    "portfolio_id": "{portfolio_id}", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",',
-        '    "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY"}\'',
-        f'grpcurl -plaintext -d \'{{"client_order_id": "mine-2", "portfolio_id": "{portfolio_id}",',
-        '    "symbol": "IBM", "side": "SIDE_BUY", "quantity": "5", "order_type": "ORDER_TYPE_MARKET",',
-        f'    "time_in_force": "TIME_IN_FORCE_DAY"}}\' {edge} tickmesh.order.v1.OrderService/CreateOrder',
+        f"curl -N '{edge}/api/v1/market-data:stream?symbols=AAPL'",
+        f"curl '{edge}/api/v1/orders?portfolio_id={portfolio_id}&page_size=3'",
+        f'curl {edge}/api/v1/orders -d \'{{"client_order_id": "mine-1", "quantity": "10",\n{order}',
+        f'grpcurl -plaintext -d \'{{"client_order_id": "mine-2", "quantity": "10",\n{order} \\\n    {create}',
         "tickmesh status; tickmesh logs --follow; tickmesh backtest",
     ]
 
@@ -161,16 +168,16 @@ def _progress(scene: Scene) -> RenderableType:
 
 
 def _health(scene: Scene) -> RenderableType:
-    line = Text()
+    line = _line()
     for name in PROGRAMS:
         serving = scene.health.get(name)
         style = "dim" if serving is None else "green" if serving else "red"
-        line.append("● ", style).append(name, "" if serving is not False else "red").append("   ")
+        line.append("● ", style).append(name, "" if serving is not False else "red").append("  ")
     restarts = sum(each.restarts for each in scene.processes)
     if scene.memory:
         line.append(f"{sum(scene.memory.values()) / 1e6:.0f} MB", "dim")
     if restarts:
-        line.append(f"   {restarts} restart{'s' if restarts > 1 else ''}", "yellow")
+        line.append(f"  {restarts} restart{'s' if restarts > 1 else ''}", "yellow")
     return line
 
 
@@ -184,25 +191,22 @@ def _counters(scene: Scene) -> RenderableType:
         (f"{scene.filled:,}", "fills"),
         (f"{scene.refused:,}", "refused"),
     ]
-    line = Text()
+    line = _line()
     for figure, name in pairs:
         line.append(figure, "bold").append(f" {name}   ", "dim")
-    if scene.first_fill is not None:
-        line.append(f"first fill after {scene.first_fill:.1f} s", "dim")
     return line
 
 
 def _prices(scene: Scene) -> RenderableType:
-    line = Text()
+    line = _line()
     for symbol in scene.replay.symbols if scene.replay else ():
         price = scene.prices.get(symbol)
         arrow, style = _ARROWS[scene.moves.get(symbol, 0)]
         line.append(f"{symbol} ", "dim").append("–" if price is None else f"{price:,.2f}").append(f"{arrow}   ", style)
-    line.truncate(200)
     return line
 
 
-def _portfolios(scene: Scene) -> RenderableType:
+def _portfolios(scene: Scene, curve: int) -> RenderableType:
     table = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for name, right in (("Portfolio", False), ("Equity", True), ("Change", True), ("", False), ("Cash", True)):
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
@@ -216,7 +220,7 @@ def _portfolios(scene: Scene) -> RenderableType:
             Text(each.label, "bold"),
             money(each.equity),
             Text(f"{money(change, signed=True)}{share}", style),
-            Text(sparkline(list(scene.equity.get(each.portfolio_id, ()))), style),
+            Text(sparkline(scene.equity[each.portfolio_id].values, curve), style),
             money(each.cash),
             held or Text("–", "dim"),
         )
@@ -224,11 +228,19 @@ def _portfolios(scene: Scene) -> RenderableType:
 
 
 def _fills(scene: Scene, count: int) -> RenderableType:
-    lines: list[RenderableType] = [Text("Last fills", "dim")]
+    began = (
+        "" if scene.attached or scene.first_fill is None else f", the first {scene.first_fill:.1f} s after the start"
+    )
+    lines: list[RenderableType] = [_line(f"Last fills{began}", "dim")]
     recent = list(scene.fills)[-count:][::-1]
     for fill in recent:
         style = "green" if fill.side == "BUY" else "red"
-        when = Text(f"{market_time(fill.transact_time)}  ", "dim")
+        when = _line(f"{market_time(fill.transact_time)}  ", "dim")
         lines.append(when.append(fill_line(scene, fill), style))
     lines += [Text()] * (count - len(recent))
     return Group(*lines)
+
+
+def _line(text: str = "", style: str = "") -> Text:
+    """A text that stays one line, however narrow the terminal."""
+    return Text(text, style, no_wrap=True, overflow="ellipsis")

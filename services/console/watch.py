@@ -22,7 +22,7 @@ AGAIN_SECONDS: Final = 0.5
 REPLAY_SECONDS: Final = 0.5
 RATE_SECONDS: Final = 5.0
 KEPT_FILLS: Final = 50
-KEPT_EQUITY: Final = 240
+KEPT_EQUITY: Final = 480
 
 
 class Rate:
@@ -42,6 +42,24 @@ class Rate:
         if not self._seen:
             return 0.0
         return sum(count for _, count in self._seen) / min(RATE_SECONDS, max(1.0, now - self._seen[0][0]))
+
+
+class Curve:
+    """A series of any length in bounded memory: whenever it is full, every second value is left out from then on."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self._stride = 1
+        self._count = 0
+
+    def add(self, value: float) -> None:
+        """The next value."""
+        if self._count % self._stride == 0:
+            self.values.append(value)
+            if len(self.values) == KEPT_EQUITY:
+                del self.values[1::2]
+                self._stride *= 2
+        self._count += 1
 
 
 @dataclass(slots=True)
@@ -68,7 +86,7 @@ class Scene:
     moves: dict[str, int] = field(default_factory=dict)
     portfolios: dict[str, Portfolio] = field(default_factory=dict)
     opening: Decimal = Decimal(0)
-    equity: dict[str, deque[float]] = field(default_factory=dict)
+    equity: dict[str, Curve] = field(default_factory=dict)
     health: dict[str, bool] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
@@ -121,8 +139,7 @@ class Scene:
     def see_portfolio(self, portfolio: Portfolio) -> None:
         """A portfolio as it is now."""
         self.portfolios[portfolio.portfolio_id] = portfolio
-        curve = self.equity.setdefault(portfolio.portfolio_id, deque(maxlen=KEPT_EQUITY))
-        curve.append(float(portfolio.equity))
+        self.equity.setdefault(portfolio.portfolio_id, Curve()).add(float(portfolio.equity))
 
 
 class Streams(Protocol):
