@@ -236,7 +236,7 @@ class Coordinator(replay_service_pb2_grpc.ReplayServiceServicer):
         self._open[replay.environment_id, cycle] = message, answer
         if self._outbox is not None:
             self._outbox.put_nowait(message)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             head = await answer
         replay.cycle, replay.position = cycle, position
         return head

@@ -74,7 +74,7 @@ async def open_portfolios(stub: Any, environment_id: str = "replay-1") -> None:
             portfolio_id=plan.portfolio_id, environment_id=environment_id, display_name=plan.label
         )
         request.initial_cash.currency_code, request.initial_cash.amount = "USD", str(plan.cash)
-        await stub.CreatePortfolio(request, wait_for_ready=True)
+        await stub.CreatePortfolio(request, wait_for_ready=True, timeout=60)
 
 
 async def listed(stub: Any, portfolio_id: str, size: int = 50) -> list[Any]:
@@ -82,7 +82,7 @@ async def listed(stub: Any, portfolio_id: str, size: int = 50) -> list[Any]:
     token = ""
     while True:
         request = api.ListLedgerEntriesRequest(portfolio_id=portfolio_id, page_size=size, page_token=token)
-        page = await stub.ListLedgerEntries(request, wait_for_ready=True)
+        page = await stub.ListLedgerEntries(request, wait_for_ready=True, timeout=60)
         found += page.ledger_entries
         if not (token := page.next_page_token):
             return found

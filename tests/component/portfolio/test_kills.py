@@ -76,7 +76,7 @@ async def test_kills_at_any_moment_lose_and_double_nothing(peers: Peers, spawn: 
         await run(peers, replay, ran)
         assert digest(await histories(stub)) == digest(expected(ran))
         total = sum(len(entries) for entries in ran.result.entries.values())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(heard) < total:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert heard == list(range(1, total + 1))

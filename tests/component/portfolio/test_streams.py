@@ -43,7 +43,7 @@ async def collected(stream: Any) -> AsyncIterator[list[Any]]:
 
 
 async def until(messages: list[Any], done: Callable[[list[Any]], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not done(messages):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

