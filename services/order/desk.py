@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -22,11 +21,11 @@ from typing import Any, Final, NamedTuple
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.matching import Venue, VenueSettings
-from services.domain.order import CancelReason, Order, OrderEvent, OrderState, Side
+from services.domain.order import OrderEvent
 from services.domain.tape import Tape
+from services.order.canceling import Cancel, Canceling
 from services.order.clients import Environment, Grant, Idle, Kill, Peers
-from services.order.journal import Journal, number_of
-from services.order.mapping import decode_event
+from services.order.journal import Journal
 from services.order.placing import Create, Placing
 from services.order.risk_gate import RiskGate
 from services.order.settings import Settings
@@ -66,15 +65,6 @@ class Reached(NamedTuple):
     order_head: int
 
 
-@dataclass(slots=True, eq=False)
-class Cancel:
-    """Somebody asks for an order's end."""
-
-    order_id: str
-    principal: str
-    answer: asyncio.Future[bytes]
-
-
 class Desk:
     """Orders of one environment. `run` is its task; everything else hands it something to do."""
 
@@ -86,13 +76,12 @@ class Desk:
         self.phase = Phase.ENDED if row.ended else Phase.AWAY
         self.blocked_on: tuple[str, ...] = ()
         self.symbols: frozenset[str] | None = None
-        share = Decimal(repr(row.volume_share)) if row.volume_share else None
-        self.venue = Venue(peers.instruments, VenueSettings(fill_on_touch=row.fill_on_touch, volume_share=share))
+        self.venue = self._new_venue(peers)
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
         self._placing = Placing(self, store, self.gate, settings.order_risk_deadline_ms / 1000)
+        self._canceling = Canceling(self, store, peers)
         self._risk_seconds = settings.order_risk_deadline_ms / 1000
         self._batch_size = settings.order_batch_size
-        self._store = store
         self._peers = peers
         self._tape: Tape | None = None
         self._slice = FIRST_SLICE
@@ -136,7 +125,9 @@ class Desk:
     def end(self) -> None:
         """The environment has ended; its tape is needed no more."""
         self._enter(Phase.ENDED)
-        self._tape = None
+        if not self.venue.open_orders():
+            # The venue holds the tape as well.
+            self._tape, self.venue = None, self._new_venue(self._peers)
 
     def lost(self) -> None:
         """The coordinator is away: what depends on it is refused until it speaks again."""
@@ -218,10 +209,10 @@ class Desk:
         """Serves kill switches and cancels."""
         kills, self._kills = self._kills, []
         for kill in kills:
-            await self._kill(kill)
+            await self._canceling.kill(kill)
         cancels, self._cancels = self._cancels, []
         if cancels:
-            await self._cancel(cancels)
+            await self._canceling.cancel(cancels)
 
     async def _step(self) -> bool:
         if self.urgent:
@@ -303,63 +294,9 @@ class Desk:
             await asyncio.sleep(0)
         return events
 
-    async def _cancel(self, cancels: list[Cancel]) -> None:
-        """What is open at the venue is canceled, what is not is told as it is."""
-        missing, writing = [], []
-        for cancel in cancels:
-            events = self.venue.cancel(cancel.order_id, self.row.tape_sequence, self.row.market_time)
-            if events:
-                writing.append((cancel, self.journal.write(events, cause="command", principal=cancel.principal)))
-            else:
-                missing.append(cancel)
-        for cancel, written in writing:
-            await written.done
-            failpoint("order.after_commit")
-            if not cancel.answer.done():
-                cancel.answer.set_result(written.orders[cancel.order_id])
-        for cancel in missing:
-            payload = await self._store.order(self.row.environment_id, number_of(cancel.order_id))
-            if not cancel.answer.done():
-                _answer_ended(cancel, payload)
-
-    async def _kill(self, kill: Kill) -> None:
-        row, events = self.row, list[OrderEvent]()
-        held: dict[str, dict[str, Decimal]] = {}
-        for order in self.venue.open_orders():
-            if kill.scope.covers(order) and not (kill.allow_reducing and await self._reduces(order, held)):
-                events += self.venue.cancel(
-                    order.order_id, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH
-                )
-        if events:
-            await self.journal.commit(events, cause="kill_switch", principal=kill.principal)
-
-    async def _reduces(self, order: Order, held: dict[str, dict[str, Decimal]]) -> bool:
-        """Whether all of an order closes what is held. Where nobody can say what is held, it does not."""
-        if order.side is Side.SELL:
-            # Only a sale that opens a short has cash set aside for it.
-            return not order.reservation.cash
-        if order.portfolio_id not in held:
-            try:
-                held[order.portfolio_id] = await self._peers.held(order.portfolio_id)
-            except ApiError:
-                held[order.portfolio_id] = {}
-        return -held[order.portfolio_id].get(order.symbol, Decimal(0)) >= order.reservation.quantity
+    def _new_venue(self, peers: Peers) -> Venue:
+        share = Decimal(repr(self.row.volume_share)) if self.row.volume_share else None
+        return Venue(peers.instruments, VenueSettings(fill_on_touch=self.row.fill_on_touch, volume_share=share))
 
     def _time(self, sequence: int) -> int:
         return int(self._tape.time[sequence - 1]) if sequence and self._tape is not None else 0
-
-
-def _answer_ended(cancel: Cancel, payload: bytes | None) -> None:
-    if payload is None:
-        cancel.answer.set_exception(ApiError.not_found("order", cancel.order_id, "ORDER_NOT_FOUND"))
-        return
-    order = decode_event(payload).order
-    state = OrderState(order.state)
-    if state is OrderState.CANCELED:
-        cancel.answer.set_result(order.SerializeToString())
-        return
-    message = f"The order has ended already: it is {state.name}."
-    metadata = {"order_id": cancel.order_id, "state": state.name}
-    cancel.answer.set_exception(
-        ApiError.failed_precondition("ORDER_ENDED", message, subject=cancel.order_id, metadata=metadata)
-    )

@@ -22,66 +22,54 @@ ORDER_EVENTS: Final = "order_events"
 _metadata = sa.MetaData()
 
 
-def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
-    return sa.Table(name, _metadata, *columns)
+def _table(name: str, keys: Sequence[sa.Column[Any]], *columns: sa.Column[Any]) -> sa.Table:
+    return sa.Table(name, _metadata, *keys, *columns)
 
 
-def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
-    return sa.Column(name, kind, primary_key=True, autoincrement=False)
+def _keys(**kinds: Any) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind, primary_key=True, autoincrement=False) for name, kind in kinds.items()]
 
 
-_streams = _table("streams", _key("name"), sa.Column("epoch", sa.Text))
+def _columns(kind: Any, *names: str) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind) for name in names]
+
+
+_streams = _table("streams", _keys(name=sa.Text), *_columns(sa.Text, "epoch"))
 _environments = _table(
     "environments",
-    _key("environment_id"),
-    sa.Column("volume_share", sa.Float),
-    sa.Column("fill_on_touch", sa.Boolean),
-    sa.Column("ended", sa.Boolean),
-    sa.Column("tape_sequence", sa.BigInteger),
-    sa.Column("market_time", sa.BigInteger),
-    sa.Column("cycle", sa.BigInteger),
-    sa.Column("reached_head", sa.BigInteger),
-    sa.Column("head", sa.BigInteger),
-    sa.Column("order_count", sa.BigInteger),
-    sa.Column("epoch", sa.BigInteger),
-    sa.Column("first_order_time", sa.BigInteger),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _keys(environment_id=sa.Text),
+    *_columns(sa.Float, "volume_share"),
+    *_columns(sa.Boolean, "fill_on_touch", "ended"),
+    *_columns(sa.BigInteger, "tape_sequence", "market_time", "cycle", "reached_head", "head", "order_count", "epoch"),
+    *_columns(sa.BigInteger, "first_order_time"),
+    *_columns(sa.Text, "principal", "owner"),
 )
 _portfolios = _table(
     "portfolios",
-    _key("portfolio_id"),
-    sa.Column("environment_id", sa.Text),
-    sa.Column("opening_ledger_sequence", sa.BigInteger),
-    sa.Column("headroom", DecimalText),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _keys(portfolio_id=sa.Text),
+    *_columns(sa.Text, "environment_id"),
+    *_columns(sa.BigInteger, "opening_ledger_sequence"),
+    *_columns(DecimalText, "headroom"),
+    *_columns(sa.Text, "principal", "owner"),
 )
-_instruments = _table("instruments", _key("symbol"), sa.Column("payload", sa.LargeBinary))
+_instruments = _table("instruments", _keys(symbol=sa.Text), *_columns(sa.LargeBinary, "payload"))
 _orders = _table(
     "orders",
-    _key("environment_id"),
-    _key("number", sa.BigInteger),
-    sa.Column("client_key", sa.Text),
-    sa.Column("portfolio_id", sa.Text),
-    sa.Column("symbol", sa.Text),
-    sa.Column("open", sa.Boolean),
-    sa.Column("asked", sa.Text),
-    sa.Column("last_event_sequence", sa.BigInteger),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _keys(environment_id=sa.Text, number=sa.BigInteger),
+    *_columns(sa.Text, "client_key", "portfolio_id", "symbol"),
+    *_columns(sa.Boolean, "open"),
+    *_columns(sa.Text, "asked"),
+    *_columns(sa.BigInteger, "last_event_sequence"),
+    *_columns(sa.Text, "principal", "owner"),
 )
 _events = _table(
     "order_events",
-    _key("environment_id"),
-    _key("sequence", sa.BigInteger),
-    sa.Column("number", sa.BigInteger),
-    sa.Column("portfolio_id", sa.Text),
-    sa.Column("symbol", sa.Text),
-    sa.Column("exec_type", sa.SmallInteger),
-    sa.Column("payload", sa.LargeBinary),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _keys(environment_id=sa.Text, sequence=sa.BigInteger),
+    *_columns(sa.BigInteger, "number"),
+    *_columns(sa.Text, "portfolio_id", "symbol"),
+    *_columns(sa.SmallInteger, "exec_type"),
+    *_columns(sa.LargeBinary, "payload"),
+    *_columns(sa.Text, "principal", "owner"),
 )
 
 _last_event = sa.and_(
