@@ -123,22 +123,27 @@ class Peers:
                 if stands is None or facts.environment_id in joined:
                     return None
                 joined.add(facts.environment_id)
-                tape_sequence, cycle = stands
-                join = replay_service_pb2.Join(
-                    environment_id=facts.environment_id, tape_sequence=tape_sequence, cycle=cycle
-                )
-                return JoinReplayRequest(join=join)
+                return _join(facts.environment_id, *stands)
             if kind == "fold":
                 asked = message.fold
                 heads = (asked.cycle, asked.tape_sequence, asked.order_head, asked.ledger_head)
                 await fold(asked.environment_id, *heads)
-                applied = replay_service_pb2.Applied(
-                    environment_id=asked.environment_id, cycle=asked.cycle, ledger_head=asked.ledger_head
-                )
-                return JoinReplayRequest(applied=applied)
+                return _applied(asked)
             return None
 
         return Participant(self._replays.JoinReplay, hello, handle, key=_environment_of, name="risk")
+
+
+def _join(environment_id: str, tape_sequence: int, cycle: int) -> JoinReplayRequest:
+    join = replay_service_pb2.Join(environment_id=environment_id, tape_sequence=tape_sequence, cycle=cycle)
+    return JoinReplayRequest(join=join)
+
+
+def _applied(asked: replay_service_pb2.Fold) -> JoinReplayRequest:
+    applied = replay_service_pb2.Applied(
+        environment_id=asked.environment_id, cycle=asked.cycle, ledger_head=asked.ledger_head
+    )
+    return JoinReplayRequest(applied=applied)
 
 
 def _environment_of(message: JoinReplayResponse) -> str:
