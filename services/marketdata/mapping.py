@@ -17,6 +17,7 @@ from tickmesh.marketdata.v1 import (
 )
 
 from services.chassis.errors import ApiError
+from services.chassis.tokens import decode_page_token
 from services.domain.instrument import Instrument
 from services.domain.market import Bar
 from services.domain.money import format_decimal, parse_decimal, places
@@ -53,6 +54,17 @@ def time_from(field: str, value: Timestamp) -> int:
     return value.seconds * 1_000_000_000 + value.nanos
 
 
+def text_from(field: str, text: str) -> str:
+    """A request's free text.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a NUL, which PostgreSQL has no text with.
+    """
+    if "\0" in text:
+        raise ApiError.invalid_field(field, "holds a NUL")
+    return text
+
+
 def date_from(field: str, text: str) -> int:
     """The days since 1970-01-01 of a civil date.
 
@@ -63,6 +75,18 @@ def date_from(field: str, text: str) -> int:
         return datetime.date.fromisoformat(text).toordinal() - 719_163
     except ValueError:
         raise ApiError.invalid_field(field, "is no date") from None
+
+
+def page_from(token: str, kind: str, count: int) -> list[str]:
+    """The values of a page token of one list; empty for an empty token.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT `PAGE_TOKEN_INVALID` for another list's.
+    """
+    values = decode_page_token(token, count + 1)
+    if values and values[0] != kind:
+        raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
+    return values[1:]
 
 
 def date_to(day: int) -> str:
@@ -133,7 +157,7 @@ def request_from_proto(request: environment_service_pb2.CreateReplayRequest) -> 
     wanted = Wanted(request.data_set_id, tuple(sorted(request.symbols)), start, end)
     return Request(
         environment_id=request.environment_id,
-        display_name=request.display_name,
+        display_name=text_from("display_name", request.display_name),
         wanted=wanted,
         warm_up_sessions=request.warm_up_sessions,
         pace=pace_from_proto(request.pace),
@@ -162,7 +186,7 @@ def instrument_from_proto(instrument: instrument_pb2.Instrument) -> Instrument:
     """An instrument to create; the rules of the contract have been checked."""
     return Instrument(
         symbol=instrument.symbol,
-        name=instrument.display_name,
+        name=text_from("instrument.display_name", instrument.display_name),
         currency_code=instrument.currency_code,
         calendar=instrument.calendar,
         price_increment=_plain(instrument.price_increment),

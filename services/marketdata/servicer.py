@@ -25,7 +25,6 @@ from services.chassis.handlers import principal
 from services.chassis.tokens import (
     ResumeTokens,
     TokenExpired,
-    decode_page_token,
     encode_page_token,
     filter_hash,
 )
@@ -100,13 +99,13 @@ class MarketDataServicer(MarketDataServiceServicer):
         self, request: market_data_service_pb2.ListQuotesRequest, context: Context
     ) -> market_data_service_pb2.ListQuotesResponse:
         """The latest prices of all symbols, by symbol."""
-        token = decode_page_token(request.page_token, 2)
+        token = mapping.page_from(request.page_token, "quotes", 2)
         environment_id = token[0] if token else self._environment_id(request.environment_id)
         after, size = token[1] if token else "", request.page_size or DEFAULT_PAGE
         symbols = [symbol for symbol in self._feeds.get(environment_id).plan.symbols if symbol > after]
         found = [each for each in await self._quotes.get(environment_id, symbols) if each is not None]
         quotes = [self._quote(each, environment_id) for each in found[:size]]
-        more = encode_page_token(environment_id, quotes[-1].symbol) if len(found) > size else ""
+        more = encode_page_token("quotes", environment_id, quotes[-1].symbol) if len(found) > size else ""
         return market_data_service_pb2.ListQuotesResponse(quotes=quotes, next_page_token=more)
 
     async def ListBars(
@@ -114,7 +113,7 @@ class MarketDataServicer(MarketDataServiceServicer):
     ) -> market_data_service_pb2.ListBarsResponse:
         """A symbol's bars by time."""
         instrument = self._instruments.get(request.symbol)
-        token = decode_page_token(request.page_token, 2)
+        token = mapping.page_from(request.page_token, "bars", 2)
         environment_id = token[0] if token else self._environment_id(request.environment_id)
         start = mapping.time_from("start_time", request.start_time) if request.HasField("start_time") else None
         end = mapping.time_from("end_time", request.end_time) if request.HasField("end_time") else None
@@ -128,7 +127,7 @@ class MarketDataServicer(MarketDataServiceServicer):
             writer = mapping.Writer(instrument)
             response.bars.extend(mapping.bar_to_proto(bar, sequence, writer) for bar, sequence in bars)
         if more:
-            response.next_page_token = encode_page_token(environment_id, bars[-1][0].start)
+            response.next_page_token = encode_page_token("bars", environment_id, bars[-1][0].start)
         return response
 
     async def StreamMarketData(
@@ -194,10 +193,10 @@ class InstrumentServicer(InstrumentServiceServicer):
         self, request: instrument_service_pb2.ListInstrumentsRequest, context: Context
     ) -> instrument_service_pb2.ListInstrumentsResponse:
         """Instruments by symbol."""
-        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        token, size = mapping.page_from(request.page_token, "instruments", 1), request.page_size or DEFAULT_PAGE
         found = self._instruments.page(token[0] if token else "", size + 1)
         made = [mapping.instrument_to_proto(each, self._instruments.create_time(each.symbol)) for each in found[:size]]
-        more = encode_page_token(made[-1].symbol) if len(found) > size else ""
+        more = encode_page_token("instruments", made[-1].symbol) if len(found) > size else ""
         return instrument_service_pb2.ListInstrumentsResponse(instruments=made, next_page_token=more)
 
     async def CreateInstrument(
@@ -215,7 +214,7 @@ class InstrumentServicer(InstrumentServiceServicer):
         last = mapping.date_from("end_date", request.end_date)
         if last < first:
             raise ApiError.invalid_field("end_date", "is before start_date")
-        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        token, size = mapping.page_from(request.page_token, "sessions", 1), request.page_size or DEFAULT_PAGE
         calendar = await self._calendars.get(request.calendar, (last + 1) * DAY_NS)
         try:
             found = calendar.between(first, last)
@@ -224,7 +223,7 @@ class InstrumentServicer(InstrumentServiceServicer):
         after = int(token[0]) if token else first - 1
         found = [session for session in found if session[0] > after]
         made = [mapping.session_to_proto(request.calendar, session) for session in found[:size]]
-        more = encode_page_token(found[size - 1][0]) if len(found) > size else ""
+        more = encode_page_token("sessions", found[size - 1][0]) if len(found) > size else ""
         return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=more)
 
 
@@ -239,9 +238,9 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self, request: environment_service_pb2.ListDataSetsRequest, context: Context
     ) -> environment_service_pb2.ListDataSetsResponse:
         """What replays can be made of, by id."""
-        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        token, size = mapping.page_from(request.page_token, "data-sets", 1), request.page_size or DEFAULT_PAGE
         found = [each for each in await self._data_sets.all() if not token or each.data_set_id > token[0]]
-        more = encode_page_token(found[size - 1].data_set_id) if len(found) > size else ""
+        more = encode_page_token("data-sets", found[size - 1].data_set_id) if len(found) > size else ""
         made = [mapping.data_set_to_proto(each) for each in found[:size]]
         return environment_service_pb2.ListDataSetsResponse(data_sets=made, next_page_token=more)
 
@@ -262,9 +261,9 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self, request: environment_service_pb2.ListEnvironmentsRequest, context: Context
     ) -> environment_service_pb2.ListEnvironmentsResponse:
         """Environments, newest first."""
-        token, size = decode_page_token(request.page_token, 1), request.page_size or DEFAULT_PAGE
+        token, size = mapping.page_from(request.page_token, "environments", 1), request.page_size or DEFAULT_PAGE
         found = self._environments.page(int(token[0]) if token else None, size + 1)
-        more = encode_page_token(found[size - 1].plan.number) if len(found) > size else ""
+        more = encode_page_token("environments", found[size - 1].plan.number) if len(found) > size else ""
         made = [mapping.environment_to_proto(view) for view in found[:size]]
         return environment_service_pb2.ListEnvironmentsResponse(environments=made, next_page_token=more)
 
