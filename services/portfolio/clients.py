@@ -114,13 +114,17 @@ class OrderFeed:
 
     async def run(self) -> None:
         """Subscribes, and again after every break, for as long as the environment lives."""
-        backoff = FIRST_BACKOFF_SECONDS
+        backoff, lost = FIRST_BACKOFF_SECONDS, False
         while True:
             before = self.arrived
             try:
                 await self._subscribe()
             except ApiError as error:
-                _log.info("lost the order events", extra={"environment_id": self._environment_id, "error": str(error)})
+                # Said once, not at every attempt while the order service is away.
+                if not lost or self.arrived > before:
+                    more = {"environment_id": self._environment_id, "error": str(error)}
+                    _log.info("lost the order events", extra=more)
+                lost = True
             except Exception:  # noqa: BLE001 the fold waits for these events: trying again is all there is
                 _log.exception("an order event could not be read", extra={"environment_id": self._environment_id})
             backoff = FIRST_BACKOFF_SECONDS if self.arrived > before else min(2 * backoff, LAST_BACKOFF_SECONDS)
