@@ -1,0 +1,98 @@
+"""A replay through the five processes comes to what a backtest of its tape comes to (rules 31 to 34)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from tests.e2e.conftest import Meshes
+from tests.e2e.mesh import NAMES, Clients, Mesh
+from tests.e2e.trading import SHORT, WHOLE, Replayed, Trial, trial
+
+# Every named point of the code, and at which of its passings to die: late enough that trading is under way.
+POINTS = {
+    "order.after_reserve": 7,
+    "order.before_commit": 11,
+    "order.after_commit": 5,
+    "order.after_reached_commit": 6,
+    "risk.mid_fold": 9,
+    "risk.after_verdict": 8,
+    "portfolio.mid_fold": 5,
+    "portfolio.after_commit": 4,
+    "strategy.before_command": 6,
+    "strategy.after_command": 5,
+    "strategy.before_done": 9,
+    "marketdata.after_reached": 12,
+    "marketdata.after_fold": 15,
+    "marketdata.before_store": 18,
+    "marketdata.after_store": 21,
+}
+DELAYS = ("order.after_reserve=delay:3", "risk.mid_fold=delay:2", "portfolio.mid_fold=delay:4")
+DELAYS += ("strategy.before_command=delay:5", "marketdata.after_reached=delay:1")
+
+
+async def replayed(mesh: Mesh, clients: Clients, wanted: Trial, suffix: str, meanwhile: object = None) -> None:
+    """One replay of the scenario, which must come to the same."""
+    replay = Replayed(clients, wanted.scenario, suffix)
+    await replay.make()
+    await replay.start()
+    disturbing = asyncio.create_task(meanwhile(replay)) if callable(meanwhile) else None
+    await replay.ended()
+    if disturbing is not None:
+        await disturbing
+    await mesh.serving()
+    assert await replay.digest(mesh) == wanted.digest
+    assert await replay.repeats(mesh)
+
+
+@pytest.mark.timeout(300)
+async def test_rule_31_all_that_is_packaged_trades_as_in_a_backtest(meshes: Meshes) -> None:
+    async with meshes() as mesh, mesh.clients() as clients:
+        wanted = await trial(WHOLE, mesh)
+        wanted.check()
+        await replayed(mesh, clients, wanted, "whole")
+        assert not mesh.deaths
+
+
+async def test_rule_34_delays_change_nothing(meshes: Meshes) -> None:
+    async with meshes() as mesh, mesh.clients() as clients:
+        for points in DELAYS:
+            mesh.arm(points.partition(".")[0], points)
+        await mesh.serving()
+        wanted = await trial(SHORT, mesh)
+        await replayed(mesh, clients, wanted, "slow")
+
+
+@pytest.mark.timeout(300)
+async def test_rule_33_a_kill_at_any_point_of_the_cycle_changes_nothing(meshes: Meshes) -> None:
+    async with meshes() as mesh, mesh.clients() as clients:
+        wanted = await trial(SHORT, mesh)
+        wanted.check()
+        # A few at a time, so that four replays pass them all.
+        for number in range(4):
+            points = list(POINTS)[number::4]
+            for name in NAMES:
+                own = [point for point in points if point.startswith(f"{name}.")]
+                mesh.arm(name, ",".join(f"{point}=kill-once:{POINTS[point]}" for point in own))
+            await mesh.serving()
+            mesh.deaths.clear()
+            await replayed(mesh, clients, wanted, f"point-{number}")
+            assert sum(mesh.deaths.values()) == len(points), (points, mesh.deaths)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(3))
+async def test_rule_33_kills_at_any_moment_change_nothing(meshes: Meshes, seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def kill_some(replay: Replayed) -> None:
+        for names in [*chance.sample([(name,) for name in NAMES], k=len(NAMES)), NAMES]:
+            await asyncio.sleep(chance.uniform(0.1, 0.6))
+            mesh.kill(*names)
+
+    async with meshes() as mesh, mesh.clients() as clients:
+        wanted = await trial(SHORT, mesh)
+        await replayed(mesh, clients, wanted, f"seed-{seed}", kill_some)
+        assert all(mesh.deaths[name] >= 2 for name in NAMES)

@@ -1,0 +1,228 @@
+"""The same trading twice: through the running services, and as a backtest of the same tape in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tickmesh.common.v1 import money_pb2
+from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
+from tickmesh.portfolio.v1 import portfolio_service_pb2
+from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
+from tickmesh.strategy.v1 import strategy_service_pb2
+
+from services.console.clients import Mesh as Console
+from services.console.repeat import mesh_digest, repeat
+from services.console.scenario import Scenario, Trader
+from services.console.trial import market_of
+from services.domain.limits import Limit, make_limit
+from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.tape import Kind
+from services.marketdata.settings import Settings as MarketdataSettings
+from services.strategy.kinds import discover
+from tests.e2e.mesh import RECOVERY_SECONDS, Clients, Mesh, repeated
+
+ENDED = (environment_pb2.ENVIRONMENT_STATE_COMPLETED, environment_pb2.ENVIRONMENT_STATE_STOPPED)
+RUN_SECONDS = 240.0
+
+
+def day(date: str) -> int:
+    """Midnight UTC of a date, in ns."""
+    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+# Both want more than they have or may: Trend spends its cash on three of the names, Reversion may hold 600 of each.
+TRADERS = (
+    Trader("Trend", "trend", "cross", "sma_cross", {"fast": "4", "slow": "9", "capital": "30000"}),
+    Trader("Reversion", "reversion", "revert", "mean_reversion", {"window": "10", "entry": "1.2", "capital": "20000"}),
+)
+LIMITS = {"reversion": {"MAX_POSITION_QUANTITY": "600", "MAX_GROSS_EXPOSURE": "35000"}}
+# AAPL's split of 2005-02-28 lies inside. Short, since every kill repeats it.
+SHORT = Scenario(
+    data_set_id="us-daily",
+    traders=TRADERS,
+    symbols=("AAPL", "GOOG", "IBM", "MSFT"),
+    start_time=day("2004-12-01"),
+    end_time=day("2005-07-01"),
+    warm_up_sessions=20,
+)
+# All that is packaged: five names, thirteen years, three splits.
+WHOLE = Scenario(
+    data_set_id="us-daily", traders=TRADERS, symbols=("AAPL", "FB", "GOOG", "IBM", "MSFT"), warm_up_sessions=20
+)
+
+
+@dataclass
+class Trial:
+    """One scenario, and what it must come to."""
+
+    scenario: Scenario
+    simulation: Simulation
+
+    @cached_property
+    def result(self) -> Result:
+        """The backtest's result."""
+        return self.simulation.run()
+
+    @cached_property
+    def digest(self) -> str:
+        """The backtest's digest."""
+        return self.result.digest()
+
+    def check(self) -> None:
+        """That it has all that could go wrong: fills, refusals of both kinds, orders cut short by a split."""
+        assert len(self.result.fills) > 30
+        reasons = Counter(each.refusal.limit for each in self.result.refusals if each.refusal)
+        assert {"buying_power", "max_position_quantity", "max_gross_exposure"} <= reasons.keys(), reasons
+        assert any(source.kind is Kind.SPLIT for source in self.simulation.timeline.tape.sources)
+
+
+async def trial(scenario: Scenario, mesh: Mesh) -> Trial:
+    """The backtest of a scenario on the tape that the mesh makes of it."""
+    settings = MarketdataSettings(data_directory=mesh.data)
+    market = await market_of(scenario, settings)
+    kinds = discover("")
+    portfolios = [
+        PortfolioPlan(each.portfolio_id, each.label, scenario.cash, _limits(each.portfolio_id))
+        for each in scenario.traders
+    ]
+    deployments = [
+        DeploymentPlan(
+            number,
+            each.strategy_id,
+            each.strategy_id,
+            kinds.create(each.kind, each.parameters, scenario.symbols),
+            each.portfolio_id,
+        )
+        for number, each in enumerate(scenario.traders, 1)
+    ]
+    simulation = Simulation(
+        market.tape, market.instruments, portfolios, deployments, start_sequence=market.start_sequence
+    )
+    return Trial(scenario, simulation)
+
+
+def _limits(portfolio_id: str) -> tuple[Limit, ...]:
+    found = LIMITS.get(portfolio_id, {})
+    return tuple(make_limit(name.lower(), Decimal(bound), portfolio_id) for name, bound in found.items())
+
+
+@dataclass
+class Replayed:
+    """A scenario in the mesh, under ids that end in `suffix`."""
+
+    clients: Clients
+    scenario: Scenario
+    suffix: str
+    environment_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment_id = f"replay-{self.suffix}"
+
+    async def make(self) -> None:
+        """Makes the environment, its portfolios with their limits, and deploys the strategies in their order."""
+        scenario, clients = self.scenario, self.clients
+        create = environment_service_pb2.CreateReplayRequest(
+            environment_id=self.environment_id,
+            data_set_id=scenario.data_set_id,
+            symbols=scenario.symbols,
+            start_time=_timestamp(scenario.start_time),
+            end_time=_timestamp(scenario.end_time),
+            warm_up_sessions=scenario.warm_up_sessions,
+            request_id=self._request_id("environment"),
+        )
+        await repeated(clients.environments.CreateReplay, create, each=60.0)
+        for number, trader in enumerate(scenario.traders, 1):
+            await self._portfolio(trader)
+            await self._deploy(trader, number)
+
+    async def start(self) -> None:
+        """Lets time begin."""
+        request = environment_service_pb2.StartReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.StartReplay, request)
+
+    async def environment(self) -> environment_pb2.Environment:
+        """As it stands."""
+        request = environment_service_pb2.GetEnvironmentRequest(environment_id=self.environment_id)
+        found: environment_pb2.Environment = await repeated(self.clients.environments.GetEnvironment, request)
+        return found
+
+    async def ended(self, seconds: float = RUN_SECONDS) -> environment_pb2.Environment:
+        """Returns when the tape has ended."""
+        deadline = time.monotonic() + seconds
+        while (found := await self.environment()).state not in ENDED:
+            assert time.monotonic() < deadline, f"not ended: {found}"
+            await asyncio.sleep(0.1)
+        return found
+
+    async def digest(self, mesh: Mesh) -> str:
+        """What the services list of it, in one number."""
+        async with Console(mesh.settings) as console:
+            return await mesh_digest(console, await console.replay(self.environment_id))
+
+    async def repeats(self, mesh: Mesh) -> bool:
+        """Whether `tickmesh backtest --environment` finds the same again."""
+        async with Console(mesh.settings) as console:
+            return (await repeat(console, self.environment_id, discover(""))).equal
+
+    async def _portfolio(self, trader: Trader) -> None:
+        portfolio_id = f"{trader.portfolio_id}-{self.suffix}"
+        cash = money_pb2.Money(currency_code="USD", amount=str(self.scenario.cash))
+        create = portfolio_service_pb2.CreatePortfolioRequest(
+            portfolio_id=portfolio_id,
+            environment_id=self.environment_id,
+            display_name=trader.label,
+            initial_cash=cash,
+            request_id=self._request_id(portfolio_id),
+        )
+        await repeated(self.clients.portfolios.CreatePortfolio, create)
+        for name, bound in LIMITS.get(trader.portfolio_id, {}).items():
+            request = risk_service_pb2.SetLimitRequest(
+                environment_id=self.environment_id,
+                portfolio_id=portfolio_id,
+                limit_type=risk_pb2.LimitType.Value(f"LIMIT_TYPE_{name}"),
+                bound=bound,
+            )
+            await repeated(self.clients.risk.SetLimit, request)
+
+    async def _deploy(self, trader: Trader, number: int) -> None:
+        strategies, strategy_id = self.clients.strategies, f"{trader.strategy_id}-{self.suffix}"
+        create = strategy_service_pb2.CreateStrategyRequest(
+            strategy_id=strategy_id,
+            kind=trader.kind,
+            parameters=trader.parameters,
+            symbols=self.scenario.symbols,
+            request_id=self._request_id(strategy_id),
+        )
+        await repeated(strategies.CreateStrategy, create)
+        deploy = strategy_service_pb2.DeployStrategyRequest(
+            strategy_id=strategy_id,
+            portfolio_id=f"{trader.portfolio_id}-{self.suffix}",
+            deployment_id=f"{strategy_id}-1",
+            request_id=self._request_id(f"{strategy_id}-1"),
+        )
+        found = await repeated(strategies.DeployStrategy, deploy)
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while found.deployment_number != number:
+            assert time.monotonic() < deadline, f"{strategy_id} got no place: {found}"
+            await asyncio.sleep(0.02)
+            request = strategy_service_pb2.GetDeploymentRequest(deployment_id=f"{strategy_id}-1")
+            found = await repeated(strategies.GetDeployment, request)
+
+    def _request_id(self, what: str) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.suffix}/{what}"))
+
+
+def _timestamp(time_ns: int | None) -> Timestamp | None:
+    if time_ns is None:
+        return None
+    made = Timestamp()
+    made.FromNanoseconds(time_ns)
+    return made
