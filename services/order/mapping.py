@@ -53,8 +53,12 @@ def nanoseconds(time: Timestamp) -> int:
     return time.seconds * 1_000_000_000 + time.nanos
 
 
+@lru_cache(maxsize=8192)
 def text(value: Decimal, minimum_places: int = 0) -> str:
-    """`format_decimal`, without its context where the value has few enough places as it is."""
+    """`format_decimal`, without its context where the value has few enough places as it is.
+
+    Kept, because an order's decimals are zero or what they were in its event before: 0.3 us against 0.9.
+    """
     plain = str(value)
     whole, point, fraction = plain.partition(".")
     if "E" in plain or len(fraction) > 9 or plain[0] == "-":
@@ -65,6 +69,7 @@ def text(value: Decimal, minimum_places: int = 0) -> str:
     return f"{whole}.{fraction}" if fraction else whole
 
 
+@lru_cache(maxsize=8192)
 def exact(value: Decimal) -> str:
     """All digits, also beyond the wire's nine places: what a desk that restarts must find again as it was."""
     plain = format(value, "f")

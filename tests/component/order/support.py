@@ -249,6 +249,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         self.silent = False
         self.connects: list[tuple[int, int]] = []
         self.batches: list[int] = []
+        self.traceparents: list[str] = []
         self.kills: list[risk_pb2.KillSwitch] = []
         self.outbox: asyncio.Queue[risk_gate_service_pb2.CheckOrdersResponse | None] = asyncio.Queue()
         self.before_answer: Any = None
@@ -277,6 +278,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
 
     async def _check(self, batch: risk_gate_service_pb2.CheckBatch) -> None:
         self.batches.append(len(batch.checks))
+        self.traceparents += [check.traceparent for check in batch.checks]
         await self.fold(batch.order_head)
         verdicts = []
         for check in batch.checks:

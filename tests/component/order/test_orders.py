@@ -8,7 +8,7 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
-from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, start_peer, stop_peer
 
 STATE = order_pb2.OrderState
 
@@ -295,3 +295,21 @@ async def test_executions_and_events_are_listed_in_pages(mesh: Mesh) -> None:
 async def test_lists_are_empty_before_the_first_order(mesh: Mesh) -> None:
     assert not (await mesh.orders.ListOrders(listing())).orders
     assert not (await mesh.orders.ListExecutions(order_service_pb2.ListExecutionsRequest())).executions
+
+
+async def test_orders_need_the_portfolio_service_only_for_portfolios_that_never_traded(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a"))
+    await mesh.stop()
+    await stop_peer(mesh, "portfolio")
+    await mesh.start()
+    await mesh.market.joined()
+    assert (await mesh.place(limit("b"))).order_id == "replay-1-2"
+    error = await refused(mesh.orders.CreateOrder(limit("c", portfolio_id="other"), timeout=5))
+    assert error.code in {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED}
+    await start_peer(mesh, "portfolio")
+    assert (await mesh.place(limit("c", portfolio_id="other"))).order_id == "replay-1-3"
+
+
+async def test_a_flood_for_a_new_portfolio_asks_for_it_once(mesh: Mesh) -> None:
+    await asyncio.gather(*(mesh.orders.CreateOrder(limit(f"a-{n}")) for n in range(50)))
+    assert mesh.portfolios.asked == 1
