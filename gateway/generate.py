@@ -1,7 +1,7 @@
 """Writes what the gateway derives from the contract, or checks that it is fresh.
 
-`contract.lua` holds the REST bindings and the fields of what they take; `envoy.yaml` is the configuration with every
-default, to be started from the repository's folder.
+`filter/contract.lua` holds the REST bindings and the fields of what they take; `envoy.yaml` is the configuration with
+every default, to be started from the repository's folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.render import GATEWAY, render
 from gateway.settings import EdgeSettings
 from services.chassis import catalog
 
-_HEADER = "-- Generated from the protos by `make gen`; what refuse.lua looks up.\n"
+_HEADER = "-- Generated from the protos by `make gen`; what the filter looks up.\n"
 _DEFAULTS = "# Generated from envoy.template.yaml by `make gen`: the edge with every default.\n"
 
 
@@ -39,7 +39,7 @@ def files() -> dict[str, str]:
     """The generated files by name."""
     # Built from the defaults alone: whoever generates may have TICKMESH_… set.
     defaults = EdgeSettings.model_construct()
-    return {"contract.lua": lua(Contract.load()), "envoy.yaml": _DEFAULTS + render(defaults, root=".")}
+    return {"filter/contract.lua": lua(Contract.load()), "envoy.yaml": _DEFAULTS + render(defaults, root=".")}
 
 
 def lua(contract: Contract) -> str:

@@ -46,6 +46,7 @@ class Reply(NamedTuple):
 # The upstream's connection ended, was reset, or it broke the protocol.
 _BROKEN: Final = ("UC", "UR", "UPE", "LR")
 _REPLIES: Final = (
+    Reply(504, ApiError.deadline_exceeded("The service did not answer in time; repeat the call to learn the truth.")),
     Reply(
         None,
         ApiError.unavailable("", "The connection to the service broke; repeat the call to learn what was done."),
@@ -53,7 +54,6 @@ _REPLIES: Final = (
         known=False,
         answer=503,
     ),
-    Reply(504, ApiError.deadline_exceeded("The service did not answer in time; repeat the call to learn the truth.")),
     Reply(
         503, ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is away and nothing was done; repeat the call.")
     ),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gateway import local_replies
-from gateway.contract import ROOT, Contract, Method
+from gateway.contract import ROOT, Contract
 from gateway.settings import EdgeSettings
 from services.chassis import catalog
 
@@ -144,25 +144,21 @@ def _routes(contract: Contract, timeout: str) -> Iterator[dict[str, Any]]:
     for service in catalog.SERVICES.values():
         for name in service.public:
             for method in contract.of(name):
-                if method.streaming:
-                    yield _route(service.name, {"path": _path(method)}, "0s")
-            yield _route(service.name, {"prefix": f"/{name}/"}, timeout)
+                rpc = f"{name}/{method.name}"
+                yield _route(service.name, {"path": f"/{rpc}"}, "0s" if method.streaming else timeout, rpc)
     for name in _REFLECTION:
-        yield _route("any", {"prefix": f"/{name}/"}, "0s")
-    yield _route(catalog.MARKETDATA.name, {"prefix": f"/{_HEALTH}/"}, "0s")
+        yield _route("any", {"prefix": f"/{name}/"}, "0s", name)
+    yield _route(catalog.MARKETDATA.name, {"prefix": f"/{_HEALTH}/"}, "0s", _HEALTH)
     # Taken only until the transcoder has found the RPC: CORS wants a route to a cluster, whichever.
-    yield _route("any", {"prefix": "/api/"}, timeout)
+    yield _route("any", {"prefix": "/api/"}, timeout, "api")
 
 
-def _route(cluster: str, match: dict[str, str], timeout: str) -> dict[str, Any]:
+def _route(cluster: str, match: dict[str, str], timeout: str, span: str) -> dict[str, Any]:
     return {
         "match": match,
         "route": {"cluster": cluster, "timeout": timeout, "retry_policy": _RETRY},
+        "decorator": {"operation": span, "propagate": False},
     }
-
-
-def _path(method: Method) -> str:
-    return f"/{method.service}/{method.name}"
 
 
 def _health_filters() -> Iterator[str]:

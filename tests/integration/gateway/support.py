@@ -80,15 +80,17 @@ class Edge:
         self.process.wait(10)
 
 
-def start_edge(folder: Path, **settings: Any) -> Edge:
-    """Starts Envoy; every service is at CLOSED unless told otherwise."""
+def start_edge(folder: Path, edit: Callable[[str], str] = str, **settings: Any) -> Edge:
+    """Starts Envoy; every service is at CLOSED unless told otherwise. `edit` may change the configuration."""
     addresses = {f"{name}_address": CLOSED for name in catalog.SERVICES}
     edge_addresses = {"edge_address": "127.0.0.1:0", "edge_admin_address": "127.0.0.1:0"}
     whole = EdgeSettings(**{**addresses, **edge_addresses, "data_directory": folder, **settings})
+    configuration = write(whole)
+    configuration.write_text(edit(configuration.read_text()))
     at = folder / "admin"
     at.unlink(missing_ok=True)
     with (folder / "access.log").open("ab") as output, (folder / "envoy.log").open("ab") as log:
-        arguments = [*command(write(whole)), "--admin-address-path", str(at)]
+        arguments = [*command(configuration), "--admin-address-path", str(at)]
         process = subprocess.Popen(arguments, stdout=output, stderr=log)
     admin = _eventually(process, folder, lambda: at.read_text().strip())
     listeners = _eventually(process, folder, lambda: _listeners(admin))

@@ -1,13 +1,16 @@
 """One shape for every error over REST, whoever found it: the service, the transcoder, the Lua filter or Envoy."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway.render import GATEWAY
 from tests.integration.gateway.support import Backend, Edge
 
 ORDERS = "/api/v1/orders"
@@ -227,4 +230,16 @@ def test_a_connection_that_broke_in_a_call_promises_nothing(own_edge: MakeEdge) 
         backend.kill()
         error_of(client.get(f"{ORDERS}/none"), 503, 14, "SERVICE_UNAVAILABLE")
         backend.start()
+        error_of(client.get(f"{ORDERS}/none"), 404, 5, "ORDER_NOT_FOUND")
+
+
+def test_a_fault_of_the_filter_refuses_the_call_and_never_lets_it_pass_unchecked(
+    own_edge: MakeEdge, tmp_path: Path
+) -> None:
+    faulty = shutil.copytree(GATEWAY / "filter", tmp_path / "filter")
+    whole = (faulty / "body.lua").read_text()
+    (faulty / "body.lua").write_text(whole.replace("local at = skip(text, 1)", "local at = skip(nil, 1)"))
+    edge, _ = own_edge(edit=lambda text: text.replace(str(GATEWAY / "filter"), str(faulty)))
+    with edge.client() as client:
+        error_of(client.post(ORDERS, json=ORDER), 500, 13, "INTERNAL_ERROR")
         error_of(client.get(f"{ORDERS}/none"), 404, 5, "ORDER_NOT_FOUND")

@@ -78,7 +78,7 @@ async def test_a_call_without_an_answer_ends_with_its_deadline_or_the_edges(own_
     edge, _ = own_edge(edge_timeout_seconds=0.5)
     async with connect(edge.address, deadline_seconds=20) as channel:
         error = await refused(OrderServiceStub(channel).GetOrder(order("slow")))
-        assert (error.code, error.reason) == (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+        assert (error.code, error.reason) == (Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"), error
         with pytest.raises(ApiError) as caught:
             await OrderServiceStub(channel).GetOrder(order("slow"), timeout=0.1)
         assert caught.value.code is Code.DEADLINE_EXCEEDED
@@ -175,3 +175,9 @@ def _turns(client: Any, path: str, status: int) -> Any:
             return answer
         time.sleep(0.1)
     raise AssertionError(f"{path} does not become {status}: {answer.text}")
+
+
+async def test_a_method_that_a_public_service_does_not_have_is_unimplemented_with_its_reason(channel: Any) -> None:
+    call = channel.unary_unary("/tickmesh.order.v1.OrderService/ExplodeOrder", request_serializer=bytes)
+    error = await refused(call(b""))
+    assert (error.code, error.reason) == (Code.UNIMPLEMENTED, "METHOD_NOT_FOUND")

@@ -152,4 +152,4 @@ def test_a_rendering_names_its_files_wherever_it_is_started(tmp_path: Path) -> N
 def test_a_bodys_limit_is_the_one_that_errors_name() -> None:
     assert MAX_BODY_BYTES == 1024 * 1024
     assert "1 MiB" in json.dumps(manager(configuration())["local_reply_config"])
-    assert "1 MiB" in (GATEWAY / "refuse.lua").read_text()
+    assert "1 MiB" in (GATEWAY / "filter" / "refusals.lua").read_text()

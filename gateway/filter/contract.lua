@@ -1,4 +1,4 @@
--- Generated from the protos by `make gen`; what refuse.lua looks up.
+-- Generated from the protos by `make gen`; what the filter looks up.
 
 return {
   bindings = {
