@@ -1,0 +1,168 @@
+"""`tickmesh up` as people use it: real processes, real Envoy, a directory of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.chassis.catalog import SERVICES
+
+pytestmark = pytest.mark.timeout(400)
+# The machine may be doing other things; what is awaited here takes seconds on one that does not.
+PATIENCE_SECONDS = 150
+
+
+class Terminal:
+    """A `tickmesh` command that runs, and what it has said."""
+
+    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+        command = [sys.executable, "-m", "services.console.main", *arguments]
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines += []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+
+    def wait_for(self, pattern: str, after: int = 0) -> int:
+        """The number of the first line from `after` on that holds the pattern."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = [number for number, line in enumerate(self.lines) if number >= after and re.search(pattern, line)]
+            if found:
+                return found[0]
+            assert self.process.poll() is None, "\n".join(self.lines)
+            assert time.monotonic() < deadline, f"no {pattern} in:\n" + "\n".join(self.lines[-40:])
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=PATIENCE_SECONDS)
+        self._reader.join(timeout=10)
+        return code
+
+
+class Mesh:
+    """A data directory with ports of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        names = [*(f"{name.upper()}_ADDRESS" for name in SERVICES), "EDGE_ADDRESS", "EDGE_ADMIN_ADDRESS"]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+        ports = [each.getsockname()[1] for each in sockets]
+        for each in sockets:
+            each.close()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKMESH_")}
+        self.environment = clean | {"TICKMESH_DATA_DIRECTORY": str(directory)}
+        self.environment |= {f"TICKMESH_{name}": f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
+        self.directory = directory
+        self.edge = f"http://127.0.0.1:{ports[-2]}"
+
+    def up(self, *arguments: str) -> Terminal:
+        return Terminal(self.environment, "up", "--plain", *arguments)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "services.console.main", *arguments]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+
+    def pid(self, service: str) -> int:
+        return int((self.directory / "run" / f"{service}.pid").read_text())
+
+    def replay(self, environment_id: str) -> dict[str, str]:
+        answer = httpx.get(f"{self.edge}/api/v1/environments/{environment_id}", timeout=20)
+        return dict(answer.raise_for_status().json())
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[Mesh]:
+    made = Mesh(tmp_path / "data")
+    yield made
+    made.run("down")
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_day_in_the_life(mesh: Mesh) -> None:
+    up = mesh.up()
+    up.wait_for(r"first fill [0-9.]+ s after the start")
+    up.wait_for(r"replay-1 RUNNING .* Trend [0-9,.]+  Reversion [0-9,.]+$")
+
+    # A killed service comes back and trading goes on.
+    killed = mesh.pid("order")
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: mesh.pid("order") != killed and mesh.run("status").returncode == 0)
+    status = mesh.run("status").stdout
+    assert re.search(r"^order +[0-9]+ +[0-9:]+ +1 ", status, re.MULTILINE), status
+    up.wait_for(r"  fill  ", after=len(up.lines))
+
+    # What the mesh came to so far is what a backtest comes to.
+    compared = mesh.run("backtest", "--environment", "replay-1")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert "\nequal\n" in compared.stdout
+    assert not re.search(r"^Trend +0 ", compared.stdout, re.MULTILINE)
+
+    # A second one attaches, and leaves without stopping anything.
+    second = mesh.up()
+    second.wait_for(r"replay-1 RUNNING .* fills [1-9]")
+    assert second.stop() == 0
+    assert "goes on" in second.lines[-1]
+    assert mesh.run("status").returncode == 0
+
+    # Ctrl-C drains, and says what was kept.
+    assert up.stop() == 0
+    assert not any("Traceback" in line for line in up.lines)
+    kept = next(line for line in up.lines if "stands at record" in line)
+    position = int(re.findall(r"record ([0-9,]+)", kept)[0].replace(",", ""))
+    assert mesh.run("status").returncode == 3
+
+    # The next one goes on from there, in the background.
+    again = mesh.up("--detach")
+    assert again.process.wait(timeout=PATIENCE_SECONDS) == 0
+    eventually(lambda: int(mesh.replay("replay-1")["tape_sequence"]) > position)
+    assert mesh.replay("replay-1")["state"] == "ENVIRONMENT_STATE_RUNNING"
+    compared = mesh.run("backtest", "--environment", "replay-1")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+
+    # One that has ended is followed by the next.
+    httpx.post(f"{mesh.edge}/api/v1/environments/replay-1:stop", json={}, timeout=20).raise_for_status()
+    third = mesh.up()
+    third.wait_for(r"replay-2 RUNNING")
+    assert third.stop() == 0
+    assert mesh.run("down").returncode == 0
+    assert mesh.run("status").returncode == 3
+
+
+def test_a_service_that_cannot_start_stops_everything_and_is_shown(mesh: Mesh) -> None:
+    mesh.environment["TICKMESH_ORDER_DATABASE_URL"] = "sqlite+aiosqlite:////dev/null/no/such.db"
+    up = mesh.up()
+    assert up.process.wait(timeout=PATIENCE_SECONDS) == 1
+    up._reader.join(timeout=10)
+    said = "\n".join(up.lines)
+    assert "order did not start" in said
+    assert "order.log" in said
+    assert mesh.run("status").returncode == 3
+    for service in (*SERVICES, "edge"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(mesh.pid(service), 0)

@@ -1,0 +1,125 @@
+"""Backtests from the terminal: what the options mean, and that any part of a run is a run of that part."""
+
+import argparse
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from services.console.backtest import scenario_of
+from services.console.layout import Trouble
+from services.console.main import main
+from services.console.repeat import histories_to, run_to
+from services.console.scenario import DEMONSTRATION, Scenario
+from services.console.trial import Market, simulation_of
+from services.domain.digest import digest
+from services.domain.instrument import Instrument
+from services.domain.tape import Kind, Series, Source, merge
+from services.strategy.kinds import discover
+
+DAY = 86_400_000_000_000
+DEFAULTS = {
+    "data_set": None,
+    "symbols": None,
+    "strategy": None,
+    "parameter": [],
+    "cash": None,
+    "start": None,
+    "end": None,
+    "warm_up": None,
+    "environment": None,
+}
+
+
+def chosen(**options: object) -> Scenario:
+    return scenario_of(argparse.Namespace(**(DEFAULTS | options)))
+
+
+def test_without_options_it_is_the_demonstration() -> None:
+    assert chosen() == DEMONSTRATION
+
+
+def test_options_change_what_they_name() -> None:
+    scenario = chosen(
+        strategy="sma_cross", parameter=["fast=5", "slow=9"], symbols="IBM,AAPL", cash="5000.50", warm_up=0,
+        start="2004-08-19", end="2004-08-20",
+    )  # fmt: skip
+    assert scenario.symbols == ("IBM", "AAPL")
+    assert scenario.cash == Decimal("5000.50")
+    assert scenario.warm_up_sessions == 0
+    (trader,) = scenario.traders
+    assert (trader.kind, trader.parameters) == ("sma_cross", {"fast": "5", "slow": "9"})
+    assert scenario.start_time is not None
+    assert scenario.end_time is not None
+    assert scenario.end_time - scenario.start_time == 2 * DAY - 1
+
+
+def test_another_data_set_brings_its_own_symbols_and_no_warm_up() -> None:
+    scenario = chosen(data_set="mine")
+    assert (scenario.symbols, scenario.warm_up_sessions) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"parameter": ["fast=5"]},
+        {"strategy": "sma_cross", "parameter": ["fast"]},
+        {"strategy": "sma_cross", "parameter": ["=5"]},
+        {"cash": "much"},
+        {"cash": "0"},
+        {"cash": "NaN"},
+        {"cash": "-1"},
+        {"warm_up": -1},
+        {"symbols": "aapl"},
+        {"symbols": "AAPL,"},
+        {"start": "yesterday"},
+        {"start": "2004-02-30"},
+        {"start": "2004-02-02", "end": "2004-02-01"},
+    ],
+)
+def test_a_wrong_option_is_said(options: dict[str, object]) -> None:
+    with pytest.raises(Trouble):
+        chosen(**options)
+
+
+def test_a_replay_goes_with_no_other_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backtest", "--environment", "replay-1", "--cash", "5"]) == 1
+    assert "no other option" in capsys.readouterr().err
+
+
+@pytest.fixture
+def market() -> Market:
+    """Two names over 300 days of a bar each, as a random walk."""
+    random = np.random.default_rng(7)
+    count = 300
+    opens = np.arange(count, dtype=np.int64) * DAY + 14 * 3_600_000_000_000
+    closes = opens + 6 * 3_600_000_000_000
+    edges = np.column_stack((opens, closes)).ravel()
+    series = [Series(Source(Kind.CLOCK, "XNYS"), edges, edges, np.tile([[1.0, 0, 0, 0, 0], [0.0] * 5], (count, 1)))]
+    for symbol in ("AAA", "BBB"):
+        close = np.round(100 * np.exp(np.cumsum(random.normal(0, 0.02, count))), 2)
+        open_ = np.round(close * 1.001, 2)
+        values = np.column_stack(
+            (open_, np.maximum(open_, close), np.minimum(open_, close), close, np.full(count, 1e6))
+        )
+        series.append(Series(Source(Kind.BAR, symbol, "1d"), closes, opens, values))
+    return Market(merge(series), {symbol: Instrument(symbol) for symbol in ("AAA", "BBB")}, 80)
+
+
+SCENARIO = chosen(data_set="walk")
+
+
+def test_a_run_that_stops_anywhere_is_the_beginning_of_the_whole(market: Market) -> None:
+    kinds = discover()
+    whole = simulation_of(SCENARIO, market, kinds).run()
+    assert len(whole.fills) > 40
+    for sequence in range(market.start_sequence, len(market.tape) + 1, 7):
+        part = run_to(simulation_of(SCENARIO, market, kinds), sequence)
+        assert digest(histories_to(part, sequence)) == digest(histories_to(whole, sequence)), sequence
+    assert digest(histories_to(whole, len(market.tape))) == whole.digest()
+
+
+def test_an_unknown_kind_or_parameter_is_said(market: Market) -> None:
+    for options in ({"strategy": "nope"}, {"strategy": "sma_cross", "parameter": ["fast=many"]}):
+        with pytest.raises(Trouble):
+            simulation_of(chosen(data_set="walk", **options), market, discover())

@@ -1,0 +1,54 @@
+"""Settings are shown as they are in effect, without what is secret."""
+
+import pytest
+
+from services.console.main import main
+from services.console.settings import effective, masked
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("order_database_url", "postgresql+asyncpg://me:geheim@host/db", "postgresql+asyncpg://me:***@host/db"),
+        ("redis_url", "redis://:geheim@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis_url", "redis://host:6379/0", "redis://host:6379/0"),
+        ("some_token", "geheim", "***"),
+        ("some_api_key", "geheim", "***"),
+        ("order_address", "127.0.0.1:50053", "127.0.0.1:50053"),
+        ("log_level", None, ""),
+    ],
+)
+def test_secrets_are_masked(name: str, value: object, shown: str) -> None:
+    assert masked(name, value) == shown
+
+
+def test_every_setting_is_listed_once_and_says_whether_it_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKMESH_RISK_ADDRESS", "127.0.0.1:7")
+    listed = dict(effective())
+    names = [each.variable for settings in listed.values() for each in settings]
+    assert len(names) == len(set(names))
+    assert {"TICKMESH_EDGE_ADDRESS", "TICKMESH_STRATEGY_PATH", "TICKMESH_ORDER_BATCH_SIZE"} <= set(names)
+    found = {each.variable: each for settings in listed.values() for each in settings}
+    assert found["TICKMESH_RISK_ADDRESS"][1:3] == ("127.0.0.1:7", True)
+    assert not found["TICKMESH_ORDER_ADDRESS"].given
+
+
+def test_config_prints_lines_that_a_shell_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TICKMESH_REDIS_URL", "redis://:geheim@localhost/0")
+    assert main(["config"]) == 0
+    shown = capsys.readouterr().out
+    assert "\nTICKMESH_REDIS_URL=redis://:***@localhost/0" in shown
+    assert "\n# TICKMESH_ORDER_ADDRESS=127.0.0.1:50053" in shown
+    assert "geheim" not in shown
+
+
+def test_a_bad_setting_is_said_and_stops_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TICKMESH_EDGE_ADDRESS", "nowhere")
+    with pytest.raises(SystemExit) as stopped:
+        main(["status"])
+    assert stopped.value.code == 2
+    assert "TICKMESH_EDGE_ADDRESS" in capsys.readouterr().err
