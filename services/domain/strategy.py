@@ -140,9 +140,9 @@ class Registry:
         kind = getattr(strategy, "kind", "")
         if not kind:
             raise ValueError(f"{strategy.__qualname__} names no kind")
+        parameter_specs(strategy.Parameters)
         if self._classes.setdefault(kind, strategy) is not strategy:
             raise ValueError(f"kind {kind!r} is {self._classes[kind].__qualname__} already")
-        parameter_specs(strategy.Parameters)
 
     def kinds(self) -> tuple[StrategyKind, ...]:
         """All kinds by name."""

@@ -96,6 +96,15 @@ def test_the_registry_knows_kinds_and_refuses_a_second_of_a_name() -> None:
     class Nameless(Strategy):
         """Forgot its kind."""
 
+    class Odd(Strategy):
+        """Its parameters are none."""
+
+        kind = "odd"
+
+        @dataclass(frozen=True)
+        class Parameters:
+            window: int = parameter(None, "How many?")
+
     registry = Registry(BUILT_IN)
     registry.add(SmaCross)
     assert [kind.kind for kind in registry.kinds()] == ["mean_reversion", "sma_cross"]
@@ -104,8 +113,11 @@ def test_the_registry_knows_kinds_and_refuses_a_second_of_a_name() -> None:
         registry.add(Other)
     with pytest.raises(ValueError, match="names no kind"):
         registry.add(Nameless)
-    with pytest.raises(KeyError):
-        registry.create("none", {}, ["A"])
+    with pytest.raises(TypeError, match="window needs a type"):
+        registry.add(Odd)
+    for kind in ("none", "odd"):
+        with pytest.raises(KeyError):
+            registry.create(kind, {}, ["A"])
     made = registry.create("mean_reversion", {"window": "5"}, ["A", "B"])
     assert isinstance(made, MeanReversion)
     assert (made.parameters.window, made.symbols) == (5, ("A", "B"))
