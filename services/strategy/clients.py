@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-import grpc
 from tickmesh.marketdata.v1 import (
     environment_service_pb2,
     instrument_service_pb2,
@@ -30,6 +29,13 @@ from services.domain.context import NewOrder
 from services.domain.instrument import Instrument
 from services.domain.order import Order
 from services.domain.tape import Tape
+from services.strategy.answers import (
+    FIRST_BACKOFF_SECONDS,
+    LAST_BACKOFF_SECONDS,
+    REFUSALS,
+    promptly,
+    until_answered,
+)
 from services.strategy.mapping import (
     Environment,
     done_to_proto,
@@ -56,32 +62,6 @@ IDEMPOTENT_MARKETDATA: Final = (
     "tickmesh.marketdata.v1.InstrumentService/GetInstrument",
 )
 IDEMPOTENT_PORTFOLIO: Final = ("tickmesh.portfolio.v1.PortfolioService/GetPortfolio",)
-FIRST_BACKOFF_SECONDS: Final = 0.01
-LAST_BACKOFF_SECONDS: Final = 0.5
-REFUSALS: Final = frozenset(
-    {
-        "INSUFFICIENT_BUYING_POWER",
-        "SHORT_NOT_ALLOWED",
-        "LIMIT_EXCEEDED",
-        "ORDER_RATE_EXCEEDED",
-        "PRICE_OUT_OF_BAND",
-        "KILL_SWITCH_ENGAGED",
-        "NO_REFERENCE_PRICE",
-        "MARKET_CLOSED",
-    }
-)
-"""Answers that are orders: the order is there, REJECTED."""
-PASSING: Final = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNKNOWN,
-    }
-)
-"""Answers that say nothing about the order: the same command again learns the truth."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -101,7 +81,7 @@ class Market:
             ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
         """
         request = environment_service_pb2.GetEnvironmentRequest(environment_id=environment_id)
-        return environment_from_proto(await _promptly(self._environments.GetEnvironment(request), "marketdata"))
+        return environment_from_proto(await promptly(self._environments.GetEnvironment(request), "marketdata"))
 
     async def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
         """The instruments of these symbols."""
@@ -137,7 +117,7 @@ class Portfolios:
             ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
         """
         request = portfolio_service_pb2.GetPortfolioRequest(portfolio_id=portfolio_id)
-        return str((await _promptly(self._stub.GetPortfolio(request), "portfolio")).environment_id)
+        return str((await promptly(self._stub.GetPortfolio(request), "portfolio")).environment_id)
 
 
 class Orders:
@@ -158,7 +138,7 @@ class Orders:
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             raise Nonsense(f"{command.client_order_id}: {error!r}") from error
         try:
-            return order_from_proto(await _until_answered(lambda: self._stub.CreateOrder(request)))
+            return order_from_proto(await until_answered(lambda: self._stub.CreateOrder(request)))
         except ApiError as error:
             if error.reason in {"BASIS_STALE", "ENVIRONMENT_COMPLETED"}:
                 raise Stale(str(error)) from error
@@ -167,13 +147,13 @@ class Orders:
         asked = order_service_pb2.GetOrderByClientOrderIdRequest(
             portfolio_id=deployment.portfolio_id, client_order_id=command.client_order_id
         )
-        return order_from_proto(await _until_answered(lambda: self._stub.GetOrderByClientOrderId(asked)))
+        return order_from_proto(await until_answered(lambda: self._stub.GetOrderByClientOrderId(asked)))
 
     async def cancel(self, order_id: str) -> Order | None:
         """The order as it was canceled; None where there was nothing left to cancel."""
         request = order_service_pb2.CancelOrderRequest(order_id=order_id)
         try:
-            return order_from_proto(await _until_answered(lambda: self._stub.CancelOrder(request)))
+            return order_from_proto(await until_answered(lambda: self._stub.CancelOrder(request)))
         except ApiError as error:
             if error.reason not in {"ORDER_ENDED", "ORDER_NOT_FOUND", "ENVIRONMENT_COMPLETED"}:
                 raise Nonsense(f"{order_id}: {error.reason}: {error.message}") from error
@@ -281,31 +261,6 @@ class Peers(NamedTuple):
     orders: Orders
     feed: OrderFeed
     replays: Replays
-
-
-async def _promptly(call: Awaitable[T], service: str) -> T:
-    """A peer that does not answer is away: that is what the caller is to know, not whose deadline passed."""
-    try:
-        return await call
-    except ApiError as error:
-        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise ApiError.unavailable("SERVICE_UNAVAILABLE", f"The {service} service does not answer.") from error
-        raise
-
-
-async def _until_answered(call: Callable[[], Awaitable[T]]) -> T:
-    backoff, tries = FIRST_BACKOFF_SECONDS, 0
-    while True:
-        try:
-            return await call()
-        except ApiError as error:
-            if error.code not in PASSING:
-                raise
-            tries += 1
-            if tries % 20 == 0:
-                _log.warning("a command waits for its answer", extra={"tries": tries, "error": str(error)})
-        await asyncio.sleep(backoff)
-        backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
 
 
 def _join(seat: Seat) -> Any:

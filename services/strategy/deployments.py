@@ -98,7 +98,6 @@ class Deployments:
         if deployment_id:
             places = [self._stoppable(self.find(deployment_id), strategy_id)]
         await self._host.end(places, State.STOPPED)
-        await self._store.writer.drain()
         return places
 
     def _stoppable(self, place: Place, strategy_id: str) -> Place:

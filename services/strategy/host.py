@@ -14,15 +14,15 @@ import grpc
 from services.chassis import deadline
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.chassis.stream import EventLog
 from services.domain.strategy import Strategy
 from services.domain.timeline import Timeline, Wake
 from services.strategy.clients import Peers
-from services.strategy.mapping import Environment, number_signal
+from services.strategy.journal import Journal
+from services.strategy.mapping import Environment
 from services.strategy.places import OwnEvents, Place, Site
-from services.strategy.records import Deployment, Made, Moment, Progress, Seat, SignalKey, State
+from services.strategy.records import Deployment, Made, Moment, Seat, State
 from services.strategy.runner import Decider, Decision, Stale, StrategyFailed
-from services.strategy.store import Store, Stored, signal_entry
+from services.strategy.store import Store, Stored
 
 # The order service and the coordinator disagree on the position for as long as one of them restarts.
 STALE_SECONDS: Final = 0.02
@@ -41,29 +41,28 @@ class Host:
     def __init__(
         self,
         store: Store,
-        log: EventLog[SignalKey],
+        journal: Journal,
         peers: Peers,
         make: Callable[[Deployment], Strategy],
         *,
         scanning: bool = True,
     ) -> None:
         self.places: dict[str, Place] = {}
-        self._store, self._log, self._peers = store, log, peers
+        self._store, self._journal, self._peers = store, journal, peers
         self._make, self._scanning = make, scanning
         self._sites: dict[str, Site] = {}
-        self._heads: dict[str, int] = {}
         self._saying: set[asyncio.Task[None]] = set()
 
     def recover(self, stored: Stored) -> None:
         """Takes back what is stored; call once, before serving."""
-        for environment_id, head in stored.heads.items():
-            self._heads[environment_id] = head
-            self._log.recover(environment_id, head)
+        self._journal.recover(stored.heads)
         for deployment, progress in stored.deployments:
             at = max(progress.tape_sequence, deployment.start_sequence)
             place = Place(deployment, progress, progress.cycle, at, ending=not deployment.live)
             if deployment.state is not State.PENDING:
                 place.settled.set()
+            if not deployment.live:
+                place.over.set()
             self.places[deployment.deployment_id] = place
 
     # --- what clients ask for
@@ -87,7 +86,7 @@ class Host:
         *,
         released: bool = False,
     ) -> None:
-        """Ends deployments for good; a decision under way is dropped.
+        """Ends deployments for good, if they have not ended; a decision under way is dropped.
 
         Args:
             made: the last signals of the only one of `places`.
@@ -99,8 +98,15 @@ class Host:
             place.latest = replace(place.latest, state=state, error=error, released=released)
             if place.scope is not None:
                 place.scope.reschedule(asyncio.get_running_loop().time())
-        if not ending:
-            return
+        if ending:
+            await self._store_end(ending, made)
+        if not released:
+            for place in ending:
+                self._say(self._peers.replays.leave(place.seat))
+        for place in places:
+            await place.over.wait()
+
+    async def _store_end(self, ending: Sequence[Place], made: Sequence[Made]) -> None:
         # What was decided before is stored first: then this is the last that is.
         await self._store.writer.drain()
         unit = self._store.deployments_unit([place.latest for place in ending])
@@ -108,7 +114,7 @@ class Host:
         for place in ending:
             count = place.progress.signal_count + len(made)
             last = replace(place.progress, tape_sequence=place.tape_sequence, signal_count=count)
-            more, show = self._decision_unit(place, last, made)
+            more, show = self._journal.unit(place, last, made)
             unit += more
             shown.append(show)
 
@@ -118,13 +124,11 @@ class Host:
                 show()
 
         await self._store.writer.commit(unit, then)
-        if not released:
-            for place in ending:
-                self._say(self._peers.replays.leave(place.seat))
 
     def _ended(self, place: Place) -> None:
         place.deployment, place.decider = place.latest, None
         place.settled.set()
+        place.over.set()
         environment_id = place.deployment.environment_id
         if site := self._sites.get(environment_id):
             site.events.forget(place.deployment.deployment_id)
@@ -207,7 +211,7 @@ class Host:
                 continue
             wakes[deployment_id] = decision.wake
             site.events.decided(deployment_id, moment.order_head)
-            if (stored := self._take(place, moment, decision)) is not None:
+            if (stored := self._journal.take(place, moment, decision)) is not None:
                 storing.append(stored)
         for stored in storing:
             await stored
@@ -247,40 +251,6 @@ class Host:
             orders=self._peers.orders,
             scanning=self._scanning,
         )
-
-    def _take(self, place: Place, moment: Moment, decision: Decision) -> asyncio.Future[None] | None:
-        """Takes its place among what is to be stored; from then on it counts. None where nothing is."""
-
-        def answered() -> None:
-            if moment.cycle > place.cycle:
-                place.cycle, place.tape_sequence = moment.cycle, moment.tape_sequence
-            place.wake = decision.wake
-
-        if decision.state is None:
-            answered()
-            return None
-        count = place.progress.signal_count + len(decision.signals)
-        progress = Progress(moment.cycle, moment.tape_sequence, moment.order_head, count, decision.state)
-        unit, shown = self._decision_unit(place, progress, decision.signals)
-
-        def then() -> None:
-            shown()
-            answered()
-
-        return self._store.writer.enqueue(unit, then)
-
-    def _decision_unit(self, place: Place, progress: Progress, made: Sequence[Made]) -> tuple[Any, Callable[[], None]]:
-        """What stores a decision with its signals numbered, and what is to be done once it is stored."""
-        environment_id = place.deployment.environment_id
-        head = self._heads.get(environment_id, 0)
-        numbered = [(n, each.key, number_signal(n, each.body)) for n, each in enumerate(made, head + 1)]
-        self._heads[environment_id] = head + len(made)
-
-        def shown() -> None:
-            place.progress = progress
-            self._log.publish(environment_id, [signal_entry(*each) for each in numbered])
-
-        return self._store.progress_unit(place.deployment, progress, numbered), shown
 
     async def _site(self, moment: Moment) -> Site:
         """The environment's tape, instruments and order events; read once."""

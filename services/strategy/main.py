@@ -28,6 +28,7 @@ from services.strategy.clients import (
 )
 from services.strategy.deployments import Deployments
 from services.strategy.host import Host
+from services.strategy.journal import Journal
 from services.strategy.kinds import discover
 from services.strategy.records import SignalKey
 from services.strategy.servicer import StrategyServicer
@@ -54,7 +55,7 @@ async def service(settings: Settings) -> AsyncIterator[Server]:
         )
         peers = Peers(Market(marketdata), Portfolios(portfolio), Orders(order), OrderFeed(order), Replays(marketdata))
         strategies = Strategies(store, discover(settings.strategy_path))
-        host = Host(store, log, peers, strategies.make, scanning=settings.strategy_scanning)
+        host = Host(store, Journal(store, log), peers, strategies.make, scanning=settings.strategy_scanning)
         deployments = Deployments(store, strategies, peers, host, welcome_seconds=settings.strategy_welcome_seconds)
         stored = await store.load()
         strategies.recover(stored.strategies)

@@ -26,7 +26,7 @@ class Place:
         wake: what it answered then; None where that is not known any more.
         decider: its strategy at work; None where that is to be made from what is stored.
         ending: it has ended, though that may not be stored yet.
-        settled: set once it is no longer PENDING.
+        settled, over: set once it is no longer PENDING, and once it has ended.
         scope: around the decision under way, which ends with it.
     """
 
@@ -38,6 +38,7 @@ class Place:
     decider: Decider | None = None
     ending: bool = False
     settled: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     scope: asyncio.Timeout | None = None
     latest: Deployment = field(init=False)
 
