@@ -161,7 +161,7 @@ class Journal:
         if events and not self.row.first_order_time:
             self.row.first_order_time = now
         unit = self._store.unit(self.row, event_rows, list(order_rows.values()), list(touched.values()))
-        after = {number: (row["open"], row["portfolio_id"]) for number, row in order_rows.items()}
+        after = {number: (bool(row["open"]), row["portfolio_id"]) for number, row in order_rows.items()}
         failpoint("order.before_commit")
         done = self._store.writer.enqueue(unit, lambda: self._publish(entries, after, orders))
         return Written(done, orders)
@@ -218,7 +218,7 @@ class Journal:
             "client_key": provenance.client_key,
             "portfolio_id": order.portfolio_id,
             "symbol": order.symbol,
-            "open": order.state not in TERMINAL,
+            "open": int(order.state not in TERMINAL),
             "asked": provenance.asked,
             "last_event_sequence": self.row.head,
             "principal": provenance.principal,

@@ -57,7 +57,7 @@ _orders = _table(
     "orders",
     _keys(environment_id=sa.Text, number=sa.BigInteger),
     *_columns(sa.Text, "client_key", "portfolio_id", "symbol"),
-    *_columns(sa.Boolean, "open"),
+    *_columns(sa.SmallInteger, "open"),
     *_columns(sa.Text, "asked"),
     *_columns(sa.BigInteger, "last_event_sequence"),
     *_columns(sa.Text, "principal", "owner"),
@@ -72,6 +72,8 @@ _events = _table(
     *_columns(sa.Text, "principal", "owner"),
 )
 
+# Conditions of partial indexes are written as literals: the planner must see them.
+_is_open = _orders.c.open == sa.literal_column("1")
 _last_event = sa.and_(
     _events.c.environment_id == _orders.c.environment_id, _events.c.sequence == _orders.c.last_event_sequence
 )
@@ -90,7 +92,7 @@ _ALL_INSTRUMENTS = sa.select(_instruments)
 _OPEN = (
     sa.select(_orders.c.client_key, _orders.c.asked, _events.c.payload)
     .join_from(_orders, _events, _last_event)
-    .where(_orders.c.environment_id == sa.bindparam("environment_id"), _orders.c.open)
+    .where(_orders.c.environment_id == sa.bindparam("environment_id"), _is_open)
     .order_by(_orders.c.number)
 )
 _BY_KEY = (
@@ -107,7 +109,7 @@ _AFTER = (
     sa.select(_events.c.sequence, _events.c.portfolio_id, _events.c.exec_type, _events.c.payload)
     .where(_events.c.environment_id == sa.bindparam("environment_id"), _events.c.sequence > sa.bindparam("after"))
     .order_by(_events.c.sequence)
-    .limit(sa.bindparam("many"))
+    .limit(sa.bindparam("many", type_=sa.Integer))
 )
 _ORDERS_PAGE = sa.select(_orders.c.environment_id, _orders.c.number, _events.c.payload).join_from(
     _orders, _events, _last_event
@@ -268,7 +270,7 @@ class Store:
         """Orders, newest first; of an environment or else of a portfolio, which has only one."""
         query = _given(_ORDERS_PAGE, _orders, environment_id=environment_id, portfolio_id=portfolio_id, symbol=symbol)
         if open_only:
-            query = query.where(_orders.c.open)
+            query = query.where(_is_open)
         if before is not None:
             query = query.where(_orders.c.number < before)
         rows = await self._database.fetch_all(query.order_by(_orders.c.number.desc()).limit(limit))
@@ -290,7 +292,6 @@ class Store:
         if number is not None:
             query = query.where(_events.c.number == number)
         if exec_type is not None:
-            # As a literal: an index of fills only is used where the planner sees that fills are asked for.
             query = query.where(_events.c.exec_type == sa.literal_column(str(int(exec_type))))
         query = query.where(_events.c.sequence > after).order_by(_events.c.sequence).limit(limit)
         return [PageRow(*row) for row in await self._database.fetch_all(query)]

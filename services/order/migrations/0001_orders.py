@@ -65,14 +65,15 @@ def _create_orders() -> None:
         sa.Column("client_key", sa.Text, nullable=False, unique=True),
         sa.Column("portfolio_id", sa.Text, nullable=False),
         sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("open", sa.Boolean, nullable=False),
+        sa.Column("open", sa.SmallInteger, nullable=False),
         sa.Column("asked", sa.Text, nullable=False),
         sa.Column("last_event_sequence", sa.BigInteger, nullable=False),
         sa.Column("principal", sa.Text, nullable=False),
         sa.Column("owner", sa.Text, nullable=False),
     )
     op.create_index("orders_by_portfolio", "orders", ["portfolio_id", "number"])
-    is_open = sa.text("open")
+    # A number, because the same text on both databases has to match the condition of this index.
+    is_open = sa.text("open = 1")
     op.create_index(
         "orders_open", "orders", ["environment_id", "number"], sqlite_where=is_open, postgresql_where=is_open
     )
