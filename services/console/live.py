@@ -14,10 +14,11 @@ from services.chassis.errors import ApiError
 from services.console import view
 from services.console.demonstration import ensure, number_of, portfolio_id
 from services.console.layout import Trouble
+from services.console.pids import memory_bytes
 from services.console.probe import serving
 from services.console.scenario import DEMONSTRATION
 from services.console.settings import ConsoleSettings
-from services.console.supervision import Supervisor, memory_bytes
+from services.console.supervision import Supervisor
 from services.console.watch import Scene, watch
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from services.chassis.settings import load
 from services.console.layout import PROGRAMS, Layout
+from services.console.pids import memory_bytes
 from services.console.settings import ConsoleSettings
-from services.console.supervision import Supervisor, memory_bytes
+from services.console.supervision import Supervisor
 
 if TYPE_CHECKING:
     from services.console.records import Replay

@@ -14,12 +14,12 @@ import sys
 import time
 import xmlrpc.client
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from services.console.layout import EDGE, PROGRAMS, Layout, Trouble
+from services.console.pids import alive, command_line, kill
 
 GROUP: Final = "mesh"
 # A service that died comes back at once; one that dies within its first second waits a second more each time.
@@ -162,9 +162,9 @@ class Supervisor:
         pid = self.pid
         if self._ask("shutdown") is not None:
             deadline = time.monotonic() + drain_seconds + STOP_MARGIN_SECONDS + 5
-            while self.running or _alive(pid):
+            while self.running or alive(pid):
                 if time.monotonic() > deadline:
-                    _kill(pid)
+                    kill(pid)
                     break
                 time.sleep(0.02)
         for name in PROGRAMS:
@@ -183,9 +183,9 @@ class Supervisor:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_MARGIN_SECONDS
-        while _alive(pid) and time.monotonic() < deadline:
+        while alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        _kill(pid)
+        kill(pid)
 
     def _left(self, name: str) -> int:
         """The process that wrote its id when it was started, if it still is that one; 0 if not."""
@@ -195,7 +195,7 @@ class Supervisor:
             return 0
         # Ids are used again: it must still look like what was started.
         words = "envoy" if name == EDGE else f"services.{name}.main"
-        return pid if words in _command_line(pid) else 0
+        return pid if words in command_line(pid) else 0
 
     def _starts(self) -> Counter[str]:
         """How often each process was started since the supervisor began, which only its log says."""
@@ -241,27 +241,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def memory_bytes(pids: Sequence[int]) -> dict[int, int]:
-    """Resident memory of processes; those that are gone are left out."""
-    sizes: dict[int, int] = {}
-    wanted = [str(pid) for pid in pids if pid]
-    if not wanted:
-        return sizes
-    if os.path.exists("/proc/self/statm"):  # noqa: PTH110 asked on every refresh, and no Path is needed
-        page = os.sysconf("SC_PAGE_SIZE")
-        for pid in wanted:
-            with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123
-                sizes[int(pid)] = int(file.read().split()[1]) * page
-        return sizes
-    answer = subprocess.run(
-        ["ps", "-o", "pid=,rss=", "-p", ",".join(wanted)], capture_output=True, text=True, check=False
-    )
-    for line in answer.stdout.splitlines():
-        pid, kilobytes = line.split()
-        sizes[int(pid)] = int(kilobytes) * 1024
-    return sizes
-
-
 def _paths(layout: Layout) -> dict[str, Any]:
     log = layout.log("supervisord")
     return {"log": log, "pid": layout.pid_file, "logs": layout.logs, "socket": layout.socket}
@@ -270,29 +249,3 @@ def _paths(layout: Layout) -> dict[str, Any]:
 def _literal(text: str) -> str:
     """The supervisor expands `%(name)s` in every value."""
     return text.replace("%", "%%")
-
-
-def _alive(pid: int) -> bool:
-    if not pid:
-        return False
-    with suppress(ChildProcessError):
-        # Our own child stays a zombie until it is waited for.
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _kill(pid: int) -> None:
-    if _alive(pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _command_line(pid: int) -> str:
-    answer = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout

@@ -11,6 +11,7 @@ import pytest
 
 from services.console import supervision
 from services.console.layout import PROGRAMS, Layout, Trouble
+from services.console.pids import memory_bytes
 from services.console.supervision import Supervisor
 
 # As `tickmesh run` does: says its id and becomes something whose command line names it.
@@ -62,7 +63,7 @@ def test_what_dies_comes_back_and_everything_stops(supervisor: Supervisor, tmp_p
     running = [*pids(supervisor).values(), supervisor.pid]
     supervisor.stop(1.0)
     assert not supervisor.running
-    assert not supervision.memory_bytes(running)
+    assert not memory_bytes(running)
 
 
 def test_what_outlives_a_killed_supervisor_is_found_and_stopped(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_what_outlives_a_killed_supervisor_is_found_and_stopped(supervisor: Supe
     os.kill(supervisor.pid, signal.SIGKILL)
     eventually(lambda: dict(supervisor.leftovers()) == left)
     supervisor.stop(1.0)
-    assert not supervision.memory_bytes(list(left.values()))
+    assert not memory_bytes(list(left.values()))
     assert supervisor.leftovers() == []
 
 
