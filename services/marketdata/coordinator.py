@@ -136,7 +136,7 @@ class Coordinator:
         """A strategy's answer to a decide."""
         if cycle == self._cycle.number:
             self._roster.done(link, cycle, wakes)
-            self._changed.set()
+            self._advance()
 
     def leave(self, deployment_id: str) -> None:
         """A strategy takes part no more, from the next boundary on; nobody waits for it any longer."""
@@ -154,7 +154,12 @@ class Coordinator:
 
     def _answered(self, link: Link, cycle: int) -> None:
         self._roster.seats[link.name].answered = (link, cycle)
-        self._changed.set()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Asks the next one at once; only a finished cycle is the loop's business (a task switch less a step)."""
+        if self._cycle.finished or self._cycle.ask(self._roster, absent=not self.control.stopping):
+            self._changed.set()
 
     # What its owner asks for
 
@@ -187,9 +192,9 @@ class Coordinator:
         """Moves time for as long as there is any."""
         while not self.ended:
             self._changed.clear()
-            self._show()
+            view = self._show()
             if not self._cycle.ask(self._roster, absent=not self.control.stopping):
-                self._stand()
+                self._stand(view)
                 await self._changed.wait()
                 continue
             if not self._cycle.finished:
@@ -221,7 +226,7 @@ class Coordinator:
             self._cycle = granted
             self._idled.clear()
             return
-        self._stand()
+        self._stand(self._show())
         with suppress(TimeoutError):
             async with asyncio.timeout(None if granted is None else wait):
                 await self._changed.wait()
@@ -255,10 +260,8 @@ class Coordinator:
 
     # Telling
 
-    def _stand(self) -> None:
+    def _stand(self, view: View) -> None:
         """Where time stands still: tells everybody who has not been told, and those who wait for that."""
-        view = self.view()
-        self._show()
         if view.state is not State.BLOCKED and not self._cycle.finished:
             return
         if view.state is State.BLOCKED or not self.control.stopping:
@@ -269,17 +272,18 @@ class Coordinator:
                 self._idled[link] = idle
                 link.send(idle)
 
-    def _show(self) -> None:
+    def _show(self) -> View:
         """Announces the environment when it looks different."""
         view, shown = self.view(), self._shown
         if shown and (shown.state, shown.blocked_on, shown.pace) == (view.state, view.blocked_on, view.pace):
-            return
+            return view
         self._shown = view
         extra = {"environment_id": self._id, "state": view.state, "blocked_on": view.blocked_on}
         _log.info("the environment changed", extra=extra)
         self._announce(view, self._roster.strategies)
         if shown and shown.state is State.BLOCKED and view.state is not State.BLOCKED:
             self._unblock()
+        return view
 
     def _unblock(self) -> None:
         """In mid-cycle a venue that was told to stand serves strategies again once it is granted what it reached."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -96,19 +97,20 @@ class Link:
     def __init__(self, role: Role, name: str) -> None:
         self.role = role
         self.name = name
-        self._messages: asyncio.Queue[Message | ApiError | None] = asyncio.Queue()
+        self._messages: deque[Message | ApiError | None] = deque()
+        self._waiting: asyncio.Future[None] | None = None
         self.closed = False
 
     def send(self, message: Message) -> None:
         """Queues a message. A cycle waits for its answers, so few are ever queued."""
         if not self.closed:
-            self._messages.put_nowait(message)
+            self._put(message)
 
     def close(self, error: ApiError | None = None) -> None:
         """Ends the stream after what is queued."""
         if not self.closed:
             self.closed = True
-            self._messages.put_nowait(error)
+            self._put(error)
 
     async def next(self) -> Message | None:
         """The next message to write; None at the end.
@@ -116,10 +118,18 @@ class Link:
         Raises:
             ApiError: what the stream was closed with.
         """
-        message = await self._messages.get()
+        while not self._messages:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        message = self._messages.popleft()
         if isinstance(message, ApiError):
             raise message
         return message
+
+    def _put(self, message: Message | ApiError | None) -> None:
+        self._messages.append(message)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class Seats(Protocol):

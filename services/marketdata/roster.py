@@ -64,6 +64,7 @@ class Roster:
         self._deployments = {name: Deployment(each) for name, each in self._enrolled.items() if not each.left}
         self._joining: dict[str, tuple[Link, Wake | None]] = {}
         self._leaving: set[str] = set()
+        self._absent: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
     @property
     def wakes(self) -> list[Wake | None]:
@@ -83,11 +84,11 @@ class Roster:
 
     def missing(self, *, strategies: bool) -> tuple[str, ...]:
         """Who has no stream: the venue, the books, and deployments where those count."""
-        names = [name for name, seat in self.seats.items() if seat.link is None]
-        if strategies:
+        if self._absent is None:
+            inner = tuple(name for name, seat in self.seats.items() if seat.link is None)
             absent = [name for name, each in self._deployments.items() if each.link is None]
-            names += [name for name in absent if name not in self._leaving]
-        return tuple(names)
+            self._absent = (inner, tuple(name for name in absent if name not in self._leaving))
+        return self._absent[0] + self._absent[1] if strategies else self._absent[0]
 
     def enrolment(self, deployment_id: str) -> Enrolment | None:
         """The place a deployment was given, also if it has left."""
@@ -95,11 +96,13 @@ class Roster:
 
     def sit(self, link: Link) -> None:
         """The venue or books are on this stream from now on, and are asked again."""
+        self._absent = None
         seat = self.seats[link.name]
         seat.link, seat.asked, seat.answered = link, None, None
 
     def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
         """A deployment is on this stream from now on; an unknown one from the next boundary."""
+        self._absent = None
         known = self._deployments.get(deployment_id)
         if known is None:
             self._joining[deployment_id] = (link, wake)
@@ -116,6 +119,7 @@ class Roster:
 
     def leave(self, deployment_id: str, cycle: int) -> None:
         """A deployment goes at the next boundary, and is not waited for in this cycle."""
+        self._absent = None
         self._joining.pop(deployment_id, None)
         known = self._deployments.get(deployment_id)
         if known is not None:
@@ -124,6 +128,7 @@ class Roster:
 
     def lost(self, link: Link) -> None:
         """A stream has ended."""
+        self._absent = None
         places: list[Seat | Deployment] = [*self.seats.values(), *self._deployments.values()]
         for place in places:
             if place.link is link:
@@ -141,6 +146,9 @@ class Roster:
 
     def take_roll(self, position: Position) -> list[Enrolment]:
         """At a boundary: lets go who leaves and gives numbers to who comes; answers what is to be stored."""
+        if not self._leaving and not self._joining:
+            return []
+        self._absent = None
         changed = []
         for deployment_id in sorted(self._leaving):
             left = replace(self._deployments.pop(deployment_id).enrolment, left=True)

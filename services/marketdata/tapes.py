@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -170,7 +171,7 @@ class TapeFiles:
                 ]
                 columns = (arrays["source"], arrays["time"], arrays["start"], arrays["values"])
                 tape = Tape(tuple(table), *columns)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             _log.warning("a tape's file cannot be read", extra={"path": str(path), "error": str(error)})
             return None
         return tape if tape.digest() == digest else None

@@ -107,7 +107,7 @@ class FilesProvider:
                 if listed is None or listed[0] != signature:
                     listed = self._listed[path] = (signature, _describe(path))
                 found[listed[1].data_set_id] = listed[1]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 _log.warning("no data set", extra={"path": str(path), "error": str(error)})
         return found
 

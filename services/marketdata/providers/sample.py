@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from array import array
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
@@ -96,16 +97,18 @@ def _sessions_of(dates: np.ndarray, sessions: Sessions) -> tuple[np.ndarray, np.
 
 @cache
 def _rows() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Dates and open, high, low, close, volume by symbol; about 0.5 MB, read in 20 ms."""
+    """Dates and open, high, low, close, volume by symbol; about 0.6 MB, read in 20 ms."""
     # Not by the package's own module, which keeps every row as Python objects (5 MB).
     import bokeh_sampledata
 
-    rows: dict[str, list[list[str]]] = {symbol: [] for symbol in NAMES}
+    dates: dict[str, list[str]] = {symbol: [] for symbol in NAMES}
+    values: dict[str, array[float]] = {symbol: array("d") for symbol in NAMES}
     with gzip.open(Path(bokeh_sampledata.__file__).parent / "_data" / "stocks.csv.gz", "rt", encoding="utf-8") as lines:
-        for row in csv.reader(lines):
-            if row[0] in rows:
-                rows[row[0]].append(row[1:7])
+        for symbol, date, *numbers in csv.reader(lines):
+            if symbol in dates:
+                dates[symbol].append(date)
+                values[symbol].extend(map(float, numbers[:5]))
     return {
-        symbol: (np.array([row[0] for row in found], "datetime64[D]"), np.array([row[1:] for row in found], np.float64))
-        for symbol, found in rows.items()
+        symbol: (np.array(dates[symbol], "datetime64[D]"), np.frombuffer(values[symbol]).reshape(-1, 5))
+        for symbol in NAMES
     }

@@ -1,0 +1,119 @@
+"""CSV data sets: how times, dates and numbers are read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.domain.tape import Kind
+from services.marketdata.providers.files import FilesProvider
+from services.marketdata.sessions import DAY_NS, Sessions
+
+HOUR = 3_600_000_000_000
+DAY = 15_706  # 2013-01-01
+OPENS = np.array([DAY, DAY + 1, DAY + 3], np.int64) * DAY_NS + 14 * HOUR
+SESSIONS = {"XTST": Sessions("XTST", OPENS, OPENS + 6 * HOUR, (DAY - 10) * DAY_NS, (DAY + 10) * DAY_NS)}
+INSTRUMENT = {"symbol": "ABC", "calendar": "XTST", "price_increment": 0.01, "currency_code": "EUR", "display_name": "A"}
+
+
+def provider(folder: Path, **files: str) -> FilesProvider:
+    (folder / "set").mkdir()
+    (folder / "set" / "data_set.json").write_text(json.dumps({"instruments": [INSTRUMENT], "max_move": 3}))
+    for name, text in files.items():
+        (folder / "set" / f"{name.replace('_', '.')}.csv").write_text(text)
+    return FilesProvider(folder)
+
+
+def test_a_data_set_is_described_without_reading_it_all(tmp_path: Path) -> None:
+    found = provider(
+        tmp_path,
+        bars_1d="symbol,start,open,high,low,close,volume\nABC,2013-01-01,1,1,1,1,1\nABC,2013-01-02,1,1,1,1,1\n",
+        trades="symbol,time,price,size\nABC,2013-01-02T15:00:00Z,1,1\n",
+    )
+    (listed,) = found.data_sets({})
+    assert (listed.data_set_id, listed.display_name, listed.record_count, listed.max_move) == ("set", "set", 3, 3.0)
+    assert (listed.kinds, listed.symbols) == (("BAR 1d", "TRADE"), ("ABC",))
+    assert (listed.start_time, listed.end_time) == (DAY * DAY_NS, (DAY + 1) * DAY_NS + 15 * HOUR)
+    assert str(listed.instruments[0].price_increment) == "0.01"
+    assert (listed.instruments[0].name, listed.instruments[0].currency_code) == ("A", "EUR")
+    assert found.calendars() == ["XTST"]
+
+
+def test_bare_dates_lie_in_their_sessions(tmp_path: Path) -> None:
+    found = provider(
+        tmp_path,
+        bars_1d="symbol,start,open,high,low,close,volume\nABC,2013-01-01,1,2,1,2,7\nABC,2013-01-03,1,2,1,2,7\n",
+        splits="symbol,time,numerator,denominator\nABC,2013-01-02,2,1\n",
+    )
+    bars, splits = found.read("set", frozenset({"ABC"}), SESSIONS)
+    # The third of January has no session.
+    assert (bars.start.tolist(), bars.time.tolist(), bars.unread) == (
+        [OPENS[0]],
+        [OPENS[0] + 6 * HOUR],
+        {"unreadable": 1},
+    )
+    assert (splits.source.kind, splits.time.tolist(), splits.start.tolist()) == (Kind.SPLIT, [OPENS[1]], [OPENS[1]])
+
+
+def test_times_numbers_and_columns(tmp_path: Path) -> None:
+    found = provider(
+        tmp_path,
+        quotes=(
+            "ask,bid,symbol,time\n"
+            "1.02,1.01,ABC,2013-01-01T14:00:00.000000001\n"
+            "1.02,,ABC,2013-01-01T14:00:01Z\n"
+            "1.02,1e0,ABC,1357048802000000000\n"
+            "1.02,1.01,OTHER,1357048802000000000\n"
+            "1.02,1.01,ABC,yesterday\n"
+            "1.02,1.01\n"
+        ),
+        bars_5m=(
+            "symbol,start,open,high,low,close,volume,end\n"
+            f"ABC,{OPENS[0]},1,1,1,1,1,\n"
+            f"ABC,{OPENS[0]},1,1,1,1,1,{OPENS[0] + 1}\n"
+        ),
+    )
+    bars, quotes = found.read("set", frozenset({"ABC"}), SESSIONS)
+    second = 1_000_000_000
+    first = DAY * DAY_NS + 14 * HOUR
+    assert quotes.time.tolist() == [first + 1, first + second, first + 2 * second]
+    assert quotes.values[0].tolist() == [1.01, 1.02, 0, 0, 0]
+    assert np.isnan(quotes.values[1, 0])
+    assert quotes.values[2, 0] == 1.0
+    assert quotes.unread == {"unreadable": 1}
+    assert bars.time.tolist() == [OPENS[0] + 300 * second, OPENS[0] + 1]
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        "{",
+        "{}",
+        '{"instruments": [{}]}',
+        '{"instruments": [{"symbol": "A", "price_increment": "-1"}]}',
+        '{"instruments": [{"symbol": "A", "price_increment": "x"}]}',
+        "[]",
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_passed_over(tmp_path: Path, described: str) -> None:
+    found = provider(tmp_path, trades="symbol,time,price,size\nABC,2013-01-02T15:00:00Z,1,1\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data_set.json").write_text(described)
+    (tmp_path / "other" / "trades.csv").write_text("symbol,time,price\nA,1,1\n")
+    assert [each.data_set_id for each in found.data_sets({})] == ["set"]
+
+
+def test_a_changed_file_is_described_anew(tmp_path: Path) -> None:
+    found = provider(tmp_path, trades="symbol,time,price,size\nABC,2013-01-02T15:00:00Z,1,1\n")
+    assert found.data_sets({})[0].record_count == 1
+    with (tmp_path / "set" / "trades.csv").open("a") as file:
+        file.write("ABC,2013-01-02T15:00:01Z,1,1\n")
+    (tmp_path / "set" / "trades.csv").touch()
+    assert found.data_sets({})[0].record_count == 2
+
+
+def test_there_may_be_no_folder(tmp_path: Path) -> None:
+    assert not FilesProvider(tmp_path / "nothing").data_sets({})
+    with pytest.raises(KeyError):
+        FilesProvider(tmp_path / "nothing").read("set", frozenset(), {})
