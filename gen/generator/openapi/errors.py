@@ -35,6 +35,7 @@ CODES = {
 _METADATA = {
     "blocked_on": "strategy",
     "bound": "10000",
+    "field": "limit_prise",
     "increment": "0.0001",
     "limit": "max_order_notional",
     "missing": "250.00",
@@ -43,20 +44,26 @@ _METADATA = {
     "value": "12500",
 }
 _TYPE = "type.googleapis.com/google.rpc."
+# As the edge prints them: the protos' names, zeros too.
 _DETAILS: dict[str, list[Json]] = {
     "INVALID_ARGUMENT": [
         {
             "@type": f"{_TYPE}BadRequest",
-            "field_violations": [{"field": "quantity", "description": "must be above zero"}],
+            "field_violations": [{"field": "symbol", "description": "must be given", "reason": "tickmesh.symbol"}],
         }
     ],
-    "NOT_FOUND": [{"@type": f"{_TYPE}ResourceInfo", "resource_type": "order", "resource_name": "r1-42"}],
     "FAILED_PRECONDITION": [
-        {"@type": f"{_TYPE}PreconditionFailure", "violations": [{"type": "RISK", "subject": "portfolios/p1"}]}
+        {
+            "@type": f"{_TYPE}PreconditionFailure",
+            "violations": [{"type": "RISK", "subject": "r1-42", "description": "A limit would be broken."}],
+        }
     ],
     "RESOURCE_EXHAUSTED": [{"@type": f"{_TYPE}RetryInfo", "retry_delay": "1s"}],
     "UNAVAILABLE": [{"@type": f"{_TYPE}RetryInfo", "retry_delay": "1s"}],
 }
+# Without further details, whatever their code.
+_BARE = ("METHOD_NOT_FOUND", "TOO_LARGE")
+_NOT_FOUND = "_NOT_FOUND"
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,12 @@ class Reason:
         # Only a broken field rule names fields; INVALID_ARGUMENT's other reasons are about the request as a whole.
         if self.code == "INVALID_ARGUMENT" and "BadRequest" not in self.text:
             return []
+        if self.name in _BARE:
+            return []
+        if self.name.endswith(_NOT_FOUND):
+            kind = self.name.removesuffix(_NOT_FOUND).lower()
+            named = {"resource_type": kind, "resource_name": f"{kind}-1", "owner": "", "description": ""}
+            return [{"@type": f"{_TYPE}ResourceInfo", **named}]
         return _DETAILS.get(self.code, [])
 
 

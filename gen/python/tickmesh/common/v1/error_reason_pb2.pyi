@@ -29,9 +29,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MALFORMED_JSON: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT. The request's JSON cannot be read."""
     ERROR_REASON_UNKNOWN_FIELD: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT. The JSON body has a field that the request does not have."""
+    """INVALID_ARGUMENT. The JSON body has a field that the request does not have; `field` names it."""
     ERROR_REASON_UNKNOWN_QUERY_PARAMETER: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT. The query has a parameter that the request does not have."""
+    """INVALID_ARGUMENT. The query has a parameter that the request does not have; `field` names it."""
     ERROR_REASON_RESUME_TOKEN_INVALID: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT. The resume token is not one of this stream's."""
     ERROR_REASON_RESUME_TOKEN_FILTER_MISMATCH: _ErrorReason.ValueType  # 6
@@ -127,9 +127,9 @@ ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 1
 ERROR_REASON_MALFORMED_JSON: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. The request's JSON cannot be read."""
 ERROR_REASON_UNKNOWN_FIELD: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT. The JSON body has a field that the request does not have."""
+"""INVALID_ARGUMENT. The JSON body has a field that the request does not have; `field` names it."""
 ERROR_REASON_UNKNOWN_QUERY_PARAMETER: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT. The query has a parameter that the request does not have."""
+"""INVALID_ARGUMENT. The query has a parameter that the request does not have; `field` names it."""
 ERROR_REASON_RESUME_TOKEN_INVALID: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT. The resume token is not one of this stream's."""
 ERROR_REASON_RESUME_TOKEN_FILTER_MISMATCH: ErrorReason.ValueType  # 6

@@ -17,6 +17,7 @@ POSITIVE_DECIMAL_FIELD_NUMBER: _builtins.int
 UNSIGNED_DECIMAL_FIELD_NUMBER: _builtins.int
 ID_FIELD_NUMBER: _builtins.int
 SYMBOL_FIELD_NUMBER: _builtins.int
+TEXT_FIELD_NUMBER: _builtins.int
 decimal: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A decimal of at most 18 digits before and 9 after the point, no exponent: `100`, `-0.5`."""
 positive_decimal: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
@@ -27,3 +28,5 @@ id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builti
 """An id: a letter or digit, then up to 63 letters, digits, `.`, `_`, `~` or `-`. No `:`, which would start a verb in a path."""
 symbol: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A symbol: an upper-case letter or digit, then up to 31 of `A-Z 0-9 . / _ & -`."""
+text: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""A text for people. No NUL, which PostgreSQL cannot store."""

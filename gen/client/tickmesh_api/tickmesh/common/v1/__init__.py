@@ -37,12 +37,12 @@ class ErrorReason(betterproto2.Enum):
 
     UNKNOWN_FIELD = 3
     """
-    INVALID_ARGUMENT. The JSON body has a field that the request does not have.
+    INVALID_ARGUMENT. The JSON body has a field that the request does not have; `field` names it.
     """
 
     UNKNOWN_QUERY_PARAMETER = 4
     """
-    INVALID_ARGUMENT. The query has a parameter that the request does not have.
+    INVALID_ARGUMENT. The query has a parameter that the request does not have; `field` names it.
     """
 
     RESUME_TOKEN_INVALID = 5
