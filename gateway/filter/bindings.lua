@@ -30,7 +30,8 @@ for _, binding in ipairs(contract.bindings) do
     binding.bound[messages[binding.request][name]] = true
   end
   if find(path, "{", 1, true) then
-    local pattern = gsub(gsub(path, "[%-%.]", "%%%0"), "{[%w_]+}", "[^/]+")
+    -- A colon begins a verb: without it /portfolios/trend:stream would be the portfolio "trend:stream".
+    local pattern = gsub(gsub(path, "[%-%.]", "%%%0"), "{[%w_]+}", "[^/:]+")
     table.insert(templates[verb], { pattern = "^" .. pattern .. "$", binding = binding })
   else
     exact[verb][path] = binding

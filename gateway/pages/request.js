@@ -73,7 +73,10 @@ function placeholder(parameter) {
 // The worked example of the RPC's comment: `POST /api/v1/orders` and a body.
 function fill(operation, example, inputs, body) {
   const [, target = "", json = ""] = example.match(/^[A-Z]+ (\S+)\s*([^]*)$/) ?? [];
-  if (body) body.value = pretty(json.trim() || "{}");
+  if (body) {
+    body.value = pretty(json.trim() || "{}");
+    body.rows = body.value.split("\n").length + 1;
+  }
   const [path, query = ""] = target.split("?");
   const values = path.match(new RegExp(`^${operation.path.replace(/\{\w+\}/g, "([^/:]+)")}$`))?.slice(1) ?? [];
   const asked = new URLSearchParams(query);
