@@ -105,9 +105,6 @@ class Keeper:
             ApiError: ALREADY_EXISTS, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, INVALID_ARGUMENT for a currency that
                 the environment does not trade in, or what marketdata says of the environment.
         """
-        if "\0" in opening.display_name:
-            # PostgreSQL stores no such text, and a commit that fails ends the process.
-            raise ApiError.invalid_field("display_name", "holds a NUL character")
         found = self._register.answer(opening)
         if found is None:
             environment = await self._market.environment(opening.environment_id)
