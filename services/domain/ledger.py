@@ -79,12 +79,12 @@ class Ledger:
 
     def equity(self, marks: Mapping[str, Decimal | float]) -> Decimal:
         """Cash and all positions at ``marks`` (price a unit); where there is none, at the last fill's price."""
+        held = [position for position in self.positions.values() if position.quantity]
+        if not held:
+            return self.cash
         with localcontext(EXACT):
-            total = self.cash
-            for symbol, position in self.positions.items():
-                if position.quantity:
-                    total += position.market_value(marks.get(symbol, position.last_price))
-            return total
+            values = (position.market_value(marks.get(position.symbol, position.last_price)) for position in held)
+            return sum(values, self.cash)
 
     def unrealized_pnl(self, marks: Mapping[str, Decimal | float]) -> Decimal:
         """What closing every position at ``marks`` would gain; marks as for ``equity``."""
@@ -125,17 +125,17 @@ class Ledger:
             raise ValueError(f"{instrument.symbol} trades in {instrument.currency_code}, not {self.currency_code}")
         order, symbol, price = event.order, instrument.symbol, event.last_price
         source = _Source(event.exec_id, event.transact_time, event.tape_sequence, order.order_id, event.exec_id)
+        posting = Posting()
         with localcontext(EXACT):
             signed = event.last_quantity if order.side is Side.BUY else -event.last_quantity
             value = signed * price * instrument.contract_multiplier
-            posting = Posting()
             self._move(posting, source, _TRADE_UNITS, symbol, signed)
             self._move(posting, source, _TRADE_CASH, self.currency_code, -value)
             if event.last_commission:
                 self._move(posting, source, _COMMISSION, self.currency_code, -event.last_commission)
                 self.commission += event.last_commission
             position = self.positions.get(symbol) or Position(symbol, multiplier=instrument.contract_multiplier)
-            self._change(posting, source, position._replace(last_price=price), signed, price)
+            self._change(posting, source, position, signed, price)
         return posting
 
     def split(
@@ -225,60 +225,52 @@ class Ledger:
         value = (fraction * price * position.multiplier).quantize(PLACE)
         self._move(posting, source, _IN_LIEU_UNITS, position.symbol, -fraction)
         self._move(posting, source, _IN_LIEU_CASH, self.currency_code, value)
-        self._close(posting, position, fraction, value)
+        self._close(posting, position, fraction, value, position.last_price)
 
     def _move(self, posting: Posting, source: _Source, what: _Movement, asset: str, amount: Decimal) -> None:
         """``amount`` moves to the first of the two accounts, and so minus ``amount`` to the other."""
         transaction_id, time, tape_sequence, order_id, exec_id = source
         kind, to, other = what
+        balances, sequence = self._balances, self.sequence
         for account, signed in ((to, amount), (other, -amount)):
-            self.sequence += 1
+            sequence += 1
             key = (account, asset)
-            self._balances[key] = self._balances.get(key, ZERO) + signed
-            entry = (
-                self.sequence,
-                transaction_id,
-                kind,
-                account,
-                asset,
-                signed,
-                time,
-                tape_sequence,
-                order_id,
-                exec_id,
+            balances[key] = balances.get(key, ZERO) + signed
+            posting.entries.append(
+                Entry(sequence, transaction_id, kind, account, asset, signed, time, tape_sequence, order_id, exec_id)
             )
-            posting.entries.append(Entry(*entry))
+        self.sequence = sequence
 
     def _change(self, posting: Posting, source: _Source, position: Position, signed: Decimal, price: Decimal) -> None:
         """Fold a fill of ``signed`` units into lots and position: first what it closes, then what it opens."""
         opened = signed
         if position.quantity and (position.quantity > 0) != (signed > 0):
             closes = -min(abs(signed), abs(position.quantity)).copy_sign(signed)
-            self._close(posting, position, closes, closes * price * position.multiplier)
-            position = self.positions[position.symbol]
+            position = self._close(posting, position, closes, closes * price * position.multiplier, price)
             opened = signed + closes
         if opened:
             self._open(posting, source, position, opened, price)
 
-    def _close(self, posting: Posting, position: Position, quantity: Decimal, value: Decimal) -> None:
-        """Close ``quantity`` units (signed like the position) for ``value`` of cash."""
-        closing = close_lots(self._lots[position.symbol], quantity, quantity == position.quantity, self._matching)
+    def _close(
+        self, posting: Posting, position: Position, quantity: Decimal, value: Decimal, price: Decimal
+    ) -> Position:
+        """Close ``quantity`` units (signed like the position) for ``value`` of cash; ``price`` is then the last."""
+        symbol, held, cost, earned, multiplier, _ = position
+        closing = close_lots(self._lots[symbol], quantity, quantity == held, self._matching)
         realized = value - closing.cost
         self.realized_pnl += realized
         posting.realized_pnl += realized
         posting.closed_lots, posting.lots = closing.closed, closing.changed
-        posting.position = self.positions[position.symbol] = position._replace(
-            quantity=position.quantity - quantity,
-            cost=position.cost - closing.cost,
-            realized_pnl=position.realized_pnl + realized,
-        )
+        after = Position(symbol, held - quantity, cost - closing.cost, earned + realized, multiplier, price)
+        posting.position = self.positions[symbol] = after
+        return after
 
     def _open(self, posting: Posting, source: _Source, position: Position, quantity: Decimal, price: Decimal) -> None:
-        symbol, cost = position.symbol, quantity * price * position.multiplier
+        symbol, held, cost, earned, multiplier, _ = position
+        paid = quantity * price * multiplier
         self._last_lot += 1
-        lot = Lot(self._last_lot, symbol, quantity, cost, position.multiplier, source.time, source.exec_id)
+        lot = Lot(self._last_lot, symbol, quantity, paid, multiplier, source.time, source.exec_id)
         self._lots.setdefault(symbol, []).append(lot)
         posting.lots.append(lot)
-        posting.position = self.positions[symbol] = position._replace(
-            quantity=position.quantity + quantity, cost=position.cost + cost
-        )
+        after = Position(symbol, held + quantity, cost + paid, earned, multiplier, price)
+        posting.position = self.positions[symbol] = after
