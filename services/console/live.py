@@ -14,7 +14,7 @@ from services.chassis.errors import ApiError
 from services.console import view
 from services.console.demonstration import ensure, number_of, portfolio_id
 from services.console.layout import Trouble
-from services.console.pids import memory_bytes
+from services.console.pids import together_bytes
 from services.console.probe import serving
 from services.console.scenario import DEMONSTRATION
 from services.console.settings import ConsoleSettings
@@ -55,11 +55,8 @@ async def _look_after(mesh: Mesh, settings: ConsoleSettings, supervisor: Supervi
     while True:
         scene.health = await serving(mesh, settings)
         scene.processes = await asyncio.to_thread(supervisor.processes)
-        own = {each.name: each.pid for each in scene.processes} | {
-            "supervisor": await asyncio.to_thread(lambda: supervisor.pid)
-        }
-        sizes = memory_bytes(list(own.values()))
-        scene.memory = {name: sizes[pid] for name, pid in own.items() if pid in sizes}
+        own = [await asyncio.to_thread(lambda: supervisor.pid), *(each.pid for each in scene.processes)]
+        scene.memory = await asyncio.to_thread(together_bytes, own)
         await asyncio.sleep(HEALTH_SECONDS)
 
 

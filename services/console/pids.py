@@ -65,5 +65,19 @@ def memory_bytes(pids: Sequence[int]) -> dict[int, int]:
     return {pid: size for pid, size in sizes.items() if size}
 
 
+def together_bytes(pids: Sequence[int]) -> int:
+    """Memory that processes take together: pages that they share, libraries mostly, count once where that is known."""
+    total = 0
+    for pid, resident in memory_bytes(pids).items():
+        share = resident
+        with suppress(OSError, ValueError, IndexError):
+            for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    share = int(line.split()[1]) * 1024
+                    break
+        total += share
+    return total
+
+
 def _ps(*arguments: str) -> str:
     return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.chassis.settings import load
 from services.console.layout import PROGRAMS, Layout
-from services.console.pids import memory_bytes
+from services.console.pids import memory_bytes, together_bytes
 from services.console.settings import ConsoleSettings
 from services.console.supervision import Supervisor
 
@@ -66,7 +66,10 @@ def _print_processes(supervisor: Supervisor, health: dict[str, bool]) -> None:
         numbers = (str(each.pid or "–"), _duration(each.uptime), str(each.restarts), _size(sizes.get(each.pid)))
         table.add_row(each.name, *numbers, state)
     table.add_row("supervisor", str(own), "", "", _size(sizes.get(own)), "")
-    table.add_row(Text("together", "bold"), "", "", "", Text(_size(sum(sizes.values())), "bold"), "")
+    total = together_bytes(list(sizes))
+    table.add_row(
+        Text("together", "bold"), "", "", "", Text(_size(total), "bold"), Text("shared pages counted once", "dim")
+    )
     terminal().print(table)
 
 

@@ -30,6 +30,9 @@ STOP_MARGIN_SECONDS: Final = 5
 ANSWER_SECONDS: Final = 5.0
 LOG_BYTES: Final = "10MB"
 LOG_BACKUPS: Final = 3
+# On a machine of many cores numpy would start a pool of threads in each service, and the allocator an arena for each
+# thread; the services use neither.
+THRIFT: Final = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Supervisor:
         """
         layout = self._layout
         layout.configuration.write_text(render(layout, drain_seconds), encoding="utf-8")
-        environment = os.environ | {"TICKMESH_DATA_DIRECTORY": str(layout.directory)}
+        environment = THRIFT | os.environ | {"TICKMESH_DATA_DIRECTORY": str(layout.directory)}
         # Its own words go to its log; what it says before it has one is kept beside that.
         with layout.log("supervisord-start").open("wb") as output:
             child = subprocess.Popen(

@@ -175,7 +175,7 @@ def _health(scene: Scene) -> RenderableType:
         line.append("● ", style).append(name, "" if serving is not False else "red").append("  ")
     restarts = sum(each.restarts for each in scene.processes)
     if scene.memory:
-        line.append(f"{sum(scene.memory.values()) / 1e6:.0f} MB", "dim")
+        line.append(f"{scene.memory / 1e6:.0f} MB", "dim")
     if restarts:
         line.append(f"  {restarts} restart{'s' if restarts > 1 else ''}", "yellow")
     return line

@@ -70,6 +70,7 @@ class Scene:
         first_fill: seconds from the beginning to the first fill after it.
         opening: what each portfolio began with.
         equity: of each portfolio, as it changed.
+        memory: bytes that all processes take together.
         exec_types: how many order events of each kind there were, all of the replay's past included.
     """
 
@@ -89,7 +90,7 @@ class Scene:
     equity: dict[str, Curve] = field(default_factory=dict)
     health: dict[str, bool] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
-    memory: dict[str, int] = field(default_factory=dict)
+    memory: int = 0
 
     @property
     def orders(self) -> int:
