@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tickmesh.marketdata.v1 import (
     environment_service_pb2,
@@ -23,7 +24,7 @@ from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 
 from services.chassis.barrier import Participant
-from services.chassis.channel import Channel
+from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.domain.context import NewOrder
 from services.domain.instrument import Instrument
@@ -47,14 +48,13 @@ from services.strategy.mapping import (
     tape_from_proto,
     wake_to_proto,
 )
-from services.strategy.places import OwnEvents
 from services.strategy.records import Deployment, Moment, Seat
 from services.strategy.runner import Nonsense, Stale
+from services.strategy.settings import Settings
+from services.strategy.sites import OwnEvents
 
 if TYPE_CHECKING:
     from services.strategy.host import Host
-
-T = TypeVar("T")
 
 PARTICIPANT: Final = "strategy"
 IDEMPOTENT_MARKETDATA: Final = (
@@ -191,9 +191,9 @@ class OrderFeed:
                     reason = f"The order events of {environment_id} end before {events.arrived}."
                     raise ApiError.unavailable("SERVICE_UNAVAILABLE", reason)
                 for event in message.order_events.events:
-                    # Whoever's event it is, it is counted; only a deployment's own are worth reading.
-                    own = event.order.deployment_id
-                    events.add(event.sequence, own, event_from_proto(event) if own else None)
+                    # Whoever's event it is, it is counted; only those of deployments here are worth reading.
+                    wanted = events.wanted(event.order.deployment_id)
+                    events.add(event.sequence, event_from_proto(event) if wanted else None)
         finally:
             call.cancel()
 
@@ -261,6 +261,18 @@ class Peers(NamedTuple):
     orders: Orders
     feed: OrderFeed
     replays: Replays
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Peers]:
+    """All peers, where the settings say that they are; none needs to be there."""
+    seconds = settings.call_deadline_seconds
+    async with (
+        connect(settings.peer("marketdata"), idempotent=IDEMPOTENT_MARKETDATA, deadline_seconds=seconds) as marketdata,
+        connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
+        connect(settings.peer("order"), deadline_seconds=seconds) as order,
+    ):
+        yield Peers(Market(marketdata), Portfolios(portfolio), Orders(order), OrderFeed(order), Replays(marketdata))
 
 
 def _join(seat: Seat) -> Any:

@@ -12,20 +12,22 @@ from typing import Any, Final
 import grpc
 
 from services.chassis import deadline
-from services.chassis.errors import ApiError
+from services.chassis.errors import ApiError, clip
 from services.chassis.failpoints import failpoint
 from services.domain.strategy import Strategy
-from services.domain.timeline import Timeline, Wake
+from services.domain.timeline import Wake
 from services.strategy.clients import Peers
 from services.strategy.journal import Journal
 from services.strategy.mapping import Environment
-from services.strategy.places import OwnEvents, Place, Site
+from services.strategy.places import Place
 from services.strategy.records import Deployment, Made, Moment, Seat, State
 from services.strategy.runner import Decider, Decision, Stale, StrategyFailed
+from services.strategy.sites import Site, Sites
 from services.strategy.store import Store, Stored
 
 # The order service and the coordinator disagree on the position for as long as one of them restarts.
 STALE_SECONDS: Final = 0.02
+LONGEST_ERROR: Final = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Host:
         self.places: dict[str, Place] = {}
         self._store, self._journal, self._peers = store, journal, peers
         self._make, self._scanning = make, scanning
-        self._sites: dict[str, Site] = {}
+        self._sites = Sites(peers.market, peers.feed, self.places)
         self._saying: set[asyncio.Task[None]] = set()
 
     def recover(self, stored: Stored) -> None:
@@ -64,6 +66,12 @@ class Host:
             if not deployment.live:
                 place.over.set()
             self.places[deployment.deployment_id] = place
+
+    def close(self) -> None:
+        """Ends what goes on in the background."""
+        self._sites.close()
+        for task in self._saying:
+            task.cancel()
 
     # --- what clients ask for
 
@@ -95,7 +103,11 @@ class Host:
         ending = [place for place in places if not place.ending]
         for place in ending:
             place.ending = True
-            place.latest = replace(place.latest, state=state, error=error, released=released)
+            place.latest = replace(place.latest, state=state, error=clip(error, LONGEST_ERROR), released=released)
+            _log.info(
+                "a deployment ends",
+                extra={"deployment_id": place.latest.deployment_id, "state": state.value, "error": error},
+            )
             if place.scope is not None:
                 place.scope.reschedule(asyncio.get_running_loop().time())
         if ending:
@@ -129,14 +141,7 @@ class Host:
         place.deployment, place.decider = place.latest, None
         place.settled.set()
         place.over.set()
-        environment_id = place.deployment.environment_id
-        if site := self._sites.get(environment_id):
-            site.events.forget(place.deployment.deployment_id)
-            others = (each for each in self.places.values() if each.deployment.environment_id == environment_id)
-            if all(each.ending for each in others):
-                # A tape of a million records takes 60 MB.
-                site.feeding.cancel()
-                del self._sites[environment_id]
+        self._sites.leave(place)
 
     # --- what the coordinator says
 
@@ -177,6 +182,10 @@ class Host:
             place.settled.set()
 
         await self._store.put_deployments([running], then)
+        _log.info(
+            "a deployment begins",
+            extra={"deployment_id": deployment_id, "number": deployment_number, "start_sequence": start_sequence},
+        )
 
     async def decide(self, moment: Moment, deployment_ids: Sequence[str]) -> Mapping[str, Wake] | Seat | None:
         """Lets deployments decide, one after the other; returns when all that came of it is stored.
@@ -186,7 +195,7 @@ class Host:
             is left to answer.
         """
         began = time.time_ns()
-        site = await self._site(moment)
+        site = await self._sites.get(moment)
         wakes: dict[str, Wake] = {}
         storing: list[asyncio.Future[None]] = []
         for deployment_id in deployment_ids:
@@ -251,30 +260,6 @@ class Host:
             orders=self._peers.orders,
             scanning=self._scanning,
         )
-
-    async def _site(self, moment: Moment) -> Site:
-        """The environment's tape, instruments and order events; read once."""
-        environment_id = moment.environment_id
-        site = self._sites.get(environment_id)
-        if site is None:
-            environment = await self._peers.market.environment(environment_id)
-            instruments = await self._peers.market.instruments(environment.symbols)
-            timeline = Timeline(await self._peers.market.tape(environment))
-            events = OwnEvents(self._heard(moment))
-            feeding = deadline.detach(
-                self._peers.feed.run(environment_id, events), name=f"order-events:{environment_id}"
-            )
-            site = self._sites[environment_id] = Site(timeline, instruments, events, feeding)
-        return site
-
-    def _heard(self, moment: Moment) -> int:
-        """The last order event that every deployment of an environment knows; who never decided has none before now."""
-        heads = [
-            place.progress.order_head if place.progress.runner else moment.order_head
-            for place in self.places.values()
-            if place.deployment.environment_id == moment.environment_id and not place.ending
-        ]
-        return min(heads, default=moment.order_head)
 
     async def _close(self, environment_id: str, state: State, error: str = "") -> None:
         """Ends all deployments of an environment that has ended."""

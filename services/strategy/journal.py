@@ -1,4 +1,4 @@
-"""What deployments have decided, as it is stored: with their signals, numbered and shown in the order they are stored in."""
+"""What deployments have decided, as it is stored: with their signals, which are numbered and shown in that order."""
 
 from __future__ import annotations
 

@@ -9,23 +9,13 @@ import tickmesh
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import add_StrategyServiceServicer_to_server
 
 from services.chassis import telemetry
-from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.server import Server, run
 from services.chassis.settings import load
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.strategy import migrations
-from services.strategy.clients import (
-    IDEMPOTENT_MARKETDATA,
-    IDEMPOTENT_PORTFOLIO,
-    Market,
-    OrderFeed,
-    Orders,
-    Peers,
-    Portfolios,
-    Replays,
-)
+from services.strategy.clients import connected
 from services.strategy.deployments import Deployments
 from services.strategy.host import Host
 from services.strategy.journal import Journal
@@ -41,19 +31,12 @@ from services.strategy.strategies import Strategies
 @asynccontextmanager
 async def service(settings: Settings) -> AsyncIterator[Server]:
     """The service, recovered and ready to be served."""
-    seconds = settings.call_deadline_seconds
-    async with (
-        await Database.open(settings.database_url, migrations) as database,
-        connect(settings.peer("marketdata"), idempotent=IDEMPOTENT_MARKETDATA, deadline_seconds=seconds) as marketdata,
-        connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
-        connect(settings.peer("order"), deadline_seconds=seconds) as order,
-    ):
+    async with await Database.open(settings.database_url, migrations) as database, connected(settings) as peers:
         server = Server(settings)
         store = Store(database)
         log: EventLog[SignalKey] = EventLog(
             store.read_signals, draining=server.draining, heartbeat_seconds=settings.heartbeat_seconds
         )
-        peers = Peers(Market(marketdata), Portfolios(portfolio), Orders(order), OrderFeed(order), Replays(marketdata))
         strategies = Strategies(store, discover(settings.strategy_path))
         host = Host(store, Journal(store, log), peers, strategies.make, scanning=settings.strategy_scanning)
         deployments = Deployments(store, strategies, peers, host, welcome_seconds=settings.strategy_welcome_seconds)
@@ -66,7 +49,10 @@ async def service(settings: Settings) -> AsyncIterator[Server]:
         server.add(add_StrategyServiceServicer_to_server, servicer)
         server.reflect(tickmesh)
         _replays = server.spawn(peers.replays.run(host), "replays")
-        yield server
+        try:
+            yield server
+        finally:
+            host.close()
 
 
 async def main() -> None:

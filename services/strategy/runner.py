@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from services.chassis import telemetry
-from services.chassis.errors import clip
 from services.chassis.failpoints import failpoint
 from services.domain.context import CancelOrder, Command, NewOrder, Signal
 from services.domain.instrument import Instrument
@@ -221,7 +220,7 @@ class Decider:
         except (Exception, SystemExit) as error:
             _log.warning("a strategy failed", exc_info=error, extra={"deployment_id": self._deployment.deployment_id})
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise StrategyFailed(clip(text, 1000)) from error
+            raise StrategyFailed(text) from error
 
 
 class _Open(NamedTuple):

@@ -202,7 +202,7 @@ class _Page:
 
     def __init__(self, request: Any, *ignored: str) -> None:
         self.size: int = request.page_size or DEFAULT_PAGE_SIZE
-        self._hashed = f"{type(request).__name__}~{filter_hash(request, 'page_token', 'page_size')}"
+        self._hashed = filter_hash(request, "page_token", "page_size")
         self.at = self.environment_id = ""
         if found := decode_page_token(request.page_token, 3):
             named, self.environment_id, self.at = found
