@@ -192,9 +192,10 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         hashed = filter_hash(request, "page_token", "page_size")
         found = decode_page_token(request.page_token, 3)
         if found:
-            if found[0] != hashed:
-                raise ApiError.invalid_field("page_token", "belongs to another list", "PAGE_TOKEN_INVALID")
-            return _Page(hashed, found[1], int(found[2]))
+            of_list, environment_id, at = found
+            if of_list != hashed or not _is_number(at):
+                raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
+            return _Page(hashed, environment_id, int(at))
         environment_id = getattr(request, "environment_id", "")
         if not narrowed:
             environment_id = await self._store.newest_environment() or ""
@@ -315,8 +316,12 @@ def _filter(request: order_service_pb2.StreamOrderEventsRequest) -> Callable[[Se
 def _parse_order_id(order_id: str) -> tuple[str, int | None]:
     """The environment and number that an order id names; None as number where no order can have it."""
     environment_id, _, digits = order_id.rpartition("-")
-    canonical = digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= 18
-    return environment_id, int(digits) if canonical else None
+    return environment_id, int(digits) if _is_number(digits) else None
+
+
+def _is_number(digits: str) -> bool:
+    """Whether it is a number from 1 as it is written, and one that a database can hold."""
+    return digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= 18
 
 
 def _no_order(name: str) -> ApiError:

@@ -8,6 +8,7 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
+from services.chassis.tokens import decode_page_token, encode_page_token
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, start_peer, stop_peer
 
 STATE = order_pb2.OrderState
@@ -250,7 +251,9 @@ async def test_a_page_token_of_another_list_is_refused(mesh: Mesh) -> None:
         await mesh.orders.CreateOrder(limit(f"a-{n}"))
     token = (await mesh.orders.ListOrders(listing(page_size=1))).next_page_token
     executions, events = order_service_pb2.ListExecutionsRequest, order_service_pb2.ListOrderEventsRequest
+    forged = [encode_page_token(*decode_page_token(token, 3)[:2], number) for number in ("x", "9" * 30, "-1", "")]
     calls = [
+        *(mesh.orders.ListOrders(listing(page_size=1, page_token=each)) for each in forged),
         mesh.orders.ListOrders(listing(page_token=token, open_only=True)),
         mesh.orders.ListOrders(listing(page_token="nonsense")),
         mesh.orders.ListExecutions(executions(page_token=token, portfolio_id="trend")),
