@@ -53,12 +53,13 @@ class ResumeTokens:
 
 
 def filter_hash(request: Message, *ignored: str) -> str:
-    """A short hash of a request, without fields which are no filter; `resume_token` never counts."""
+    """A short hash of a request and its kind, without fields which are no filter; `resume_token` never counts."""
     copy = type(request)()
     copy.CopyFrom(request)
     for name in {"resume_token", *ignored} & set(copy.DESCRIPTOR.fields_by_name):
         copy.ClearField(name)
-    return hashlib.blake2s(copy.SerializeToString(deterministic=True), digest_size=8).hexdigest()
+    asked = copy.DESCRIPTOR.full_name.encode() + b"\0" + copy.SerializeToString(deterministic=True)
+    return hashlib.blake2s(asked, digest_size=8).hexdigest()
 
 
 def length_delimited(number: int, data: bytes) -> bytes:

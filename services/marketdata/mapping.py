@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,7 +17,7 @@ from tickmesh.marketdata.v1 import (
 )
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import decode_page_token
+from services.chassis.tokens import decode_page_token, filter_hash
 from services.domain.instrument import Instrument
 from services.domain.market import Bar
 from services.domain.money import format_decimal, parse_decimal, places
@@ -54,17 +54,6 @@ def time_from(field: str, value: Timestamp) -> int:
     return value.seconds * 1_000_000_000 + value.nanos
 
 
-def text_from(field: str, text: str) -> str:
-    """A request's free text.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT for a NUL, which PostgreSQL has no text with.
-    """
-    if "\0" in text:
-        raise ApiError.invalid_field(field, "holds a NUL")
-    return text
-
-
 def date_from(field: str, text: str) -> int:
     """The days since 1970-01-01 of a civil date.
 
@@ -77,16 +66,17 @@ def date_from(field: str, text: str) -> int:
         raise ApiError.invalid_field(field, "is no date") from None
 
 
-def page_from(token: str, kind: str, count: int) -> list[str]:
-    """The values of a page token of one list; empty for an empty token.
+def page_from(request: Any, count: int) -> tuple[str, list[str]]:
+    """What a list's page tokens are good for, and the values of the one that came; none for an empty token.
 
     Raises:
         ApiError: INVALID_ARGUMENT `PAGE_TOKEN_INVALID` for another list's.
     """
-    values = decode_page_token(token, count + 1)
-    if values and values[0] != kind:
+    asked = filter_hash(request, "page_token", "page_size", "encoding")
+    named, *values = decode_page_token(request.page_token, count + 1) or [asked]
+    if named != asked:
         raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
-    return values[1:]
+    return asked, values
 
 
 def date_to(day: int) -> str:
@@ -157,7 +147,7 @@ def request_from_proto(request: environment_service_pb2.CreateReplayRequest) -> 
     wanted = Wanted(request.data_set_id, tuple(sorted(request.symbols)), start, end)
     return Request(
         environment_id=request.environment_id,
-        display_name=text_from("display_name", request.display_name),
+        display_name=request.display_name,
         wanted=wanted,
         warm_up_sessions=request.warm_up_sessions,
         pace=pace_from_proto(request.pace),
@@ -186,7 +176,7 @@ def instrument_from_proto(instrument: instrument_pb2.Instrument) -> Instrument:
     """An instrument to create; the rules of the contract have been checked."""
     return Instrument(
         symbol=instrument.symbol,
-        name=text_from("instrument.display_name", instrument.display_name),
+        name=instrument.display_name,
         currency_code=instrument.currency_code,
         calendar=instrument.calendar,
         price_increment=_plain(instrument.price_increment),

@@ -22,12 +22,7 @@ from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServic
 
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
-from services.chassis.tokens import (
-    ResumeTokens,
-    TokenExpired,
-    encode_page_token,
-    filter_hash,
-)
+from services.chassis.tokens import ResumeTokens, TokenExpired, encode_page_token, filter_hash
 from services.domain.calendar import UnknownTime
 from services.domain.tape import Kind
 from services.marketdata import mapping
@@ -99,13 +94,13 @@ class MarketDataServicer(MarketDataServiceServicer):
         self, request: market_data_service_pb2.ListQuotesRequest, context: Context
     ) -> market_data_service_pb2.ListQuotesResponse:
         """The latest prices of all symbols, by symbol."""
-        token = mapping.page_from(request.page_token, "quotes", 2)
+        asked, token = mapping.page_from(request, 2)
         environment_id = token[0] if token else self._environment_id(request.environment_id)
         after, size = token[1] if token else "", request.page_size or DEFAULT_PAGE
         symbols = [symbol for symbol in self._feeds.get(environment_id).plan.symbols if symbol > after]
         found = [each for each in await self._quotes.get(environment_id, symbols) if each is not None]
         quotes = [self._quote(each, environment_id) for each in found[:size]]
-        more = encode_page_token("quotes", environment_id, quotes[-1].symbol) if len(found) > size else ""
+        more = encode_page_token(asked, environment_id, quotes[-1].symbol) if len(found) > size else ""
         return market_data_service_pb2.ListQuotesResponse(quotes=quotes, next_page_token=more)
 
     async def ListBars(
@@ -113,10 +108,12 @@ class MarketDataServicer(MarketDataServiceServicer):
     ) -> market_data_service_pb2.ListBarsResponse:
         """A symbol's bars by time."""
         instrument = self._instruments.get(request.symbol)
-        token = mapping.page_from(request.page_token, "bars", 2)
+        asked, token = mapping.page_from(request, 2)
         environment_id = token[0] if token else self._environment_id(request.environment_id)
         start = mapping.time_from("start_time", request.start_time) if request.HasField("start_time") else None
         end = mapping.time_from("end_time", request.end_time) if request.HasField("end_time") else None
+        if start is not None and end is not None and end < start:
+            raise ApiError.invalid_field("end_time", "is before start_time")
         wanted = BarPage(request.symbol, request.interval, start, end, request.page_size or DEFAULT_PAGE)
         bars, more = await self._bars.page(environment_id, instrument, wanted, int(token[1]) if token else None)
         response = market_data_service_pb2.ListBarsResponse()
@@ -127,7 +124,7 @@ class MarketDataServicer(MarketDataServiceServicer):
             writer = mapping.Writer(instrument)
             response.bars.extend(mapping.bar_to_proto(bar, sequence, writer) for bar, sequence in bars)
         if more:
-            response.next_page_token = encode_page_token("bars", environment_id, bars[-1][0].start)
+            response.next_page_token = encode_page_token(asked, environment_id, bars[-1][0].start)
         return response
 
     async def StreamMarketData(
@@ -193,10 +190,10 @@ class InstrumentServicer(InstrumentServiceServicer):
         self, request: instrument_service_pb2.ListInstrumentsRequest, context: Context
     ) -> instrument_service_pb2.ListInstrumentsResponse:
         """Instruments by symbol."""
-        token, size = mapping.page_from(request.page_token, "instruments", 1), request.page_size or DEFAULT_PAGE
+        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
         found = self._instruments.page(token[0] if token else "", size + 1)
         made = [mapping.instrument_to_proto(each, self._instruments.create_time(each.symbol)) for each in found[:size]]
-        more = encode_page_token("instruments", made[-1].symbol) if len(found) > size else ""
+        more = encode_page_token(asked, made[-1].symbol) if len(found) > size else ""
         return instrument_service_pb2.ListInstrumentsResponse(instruments=made, next_page_token=more)
 
     async def CreateInstrument(
@@ -214,7 +211,7 @@ class InstrumentServicer(InstrumentServiceServicer):
         last = mapping.date_from("end_date", request.end_date)
         if last < first:
             raise ApiError.invalid_field("end_date", "is before start_date")
-        token, size = mapping.page_from(request.page_token, "sessions", 1), request.page_size or DEFAULT_PAGE
+        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
         calendar = await self._calendars.get(request.calendar, (last + 1) * DAY_NS)
         try:
             found = calendar.between(first, last)
@@ -223,7 +220,7 @@ class InstrumentServicer(InstrumentServiceServicer):
         after = int(token[0]) if token else first - 1
         found = [session for session in found if session[0] > after]
         made = [mapping.session_to_proto(request.calendar, session) for session in found[:size]]
-        more = encode_page_token("sessions", found[size - 1][0]) if len(found) > size else ""
+        more = encode_page_token(asked, found[size - 1][0]) if len(found) > size else ""
         return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=more)
 
 
@@ -238,9 +235,9 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self, request: environment_service_pb2.ListDataSetsRequest, context: Context
     ) -> environment_service_pb2.ListDataSetsResponse:
         """What replays can be made of, by id."""
-        token, size = mapping.page_from(request.page_token, "data-sets", 1), request.page_size or DEFAULT_PAGE
+        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
         found = [each for each in await self._data_sets.all() if not token or each.data_set_id > token[0]]
-        more = encode_page_token("data-sets", found[size - 1].data_set_id) if len(found) > size else ""
+        more = encode_page_token(asked, found[size - 1].data_set_id) if len(found) > size else ""
         made = [mapping.data_set_to_proto(each) for each in found[:size]]
         return environment_service_pb2.ListDataSetsResponse(data_sets=made, next_page_token=more)
 
@@ -261,9 +258,9 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self, request: environment_service_pb2.ListEnvironmentsRequest, context: Context
     ) -> environment_service_pb2.ListEnvironmentsResponse:
         """Environments, newest first."""
-        token, size = mapping.page_from(request.page_token, "environments", 1), request.page_size or DEFAULT_PAGE
+        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
         found = self._environments.page(int(token[0]) if token else None, size + 1)
-        more = encode_page_token("environments", found[size - 1].plan.number) if len(found) > size else ""
+        more = encode_page_token(asked, found[size - 1].plan.number) if len(found) > size else ""
         made = [mapping.environment_to_proto(view) for view in found[:size]]
         return environment_service_pb2.ListEnvironmentsResponse(environments=made, next_page_token=more)
 

@@ -13,7 +13,7 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.chassis.tokens import decode_page_token, encode_page_token
+from services.chassis.tokens import decode_page_token, encode_page_token, filter_hash
 from services.domain.money import NotADecimal, parse_decimal
 from services.risk.controls import Controls, KillRecord, Scope
 from services.risk.environments import Environments
@@ -167,10 +167,14 @@ async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator
 
 def _page(found: Sequence[T], key: Callable[[T], tuple[str, ...]], width: int, request: _Paged) -> tuple[list[T], str]:
     """One page in the order of `key`, which has `width` parts, and the token of the next."""
-    after = tuple(decode_page_token(request.page_token, width))
+    asked = filter_hash(request, "page_token", "page_size")
+    named, *last = decode_page_token(request.page_token, width + 1) or [asked]
+    if named != asked:
+        raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
+    after = tuple(last)
     ordered = sorted((each for each in found if key(each) > after), key=key)
     page = ordered[: request.page_size or DEFAULT_PAGE]
-    return page, encode_page_token(*key(page[-1])) if len(page) < len(ordered) else ""
+    return page, encode_page_token(asked, *key(page[-1])) if len(page) < len(ordered) else ""
 
 
 def _kill_key(record: KillRecord) -> tuple[str, ...]:

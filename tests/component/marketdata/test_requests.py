@@ -218,7 +218,7 @@ async def test_a_quote_of_a_bar_is_its_close_and_never_of_the_future(client: Cli
     assert list(answer.missing_symbols) == ["NOPE"]
     listed = await client.prices.ListQuotes(Data.ListQuotesRequest(environment_id=name, page_size=1))
     assert [each.symbol for each in listed.quotes] == ["AAPL"]
-    more = Data.ListQuotesRequest(page_token=listed.next_page_token, page_size=1)
+    more = Data.ListQuotesRequest(environment_id=name, page_token=listed.next_page_token, page_size=1)
     assert [each.symbol for each in (await client.prices.ListQuotes(more)).quotes] == ["MSFT"]
     cold = await client.create(**CUT)
     assert (await refused(quote(client, "AAPL", cold.environment_id)))[:2] == ("NOT_FOUND", "QUOTE_NOT_FOUND")
@@ -272,14 +272,15 @@ async def test_bars_up_to_now_in_pages_rows_and_columns(client: Client) -> None:
     assert (await refused(list_bars(client, "IBM", name)))[:2] == ("NOT_FOUND", "INSTRUMENT_NOT_FOUND")
 
 
-def write_data_set(folder: Path) -> None:
+def write_data_set(folder: Path, calendar: str = "24/7") -> None:
     """Quotes and minute bars of a market that never closes, with bad records among them."""
     folder.mkdir(parents=True)
+    symbol = "EURUSD" if calendar == "24/7" else "XXX"
     described = {
         "display_name": "Made up",
         "max_move": 2,
         "instruments": [
-            {"symbol": "EURUSD", "calendar": "24/7", "price_increment": "0.00001", "quantity_increment": "0.01"},
+            {"symbol": symbol, "calendar": calendar, "price_increment": "0.00001", "quantity_increment": "0.01"},
         ],
     }
     (folder / "data_set.json").write_text(json.dumps(described))
@@ -299,10 +300,13 @@ async def test_rule_29_bad_records_are_refused_counted_and_stop_nothing(template
     write_data_set(directory / "data-sets" / "fx")
     (directory / "data-sets" / "broken").mkdir()
     (directory / "data-sets" / "broken" / "data_set.json").write_text("{")
+    write_data_set(directory / "data-sets" / "lost", calendar="MARS")
     with running(directory) as service:
         async with client_of(service) as client:
             listed = (await client.environments.ListDataSets(Envs.ListDataSetsRequest())).data_sets
-            assert [each.data_set_id for each in listed] == ["fx", "us-daily"]
+            assert [each.data_set_id for each in listed] == ["fx", "lost", "us-daily"]
+            lost = client.create(data_set_id="lost")
+            assert (await refused(lost))[:2] == ("NOT_FOUND", "CALENDAR_NOT_FOUND")
             assert (listed[0].record_count, list(listed[0].kinds)) == (26, ["BAR 1m", "QUOTE"])
             made = await client.create(data_set_id="fx")
             assert made.end_sequence == 20
