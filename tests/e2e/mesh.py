@@ -169,6 +169,17 @@ class Mesh:
         self.kill(name)
         self.start()
 
+    def hit(self, point: str) -> bool:
+        """Whether a `kill-once` has killed."""
+        return (self.data / "failpoints" / point).exists()
+
+    def wait_for_hit(self, point: str, seconds: float) -> bool:
+        """Waits until a `kill-once` has killed, but no longer than so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not self.hit(point) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.hit(point)
+
     def pid(self, name: str) -> int:
         """The process id of a service; 0 while it has none."""
         with self._change:

@@ -1,0 +1,264 @@
+"""Rounds of killing under order load: an environment that stands, one that moves, customers in both, and a strategy."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tickmesh.common.v1 import money_pb2
+from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.portfolio.v1 import portfolio_service_pb2
+from tickmesh.strategy.v1 import strategy_service_pb2
+
+from services.domain.order import TERMINAL, OrderState
+from tests.e2e.books import account, check_books, check_events, check_orders, check_risk, list_all
+from tests.e2e.load import Customer
+from tests.e2e.mesh import NAMES, Clients, Mesh, repeated
+from tests.e2e.witness import Witness
+
+SYMBOLS = ("AAPL", "IBM", "MSFT")
+# Each is passed within a round of load and a few cycles; the number says at which passing of it to die, at most.
+POINTS = {
+    "order.after_reserve": 3,
+    "order.before_commit": 4,
+    "order.after_commit": 4,
+    "order.after_reached_commit": 1,
+    "risk.after_verdict": 3,
+    "risk.mid_fold": 3,
+    "portfolio.mid_fold": 1,
+    "portfolio.after_commit": 1,
+    "strategy.before_command": 1,
+    "strategy.after_command": 1,
+    "strategy.before_done": 2,
+    "marketdata.after_reached": 2,
+    "marketdata.after_fold": 3,
+    "marketdata.before_store": 2,
+    "marketdata.after_store": 2,
+}
+SESSIONS_PER_SECOND = 30.0
+# An armed point is waited for: a strategy may have nothing to do for some sessions.
+PASSING_SECONDS = 2.0
+
+
+@dataclass
+class World:
+    """One environment with its customers."""
+
+    clients: Clients
+    environment_id: str
+    customers: list[Customer]
+    witnesses: list[Witness] = field(default_factory=list)
+
+    async def state(self) -> environment_pb2.Environment:
+        """As it stands."""
+        request = environment_service_pb2.GetEnvironmentRequest(environment_id=self.environment_id)
+        found: environment_pb2.Environment = await repeated(self.clients.environments.GetEnvironment, request)
+        return found
+
+    async def pause(self) -> None:
+        """Returns when time stands still and everybody is there."""
+        deadline = time.monotonic() + 60
+        request = environment_service_pb2.PauseReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.PauseReplay, request, seconds=60)
+        while (found := await self.state()).state != environment_pb2.ENVIRONMENT_STATE_PAUSED:
+            assert time.monotonic() < deadline, f"{self.environment_id} would not pause: {found}"
+            await asyncio.sleep(0.05)
+
+    async def resume(self) -> None:
+        """Lets time go on."""
+        request = environment_service_pb2.ResumeReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.ResumeReplay, request)
+
+    async def check(self) -> None:
+        """Everything that must hold while time stands still."""
+        for customer in self.customers:
+            await customer.settle()
+        request = order_service_pb2.ListOrdersRequest(environment_id=self.environment_id)
+        orders = await list_all(self.clients.orders.ListOrders, request, "orders")
+        head = max((each.last_event_sequence for each in orders), default=0)  # type: ignore[attr-defined]
+        for customer in self.customers:
+            seen = await account(self.clients, customer.portfolio_id, head)
+            check_books(seen)
+            check_risk(seen)
+            if customer.told or customer.symbols:
+                check_orders(seen, customer)
+        everything, *filtered = self.witnesses
+        await everything.come_to(head)
+        check_events(everything, orders, head)  # type: ignore[arg-type]
+        for witness, customer in zip(filtered, self.customers, strict=True):
+            own = [each for each in everything.events if each.order.portfolio_id == customer.portfolio_id]
+            await witness.come_to(own[-1].sequence if own else 0)
+            assert witness.events == own
+
+    async def end(self) -> None:
+        """Cancels what is open, stops time for good, and checks that nothing is held for nobody."""
+        for customer in self.customers:
+            await customer.settle()
+            await customer.cancel_all()
+        request = environment_service_pb2.StopReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.StopReplay, request, seconds=60)
+        deadline = time.monotonic() + 60
+        while (await self.state()).state != environment_pb2.ENVIRONMENT_STATE_STOPPED:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        await self.check()
+        for customer in self.customers:
+            seen = await account(self.clients, customer.portfolio_id, 0)
+            assert all(OrderState(each.state) in TERMINAL for each in seen.orders)
+            assert (float(seen.risk.reserved_cash), seen.risk.reservation_count) == (0.0, 0)
+        for witness in self.witnesses:
+            await witness.close()
+
+
+async def create(clients: Clients, environment_id: str, chance: random.Random, *, moving: bool) -> World:
+    """An environment with two customers; one that moves has a strategy as well, with a portfolio of its own."""
+    request = environment_service_pb2.CreateReplayRequest(
+        environment_id=environment_id,
+        data_set_id="us-daily",
+        symbols=SYMBOLS,
+        warm_up_sessions=20,
+        pace=environment_pb2.Pace(sessions_per_second=SESSIONS_PER_SECOND),
+    )
+    await repeated(clients.environments.CreateReplay, request, each=60.0)
+    customers = []
+    for name in ("ann", "bob", *(["auto"] if moving else [])):
+        portfolio_id = f"{environment_id}-{name}"
+        cash = money_pb2.Money(currency_code="USD", amount="200000")
+        opening = portfolio_service_pb2.CreatePortfolioRequest(
+            portfolio_id=portfolio_id, environment_id=environment_id, initial_cash=cash
+        )
+        await repeated(clients.portfolios.CreatePortfolio, opening)
+        symbols = () if name == "auto" else SYMBOLS
+        customers.append(
+            Customer(clients, environment_id, portfolio_id, symbols, random.Random(chance.randrange(10**9)))
+        )
+    if moving:
+        await _deploy(clients, environment_id)
+        begin = environment_service_pb2.StartReplayRequest(environment_id=environment_id)
+        await repeated(clients.environments.StartReplay, begin)
+    world = World(clients, environment_id, customers)
+    world.witnesses = [
+        Witness(clients, environment_id),
+        *(Witness(clients, environment_id, each.portfolio_id) for each in customers),
+    ]
+    return world
+
+
+async def _deploy(clients: Clients, environment_id: str) -> None:
+    strategy_id = f"{environment_id}-cross"
+    making = strategy_service_pb2.CreateStrategyRequest(
+        strategy_id=strategy_id,
+        kind="sma_cross",
+        parameters={"fast": "2", "slow": "4", "quantity": "10"},
+        symbols=SYMBOLS,
+    )
+    await repeated(clients.strategies.CreateStrategy, making)
+    deploying = strategy_service_pb2.DeployStrategyRequest(
+        strategy_id=strategy_id, portfolio_id=f"{environment_id}-auto", deployment_id=strategy_id
+    )
+    await repeated(clients.strategies.DeployStrategy, deploying)
+
+
+Blow = Callable[[Mesh], Awaitable[None]]
+
+
+def blows(chance: random.Random, count: int) -> list[tuple[str, Blow]]:
+    """What each round does to whom: every service, all of them, and every point come up equally often."""
+    kinds = [*NAMES, "all", *POINTS]
+    made = []
+    while len(made) < count:
+        for kind in chance.sample(kinds, len(kinds)):
+            made.append((kind, _blow(kind, chance)))  # noqa: PERF401 each draws from the same chance
+    return made[:count]
+
+
+def _blow(kind: str, chance: random.Random) -> Blow:
+    if kind in POINTS:
+        nth = chance.randint(1, POINTS[kind])
+
+        async def arm(mesh: Mesh) -> None:
+            name = kind.partition(".")[0]
+            await asyncio.to_thread(mesh.arm, name, f"{kind}=kill-once:{nth}")
+            await mesh.serving([name])
+
+        return arm
+    names, delay = NAMES if kind == "all" else (kind,), chance.uniform(0.0, 0.15)
+
+    async def kill(mesh: Mesh) -> None:
+        await asyncio.sleep(delay)
+        await asyncio.to_thread(mesh.kill, *names)
+
+    return kill
+
+
+@dataclass
+class Tally:
+    """What rounds have shown.
+
+    Attributes:
+        answers: that customers had, and that were held against what was there afterwards.
+        points: failpoints at which somebody died.
+    """
+
+    rounds: int = 0
+    orders: int = 0
+    answers: int = 0
+    fills: int = 0
+    refused: int = 0
+    canceled: int = 0
+    deaths: int = 0
+    points: int = 0
+    seconds: float = 0.0
+
+
+async def kill_rounds(mesh: Mesh, clients: Clients, seed: int, count: int, *, name: str = "w") -> Tally:
+    """So many rounds in two new environments, checked after each."""
+    chance, tally, began = random.Random(seed), Tally(), time.monotonic()
+    deaths = mesh.deaths.total()
+    standing = await create(clients, f"{name}-standing", chance, moving=False)
+    moving = await create(clients, f"{name}-moving", chance, moving=True)
+    worlds = (standing, moving)
+    for world in worlds:
+        for customer in world.customers:
+            await customer.learn_prices()
+    for number, (kind, blow) in enumerate(blows(chance, count), 1):
+        try:
+            await _round(mesh, worlds, kind, blow)
+        except BaseException:
+            print(f"seed {seed}, round {number} of {count}, {kind}")
+            raise
+        tally.points += mesh.hit(kind)
+        tally.rounds += 1
+    for world in worlds:
+        await world.end()
+    every = [event for world in worlds for event in world.witnesses[0].events]
+    kinds = Counter(event.exec_type for event in every)
+    tally.fills, tally.refused = kinds[order_pb2.EXEC_TYPE_TRADE], kinds[order_pb2.EXEC_TYPE_REJECTED]
+    tally.canceled = sum(told.canceled for world in worlds for each in world.customers for told in each.told.values())
+    tally.deaths = mesh.deaths.total() - deaths
+    tally.orders = len({event.order.order_id for event in every})
+    tally.answers = sum(customer.answers for world in worlds for customer in world.customers)
+    tally.seconds = time.monotonic() - began
+    return tally
+
+
+async def _round(mesh: Mesh, worlds: tuple[World, World], kind: str, blow: Blow) -> None:
+    """Load, and a blow in its midst; then peace, and a look at everything."""
+    _, moving = worlds
+    if kind in POINTS:
+        await blow(mesh)
+    traders = [customer for world in worlds for customer in world.customers if customer.symbols]
+    loads = [customer.trade(9) for customer in traders]
+    await asyncio.gather(*loads, *([] if kind in POINTS else [blow(mesh)]))
+    if kind in POINTS:
+        await asyncio.to_thread(mesh.wait_for_hit, kind, PASSING_SECONDS)
+    await mesh.serving()
+    await moving.pause()
+    for world in worlds:
+        await world.check()
+    await moving.resume()
