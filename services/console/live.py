@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -35,24 +35,39 @@ ENDED_SECONDS: Final = 3.0
 async def show(
     mesh: Mesh, settings: ConsoleSettings, supervisor: Supervisor, begin_time: int, attached: bool, *, plain: bool
 ) -> None:
-    """Shows the demonstration, and the next when its tape has ended, until it is cancelled."""
+    """Shows the demonstration, until it is cancelled or the mesh was stopped from elsewhere."""
     scene = Scene(begin_time, attached=attached)
     draw = _lines(scene) if plain else _screen(scene, settings)
-    async with asyncio.TaskGroup() as tasks:
-        _ = tasks.create_task(draw), tasks.create_task(_look_after(mesh, settings, supervisor, scene))
-        while True:
-            replay = await _persistently(lambda: ensure(mesh))
-            scene.begin(replay, DEMONSTRATION.cash)
-            await watch(mesh, scene, replay.environment_id)
-            # One that somebody stopped is not followed by another: that is not what was asked for.
-            if scene.replay is not None and scene.replay.state == "STOPPED":
-                await asyncio.Event().wait()
-            await asyncio.sleep(ENDED_SECONDS)
+    # Not a task group: what ends first of all these ends the view, and only one of them ever does.
+    tasks = [asyncio.ensure_future(each) for each in (draw, _follow(mesh, scene))]
+    try:
+        await _look_after(mesh, settings, supervisor, scene, tasks)
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _look_after(mesh: Mesh, settings: ConsoleSettings, supervisor: Supervisor, scene: Scene) -> None:
-    """Keeps health, processes and memory up to date."""
+async def _follow(mesh: Mesh, scene: Scene) -> None:
+    """Watches the demonstration, and the next when its tape has ended."""
     while True:
+        replay = await _persistently(lambda: ensure(mesh))
+        scene.begin(replay, DEMONSTRATION.cash)
+        await watch(mesh, scene, replay.environment_id)
+        # One that somebody stopped is not followed by another: that is not what was asked for.
+        if scene.replay is not None and scene.replay.state == "STOPPED":
+            await asyncio.Event().wait()
+        await asyncio.sleep(ENDED_SECONDS)
+
+
+async def _look_after(
+    mesh: Mesh, settings: ConsoleSettings, supervisor: Supervisor, scene: Scene, tasks: Sequence[asyncio.Task[None]]
+) -> None:
+    """Keeps health, processes and memory up to date, until the mesh was stopped from elsewhere or a task fails."""
+    while await asyncio.to_thread(lambda: supervisor.running):
+        for each in tasks:
+            if each.done():
+                await each
         scene.health = await serving(mesh, settings)
         scene.processes = await asyncio.to_thread(supervisor.processes)
         own = [await asyncio.to_thread(lambda: supervisor.pid), *(each.pid for each in scene.processes)]

@@ -66,10 +66,9 @@ def _print_processes(supervisor: Supervisor, health: dict[str, bool]) -> None:
         numbers = (str(each.pid or "–"), _duration(each.uptime), str(each.restarts), _size(sizes.get(each.pid)))
         table.add_row(each.name, *numbers, state)
     table.add_row("supervisor", str(own), "", "", _size(sizes.get(own)), "")
-    total = together_bytes(list(sizes))
-    table.add_row(
-        Text("together", "bold"), "", "", "", Text(_size(total), "bold"), Text("shared pages counted once", "dim")
-    )
+    total = _size(together_bytes(list(sizes)))
+    note = f"shared pages once; {_size(sum(sizes.values()))} added up"
+    table.add_row(Text("together", "bold"), "", "", "", Text(total, "bold"), Text(note, "dim"))
     terminal().print(table)
 
 

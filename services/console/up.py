@@ -102,10 +102,7 @@ class Session:
                 if not self._attached:
                     await asyncio.to_thread(self._supervisor.stop, 0.0)
                 raise
-            if self._attached:
-                print("The mesh goes on; `tickmesh down` stops it.")
-            else:
-                await self._end(mesh)
+            await self._end(mesh)
         return 0
 
     def _start(self) -> None:
@@ -138,7 +135,7 @@ class Session:
 
         await self._wait_serving(mesh)
         if not self._attached:
-            for environment_id in self._drained():
+            for environment_id in drained(self._layout):
                 await self._retried(partial(mesh.resume, environment_id))
             self._layout.drained.unlink(missing_ok=True)
         await self._retried(lambda: ensure(mesh))
@@ -204,26 +201,33 @@ class Session:
             else:
                 return
 
-    def _drained(self) -> list[str]:
-        """The replays that the last drain paused."""
-        with suppress(OSError, ValueError):
-            return [str(each) for each in json.loads(self._layout.drained.read_text())]
-        return []
-
     def _say_detached(self) -> None:
         seconds = (time.time_ns() - self._begin_time) / 1e9
         edge = self._settings.edge_address
         print(f"The mesh runs ({seconds:.1f} s): http://{edge}/ ; `tickmesh up` shows it, `tickmesh down` stops it.")
 
     async def _end(self, mesh: Mesh) -> None:
-        print("Draining: replays pause, services finish what they have begun …", flush=True)
+        if not self._supervisor.running:
+            _tell(f"The mesh was stopped; everything is kept in {self._layout.directory}.")
+            return
+        if self._attached:
+            _tell("The mesh goes on; `tickmesh down` stops it.")
+            return
+        _tell("Draining: replays pause, services finish what they have begun …")
         kept = await drain(mesh, self._settings, self._layout, self._supervisor)
         for each in kept:
             record = f"{each.tape_sequence:,} of {each.end_sequence:,}"
-            print(f"{each.environment_id} stands at record {record}, cycle {each.cycle:,}.")
+            _tell(f"{each.environment_id} stands at record {record}, cycle {each.cycle:,}.")
         again = "make run" if (Path.cwd() / "Makefile").exists() else "tickmesh up"
-        print(f"Stopped; orders, fills, books and strategies are kept in {self._layout.directory}.")
-        print(f"`{again}` goes on from there; without that folder it begins anew.")
+        _tell(f"Stopped; orders, fills, books and strategies are kept in {self._layout.directory}.")
+        _tell(f"`{again}` goes on from there; without that folder it begins anew.")
+
+
+def drained(layout: Layout) -> list[str]:
+    """The replays that the last drain paused, and that have not been let go on since."""
+    with suppress(OSError, ValueError):
+        return [str(each) for each in json.loads(layout.drained.read_text())]
+    return []
 
 
 async def drain(mesh: Mesh, settings: ConsoleSettings, layout: Layout, supervisor: Supervisor) -> list[Replay]:
@@ -235,13 +239,19 @@ async def drain(mesh: Mesh, settings: ConsoleSettings, layout: Layout, superviso
     with suppress(ApiError):
         async with asyncio.timeout(PAUSE_SECONDS):
             moving = [each for each in await mesh.replays() if each.state in MOVING]
-            noted = {each.environment_id for each in moving}
+            noted = {*drained(layout), *(each.environment_id for each in moving)}
             # Before they pause: whoever is killed in between must find them.
             layout.drained.write_text(json.dumps(sorted(noted)))
             kept += await asyncio.gather(*(mesh.pause(each.environment_id) for each in moving))
     with layout.alone():
         await asyncio.to_thread(supervisor.stop, settings.drain_seconds)
     return kept
+
+
+def _tell(text: str) -> None:
+    """Says it, if there still is somebody: a closed terminal must not keep the mesh from being stopped."""
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 def envoy_is_here() -> bool:
