@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from pydantic_settings import BaseSettings
@@ -40,21 +40,23 @@ def effective() -> Iterator[tuple[str, list[Effective]]]:
     from services.strategy.settings import Settings as StrategySettings
 
     shared = set(ServiceSettings.model_fields)
-    yield "every service", _listed(load(ConsoleSettings), shared)
-    own = (MarketdataSettings, StrategySettings, OrderSettings, RiskSettings, PortfolioSettings, EdgeSettings)
-    for each in own:
-        settings = load(each)
-        listed = _listed(settings, set(each.model_fields) - shared)
+    own = [
+        load(each) for each in (MarketdataSettings, StrategySettings, OrderSettings, RiskSettings, PortfolioSettings)
+    ]
+    derived = {f"{each.service}_database_url": each.database_url for each in own}
+    yield "every service", _listed(load(ConsoleSettings), shared, derived)
+    for settings in (*own, load(EdgeSettings)):
+        listed = _listed(settings, set(type(settings).model_fields) - shared, {})
         if listed:
-            yield each.service or "edge", listed
+            yield settings.service, listed
 
 
-def _listed(settings: BaseSettings, names: set[str]) -> list[Effective]:
+def _listed(settings: BaseSettings, names: set[str], derived: Mapping[str, str]) -> list[Effective]:
     fields = type(settings).model_fields
     return [
         Effective(
             f"{PREFIX}{name}".upper(),
-            masked(name, getattr(settings, name)),
+            masked(name, derived.get(name) or getattr(settings, name)),
             name in settings.model_fields_set,
             field.description or "",
         )

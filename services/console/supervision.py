@@ -27,7 +27,9 @@ START_SECONDS: Final = 1
 START_RETRIES: Final = 1000
 # Past its own drain a service has only its database to close.
 STOP_MARGIN_SECONDS: Final = 5
-ANSWER_SECONDS: Final = 5.0
+# Generous: a supervisor that is slow on a busy machine must not be taken for none.
+ANSWER_SECONDS: Final = 30.0
+COME_UP_SECONDS: Final = 60.0
 LOG_BYTES: Final = "10MB"
 LOG_BACKUPS: Final = 3
 # On a machine of many cores numpy would start a pool of threads in each service, and the allocator an arena for each
@@ -136,7 +138,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + COME_UP_SECONDS
         while not self.running:
             if child.poll() is not None or time.monotonic() > deadline:
                 child.kill()
