@@ -105,7 +105,7 @@ class StrategyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateStrategy(self, request, context):
-        """Creates a strategy: a kind with its parameters and symbols.
+        """Creates a strategy: a kind with its parameters and symbols. The same id with the same values is the same strategy.
 
         Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`, INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`,
         ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
@@ -140,10 +140,12 @@ class StrategyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeployStrategy(self, request, context):
-        """Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on.
+        """Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on. Returns it RUNNING, or
+        PENDING where the environment takes longer to let it in. The same id with the same values is the same deployment.
 
-        Fails with NOT_FOUND `STRATEGY_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`,
-        ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`, UNAVAILABLE `SERVICE_UNAVAILABLE`.
+        Fails with NOT_FOUND `STRATEGY_NOT_FOUND`, `STRATEGY_KIND_NOT_FOUND` (its code is gone) or `PORTFOLIO_NOT_FOUND`,
+        FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
+        UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         POST /api/v1/strategies/cross:deploy
         {"portfolio_id": "trend"}
@@ -200,7 +202,8 @@ class StrategyServiceServicer:
     def StreamSignals(self, request, context):
         """Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
+        or `INVALID_ARGUMENT` for a token together with `after_sequence`.
 
         GET /api/v1/signals:stream?environment_id=replay-1
         """

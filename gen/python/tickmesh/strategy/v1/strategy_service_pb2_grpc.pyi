@@ -26,7 +26,7 @@ class StrategyServiceStub:
         GET /api/v1/strategy-kinds
     """
     CreateStrategy: _aio.UnaryUnaryMultiCallable[_strategy_service_pb2.CreateStrategyRequest, _strategy_pb2.Strategy]
-    """Creates a strategy: a kind with its parameters and symbols.
+    """Creates a strategy: a kind with its parameters and symbols. The same id with the same values is the same strategy.
 
     Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`, INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`,
     ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
@@ -49,10 +49,12 @@ class StrategyServiceStub:
         GET /api/v1/strategies
     """
     DeployStrategy: _aio.UnaryUnaryMultiCallable[_strategy_service_pb2.DeployStrategyRequest, _strategy_pb2.Deployment]
-    """Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on.
+    """Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on. Returns it RUNNING, or
+    PENDING where the environment takes longer to let it in. The same id with the same values is the same deployment.
 
-    Fails with NOT_FOUND `STRATEGY_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`,
-    ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`, UNAVAILABLE `SERVICE_UNAVAILABLE`.
+    Fails with NOT_FOUND `STRATEGY_NOT_FOUND`, `STRATEGY_KIND_NOT_FOUND` (its code is gone) or `PORTFOLIO_NOT_FOUND`,
+    FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
+    UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         POST /api/v1/strategies/cross:deploy
         {"portfolio_id": "trend"}
@@ -89,7 +91,8 @@ class StrategyServiceStub:
     StreamSignals: _aio.UnaryStreamMultiCallable[_strategy_service_pb2.StreamSignalsRequest, _strategy_service_pb2.StreamSignalsResponse]
     """Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
+    or `INVALID_ARGUMENT` for a token together with `after_sequence`.
 
         GET /api/v1/signals:stream?environment_id=replay-1
     """
@@ -117,7 +120,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_service_pb2.CreateStrategyRequest,
         context: _aio.ServicerContext[_strategy_service_pb2.CreateStrategyRequest, _abc.Awaitable[_strategy_pb2.Strategy]],
     ) -> _abc.Awaitable[_strategy_pb2.Strategy]:
-        """Creates a strategy: a kind with its parameters and symbols.
+        """Creates a strategy: a kind with its parameters and symbols. The same id with the same values is the same strategy.
 
         Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`, INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`,
         ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
@@ -158,10 +161,12 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_service_pb2.DeployStrategyRequest,
         context: _aio.ServicerContext[_strategy_service_pb2.DeployStrategyRequest, _abc.Awaitable[_strategy_pb2.Deployment]],
     ) -> _abc.Awaitable[_strategy_pb2.Deployment]:
-        """Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on.
+        """Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on. Returns it RUNNING, or
+        PENDING where the environment takes longer to let it in. The same id with the same values is the same deployment.
 
-        Fails with NOT_FOUND `STRATEGY_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`,
-        ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`, UNAVAILABLE `SERVICE_UNAVAILABLE`.
+        Fails with NOT_FOUND `STRATEGY_NOT_FOUND`, `STRATEGY_KIND_NOT_FOUND` (its code is gone) or `PORTFOLIO_NOT_FOUND`,
+        FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
+        UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             POST /api/v1/strategies/cross:deploy
             {"portfolio_id": "trend"}
@@ -228,7 +233,8 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_strategy_service_pb2.StreamSignalsResponse]:
         """Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
+        or `INVALID_ARGUMENT` for a token together with `after_sequence`.
 
             GET /api/v1/signals:stream?environment_id=replay-1
         """

@@ -937,7 +937,7 @@ class StrategyServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Strategy":
         """
-        Creates a strategy: a kind with its parameters and symbols.
+        Creates a strategy: a kind with its parameters and symbols. The same id with the same values is the same strategy.
 
         Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`, INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`,
         ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
@@ -1014,10 +1014,12 @@ class StrategyServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Deployment":
         """
-        Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on.
+        Lets a strategy decide for a portfolio, in the portfolio's environment, from the next cycle on. Returns it RUNNING, or
+        PENDING where the environment takes longer to let it in. The same id with the same values is the same deployment.
 
-        Fails with NOT_FOUND `STRATEGY_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`,
-        ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`, UNAVAILABLE `SERVICE_UNAVAILABLE`.
+        Fails with NOT_FOUND `STRATEGY_NOT_FOUND`, `STRATEGY_KIND_NOT_FOUND` (its code is gone) or `PORTFOLIO_NOT_FOUND`,
+        FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
+        UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             POST /api/v1/strategies/cross:deploy
             {"portfolio_id": "trend"}
@@ -1144,7 +1146,8 @@ class StrategyServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
+        or `INVALID_ARGUMENT` for a token together with `after_sequence`.
 
             GET /api/v1/signals:stream?environment_id=replay-1
         """
