@@ -98,9 +98,11 @@ class Coordinator:
 
     # What participants say
 
-    def join(self, link: Link) -> None:
-        """The venue or books take part from now on, on this stream."""
+    def join(self, link: Link, cycle: int, tape_sequence: int) -> None:
+        """The venue or books take part from now on, on this stream; `cycle` is the last one they finished."""
         self._idled.pop(link, None)
+        if link.name == VENUE and cycle > self._cycle.number and not self.ended:
+            self._adopt(cycle, tape_sequence)
         self._roster.sit(link)
         if self.ended:
             link.send(Announced(self.view()))
@@ -122,7 +124,10 @@ class Coordinator:
         """The venue's answer to a grant; one to a request that is not open is passed over."""
         if not self._is_answer(link, cycle):
             return
-        self._cycle.take_reached(self.position, link, (tape_sequence, order_head))
+        before = self.position
+        self._cycle.take_reached(before, link, (tape_sequence, order_head))
+        if cycle and order_head == before.order_head and self.timeline.next_split(before.tape_sequence) > tape_sequence:
+            self._cycle.quiet = before.ledger_head
         self._answered(link, cycle)
 
     def applied(self, link: Link, cycle: int, ledger_head: int) -> None:
@@ -215,8 +220,11 @@ class Coordinator:
             position = replace(position, granted_through=granted.through, final=granted.final)
         if enrolments or position != self._stored:
             failpoint("marketdata.before_store")
-            await self._store.put(self.plan, [position, *enrolments], lambda: self._is_stored(position))
-            failpoint("marketdata.after_store")
+            storing = self._store.put(self.plan, [position, *enrolments], lambda: self._is_stored(position, granted))
+            if granted is None or position.granted_through is None or granted.final or enrolments:
+                await storing
+            else:
+                granted.stored = False
         for each in enrolments:
             link = self._roster.stream_of(each.deployment_id)
             if link is not None:
@@ -250,13 +258,29 @@ class Coordinator:
     async def _end(self) -> None:
         state = State.STOPPED if self.control.stopping else State.COMPLETED
         position, control = self.position, replace(self.control, state=state, stopping=False)
-        await self._store.put(self.plan, [position, control], lambda: self._is_stored(position))
+        await self._store.put(self.plan, [position, control], lambda: self._is_stored(position, None))
         self.control = control
         self._show()
 
-    def _is_stored(self, position: Position) -> None:
+    def _is_stored(self, position: Position, granted: Cycle | None) -> None:
+        failpoint("marketdata.after_store")
         self._stored = position
+        if granted is not None:
+            granted.stored = True
+            if self._cycle is granted:
+                self._advance()
         self._publish(position)
+
+    def _adopt(self, cycle: int, tape_sequence: int) -> None:
+        """Goes on with a cycle that only the venue knows of: it was granted just before we died, and not yet stored.
+
+        The one before it was finished then, and where it ended is of no more use.
+        """
+        _log.info("the venue is ahead", extra={"environment_id": self._id, "cycle": cycle, "known": self._cycle.number})
+        adopted = self._cycle = Cycle(self._id, cycle, tape_sequence, stored=False)
+        position = replace(self.position, cycle=cycle - 1, granted_through=tape_sequence, final=False)
+        self.position = replace(position, granted_through=None)
+        _storing = self._store.put(self.plan, [position], lambda: self._is_stored(position, adopted))
 
     # Telling
 

@@ -20,7 +20,11 @@ class Cycle:
     """The cycle under way, or the last one once it is finished.
 
     Attributes:
+        stored: whether the grant is durable. Until then nobody but the venue hears of the cycle, which alone can tell
+            after a crash that it was granted: so storing it costs no time of its own.
         reached: (tape sequence, order head) that the venue answered.
+        quiet: the ledger's head, where nothing has happened that could be entered in it: no order event, no split.
+            Books then fold side by side.
         ledger_head: what the portfolio service answered.
     """
 
@@ -31,6 +35,8 @@ class Cycle:
     reached: tuple[int, int] | None = None
     ledger_head: int | None = None
     finished: bool = False
+    stored: bool = True
+    quiet: int | None = None
 
     @classmethod
     def recovered(cls, environment_id: str, position: Position) -> Self:
@@ -52,11 +58,13 @@ class Cycle:
             absent: whether strategies without a stream are waited for.
         """
         seats = roster.seats
-        if not seats[VENUE].ask(self.number, self.grant()) or self.reached is None:
+        if not seats[VENUE].ask(self.number, self.grant()) or self.reached is None or not self.stored:
             return False
-        if not seats[PORTFOLIO].ask(self.number, self._fold(self.reached, 0)):
+        applied = seats[PORTFOLIO].ask(self.number, self._fold(self.reached, 0))
+        if not applied and self.quiet is None:
             return False
-        if not seats[RISK].ask(self.number, self._fold(self.reached, self.ledger_head or 0)):
+        ledger_head = (self.quiet or 0) if self.ledger_head is None else self.ledger_head
+        if not seats[RISK].ask(self.number, self._fold(self.reached, ledger_head)) or not applied:
             return False
         return self.final or self.number == 0 or self._decided(roster, self.reached, absent=absent)
 

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from services.chassis.errors import ApiError
-from services.domain.calendar import Sessions
+from services.domain.calendar import Sessions, UnknownTime
 from services.domain.instrument import Instrument
 from services.domain.tape import Tape
 from services.marketdata.environment import Wanted
@@ -56,12 +57,16 @@ class DataSets:
         """
         provider, data_set = await self.find(wanted.data_set_id)
         symbols = tuple(sorted(wanted.symbols or data_set.symbols))
-        sessions = await self._sessions(provider, [instruments[symbol].calendar for symbol in symbols])
+        sessions = await self._known(provider)
+        for name in sorted({instruments[symbol].calendar for symbol in symbols}):
+            sessions[name] = (await self._calendars.get(name)).sessions
         cut = Cut(data_set, symbols, wanted.start_time, wanted.end_time)
         try:
             tape, refused = await asyncio.to_thread(build, provider, cut, dict(instruments), sessions)
         except NoRecords as error:
             raise ApiError.invalid_field("symbols", str(error)) from error
+        except UnknownTime as error:
+            raise ApiError.invalid_field("start_time", str(error)) from error
         self._refused[wanted.data_set_id] = refused
         if refused:
             extra = {"data_set_id": wanted.data_set_id, "refused": dict(refused)}
@@ -73,12 +78,15 @@ class DataSets:
         return self._refused.get(data_set_id, Counter())
 
     async def _of(self, provider: Provider) -> Sequence[DataSet]:
-        sessions = await self._sessions(provider, ())
-        return await asyncio.to_thread(provider.data_sets, sessions)
+        return await asyncio.to_thread(provider.data_sets, await self._known(provider))
 
-    async def _sessions(self, provider: Provider, more: Sequence[str]) -> dict[str, Sessions]:
-        names = {*await asyncio.to_thread(provider.calendars), *more}
-        return {name: (await self._calendars.get(name)).sessions for name in sorted(names)}
+    async def _known(self, provider: Provider) -> dict[str, Sessions]:
+        """The sessions of the calendars it names; one that nobody knows must not hide its other data sets."""
+        sessions: dict[str, Sessions] = {}
+        for name in await asyncio.to_thread(provider.calendars):
+            with suppress(ApiError):
+                sessions[name] = (await self._calendars.get(name)).sessions
+        return sessions
 
     def _told(self, data_set: DataSet) -> DataSet:
         refused = self._refused.get(data_set.data_set_id)

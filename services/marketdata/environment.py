@@ -117,7 +117,8 @@ class Position:
     Attributes:
         cycle: the last finished one; -1 before priming, which is cycle 0.
         market_time: of `tape_sequence`, ns; 0 before the first record.
-        granted_through: of cycle + 1; None while it is not granted. A crash repeats exactly this grant.
+        granted_through: of cycle + 1; None while it is not granted. A crash repeats exactly this grant, unless the
+            venue knows of the next one already.
         final: the granted cycle closes the environment.
     """
 

@@ -46,15 +46,14 @@ class Environments:
         data_sets: DataSets,
         instruments: Instruments,
         tapes: TapeFiles,
-        feeds: Feeds,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         grant_records: int,
     ) -> None:
         self._store = store
         self._data_sets = data_sets
-        self._instruments = instruments
+        self.instruments = instruments
         self._tapes = tapes
-        self._feeds = feeds
+        self.feeds = Feeds()
         self._spawn = spawn
         self._grant_records = grant_records
         self._all: dict[str, Coordinator | Ended] = {}
@@ -72,7 +71,7 @@ class Environments:
                 sequence, cycle = position.tape_sequence, position.cycle
                 view = View(plan, stored.control.state, (), stored.control.pace, sequence, time_, cycle)
                 self._remember(Ended(view))
-                self._feeds.add(plan, position.tape_sequence, None, partial(self._tape_of, plan))
+                self.feeds.add(plan, position.tape_sequence, None, partial(self._tape_of, plan))
             else:
                 self._begin(stored, await self._tape_of(plan))
 
@@ -115,8 +114,8 @@ class Environments:
             strangers = sorted(set(request.wanted.symbols) - set(data_set.symbols))
             if strangers:
                 raise ApiError.invalid_field("symbols", f"the data set has no {strangers[0]}")
-            await self._instruments.ensure(data_set.instruments, owner)
-            tape = await self._data_sets.cut(request.wanted, self._instruments.all)
+            await self.instruments.ensure(data_set.instruments, owner)
+            tape = await self._data_sets.cut(request.wanted, self.instruments.all)
             start = _start_sequence(tape, request.warm_up_sessions)
             plan = self._plan(request, tape, await self._tapes.save(tape), start, owner)
             first = Position(-1, start, granted_through=start, market_time=int(tape.time[start - 1]) if start else 0)
@@ -194,7 +193,7 @@ class Environments:
         number = 1 + max((each.plan.number for each in self._all.values()), default=0)
         free = (f"{PREFIX}{n}" for n in range(number, number + len(self._all) + 1) if f"{PREFIX}{n}" not in self._all)
         environment_id = request.environment_id or next(free)
-        symbols = {source.symbol for source in tape.sources} & self._instruments.all.keys()
+        symbols = {source.symbol for source in tape.sources} & self.instruments.all.keys()
         return Plan(
             environment_id=environment_id,
             number=number,
@@ -218,7 +217,7 @@ class Environments:
     def _begin(self, stored: Stored, tape: Tape) -> None:
         timeline = Timeline(tape)
         load = partial(self._tape_of, stored.plan)
-        feed = self._feeds.add(stored.plan, stored.position.tape_sequence, timeline, load)
+        feed = self.feeds.add(stored.plan, stored.position.tape_sequence, timeline, load)
         coordinator = Coordinator(
             stored,
             timeline,
@@ -248,7 +247,7 @@ class Environments:
             return tape
         _log.warning("cutting a tape again", extra={"environment_id": plan.environment_id})
         wanted = Wanted(plan.data_set_id, plan.symbols, plan.start_time, plan.end_time)
-        tape = await self._data_sets.cut(wanted, self._instruments.all)
+        tape = await self._data_sets.cut(wanted, self.instruments.all)
         if await self._tapes.save(tape) != plan.tape_digest:
             raise RuntimeError(f"the tape of {plan.environment_id} is gone, and {plan.data_set_id} makes another now")
         return tape

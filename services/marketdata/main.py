@@ -20,10 +20,9 @@ from services.marketdata import migrations
 from services.marketdata.bars import Bars
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
-from services.marketdata.feed import Feeds
 from services.marketdata.instruments import Instruments
 from services.marketdata.providers.files import FilesProvider
-from services.marketdata.providers.sample import INSTRUMENTS, SampleProvider
+from services.marketdata.providers.sample import CALENDAR, INSTRUMENTS, SampleProvider
 from services.marketdata.quotes import Quotes
 from services.marketdata.replay_servicer import ReplayServicer, TapeServicer
 from services.marketdata.servicer import EnvironmentServicer, InstrumentServicer, MarketDataServicer
@@ -44,46 +43,34 @@ async def main() -> None:
         log_level=settings.log_level,
     )
     async with await Database.open(settings.database_url, migrations) as database:
-        server, store = Server(settings), Store(database)
-        calendars, cache = Calendars(store), open_cache(settings.redis_url)
+        server, store, cache = Server(settings), Store(database), open_cache(settings.redis_url)
+        calendars = Calendars(store)
         instruments = Instruments(store, calendars)
         data_sets = DataSets([SampleProvider(), FilesProvider(settings.data_sets_directory)], calendars)
-        feeds = Feeds()
         environments = Environments(
             store=store,
             data_sets=data_sets,
             instruments=instruments,
             tapes=TapeFiles(settings.tapes_directory),
-            feeds=feeds,
             spawn=server.spawn,
             grant_records=settings.marketdata_grant_records,
         )
-        quotes = Quotes(feeds, cache)
+        quotes, bars = Quotes(environments.feeds, cache), Bars(environments.feeds, calendars)
+        streams = Streams(settings.heartbeat_seconds, settings.marketdata_slow_consumer_records, server.draining)
         await instruments.recover()
         await instruments.ensure(INSTRUMENTS, LOCAL_PRINCIPAL)
         await environments.recover()
-        streams = Streams(settings.heartbeat_seconds, settings.marketdata_slow_consumer_records, server.draining)
-        prices = MarketDataServicer(
-            environments=environments,
-            feeds=feeds,
-            quotes=quotes,
-            bars=Bars(feeds, calendars),
-            instruments=instruments,
-            tokens=ResumeTokens(await store.epoch()),
-            streams=streams,
-        )
+        tokens = ResumeTokens(await store.epoch())
+        prices = MarketDataServicer(environments, quotes, bars, streams, tokens)
         server.add(add_MarketDataServiceServicer_to_server, prices)
         server.add(add_InstrumentServiceServicer_to_server, InstrumentServicer(instruments, calendars))
         server.add(add_EnvironmentServiceServicer_to_server, EnvironmentServicer(environments, data_sets))
         server.add(add_ReplayServiceServicer_to_server, ReplayServicer(environments))
         server.add(add_TapeServiceServicer_to_server, TapeServicer(environments))
         server.reflect(tickmesh)
-        for name, task in (
-            ("quotes", quotes.write()),
-            ("participants", environments.participants.close_when(server.draining)),
-            ("streams", streams.close_when_draining()),
-        ):
-            _ = server.spawn(task, name)
+        closing = (environments.participants.close_when(server.draining), streams.close_when_draining())
+        for task in (quotes.write(), calendars.prepare(CALENDAR), *closing):
+            _ = server.spawn(task, task.__qualname__)
         await server.serve()
         await cache.close()
 

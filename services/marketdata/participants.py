@@ -142,7 +142,7 @@ class Seats(Protocol):
     def view(self) -> View:
         """As it stands."""
 
-    def join(self, link: Link) -> None:
+    def join(self, link: Link, cycle: int, tape_sequence: int) -> None:
         """The venue or books take part."""
 
     def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
@@ -177,7 +177,7 @@ class Ended:
         """As it stands."""
         return self._view
 
-    def join(self, link: Link) -> None:
+    def join(self, link: Link, cycle: int, tape_sequence: int) -> None:
         """Says that it is over."""
         link.send(Announced(self._view))
 

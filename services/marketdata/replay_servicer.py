@@ -137,7 +137,7 @@ def _take(request: replay_service_pb2.JoinReplayRequest, link: Link, participant
 def _join(join: replay_service_pb2.Join, link: Link, participants: Participants) -> None:
     environment = participants.environment(join.environment_id)
     if link.role is not Role.STRATEGY:
-        environment.join(link)
+        environment.join(link, join.cycle, join.tape_sequence)
         return
     if not join.deployment_id:
         raise ApiError.invalid_field("join.deployment_id", "is what a strategy takes part by")

@@ -29,7 +29,7 @@ from services.marketdata import mapping
 from services.marketdata.bars import BarPage, Bars
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
-from services.marketdata.feed import Feeds, Latest
+from services.marketdata.feed import Latest
 from services.marketdata.feed_mapping import Envelopes, FeedWriter
 from services.marketdata.instruments import Instruments
 from services.marketdata.quotes import Quotes
@@ -52,23 +52,20 @@ class MarketDataServicer(MarketDataServiceServicer):
 
     def __init__(
         self,
-        *,
         environments: Environments,
-        feeds: Feeds,
         quotes: Quotes,
         bars: Bars,
-        instruments: Instruments,
-        tokens: ResumeTokens,
         streams: Streams,
+        tokens: ResumeTokens,
     ) -> None:
         self._environments = environments
-        self._feeds = feeds
+        self._feeds = environments.feeds
         self._quotes = quotes
         self._bars = bars
-        self._instruments = instruments
+        self._instruments = environments.instruments
         self._tokens = tokens
         self._streams = streams
-        self._writer = FeedWriter(instruments)
+        self._writer = FeedWriter(environments.instruments)
 
     async def GetQuote(
         self, request: market_data_service_pb2.GetQuoteRequest, context: Context

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import re
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.calendar import Sessions, UnknownTime
 
@@ -28,6 +30,9 @@ FIRST_DATE: Final = "1990-01-01"
 RECOMPILE_NS: Final = DAY_NS
 _NO_SUCH_CALENDAR: Final = 3
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/]{0,31}")
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +85,7 @@ class Calendars:
         self._compile = compile_ or compile_in_child
         self._known: dict[str, Calendar] = {ALWAYS_OPEN: _always_open()}
         self._unknown: set[str] = set()
+        self._looking_up: dict[str, asyncio.Task[Calendar | None]] = {}
         self._compiling = asyncio.Lock()
 
     async def get(self, name: str, until: int = 0) -> Calendar:
@@ -90,18 +96,30 @@ class Calendars:
         """
         found = self._known.get(name)
         if found is None or until > found.sessions.known_until:
-            async with self._compiling:
-                found = await self._look_up(name, until)
+            # A caller who has no time to wait must not end what the next one would begin anew.
+            task = self._looking_up.get(name)
+            if task is None:
+                task = self._looking_up[name] = detach(self._look_up(name, until), name=f"calendar:{name}")
+                task.add_done_callback(lambda _: self._looking_up.pop(name, None))
+            found = await asyncio.shield(task)
         if found is None:
             raise ApiError.not_found("calendar", name, "CALENDAR_NOT_FOUND")
         return found
+
+    async def prepare(self, name: str) -> None:
+        """Makes a calendar ready before somebody asks."""
+        try:
+            await self.get(name)
+        except Exception:  # noqa: BLE001 whoever asks for it later gets the error
+            _log.exception("a calendar could not be compiled", extra={"calendar": name})
 
     async def _look_up(self, name: str, until: int) -> Calendar | None:
         if name in self._unknown or not _NAME.fullmatch(name):
             return None
         found = self._known.get(name) or await self._store.calendar(name)
         if found is None or (until > found.sessions.known_until and time.time_ns() > found.compile_time + RECOMPILE_NS):
-            compiled = await self._compile(name)
+            async with self._compiling:
+                compiled = await self._compile(name)
             if compiled is not None:
                 await self._store.put_calendar(compiled)
                 found = compiled

@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from services.domain.calendar import Sessions
+from services.domain.calendar import Sessions, UnknownTime
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.marketdata.providers import DataSet, Provider
@@ -51,6 +51,7 @@ def build(
 
     Raises:
         NoRecords: of some symbol there is nothing.
+        UnknownTime: there are records of times that their calendar says nothing of.
     """
     refused: Counter[str] = Counter()
     series: list[Series] = []
@@ -90,6 +91,11 @@ def _clock(sessions: Sessions, data: Sequence[Series], instruments: Mapping[str,
     """The edges of the sessions that the calendar's own records lie in, and of those between."""
     own = [each for each in data if instruments[each.source.symbol].calendar == sessions.calendar]
     begin, end = min(int(each.start.min()) for each in own), max(int(each.time.max()) for each in own)
+    if begin < sessions.known_from or end > sessions.known_until:
+        known = (
+            np.datetime64(edge, "ns").astype("datetime64[D]") for edge in (sessions.known_from, sessions.known_until)
+        )
+        raise UnknownTime(f"{sessions.calendar} is known from {' to '.join(map(str, known))}")
     whole = Series(Source(Kind.CLOCK, sessions.calendar), *_edges(sessions, begin, end))
     return _between(whole, cut.start_time, cut.end_time)
 

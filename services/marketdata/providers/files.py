@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -38,6 +39,10 @@ from services.marketdata.providers.base import DataSet, Records
 # Rows turned into arrays at a time: as text a row takes 600 bytes, as doubles 56.
 CHUNK: Final = 20_000
 UNREADABLE: Final = "unreadable"
+# As the contract has them.
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,63}")
+_SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9./_&-]{0,31}")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 _log = logging.getLogger(__name__)
 _COLUMNS: Final = {
@@ -118,6 +123,8 @@ def _describe(path: Path) -> DataSet:
     ends = [end for file in files for end in _ends(file.path)]
     if not ends:
         raise ValueError("it has no records")
+    if not _ID.fullmatch(path.parent.name):
+        raise ValueError("its name is no id")
     return DataSet(
         data_set_id=path.parent.name,
         display_name=str(described.get("display_name", path.parent.name)),
@@ -140,7 +147,10 @@ def _instrument(described: Mapping[str, Any]) -> Instrument:
             values[name] = value
         elif name in values:
             raise ValueError(f"{name} {values[name]} is not above zero")
-    return Instrument(**values)
+    made = Instrument(**values)
+    if not (_SYMBOL.fullmatch(made.symbol) and _CURRENCY.fullmatch(made.currency_code)) or "\0" in made.name:
+        raise ValueError(f"{made.symbol[:40]!r} is no symbol, or {made.currency_code[:8]!r} no currency")
+    return made
 
 
 def _files(folder: Path) -> list[_File]:

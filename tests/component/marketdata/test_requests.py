@@ -303,7 +303,7 @@ async def test_rule_29_bad_records_are_refused_counted_and_stop_nothing(template
     write_data_set(directory / "data-sets" / "lost", calendar="MARS")
     with running(directory) as service:
         async with client_of(service) as client:
-            listed = (await client.environments.ListDataSets(Envs.ListDataSetsRequest())).data_sets
+            listed = (await client.environments.ListDataSets(Envs.ListDataSetsRequest(), timeout=60)).data_sets
             assert [each.data_set_id for each in listed] == ["fx", "lost", "us-daily"]
             lost = client.create(data_set_id="lost")
             assert (await refused(lost))[:2] == ("NOT_FOUND", "CALENDAR_NOT_FOUND")

@@ -93,6 +93,8 @@ def test_times_numbers_and_columns(tmp_path: Path) -> None:
         '{"instruments": [{}]}',
         '{"instruments": [{"symbol": "A", "price_increment": "-1"}]}',
         '{"instruments": [{"symbol": "A", "price_increment": "x"}]}',
+        '{"instruments": [{"symbol": "a"}]}',
+        '{"instruments": [{"symbol": "A", "currency_code": "euro"}]}',
         "[]",
     ],
 )

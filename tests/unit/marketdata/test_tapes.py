@@ -12,6 +12,7 @@ from services.chassis.errors import ApiError
 from services.domain.calendar import Sessions, UnknownTime
 from services.domain.market import Bar, Clock, Split
 from services.domain.tape import Kind, Tape
+from services.marketdata.providers.base import Records
 from services.marketdata.providers.sample import INSTRUMENTS, SampleProvider
 from services.marketdata.sessions import DAY_NS, Calendar, Calendars, compile_in_child
 from services.marketdata.tapes import Cut, NoRecords, TapeFiles, build, session_ends
@@ -102,6 +103,21 @@ def test_a_range_holds_whole_records_and_the_edges_around_them(sessions: Mapping
 
 def test_the_order_of_symbols_changes_nothing(sessions: Mapping[str, Sessions]) -> None:
     assert cut(sessions, "IBM", "AAPL").digest() == cut(sessions, "AAPL", "IBM").digest()
+
+
+def test_rule_24_records_beyond_what_the_calendar_knows_are_refused(sessions: Mapping[str, Sessions]) -> None:
+    whole = sessions["XNYS"]
+    (data_set,) = SampleProvider().data_sets(sessions)
+    short = Sessions("XNYS", whole.opens[:5000], whole.closes[:5000], whole.known_from, int(whole.closes[4999]))
+
+    class Elsewhere(SampleProvider):
+        """Its records are placed by a calendar that knows more."""
+
+        def read(self, data_set_id: str, symbols: frozenset[str], _: Mapping[str, Sessions]) -> list[Records]:
+            return super().read(data_set_id, symbols, sessions)
+
+    with pytest.raises(UnknownTime, match="is known from 1990-01-01 to 2009"):
+        build(Elsewhere(), Cut(data_set, ("IBM",)), BY_SYMBOL, {"XNYS": short})
 
 
 def test_a_symbol_without_records_is_told(sessions: Mapping[str, Sessions]) -> None:
