@@ -70,7 +70,7 @@ async def main() -> None:
         server.reflect(tickmesh)
         closing = (environments.participants.close_when(server.draining), streams.close_when_draining())
         for task in (quotes.write(), calendars.prepare(CALENDAR), *closing):
-            _ = server.spawn(task, task.__qualname__)
+            _ = server.spawn(task, "marketdata")
         await server.serve()
         await cache.close()
 
