@@ -279,6 +279,7 @@ def _accept(request: portfolio_service_pb2.StreamLedgerEntriesRequest) -> Callab
 async def _either(items: AsyncIterator[T], valued: asyncio.Event) -> AsyncGenerator[T | None]:
     """The items as they come, and None when the event was set between them."""
     coming: asyncio.Future[T] | None = None
+    rings: asyncio.Future[Any] | None = None
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(items))
@@ -293,5 +294,7 @@ async def _either(items: AsyncIterator[T], valued: asyncio.Event) -> AsyncGenera
                 valued.clear()
                 yield None
     finally:
+        if rings is not None:
+            rings.cancel()
         if coming is not None:
             coming.cancel()
