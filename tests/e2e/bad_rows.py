@@ -1,0 +1,287 @@
+"""What is wrong with a request in its own way, method by method, beside what is wrong with any field of its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e.bad_input import (
+    ALREADY_EXISTS,
+    ENVIRONMENT_COMPLETED,
+    ENVIRONMENT_NOT_FOUND,
+    IDS,
+    INVALID,
+    PORTFOLIO_NOT_FOUND,
+    REQUEST_ID_REUSED,
+    Outcome,
+    Row,
+)
+from tests.e2e.world import DEPLOYMENT, ENDED, FILLED, FROZEN, MAIN, PAST, PORTFOLIO, REQUEST_ID, STRATEGY
+
+QUOTE_NOT_FOUND = ("NOT_FOUND", "QUOTE_NOT_FOUND")
+INSTRUMENT_NOT_FOUND = ("NOT_FOUND", "INSTRUMENT_NOT_FOUND")
+CALENDAR_NOT_FOUND = ("NOT_FOUND", "CALENDAR_NOT_FOUND")
+DATA_SET_NOT_FOUND = ("NOT_FOUND", "DATA_SET_NOT_FOUND")
+ORDER_NOT_FOUND = ("NOT_FOUND", "ORDER_NOT_FOUND")
+LIMIT_NOT_FOUND = ("NOT_FOUND", "LIMIT_NOT_FOUND")
+KILL_SWITCH_NOT_FOUND = ("NOT_FOUND", "KILL_SWITCH_NOT_FOUND")
+STRATEGY_NOT_FOUND = ("NOT_FOUND", "STRATEGY_NOT_FOUND")
+STRATEGY_KIND_NOT_FOUND = ("NOT_FOUND", "STRATEGY_KIND_NOT_FOUND")
+DEPLOYMENT_NOT_FOUND = ("NOT_FOUND", "DEPLOYMENT_NOT_FOUND")
+PARAMETERS = ("INVALID_ARGUMENT", "STRATEGY_PARAMETERS_INVALID")
+OFF_INCREMENT = ("INVALID_ARGUMENT", "OFF_INCREMENT")
+ORDER_ENDED = ("FAILED_PRECONDITION", "ORDER_ENDED")
+NOT_IN_ENVIRONMENT = ("FAILED_PRECONDITION", "INSTRUMENT_NOT_IN_ENVIRONMENT")
+REUSED = ("ALREADY_EXISTS", "CLIENT_ORDER_ID_REUSED")
+STALE = ("ABORTED", "BASIS_STALE")
+
+NO_ENVIRONMENT = Row({"environment_id": "nobody"}, ENVIRONMENT_NOT_FOUND)
+NO_PORTFOLIO = Row({"portfolio_id": "nobody"}, PORTFOLIO_NOT_FOUND)
+NO_ORDER = Row({"order_id": "nobody"}, ORDER_NOT_FOUND)
+BACKWARDS = Row({"start_time": "2005-03-01T00:00:00Z", "end_time": "2005-02-01T00:00:00Z"})
+LIMIT_ORDER: dict[str, Any] = {"order_type": "ORDER_TYPE_LIMIT"}
+STOP_ORDER: dict[str, Any] = {"order_type": "ORDER_TYPE_STOP"}
+
+
+def row(outcome: Outcome = INVALID, **change: Any) -> Row:
+    """A row; `__` in a name stands for the point."""
+    return Row({name.replace("__", "."): value for name, value in change.items()}, outcome)
+
+
+# Methods that are not here have no fault of their own.
+ROWS: dict[str, list[Row]] = {
+    "MarketDataService/GetQuote": [NO_ENVIRONMENT, row(QUOTE_NOT_FOUND, symbol="ZZZZ")],
+    "MarketDataService/BatchGetQuotes": [NO_ENVIRONMENT, row(symbols=["AAPL"] * 1001), row(symbols=[])],
+    "MarketDataService/ListQuotes": [NO_ENVIRONMENT],
+    "MarketDataService/ListBars": [
+        NO_ENVIRONMENT,
+        BACKWARDS,
+        row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
+        row(interval="7m"),
+        row(page_size=100_001, encoding="ENCODING_COLUMNS"),
+    ],
+    "MarketDataService/StreamMarketData": [
+        NO_ENVIRONMENT,
+        row(symbols=["AAPL"] * 1001),
+        row(kinds=["DATA_KIND_BAR"] * 9),
+        row(intervals=["1d"] * 17),
+    ],
+    "InstrumentService/GetInstrument": [row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ")],
+    "InstrumentService/CreateInstrument": [
+        row(ALREADY_EXISTS, instrument__symbol="AAPL", instrument__price_increment="0.5"),
+        row(instrument__calendar="XXXX"),
+    ],
+    "InstrumentService/ListTradingSessions": [
+        row(CALENDAR_NOT_FOUND, calendar="XXXX"),
+        row(CALENDAR_NOT_FOUND, end_date="2999-01-01"),
+        row(CALENDAR_NOT_FOUND, start_date="0001-01-01"),
+        row(start_date="2013-02-01", end_date="2013-01-01"),
+        row(start_date="0000-00-00"),
+    ],
+    "EnvironmentService/CreateReplay": [
+        BACKWARDS,
+        row(DATA_SET_NOT_FOUND, data_set_id="nobody"),
+        row(symbols=["ZZZZ"]),
+        row(symbols=["AAPL", "AAPL"]),
+        row(start_time="2030-01-01T00:00:00Z", end_time="2031-01-01T00:00:00Z"),
+        row(warm_up_sessions=100_000),
+        row(ALREADY_EXISTS, environment_id=MAIN),
+        row(REQUEST_ID_REUSED, request_id=REQUEST_ID),
+    ],
+    "EnvironmentService/GetEnvironment": [NO_ENVIRONMENT],
+    **{
+        f"EnvironmentService/{each}": [NO_ENVIRONMENT, row(ENVIRONMENT_COMPLETED, environment_id=ENDED)]
+        for each in ("StartReplay", "PauseReplay", "ResumeReplay", "SetReplaySpeed")
+    },
+    "EnvironmentService/StopReplay": [NO_ENVIRONMENT],
+    "OrderService/CreateOrder": [
+        NO_PORTFOLIO,
+        row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
+        row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
+        row(ENVIRONMENT_COMPLETED, portfolio_id=PAST),
+        row(quantity=None),
+        row(cash_quantity="1"),
+        row(quantity=None, cash_quantity="1", side="SIDE_SELL"),
+        row(**LIMIT_ORDER),
+        row(limit_price="1"),
+        row(**STOP_ORDER),
+        row(stop_price="1"),
+        row(**LIMIT_ORDER, limit_price="1", stop_price="1"),
+        row(OFF_INCREMENT, quantity="1.5"),
+        row(OFF_INCREMENT, **LIMIT_ORDER, limit_price="1.00005"),
+        row(OFF_INCREMENT, **STOP_ORDER, stop_price="0.00001"),
+        row(**LIMIT_ORDER, limit_price="123456789012.3456"),
+        row(REUSED, client_order_id="open-1"),
+        row(REUSED, client_order_id="open-1", **LIMIT_ORDER, limit_price="1.5001"),
+        row(basis_sequence=1),
+        row(strategy_id=STRATEGY),
+        row(basis_time="2005-03-01T00:00:00Z"),
+        row(STALE, deployment_id=DEPLOYMENT, strategy_id=STRATEGY, basis_sequence=1),
+        row(STALE, deployment_id=DEPLOYMENT, strategy_id=STRATEGY, basis_sequence=2**62),
+    ],
+    "OrderService/GetOrder": [NO_ORDER, row(ORDER_NOT_FOUND, order_id=f"{MAIN}-99999999999999999999")],
+    "OrderService/GetOrderByClientOrderId": [
+        row(ORDER_NOT_FOUND, portfolio_id="nobody"),
+        row(ORDER_NOT_FOUND, client_order_id="nobody"),
+    ],
+    "OrderService/CancelOrder": [NO_ORDER, row(ORDER_ENDED, order_id=FILLED)],
+    "OrderService/ListOrderEvents": [NO_ORDER],
+    "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],
+    "RiskService/GetPortfolioRisk": [NO_PORTFOLIO],
+    "RiskService/SetLimit": [
+        NO_ENVIRONMENT,
+        NO_PORTFOLIO,
+        row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
+        row(limit_type="LIMIT_TYPE_UNSPECIFIED"),
+    ],
+    "RiskService/DeleteLimit": [row(LIMIT_NOT_FOUND, limit_id="nobody")],
+    "RiskService/EngageKillSwitch": [
+        NO_ENVIRONMENT,
+        row(PORTFOLIO_NOT_FOUND, target_id="nobody"),
+        row(PORTFOLIO_NOT_FOUND, target_id=PAST),
+        row(target_id=None),
+        row(scope="KILL_SWITCH_SCOPE_ENVIRONMENT"),
+    ],
+    "RiskService/ReleaseKillSwitch": [
+        row(KILL_SWITCH_NOT_FOUND),
+        row(KILL_SWITCH_NOT_FOUND, environment_id="nobody"),
+        row(KILL_SWITCH_NOT_FOUND, target_id="nobody"),
+        row(KILL_SWITCH_NOT_FOUND, scope="KILL_SWITCH_SCOPE_STRATEGY", target_id=FROZEN),
+    ],
+    "PortfolioService/CreatePortfolio": [
+        NO_ENVIRONMENT,
+        row(ENVIRONMENT_COMPLETED, environment_id=ENDED),
+        row(initial_cash__currency_code="EUR"),
+        row(ALREADY_EXISTS, portfolio_id=PORTFOLIO, initial_cash__amount="5"),
+        row(REQUEST_ID_REUSED, request_id=REQUEST_ID),
+    ],
+    **{
+        f"PortfolioService/{each}": [NO_PORTFOLIO]
+        for each in (
+            "GetPortfolio",
+            "ListPositions",
+            "ListLots",
+            "ListLedgerEntries",
+            "ListEquityPoints",
+            "StreamPortfolio",
+        )
+    },
+    "PortfolioService/StreamLedgerEntries": [NO_ENVIRONMENT],
+    "StrategyService/CreateStrategy": [
+        row(STRATEGY_KIND_NOT_FOUND, kind="nobody"),
+        *(
+            row(PARAMETERS, parameters=each)
+            for each in (
+                {"fats": "3"},
+                {"fast": "three"},
+                {"fast": "-3"},
+                {"fast": "0"},
+                {"fast": "1e5"},
+                {"fast": "1" * 30},
+                {"fast": "30", "slow": "3"},
+                {"capital": "NaN"},
+                {"capital": "-1"},
+                {"fast": ""},
+            )
+        ),
+        row(parameters={"": "3"}),
+        row(parameters={"x" * 65: "3"}),
+        row(parameters={"fast": "3" * 1001}),
+        row(parameters={f"p{number}": "3" for number in range(101)}),
+        row(symbols=["AAPL", "AAPL"]),
+        row(symbols=[]),
+        row(ALREADY_EXISTS, strategy_id=STRATEGY),
+        row(REQUEST_ID_REUSED, request_id=REQUEST_ID),
+    ],
+    "StrategyService/GetStrategy": [row(STRATEGY_NOT_FOUND, strategy_id="nobody")],
+    "StrategyService/DeployStrategy": [
+        NO_PORTFOLIO,
+        row(STRATEGY_NOT_FOUND, strategy_id="nobody"),
+        row(ENVIRONMENT_COMPLETED, portfolio_id=PAST),
+        row(ALREADY_EXISTS, deployment_id=DEPLOYMENT, portfolio_id=FROZEN),
+        row(REQUEST_ID_REUSED, request_id=REQUEST_ID, portfolio_id=FROZEN),
+    ],
+    "StrategyService/StopStrategy": [
+        row(STRATEGY_NOT_FOUND, strategy_id="nobody"),
+        row(DEPLOYMENT_NOT_FOUND, deployment_id="nobody"),
+        row(DEPLOYMENT_NOT_FOUND, deployment_id="slow-1"),
+    ],
+    "StrategyService/GetDeployment": [row(DEPLOYMENT_NOT_FOUND, deployment_id="nobody")],
+    "StrategyService/StreamSignals": [NO_ENVIRONMENT],
+}
+
+# A page of a list that has more, and another question that its token does not belong to.
+PAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "MarketDataService/ListQuotes": ({}, {"environment_id": MAIN}),
+    "MarketDataService/ListBars": ({}, {"symbol": "IBM"}),
+    "InstrumentService/ListInstruments": ({}, {}),
+    "InstrumentService/ListTradingSessions": ({}, {"end_date": "2013-02-28"}),
+    "EnvironmentService/ListEnvironments": ({}, {}),
+    "OrderService/ListOrders": ({}, {"portfolio_id": PORTFOLIO}),
+    "OrderService/ListExecutions": ({}, {"symbol": "IBM"}),
+    "OrderService/ListOrderEvents": ({}, {"order_id": f"{MAIN}-2"}),
+    "RiskService/ListLimits": ({}, {"portfolio_id": PORTFOLIO}),
+    "RiskService/ListKillSwitches": ({}, {"environment_id": MAIN}),
+    "PortfolioService/ListPortfolios": ({}, {"environment_id": MAIN}),
+    "PortfolioService/ListPositions": ({"portfolio_id": FROZEN}, {"portfolio_id": PORTFOLIO}),
+    "PortfolioService/ListLots": ({"portfolio_id": FROZEN}, {"portfolio_id": FROZEN, "symbol": "AAPL"}),
+    "PortfolioService/ListLedgerEntries": ({}, {"portfolio_id": FROZEN}),
+    "PortfolioService/ListEquityPoints": ({}, {"portfolio_id": FROZEN}),
+    "StrategyService/ListStrategyKinds": ({}, {}),
+    "StrategyService/ListStrategies": ({}, {}),
+    "StrategyService/ListDeployments": ({}, {"environment_id": MAIN}),
+    "StrategyService/ListSignals": ({}, {"symbol": "IBM"}),
+}
+# There is one data set only.
+ONE_PAGE = {"EnvironmentService/ListDataSets"}
+# Another subscription, that a stream's token does not belong to.
+STREAMS: dict[str, dict[str, Any]] = {
+    "MarketDataService/StreamMarketData": {"symbols": ["AAPL"]},
+    "OrderService/StreamOrderEvents": {"portfolio_id": PORTFOLIO},
+    "PortfolioService/StreamPortfolio": {"portfolio_id": FROZEN},
+    "PortfolioService/StreamLedgerEntries": {"portfolio_id": PORTFOLIO},
+    "StrategyService/StreamSignals": {"deployment_id": DEPLOYMENT},
+}
+
+HELLO = {"hello": {"role": "PARTICIPANT_ROLE_STRATEGY", "participant": "outside"}}
+NOT_OPEN = ("PERMISSION_DENIED", "NOT_OPEN_AT_EDGE")
+JOIN = {"environment_id": MAIN, "deployment_id": "outside-1"}
+# What an outside strategy may say wrong to a replay, through the edge.
+JOINS: list[tuple[list[dict[str, Any]], Outcome]] = [
+    ([{}], INVALID),
+    ([{"join": JOIN}], INVALID),
+    ([{"leave": JOIN}], INVALID),
+    ([{"hello": {"role": 0, "participant": "outside"}}], INVALID),
+    ([{"hello": {"role": 99, "participant": "outside"}}], INVALID),
+    ([{"hello": {"role": 3}}], INVALID),
+    *(([{"hello": {"role": 3, "participant": each}}], INVALID) for each in IDS),
+    ([{"hello": {"role": 1, "participant": "order"}}], NOT_OPEN),
+    ([{"hello": {"role": 2, "participant": "risk"}}], NOT_OPEN),
+    ([HELLO, HELLO], INVALID),
+    ([HELLO, {}], INVALID),
+    *(([HELLO, {"join": {**JOIN, "environment_id": each}}], INVALID) for each in IDS),
+    *(([HELLO, {"join": {**JOIN, "deployment_id": each}}], INVALID) for each in ("", *IDS)),
+    *(([HELLO, {"leave": {**JOIN, "deployment_id": each}}], INVALID) for each in ("", *IDS)),
+    *(([HELLO, {each: {**JOIN, "environment_id": "nobody"}}], ENVIRONMENT_NOT_FOUND) for each in ("join", "leave")),
+    ([HELLO, {"done": {"environment_id": "nobody", "cycle": 1}}], ENVIRONMENT_NOT_FOUND),
+    ([HELLO, {"reached": {"environment_id": MAIN, "cycle": 1}}], INVALID),
+    ([HELLO, {"applied": {"environment_id": MAIN, "cycle": 1}}], INVALID),
+]
+CONNECT = {"environment_id": MAIN, "epoch": 1}
+# The same of the methods that only the mesh itself calls.
+INSIDE: dict[str, list[tuple[list[dict[str, Any]], Outcome]]] = {
+    "TapeService/ReadTape": [
+        ([{}], INVALID),
+        ([{"environment_id": "nobody"}], ENVIRONMENT_NOT_FOUND),
+        ([{"environment_id": MAIN, "after_sequence": -1}], INVALID),
+        *(([{"environment_id": each}], INVALID) for each in IDS),
+    ],
+    "RiskGateService/CheckOrders": [
+        ([{}], INVALID),
+        ([{"batch": {}}], INVALID),
+        ([{"connect": {}}], INVALID),
+        ([{"connect": CONNECT}], STALE),
+        ([{"connect": {**CONNECT, "epoch": 0}}], INVALID),
+        ([{"connect": {**CONNECT, "order_head": -1}}], INVALID),
+        ([{"connect": {**CONNECT, "environment_id": "nobody"}}], ENVIRONMENT_NOT_FOUND),
+    ],
+}

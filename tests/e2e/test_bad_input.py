@@ -1,0 +1,225 @@
+"""Whatever clients get wrong is told by code and reason, over gRPC and REST alike, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+
+from services.chassis.catalog import SERVICES
+from tests.e2e.bad_input import (
+    BAD_PAGE,
+    INVALID,
+    NO_METHOD,
+    RIGHT,
+    WRONG_TOKEN,
+    Outcome,
+    Row,
+    over,
+    wrong_fields,
+    wrong_types,
+)
+from tests.e2e.bad_rows import INSIDE, JOINS, ONE_PAGE, PAGES, ROWS, STREAMS
+from tests.e2e.front import Answer, Front, bindings, methods, standing
+from tests.e2e.mesh import Nursery
+from tests.e2e.world import everything, populate
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def _times(method: MethodDescriptor) -> list[str]:
+    fields = method.input_type.fields
+    return [field.name for field in fields if field.message_type and field.message_type.name == "Timestamp"]
+
+
+METHODS = methods()
+UNARY = {name: method for name, method in METHODS.items() if not method.client_streaming}
+BODIES = [name for name, method in UNARY.items() if bindings(method)[0][0] == "POST"]
+INTERNAL = methods(internal=True)
+TIMES = [name for name, method in UNARY.items() if _times(method)]
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, prepared: Path, nursery: Nursery) -> Iterator[Front]:
+    """One mesh for all of them, in which nothing may change; at the end no log may tell of a fault."""
+    with standing(tmp_path_factory.mktemp("bad-input"), prepared, nursery) as made:
+        populate(made)
+        before = everything(made)
+        yield made
+        assert everything(made) == before
+        for name in SERVICES:
+            for line in (made.mesh.folder / f"{name}.log").read_text().splitlines():
+                assert "Traceback" not in line, line
+                assert json.loads(line).get("level") not in {"ERROR", "CRITICAL"}, line
+
+
+def told(answers: list[tuple[str, Any, Outcome, Answer]]) -> None:
+    """That each answer is the one that was to come; tells of all that are not."""
+    wrong = [
+        f"{how} {str(request)[:200]}: {answer.outcome} instead of {outcome}: {answer.message or answer.body}"[:500]
+        for how, request, outcome, answer in answers
+        if answer.outcome != outcome
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_method_has_its_rows() -> None:
+    assert set(UNARY) == set(RIGHT)
+    assert set(ROWS) <= set(UNARY)
+    assert set(METHODS) - set(UNARY) == {"ReplayService/JoinReplay"}
+    assert {name for name, method in UNARY.items() if "page_token" in method.input_type.fields_by_name} == {
+        *PAGES,
+        *ONE_PAGE,
+    }
+    assert {name for name, method in UNARY.items() if method.server_streaming} == set(STREAMS)
+    assert set(INTERNAL) == set(INSIDE)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_a_wrong_request_is_told_what_is_wrong(front: Front, name: str) -> None:
+    method, answers = UNARY[name], []
+    for row in [*wrong_fields(method), *ROWS.get(name, [])]:
+        request = over(RIGHT[name], row.change)
+        answers.append(("gRPC", row.change, row.outcome, front.grpc(method, request)))
+        answers.append(("REST", row.change, _over_rest(name, row), front.http(method, request)))
+    told(answers)
+
+
+def _over_rest(name: str, row: Row) -> Outcome:
+    """A path that lacks a field, or ends in a slash, is no path at all."""
+    template = bindings(UNARY[name])[0][1]
+    return (
+        NO_METHOD
+        if any(f"{{{each}}}" in template and value is None for each, value in row.change.items())
+        else row.outcome
+    )
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_a_wrong_request_over_every_other_path_is_told_the_same(front: Front, name: str) -> None:
+    method, answers = UNARY[name], []
+    for row in [*wrong_fields(method)][:1]:
+        for number, (_, path) in enumerate(bindings(method)[1:], 1):
+            answer = front.http(method, over(RIGHT[name], row.change), binding=number)
+            answers.append((path, row.change, _over_rest(name, row), answer))
+    told(answers)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_an_unknown_parameter_is_refused_by_name(front: Front, name: str) -> None:
+    verb, path, rest = front.target(UNARY[name], RIGHT[name])
+    body = {"json": rest} if verb == "POST" else {}
+    answer = front.send(verb, f"{path}?bogus=1", **body)
+    assert answer.outcome == ("INVALID_ARGUMENT", "UNKNOWN_QUERY_PARAMETER")
+    assert "bogus" in answer.message
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_wrong_body_is_refused(front: Front, name: str) -> None:
+    verb, path, rest = front.target(UNARY[name], RIGHT[name])
+    text = json.dumps(rest)
+    wrong = {
+        text[:-1]: "MALFORMED_JSON",
+        text + text: "MALFORMED_JSON",
+        "[]": "MALFORMED_JSON",
+        '"text"': "MALFORMED_JSON",
+        "NaN": "MALFORMED_JSON",
+        json.dumps({**rest, "bogus": 1}): "UNKNOWN_FIELD",
+        "{" + "[" * 10_000: "MALFORMED_JSON",
+    }
+    told(
+        [
+            (verb, body, ("INVALID_ARGUMENT", reason), front.send(verb, path, content=body))
+            for body, reason in wrong.items()
+        ]
+    )
+    large = front.send(verb, path, content=json.dumps({**rest, "bogus": "x" * 2_000_000}))
+    assert large.outcome == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_a_value_of_another_type_is_refused(front: Front, name: str) -> None:
+    """In a query everything is text, so there only what is no text can be of another type."""
+    method, answers = UNARY[name], []
+    verb, template = bindings(method)[0]
+    for row in wrong_types(method):
+        ((field, value),) = row.change.items()
+        as_text = method.input_type.fields_by_name[field].type == 9 or isinstance(value, list | dict)
+        if f"{{{field}}}" in template or (verb != "POST" and as_text):
+            continue
+        answers.append(("REST", row.change, INVALID, front.http(method, over(RIGHT[name], row.change))))
+    told(answers)
+
+
+@pytest.mark.parametrize("name", METHODS | INTERNAL)
+def test_bytes_that_are_no_message_are_refused(front: Front, name: str) -> None:
+    method = (METHODS | INTERNAL)[name]
+    told([("gRPC", data, INVALID, front.grpc(method, data)) for data in (b"\xff\xff", b"\x08", b"\0" * 1000)])
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_that_there_is_not_is_refused(front: Front, name: str) -> None:
+    """No JSON can say it, but a message can."""
+    method, answers = UNARY[name], []
+    for field in _times(method):
+        for seconds, nanos in ((10**12, 0), (-(10**12), 0), (2**63 - 1, 0), (0, -1), (0, 10**9)):
+            request = message_factory.GetMessageClass(method.input_type)()
+            json_format.ParseDict({**RIGHT[name], field: "2005-03-01T00:00:00Z"}, request)
+            getattr(request, field).seconds, getattr(request, field).nanos = seconds, nanos
+            answer = front.grpc(method, request.SerializePartialToString())
+            answers.append(("gRPC", (field, seconds, nanos), INVALID, answer))
+    told(answers)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_token_of_another_list_or_filter_is_refused(front: Front, name: str) -> None:
+    method, (first, other) = UNARY[name], PAGES[name]
+    token = front.grpc(method, over(RIGHT[name], {**first, "page_size": 1})).body["next_page_token"]
+    assert token
+    again = front.grpc(method, over(RIGHT[name], {**first, "page_size": 1, "page_token": token}))
+    assert again.code == "OK"
+    answers = []
+    for each in PAGES:
+        if each != name or other:
+            wrong = over(RIGHT[each], {**(other if each == name else {}), "page_token": token})
+            answers.append(("gRPC", each, BAD_PAGE, front.grpc(UNARY[each], wrong)))
+            answers.append(("REST", each, BAD_PAGE, front.http(UNARY[each], wrong)))
+    told(answers)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_resume_token_of_another_stream_or_filter_is_refused(front: Front, name: str) -> None:
+    method, answers = UNARY[name], []
+    token = front.grpc(method, RIGHT[name]).body["resume_token"]
+    assert front.grpc(method, over(RIGHT[name], {"resume_token": token})).code == "OK"
+    for each, other in STREAMS.items():
+        wrong = over(RIGHT[each], {**(other if each == name else {}), "resume_token": token})
+        answers.append(("gRPC", each, WRONG_TOKEN, front.grpc(UNARY[each], wrong)))
+        answers.append(("REST", each, WRONG_TOKEN, front.http(UNARY[each], wrong)))
+    told(answers)
+
+
+@pytest.mark.parametrize("via", ["edge", "marketdata"])
+def test_a_wrong_word_to_a_replay_ends_the_stream(front: Front, via: str) -> None:
+    join = METHODS["ReplayService/JoinReplay"]
+    rows = [(words, outcome) for words, outcome in JOINS if via == "edge" or outcome[0] != "PERMISSION_DENIED"]
+    told([(via, words, outcome, front.grpc(join, *words, via=via)) for words, outcome in rows])
+
+
+@pytest.mark.parametrize("name", INTERNAL)
+def test_what_only_the_mesh_calls_refuses_too_and_is_not_at_the_edge(front: Front, name: str) -> None:
+    method, closed = INTERNAL[name], ("UNIMPLEMENTED", "METHOD_NOT_FOUND")
+    told([("inside", words, outcome, front.grpc(method, *words)) for words, outcome in INSIDE[name]])
+    told([("edge", words, closed, front.grpc(method, *words, via="edge")) for words, _ in INSIDE[name]])
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"), [("GET", "/api/v1/nothing"), ("PUT", "/api/v1/orders"), ("POST", "/nowhere")]
+)
+def test_what_is_not_there_is_not_found(front: Front, verb: str, path: str) -> None:
+    assert front.send(verb, path).outcome == NO_METHOD
