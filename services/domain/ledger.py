@@ -83,8 +83,10 @@ class Ledger:
         if not held:
             return self.cash
         with localcontext(EXACT):
-            values = (position.market_value(marks.get(position.symbol, position.last_price)) for position in held)
-            return sum(values, self.cash)
+            total = self.cash
+            for position in held:
+                total += position.market_value(marks.get(position.symbol, position.last_price))
+            return total
 
     def unrealized_pnl(self, marks: Mapping[str, Decimal | float]) -> Decimal:
         """What closing every position at ``marks`` would gain; marks as for ``equity``."""

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from services.domain.money import ZERO, at_most_places
+from services.domain.values import quick_replace
 
 
 class Side(IntEnum):
@@ -94,6 +95,7 @@ class Refusal(NamedTuple):
     missing: Decimal = ZERO
 
 
+@quick_replace
 class Reservation(NamedTuple):
     """What a passed check sets aside, and what the portfolio can spend beyond it.
 
@@ -109,6 +111,7 @@ class Reservation(NamedTuple):
     headroom: Decimal = ZERO
 
 
+@quick_replace
 class Order(NamedTuple):
     """An order as it is now.
 

@@ -72,33 +72,31 @@ class Rule(ABC):
 
 
 class Outlook:
-    """What a rule will ask for at each bar of a stretch of tape; ``row`` is the next bar that it has not taken in."""
+    """What a rule will ask for at each bar of a stretch of tape; ``through`` is how far it has taken them in."""
 
     def __init__(self, sequences: NDArray[np.int64], closes: NDArray[np.float64], readings: Readings) -> None:
         self.sequences = sequences
         self.closes = closes
         self.readings = readings
-        self.row = 0
+        self.through = 0
         self.settled = 0
+        self._row = -1
         self._hits: dict[int, list[int]] = {}
 
-    def skip(self, through: int) -> None:
-        """Take in the bars up to sequence ``through``."""
-        row, rows = self.row, len(self.sequences)
-        if row < rows and self.sequences[row] <= through:
-            row += 1
-            if row < rows and self.sequences[row] <= through:
-                row = int(self.sequences.searchsorted(through, side="right"))
-            self.row = row
+    @property
+    def row(self) -> int:
+        """The next bar that it has not taken in."""
+        return int(self.sequences.searchsorted(self.through, side="right"))
 
     def take(self) -> int:
         """Take in the next bar: the actions it asks for."""
-        self.row += 1
-        return int(self.readings.actions[self.row - 1])
+        self._row = row = self.row
+        self.through = int(self.sequences[row])
+        return int(self.readings.actions[row])
 
     def figures(self) -> list[float]:
         """The figures of the bar last taken in."""
-        figures: list[float] = self.readings.figures[self.row - 1].tolist()
+        figures: list[float] = self.readings.figures[self._row].tolist()
         return figures
 
     def next(self, mask: int, after: int) -> int | None:
@@ -176,7 +174,7 @@ class BarRule(Strategy, Scanner):
     def skip(self, timeline: Timeline, after: int, through: int) -> None:
         """See ``Scanner``."""
         for symbol in self.symbols:
-            self._outlook(timeline, symbol, after).skip(through)
+            self._outlook(timeline, symbol, after).through = through
 
     def state(self) -> dict[str, Any]:
         """The rules' histories, by symbol."""
@@ -229,8 +227,9 @@ class BarRule(Strategy, Scanner):
         """Let the rule itself take in what was read from its outlook."""
         outlook = self._outlooks.get(symbol)
         if outlook is not None:
-            self._rules[symbol].extend(outlook.closes[outlook.settled : outlook.row])
-            outlook.settled = outlook.row
+            row = outlook.row
+            self._rules[symbol].extend(outlook.closes[outlook.settled : row])
+            outlook.settled = row
 
 
 def _concerns(holdings: Holdings, symbol: str) -> int:
