@@ -80,6 +80,7 @@ class Check(NamedTuple):
     instrument: Instrument
     reference_price: Decimal
     ledger_sequence: int
+    traceparent: str
 
 
 class Kill(NamedTuple):
@@ -307,7 +308,7 @@ def check_batch(
                 order=asked_to_proto(check.order, check.provenance, check.instrument),
                 reference_price=text(check.reference_price),
                 ledger_sequence=check.ledger_sequence,
-                traceparent=check.provenance.traceparent,
+                traceparent=check.traceparent,
             )
             for check in checks
         ],

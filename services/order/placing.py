@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -123,22 +124,16 @@ class Placing:
         desk, row = self._desk, self._desk.row
         orders = [self._order(create, row.order_count + n) for n, create in enumerate(creates, start=1)]
         origins = [self._origin(create) for create in creates]
-        checks = []
-        for create, order, origin in zip(creates, orders, origins, strict=True):
-            price = desk.venue.reference_price(order.symbol, order.side)
-            if price is not None:
-                opening = create.portfolio.opening_ledger_sequence
-                checks.append(Check(order, origin, create.instrument, price, opening))
-        began = time.time_ns()
         try:
-            verdicts = await self._verdicts(checks, min(create.deadline for create in creates)) if checks else {}
+            with ExitStack() as spans:
+                checks = self._checks(creates, orders, origins, spans)
+                verdicts = await self._verdicts(checks, min(create.deadline for create in creates)) if checks else {}
         except RiskUnavailable:
             error = ApiError.unavailable("RISK_UNAVAILABLE", "Risk did not answer in time; nothing was decided.")
             for create in creates:
                 create.fail(error)
             return
         failpoint("order.after_reserve")
-        _trace(origins, began)
         events: list[OrderEvent] = []
         for create, order, origin in zip(creates, orders, origins, strict=True):
             desk.journal.introduce(order.order_id, origin, create.portfolio)
@@ -147,6 +142,18 @@ class Placing:
         placed = await desk.journal.commit(events, cause="command")
         for create, event in zip(creates, events, strict=True):
             create.answer_with(placed[event.order.order_id], event.order.state)
+
+    def _checks(
+        self, creates: Sequence[Create], orders: Sequence[Order], origins: Sequence[Provenance], spans: ExitStack
+    ) -> list[Check]:
+        """What risk is asked: nothing of an order whose symbol has no price yet."""
+        checks = []
+        for create, order, origin in zip(creates, orders, origins, strict=True):
+            price = self._desk.venue.reference_price(order.symbol, order.side)
+            if price is not None:
+                opening = create.portfolio.opening_ledger_sequence
+                checks.append(Check(order, origin, create.instrument, price, opening, _asking(origin, spans)))
+        return checks
 
     async def _verdicts(self, checks: Sequence[Check], deadline: float) -> dict[str, Verdict]:
         """Asks risk. While it does not answer, what is urgent is served, and the question asked anew after it."""
@@ -248,10 +255,13 @@ def _answer_known(create: Create, stored: OrderRow) -> None:
     create.fail(ApiError.already_exists("order", order.order_id, "CLIENT_ORDER_ID_REUSED", message, metadata=metadata))
 
 
-def _trace(origins: Iterable[Provenance], began: int) -> None:
-    """Risk's answer as a span of each order's trace; the batch shares one call, so the call's own would tell nobody."""
-    for origin in origins:
-        if telemetry.sampled(origin.traceparent):
-            name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
-            with telemetry.span_from(origin.traceparent, name, kind="CLIENT", start_time_ns=began):
-                pass
+def _asking(origin: Provenance, spans: ExitStack) -> str:
+    """Begins the question to risk as a span of the order's trace: the call is shared, so its own would tell nobody."""
+    if not telemetry.sampled(origin.traceparent):
+        return origin.traceparent
+    name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
+    spans.enter_context(telemetry.span_from(origin.traceparent, name, kind="CLIENT"))
+    asking = telemetry.current_traceparent()
+    # What is done until the answer comes is done for the whole batch, and belongs to no single order's trace.
+    telemetry.adopt("")
+    return asking

@@ -39,7 +39,8 @@ async def test_check_and_fill_join_the_creations_trace(exporter: InMemorySpanExp
     accepted, filled = await mesh.events()
     assert accepted.traceparent == f"00-{TRACE}-{span_id(create)}-01"
     assert filled.traceparent == f"00-{TRACE}-{span_id(fill)}-01"
-    assert mesh.gate.traceparents == [accepted.traceparent]
+    # Risk joins under the question, not beside it.
+    assert mesh.gate.traceparents == [f"00-{TRACE}-{span_id(check)}-01"]
 
 
 async def test_an_order_of_no_trace_makes_no_spans(exporter: InMemorySpanExporter, mesh: Mesh) -> None:
