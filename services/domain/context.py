@@ -121,6 +121,8 @@ class Context:
 
     def working(self, symbol: str) -> tuple[WorkingOrder, ...]:
         """This strategy's orders in ``symbol`` that may still fill."""
+        if not self.holdings.working:
+            return ()
         return tuple(order for order in self.holdings.working.values() if order.symbol == symbol)
 
     def idle(self, symbol: str) -> bool:

@@ -5,6 +5,8 @@ each way. Where it is certain beforehand that it passes and fills, the same valu
 answer None wherever it is not: the order then takes the usual way. Tests hold the two ways equal, event by event.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from services.domain.fills import NoCommission
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
 from services.domain.ledger import EXACT
-from services.domain.matching import Venue
+from services.domain.matching import Venue, VenueSettings
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.order import (
     ExecType,
@@ -27,6 +29,7 @@ from services.domain.order import (
     TimeInForce,
 )
 from services.domain.tape import Kind, Tape
+from services.domain.tape_index import NEVER, Edges, TapeIndex
 
 
 class CertainFill(NamedTuple):
@@ -38,8 +41,28 @@ class CertainFill(NamedTuple):
     last: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Where one symbol's orders may fill for certain: at the bars of its only source.
+
+    Attributes:
+        share: of a bar's volume that orders get; None for no limit.
+    """
+
+    index: TapeIndex
+    source: int
+    share: Decimal | None
+    instrument: Instrument
+    edges: Edges
+
+
 class ExpressVenue(Venue):
     """A venue that can tell a certain fill, and moves at once where no order waits."""
+
+    def __init__(self, instruments: Mapping[str, Instrument], settings: VenueSettings | None = None) -> None:
+        """See ``Venue``."""
+        super().__init__(instruments, settings)
+        self._lanes: dict[str, _Lane | None] = {}
 
     @property
     def waiting(self) -> bool:
@@ -59,39 +82,32 @@ class ExpressVenue(Venue):
 
     def certain_fill(self, order: NewOrder) -> CertainFill | None:
         """The fill of an order that would be the only one here, if it surely fills whole at the next bar's open."""
-        settings, index = self._settings, self._index
+        if (symbol := order.symbol) not in self._lanes:
+            self._lanes[symbol] = self._lane(symbol)
+        at, lane = self._position, self._lanes[symbol]
         if (
-            index is None
+            lane is None
             or self._blotter.orders
             or order.order_type is not OrderType.MARKET
             or order.time_in_force is not TimeInForce.GTC
             or order.cash_quantity is not None
-            or settings.latency
-            or type(settings.commission) is not NoCommission
         ):
             return None
-        sources, tape = index.data_sources(order.symbol), index.tape
-        if len(sources) != 1 or tape.sources[sources[0]].kind is not Kind.BAR:
-            return None
-        rows = index.rows(sources[0])
-        place = int(rows.searchsorted(self._position))
-        if not 0 < place < len(rows):
-            return None
-        row, at = int(rows[place]), self._position
-        start, instrument = int(tape.start[row]), self._instruments[order.symbol]
+        tape, source, instrument = lane.index.tape, lane.source, lane.instrument
         # Decided on a bar of its own: no split lies between that price and now.
-        if int(rows[place - 1]) != at - 1 or start < order.basis_time:
+        if not 0 < at < len(tape) or tape.source[at - 1] != source:
             return None
-        edges = index.edges(instrument.calendar)
-        if edges.rows and not edges.admits(row, start):
+        row = at if tape.source[at] == source else lane.index.next_row(source, at)
+        if row == NEVER or (start := tape.start.item(row)) < order.basis_time:
             return None
-        opening, _, _, _, volume = tape.values[row].tolist()
-        if settings.volume_share is not None and index.sized(sources[0]):
-            share, quantity = settings.volume_share * decimal_of(volume), order.quantity
+        if lane.edges.rows and not lane.edges.admits(row, start):
+            return None
+        if lane.share is not None:
+            share, quantity = lane.share * decimal_of(tape.values.item(row, 4)), order.quantity
             if share < quantity or quantity % instrument.quantity_increment:
                 return None
-        price = _on_step(decimal_of(opening), instrument.price_increment)
-        return CertainFill(row + 1, start, price, float(tape.values[at - 1, 3])) if price > 0 else None
+        price = _on_step(decimal_of(tape.values.item(row, 0)), instrument.price_increment)
+        return CertainFill(row + 1, start, price, tape.values.item(at - 1, 3)) if price > 0 else None
 
     def fill_at_once(self, new: Order, fill: CertainFill) -> OrderEvent:
         """The TRADE of an order just NEW; the venue then stands at the bar that filled it."""
@@ -112,6 +128,20 @@ class ExpressVenue(Venue):
         self._quiet_until = fill.sequence - 1
         exec_id = f"{new.order_id}-2"
         return OrderEvent(exec_id, ExecType.TRADE, filled, fill.time, fill.sequence, quantity, fill.price, ZERO)
+
+    def _lane(self, symbol: str) -> _Lane | None:
+        settings, index = self._settings, self._index
+        if index is None or settings.latency or type(settings.commission) is not NoCommission:
+            return None
+        sources, instrument = index.data_sources(symbol), self._instruments[symbol]
+        if len(sources) != 1 or index.tape.sources[sources[0]].kind is not Kind.BAR:
+            return None
+        share = settings.volume_share if index.sized(sources[0]) else None
+        return _Lane(index, sources[0], share, instrument, index.edges(instrument.calendar))
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._lanes.clear()
 
 
 class ExpressGate(Gate):

@@ -167,9 +167,9 @@ class Simulation:
     ) -> None:
         commands: list[Command] = runner.step(self.timeline, self.position, events)
         while commands or (express and self._skip_to_next(runner)):
-            filled = self._fill_at_once(plan, runner, commands) if express and len(commands) == 1 else None
+            filled = self._fill_at_once(plan, runner, commands[0]) if express and len(commands) == 1 else None
             if filled is not None:
-                commands = runner.step(self.timeline, self.position, [filled])
+                commands = runner.acknowledge([filled])
             elif commands:
                 answers = [event for command in commands for event in self._carry_out(plan, command)]
                 commands = runner.acknowledge(answers)
@@ -186,18 +186,13 @@ class Simulation:
         self.position = awaited
         return True
 
-    def _fill_at_once(self, plan: DeploymentPlan, runner: StrategyRunner, commands: list[Command]) -> OrderEvent | None:
-        """Carry the one command out up to its fill, and move there, if nothing can come between; else do nothing."""
-        (command,), timeline = commands, self.timeline
+    def _fill_at_once(self, plan: DeploymentPlan, runner: StrategyRunner, command: Command) -> OrderEvent | None:
+        """Carry the command out up to its fill, and move there, if nothing can come between; else do nothing."""
         if not isinstance(command, NewOrder) or not runner.passes_acknowledgements:
             return None
         fill = self.venue.certain_fill(command)
-        if fill is None or timeline.next_split(self.position) <= fill.sequence:
+        if fill is None or not self._undisturbed(runner, fill.sequence):
             return None
-        for other in self.runners:
-            awaited = other.next_sequence(timeline)
-            if awaited < fill.sequence or (awaited == fill.sequence and other is not runner):
-                return None
         reservation = self.gate.trade_at_once(plan.portfolio_id, command, self.instruments[command.symbol], fill)
         if reservation is None:
             return None
@@ -205,12 +200,20 @@ class Simulation:
             state=OrderState.NEW, reservation=reservation, leaves_quantity=command.quantity, event_count=1
         )
         accepted = OrderEvent(f"{order.order_id}-1", ExecType.NEW, order, order.basis_time, order.basis_sequence)
-        runner.acknowledge([accepted])
         filled = self.venue.fill_at_once(order, fill)
         self.position = fill.sequence
         self.result.events.append(accepted)
         self._keep([filled])
         return filled
+
+    def _undisturbed(self, runner: StrategyRunner, through: int) -> bool:
+        """Whether nothing runs before ``through`` and there only ``runner``, and no split comes up to there."""
+        if self.timeline.next_split(self.position) <= through:
+            return False
+        if through == self.position + 1 and len(self.runners) == 1:
+            return True
+        awaited = ((other, other.next_sequence(self.timeline)) for other in self.runners)
+        return all(sequence > through or (sequence == through and other is runner) for other, sequence in awaited)
 
     def _carry_out(self, plan: DeploymentPlan, command: Command) -> list[OrderEvent]:
         """Check and place, or cancel; whatever came of it is folded before the next command."""

@@ -64,7 +64,7 @@ class Timeline:
 
     def time(self, sequence: int) -> int:
         """The market time of a position, ns; 0 before the first record."""
-        return int(self.tape.time[sequence - 1]) if sequence else 0
+        return self.tape.time.item(sequence - 1) if sequence else 0
 
     def before(self, time: int) -> int:
         """The last sequence whose time is before ``time``: where a timer of that time sits."""
@@ -122,10 +122,10 @@ class Timeline:
     def record(self, symbols: frozenset[str], sequence: int) -> Record | None:
         """The record at ``sequence`` where it is a quote, trade, bar or split of ``symbols``."""
         tape, row = self.tape, sequence - 1
-        source = tape.sources[tape.source[row]]
+        source = tape.sources[tape.source.item(row)]
         if source.symbol not in symbols or source.kind is Kind.CLOCK:
             return None
-        return make_record(source, int(tape.time[row]), int(tape.start[row]), tape.values[row].tolist())
+        return make_record(source, tape.time.item(row), tape.start.item(row), tape.values[row].tolist())
 
     def _mark(self, symbol: str, at: int) -> Decimal | None:
         if symbol not in self._prices:
@@ -134,7 +134,7 @@ class Timeline:
         row = int(sequences.searchsorted(at, side="right")) - 1
         if row < 0:
             return None
-        price, since = float(prices[row]), int(sequences[row])
+        price, since = prices.item(row), sequences.item(row)
         while (since := self.next_split(since, symbol)) <= at:
             numerator, denominator = self.tape.values[since - 1, :2].tolist()
             price = price * denominator / numerator

@@ -91,8 +91,8 @@ class Outlook:
     def take(self) -> int:
         """Take in the next bar: the actions it asks for."""
         self._row = row = self.row
-        self.through = int(self.sequences[row])
-        return int(self.readings.actions[row])
+        self.through = self.sequences.item(row)
+        return self.readings.actions.item(row)
 
     def figures(self) -> list[float]:
         """The figures of the bar last taken in."""
