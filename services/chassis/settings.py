@@ -71,7 +71,7 @@ class ServiceSettings(BaseSettings):
         url: str | None = getattr(self, f"{self.service}_database_url")
         if url:
             return url
-        return f"sqlite+aiosqlite:///{(self.data_directory / f'{self.service}.db').absolute()}"
+        return f"sqlite:///{(self.data_directory / f'{self.service}.db').absolute()}"
 
 
 S = TypeVar("S", bound=ServiceSettings)

@@ -42,7 +42,6 @@ def configure(service: str, *, otlp_endpoint: str | None = None, ratio: float = 
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=log_level, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     if otlp_endpoint:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 

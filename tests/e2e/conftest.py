@@ -45,7 +45,7 @@ async def prepare(folder: Path) -> None:
     await CalendarFiles(folder / "calendars").put_calendar(calendar)
     for name in SERVICES:
         migrations = importlib.import_module(f"services.{name}.migrations")
-        async with await Database.open(f"sqlite+aiosqlite:///{folder / name}.db", migrations) as database:
+        async with await Database.open(f"sqlite:///{folder / name}.db", migrations) as database:
             if name == MARKETDATA.name:
                 await Store(database).put_calendar(calendar)
 

@@ -60,7 +60,7 @@ def migrations(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def database(tmp_path: Path, migrations: Path) -> AsyncIterator[Database]:
-    async with await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/order.db", migrations) as database:
+    async with await Database.open(f"sqlite:///{tmp_path}/data/order.db", migrations) as database:
         yield database
 
 
@@ -70,7 +70,7 @@ async def columns(database: Database) -> set[str]:
 
 
 async def test_the_schema_is_brought_up_to_date_at_every_start(tmp_path: Path, migrations: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    url = f"sqlite:///{tmp_path}/order.db"
     async with await Database.open(url, migrations) as database:
         await database.writer.commit([(insert, [{"id": 1, "price": None, "state": "NEW"}])])
         assert "owner" not in await columns(database)
@@ -82,7 +82,7 @@ async def test_the_schema_is_brought_up_to_date_at_every_start(tmp_path: Path, m
 
 
 async def test_a_migration_that_fails_leaves_the_schema_as_it_was(tmp_path: Path, migrations: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    url = f"sqlite:///{tmp_path}/order.db"
     await (await Database.open(url, migrations)).close()
     (migrations / "0002_owner.py").write_text(SECOND)
     (migrations / "0003_broken.py").write_text(BROKEN.replace('"owner"', '"other"'))
@@ -112,7 +112,7 @@ async def test_decimals_come_back_exactly(database: Database, text: str) -> None
 
 async def test_a_unit_is_stored_whole_or_not_at_all(tmp_path: Path, migrations: Path) -> None:
     failures: list[BaseException] = []
-    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    url = f"sqlite:///{tmp_path}/order.db"
     database = await Database.open(url, migrations, on_failure=failures.append)
     row = {"id": 1, "price": None, "state": "NEW"}
     with pytest.raises(RuntimeError, match="commit failed"):
@@ -179,7 +179,7 @@ asyncio.run(main())
 
 
 def test_kill_9_right_after_an_acknowledgement_loses_nothing_acknowledged(tmp_path: Path, migrations: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    url = f"sqlite:///{tmp_path}/order.db"
     acknowledged: set[int] = set()
     for wanted in (1, 40):
         process = subprocess.Popen(
@@ -205,7 +205,7 @@ def test_kill_9_right_after_an_acknowledgement_loses_nothing_acknowledged(tmp_pa
 
 
 async def test_a_commit_that_fails_ends_the_process_with_code_70(tmp_path: Path, migrations: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/order.db"
+    url = f"sqlite:///{tmp_path}/order.db"
     async with await Database.open(url, migrations) as database:
         await database.writer.commit([(insert, [{"id": 1, "price": None, "state": None}])])
     process = await asyncio.create_subprocess_exec(

@@ -18,7 +18,7 @@ from services.order.store import Store
 async def asked(tmp_path: Path) -> AsyncIterator[tuple[Store, list[str]]]:
     """A store, and the plan of every query it makes."""
     plans: list[str] = []
-    async with await Database.open(f"sqlite+aiosqlite:///{tmp_path}/order.db", migrations) as database:
+    async with await Database.open(f"sqlite:///{tmp_path}/order.db", migrations) as database:
         fetch = database.fetch_all
 
         async def explain(query: sa.Select[Any], parameters: dict[str, Any] | None = None) -> Any:

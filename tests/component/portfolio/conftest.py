@@ -23,7 +23,7 @@ async def peers() -> AsyncIterator[Peers]:
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/portfolio.db"
+    return f"sqlite:///{tmp_path}/portfolio.db"
 
 
 @pytest.fixture

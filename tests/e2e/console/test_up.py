@@ -157,7 +157,7 @@ def test_a_day_in_the_life(mesh: Mesh) -> None:
 
 
 def test_a_service_that_cannot_start_stops_everything_and_is_shown(mesh: Mesh) -> None:
-    mesh.environment["TICKMESH_ORDER_DATABASE_URL"] = "sqlite+aiosqlite:////dev/null/no/such.db"
+    mesh.environment["TICKMESH_ORDER_DATABASE_URL"] = "sqlite:////dev/null/no/such.db"
     up = mesh.up()
     assert up.process.wait(timeout=PATIENCE_SECONDS) == 1
     up._reader.join(timeout=10)

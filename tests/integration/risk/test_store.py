@@ -46,7 +46,7 @@ async def fresh_database(server: str) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/risk.db"
+    url = f"sqlite:///{tmp_path}/risk.db"
     if request.param == "postgresql":
         url = await fresh_database(request.getfixturevalue("postgres"))
     async with await Database.open(url, migrations) as opened:

@@ -32,7 +32,7 @@ def test_every_service_of_the_catalog_has_an_address_and_a_database(service: cat
 
 
 def test_the_default_database_is_a_file_of_the_service_in_the_data_directory() -> None:
-    assert OrderSettings().database_url == f"sqlite+aiosqlite:///{Path('.tickmesh/order.db').absolute()}"
+    assert OrderSettings().database_url == f"sqlite:///{Path('.tickmesh/order.db').absolute()}"
 
 
 def test_the_environment_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
