@@ -259,7 +259,9 @@ class Desk:
             if events or grant.final:
                 await self.journal.commit(events, cause="tape")
                 failpoint("order.after_reached_commit")
-        self._grant = None
+        if self._grant is not None and self._grant[1] is answer:
+            # Else a coordinator that came back has granted something meanwhile.
+            self._grant = None
         if self.phase is not Phase.AWAY:
             self._enter(Phase.ENDED if row.ended else Phase.IN_CYCLE)
         if answer.done():

@@ -334,12 +334,19 @@ class Inner:
 
 
 @asynccontextmanager
-async def inner_of(client: Client, *only: str, stops: tuple[int, ...] = ()) -> AsyncIterator[Inner]:
-    """Venue and books, of the environments named, which are primed when this goes on; or of all."""
+async def inner_of(
+    client: Client, *only: str, stops: tuple[int, ...] = (), held_grant: int | None = None
+) -> AsyncIterator[Inner]:
+    """Venue and books, of the environments named, which are primed when this goes on; or of all.
+
+    The venue keeps the answer to `held_grant`, a cycle, until it is released.
+    """
     named = set(only) or None
     inner = Inner(
         VenuePeer(client, named, stops), BooksPeer(client, "portfolio", named), BooksPeer(client, "risk", named)
     )
+    if held_grant is not None:
+        inner.venue.holds.add(("grant", held_grant))
     for peer in inner.all:
         peer.up()
     try:

@@ -159,9 +159,8 @@ async def test_rule_33_a_missing_participant_blocks_and_is_named(client: Client)
     started = await client.move("Start", environment_id)
     assert started.state == environment_pb2.ENVIRONMENT_STATE_BLOCKED
     assert list(started.blocked_on) == ["order", "portfolio", "risk"]
-    async with inner_of(client, environment_id) as inner:
+    async with inner_of(client, environment_id, held_grant=1) as inner:
         strategy = StrategyPeer(client, environment_id, "d")
-        inner.venue.holds.add(("grant", 1))
         await _until(lambda: cycles(inner.venue, "grant")[-1:] == [1])
         strategy.up()
         await asyncio.sleep(0.05)
