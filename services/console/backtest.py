@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
+from services.chassis.garbage import rare_collections
 from services.chassis.settings import load
 from services.console.layout import Trouble
 from services.console.scenario import DEMONSTRATION, Scenario, Trader
@@ -41,7 +42,8 @@ def backtest(options: argparse.Namespace) -> int:
     market = asyncio.run(market_of(scenario, load(MarketdataSettings)))
     simulation = simulation_of(scenario, market, kinds)
     begin = time.perf_counter()
-    result = simulation.run()
+    with rare_collections():
+        result = simulation.run()
     seconds = time.perf_counter() - begin
     _print_result(result, market.tape, market.start_sequence, seconds)
     print(f"digest {result.digest()}")

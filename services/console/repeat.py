@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.chassis.garbage import rare_collections
 from services.console.clients import Mesh
 from services.console.history_clients import Account, Archive
 from services.console.layout import Trouble
@@ -67,7 +68,8 @@ async def repeat(mesh: Mesh, environment_id: str, kinds: Kinds) -> Comparison:
         venue_settings=VenueSettings(fill_on_touch=replay.fill_on_touch, volume_share=share),
         environment_id=environment_id,
     )
-    result = run_to(simulation, replay.tape_sequence)
+    with rare_collections():
+        result = run_to(simulation, replay.tape_sequence)
     return Comparison(
         replay=replay,
         accounts=tuple(accounts),
