@@ -91,7 +91,7 @@ class Server:
         if missing := sorted(set(names) - set(known)):
             _log.warning("public services without descriptors are not reflected", extra={"services": missing})
         listed = [*known, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        servicer = reflection.aio.ReflectionServicer(listed)
+        servicer = reflection.aio.ReflectionServicer(listed, _Methods(pool))
         method = grpc.stream_stream_rpc_method_handler(
             servicer.ServerReflectionInfo,
             reflection_pb2.ServerReflectionRequest.FromString,
@@ -168,6 +168,23 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise SystemExit(EXIT_FAILED) from None
     finally:
         telemetry.shutdown()
+
+
+class _Methods:
+    """A pool that finds methods too, as `grpcurl describe` asks for them: upb's finds only what holds them."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802 the pool's own name
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            return self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
 
 
 def import_services(package: ModuleType) -> None:

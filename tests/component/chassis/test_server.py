@@ -136,15 +136,13 @@ async def test_reflection_lists_services_of_the_pool_in_both_versions(mesh: Any,
             request.SerializeToString,
             reflection_pb2.ServerReflectionResponse.FromString,
         )
-        answers = [
-            answer
-            async for answer in call(
-                iter([request(list_services=""), request(file_containing_symbol="grpc.health.v1.Health")])
-            )
-        ]
+        symbols = ("grpc.health.v1.Health", "grpc.health.v1.Health.Check", "grpc.health.v1.Health.Bogus", "bogus")
+        wanted = [request(list_services=""), *(request(file_containing_symbol=symbol) for symbol in symbols)]
+        answers = [answer async for answer in call(iter(wanted))]
     names = [service.name for service in answers[0].list_services_response.service]
     assert "grpc.health.v1.Health" in names
-    assert answers[1].file_descriptor_response.file_descriptor_proto
+    kinds = [answer.WhichOneof("message_response") for answer in answers[1:]]
+    assert kinds == ["file_descriptor_response"] * 2 + ["error_response"] * 2
     assert reflection_pb2_grpc.ServerReflectionStub
 
 
