@@ -31,7 +31,8 @@ EVENT_VERSION = 1
 
 _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
 _MONEY_PLACES = 2
-_END_OF_TIME = 253_402_300_800 * 1_000_000_000
+# The domain's times are 64-bit integers; tapes hold them so.
+_END_OF_TIME = 2**63
 _FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
 _SESSION = frozenset({"MARKET_CLOSED"})
 
@@ -85,8 +86,8 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
     decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
     quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
     basis_time = nanoseconds(request.basis_time)
-    if not 0 <= basis_time < _END_OF_TIME:
-        raise ApiError.invalid_field("basis_time", "must be between the years 1970 and 10000")
+    if not 0 <= basis_time < _END_OF_TIME or not 0 <= request.basis_time.nanos < 1_000_000_000:
+        raise ApiError.invalid_field("basis_time", "must be between the years 1970 and 2262")
     decided = (request.deployment_id, request.strategy_id, request.basis_sequence, basis_time)
     kinds = (request.symbol, request.side, request.order_type, request.time_in_force)
     return Ticket(
