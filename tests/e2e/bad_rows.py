@@ -47,6 +47,10 @@ def row(outcome: Outcome = INVALID, **change: Any) -> Row:
     return Row({name.replace("__", "."): value for name, value in change.items()}, outcome)
 
 
+OF_A_STRATEGY: dict[str, Any] = {"deployment_id": DEPLOYMENT, "strategy_id": STRATEGY, "basis_sequence": 1}
+# Nanoseconds since 1970 in 64 bits end in 2262; what a Timestamp can say beyond is refused as well.
+FAR = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z")
+
 # Methods that are not here have no fault of their own.
 ROWS: dict[str, list[Row]] = {
     "MarketDataService/GetQuote": [NO_ENVIRONMENT, row(QUOTE_NOT_FOUND, symbol="ZZZZ")],
@@ -56,6 +60,7 @@ ROWS: dict[str, list[Row]] = {
         NO_ENVIRONMENT,
         BACKWARDS,
         row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
+        *(Row({name: time}) for name in ("start_time", "end_time") for time in FAR),
         row(interval="7m"),
         row(page_size=100_001, encoding="ENCODING_COLUMNS"),
     ],
@@ -79,6 +84,7 @@ ROWS: dict[str, list[Row]] = {
     ],
     "EnvironmentService/CreateReplay": [
         BACKWARDS,
+        *(Row({name: time}) for name in ("start_time", "end_time") for time in FAR),
         row(DATA_SET_NOT_FOUND, data_set_id="nobody"),
         row(symbols=["ZZZZ"]),
         row(symbols=["AAPL", "AAPL"]),
@@ -115,8 +121,9 @@ ROWS: dict[str, list[Row]] = {
         row(basis_sequence=1),
         row(strategy_id=STRATEGY),
         row(basis_time="2005-03-01T00:00:00Z"),
-        row(STALE, deployment_id=DEPLOYMENT, strategy_id=STRATEGY, basis_sequence=1),
-        row(STALE, deployment_id=DEPLOYMENT, strategy_id=STRATEGY, basis_sequence=2**62),
+        *(Row({**OF_A_STRATEGY, "basis_time": time}) for time in FAR),
+        Row(OF_A_STRATEGY, STALE),
+        Row({**OF_A_STRATEGY, "basis_sequence": 2**62}, STALE),
     ],
     "OrderService/GetOrder": [NO_ORDER, row(ORDER_NOT_FOUND, order_id=f"{MAIN}-99999999999999999999")],
     "OrderService/GetOrderByClientOrderId": [
@@ -131,7 +138,7 @@ ROWS: dict[str, list[Row]] = {
         NO_ENVIRONMENT,
         NO_PORTFOLIO,
         row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
-        row(limit_type="LIMIT_TYPE_UNSPECIFIED"),
+        row(limit_type="LIMIT_TYPE_SHORT_SALES", bound="0.5"),
     ],
     "RiskService/DeleteLimit": [row(LIMIT_NOT_FOUND, limit_id="nobody")],
     "RiskService/EngageKillSwitch": [
