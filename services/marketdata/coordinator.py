@@ -9,33 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from services.chassis.failpoints import failpoint
 from services.domain.timeline import Timeline, Wake, next_through
 from services.marketdata.cycle import Cycle
-from services.marketdata.environment import ENDED, Control, Enrolment, Pace, Plan, Position, State, Stored, View
+from services.marketdata.environment import ENDED, Control, Enrolment, Pace, Position, State, Stored, View, Writes
 from services.marketdata.pacing import Pacer
 from services.marketdata.participants import VENUE, Announced, Idle, Link, Welcome
-from services.marketdata.roster import Roster
+from services.marketdata.roster import Herald, Roster
 from services.marketdata.tapes import session_ends
 
 # A shorter wait for the pace is not worth telling the participants of.
 SHORTEST_IDLE_SECONDS: Final = 0.002
 
 _log = logging.getLogger(__name__)
-
-
-class Writes(Protocol):
-    """The store's part that a coordinator needs."""
-
-    def put(
-        self, plan: Plan, parts: Sequence[Control | Position | Enrolment], then: Callable[[], None] | None = None
-    ) -> asyncio.Future[None]:
-        """Replaces what changed, in one transaction."""
 
 
 class Coordinator:
@@ -62,7 +53,7 @@ class Coordinator:
         self.position = self._stored = stored.position
         self.timeline = timeline
         self._store = store
-        self._announce = announce
+        self._herald = Herald(announce)
         self._publish = publish
         self._grant_records = grant_records
         self._pacer = Pacer(timeline.tape, session_ends(timeline.tape), stored.control.pace)
@@ -70,8 +61,7 @@ class Coordinator:
         self._cycle = Cycle.recovered(self._id, stored.position)
         self._changed = asyncio.Event()
         self._standing = asyncio.Event()
-        self._shown: View | None = None
-        self._idled: dict[Link, Idle] = {}
+        self._over = asyncio.Event()
 
     # As it stands
 
@@ -100,7 +90,7 @@ class Coordinator:
 
     def join(self, link: Link, cycle: int, tape_sequence: int) -> None:
         """The venue or books take part from now on, on this stream; `cycle` is the last one they finished."""
-        self._idled.pop(link, None)
+        self._herald.forget(link)
         if link.name == VENUE and cycle > self._cycle.number and not self.ended:
             self._adopt(cycle, tape_sequence)
         self._roster.sit(link)
@@ -116,7 +106,7 @@ class Coordinator:
         if self.ended or (known is not None and known.left):
             link.send(Announced(self.view()))
             return
-        self._idled.pop(link, None)
+        self._herald.forget(link)
         self._roster.enrol(link, deployment_id, wake, cycle)
         self._changed.set()
 
@@ -151,7 +141,7 @@ class Coordinator:
     def lost(self, link: Link) -> None:
         """A stream has ended."""
         self._roster.lost(link)
-        self._idled.pop(link, None)
+        self._herald.forget(link)
         self._changed.set()
 
     def _is_answer(self, link: Link, cycle: int) -> bool:
@@ -173,6 +163,10 @@ class Coordinator:
 
         A cycle that waits for a missing participant counts as standing: it is finished when that comes back.
         """
+        if self._cycle.final and self._cycle.finished:
+            # It is being stored as ended, and nothing may be stored after that.
+            await self._over.wait()
+            return self.view()
         control = self.control
         stopping = stopping or control.stopping
         wanted = Control(control.state if state is None or stopping else state, stopping, pace or control.pace)
@@ -181,9 +175,10 @@ class Coordinator:
             if wanted.state is not control.state:
                 self._pacer.restart()
             self.control = wanted
-            await self._store.put(self.plan, [wanted])
+            # Also for a caller who is gone by then.
+            await self._store.put(self.plan, [wanted], self._changed.set)
         self._changed.set()
-        if stopping or state is State.PAUSED:
+        if (stopping or state is State.PAUSED) and not self._over.is_set():
             self._standing.clear()
             await self._standing.wait()
         elif state is not None:
@@ -206,6 +201,7 @@ class Coordinator:
                 reached = self._cycle.reached or (self.position.tape_sequence, 0)
                 self.position = self._cycle.finish(self.position, self.timeline.time(reached[0]))
             await self._boundary()
+        self._over.set()
         self._standing.set()
 
     async def _boundary(self) -> None:
@@ -232,7 +228,7 @@ class Coordinator:
         if granted is not None and position.granted_through is not None:
             self._pacer.granted(position.tape_sequence, granted.through)
             self._cycle = granted
-            self._idled.clear()
+            self._herald.clear()
             return
         self._stand(self._show())
         with suppress(TimeoutError):
@@ -291,30 +287,17 @@ class Coordinator:
         if view.state is State.BLOCKED or not self.control.stopping:
             self._standing.set()
         idle = Idle(self._id, self.position.cycle, view.state, self.position.tape_sequence)
-        for link in self._roster.links:
-            if self._idled.get(link) != idle:
-                self._idled[link] = idle
-                link.send(idle)
+        self._herald.stand(idle, self._roster.links)
 
     def _show(self) -> View:
         """Announces the environment when it looks different."""
-        view, shown = self.view(), self._shown
-        if shown and (shown.state, shown.blocked_on, shown.pace) == (view.state, view.blocked_on, view.pace):
-            return view
-        self._shown = view
-        extra = {"environment_id": self._id, "state": view.state, "blocked_on": view.blocked_on}
-        _log.info("the environment changed", extra=extra)
-        self._announce(view, self._roster.strategies)
-        if shown and shown.state is State.BLOCKED and view.state is not State.BLOCKED:
-            self._unblock()
+        view = self.view()
+        if self._herald.show(view, self._roster.strategies):
+            # In mid-cycle a venue that was told to stand serves strategies again once it is granted what it reached.
+            now, seat = self._cycle, self._roster.seats[VENUE]
+            if not now.finished and now.reached is not None and seat.link is not None and seat.caught_up(now.number):
+                seat.link.send(now.grant())
         return view
-
-    def _unblock(self) -> None:
-        """In mid-cycle a venue that was told to stand serves strategies again once it is granted what it reached."""
-        self._idled.clear()
-        now, seat = self._cycle, self._roster.seats[VENUE]
-        if not now.finished and now.reached is not None and seat.link is not None and seat.caught_up(now.number):
-            seat.link.send(now.grant())
 
     @property
     def _id(self) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class State(StrEnum):
@@ -162,3 +165,12 @@ class View:
     tape_sequence: int
     market_time: int | None
     cycle: int
+
+
+class Writes(Protocol):
+    """The part of the store that moves environments."""
+
+    def put(
+        self, plan: Plan, parts: Sequence[Control | Position | Enrolment], then: Callable[[], None] | None = None
+    ) -> Future[None]:
+        """Replaces what changed, in one transaction."""

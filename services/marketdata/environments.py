@@ -9,12 +9,25 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline
-from services.marketdata.coordinator import Coordinator, Writes
+from services.marketdata.coordinator import Coordinator
 from services.marketdata.data_sets import DataSets
-from services.marketdata.environment import ENDED, Control, Pace, Plan, Position, Request, State, Stored, View, Wanted
+from services.marketdata.environment import (
+    ENDED,
+    Control,
+    Pace,
+    Plan,
+    Position,
+    Request,
+    State,
+    Stored,
+    View,
+    Wanted,
+    Writes,
+)
 from services.marketdata.feed import Feed, Feeds
 from services.marketdata.instruments import Instruments
 from services.marketdata.participants import Ended, Participants, Seats
@@ -106,6 +119,10 @@ class Environments:
         Raises:
             ApiError: as `EnvironmentService.CreateReplay` says.
         """
+        # A caller who has no time to wait finds it when it asks again.
+        return await asyncio.shield(detach(self._create(request, owner), name="create replay"))
+
+    async def _create(self, request: Request, owner: str) -> View:
         async with self._creating:
             known = self._repeated(request)
             if known is not None:

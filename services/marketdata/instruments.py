@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.marketdata.sessions import Calendars
@@ -85,7 +86,10 @@ class Instruments:
 
     async def ensure(self, wanted: Iterable[Instrument], principal: str) -> list[Instrument]:
         """Creates those whose symbol is free; answers what there is, in the order asked."""
-        wanted = list(wanted)
+        # What is stored must be known here, whether or not the caller still waits.
+        return await asyncio.shield(detach(self._ensure(list(wanted), principal), name="instruments"))
+
+    async def _ensure(self, wanted: list[Instrument], principal: str) -> list[Instrument]:
         async with self._creating:
             now = time.time_ns()
             made = [(replace(each), now) for each in wanted if each.symbol not in self._known]

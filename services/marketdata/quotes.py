@@ -17,6 +17,7 @@ from services.marketdata.feed import Feed, Feeds, Latest, latest
 
 # The cache is for those who look now and then: every 50 ms took a tenth of this process at full speed.
 INTERVAL_SECONDS: Final = 0.25
+_FIELDS: Final = tuple(field.name for field in fields(Latest))
 
 
 class Quotes:
@@ -68,9 +69,6 @@ class Quotes:
         values = {_key(environment_id, each.symbol): _write(each) for each in found if each is not None}
         # All are at the position written with them.
         await self._cache.put_many(values | {_key(environment_id): str(head).encode()})
-
-
-_FIELDS: Final = tuple(field.name for field in fields(Latest))
 
 
 def _key(environment_id: str, symbol: str = "") -> str:

@@ -286,6 +286,8 @@ class Subscription:
                 self._sent, spoke, speak = position, monotonic(), False
             else:
                 await _wait(changed, due)
+                if broadcast.task.done():
+                    broadcast.task.result()
         yield Closed(self._sent, ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; resume."))
 
     def _reset(self, reason: Literal["TOKEN_EXPIRED", "SLOW_CONSUMER"]) -> Reset:

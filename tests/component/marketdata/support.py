@@ -237,8 +237,12 @@ class Peer:
             environment_id = body.environment.environment_id
             if environment_id not in self.joined and (self.only is None or environment_id in self.only):
                 self.joined.add(environment_id)
-                return Request(join=Wire.Join(environment_id=environment_id))
+                return Request(join=self.join(environment_id))
         return None
+
+    def join(self, environment_id: str) -> Wire.Join:
+        """How it joins: nothing is remembered."""
+        return Wire.Join(environment_id=environment_id)
 
 
 def _key(message: Any) -> str:
@@ -254,6 +258,10 @@ class VenuePeer(Peer):
         super().__init__(client, Wire.PARTICIPANT_ROLE_VENUE, "order", only)
         self.stops = stops
         self.at: dict[str, tuple[int, int, int]] = {}
+
+    def join(self, environment_id: str) -> Wire.Join:
+        cycle, position, _ = self.at.get(environment_id, (0, 0, 0))
+        return Wire.Join(environment_id=environment_id, cycle=cycle, tape_sequence=position)
 
     def answer(self, kind: str, body: Any) -> Request | None:
         if kind != "grant":

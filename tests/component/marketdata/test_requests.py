@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ async def test_bad_replays_are_refused_and_make_nothing(
     assert field is None or set(found[2]) == {field}
     after = await client.environments.ListEnvironments(Envs.ListEnvironmentsRequest(page_size=1000))
     assert [each.environment_id for each in after.environments] == [each.environment_id for each in before.environments]
+
+
+async def test_a_replay_is_made_though_its_caller_went_away(client: Client) -> None:
+    request = Envs.CreateReplayRequest(data_set_id="us-daily", request_id=str(uuid.uuid4()), display_name="patient")
+    for seconds in (0.001, 0.01, 0.02, 0.03):
+        with suppress(ApiError):
+            await client.environments.CreateReplay(request, timeout=seconds)
+    made = await client.environments.CreateReplay(request, timeout=20)
+    listed = await client.environments.ListEnvironments(Envs.ListEnvironmentsRequest(page_size=1000))
+    assert [each.environment_id for each in listed.environments if each.display_name == "patient"] == [
+        made.environment_id
+    ]
 
 
 async def test_environments_are_listed_newest_first_in_pages(client: Client) -> None:
