@@ -1,0 +1,1 @@
+"""The contract in the domain's values: messages become values and values messages, once for everybody."""

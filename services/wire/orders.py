@@ -1,0 +1,102 @@
+"""Orders and their events."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tickmesh.order.v1 import order_pb2
+
+from services.domain.order import (
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Refusal,
+    Reservation,
+    Side,
+    TimeInForce,
+)
+from services.wire.values import decimal, nanoseconds, optional, text
+
+# The domain's enums have the wire's numbers. By table: an enum's constructor costs 0.4 us, and an event needs six.
+SIDES: Final = {each.value: each for each in Side}
+ORDER_TYPES: Final = {each.value: each for each in OrderType}
+TIMES_IN_FORCE: Final = {each.value: each for each in TimeInForce}
+STATES: Final = {each.value: each for each in OrderState}
+EXEC_TYPES: Final = {each.value: each for each in ExecType}
+CANCEL_REASONS: Final = {each.value: each for each in CancelReason}
+
+
+def order_from_proto(order: order_pb2.Order) -> Order:
+    """The order as it was after its last event.
+
+    Raises:
+        KeyError: it lacks what every order has: side, type, time in force, state.
+    """
+    reserved = order.reservation
+    # In the order of the fields: keywords would cost 2 us of 6, at every event of every service that follows orders.
+    return Order(
+        order.order_id,
+        order.client_order_id,
+        order.portfolio_id,
+        order.symbol,
+        SIDES[order.side],
+        ORDER_TYPES[order.order_type],
+        TIMES_IN_FORCE[order.time_in_force],
+        decimal(order.quantity),
+        optional(order.cash_quantity),
+        optional(order.limit_price),
+        optional(order.stop_price),
+        order.strategy_id,
+        order.deployment_id,
+        order.label,
+        STATES[order.state],
+        decimal(order.cum_quantity),
+        decimal(order.leaves_quantity),
+        decimal(order.avg_price),
+        decimal(order.gross_amount),
+        decimal(order.commission),
+        order.basis_sequence,
+        nanoseconds(order.basis_time),
+        Reservation(decimal(reserved.cash), decimal(reserved.quantity), decimal(reserved.headroom)),
+        refusal_from_proto(order.refusal) if order.HasField("refusal") else None,
+        CANCEL_REASONS[order.cancel_reason],
+        order.event_count,
+    )
+
+
+def event_from_proto(event: order_pb2.OrderEvent) -> OrderEvent:
+    """An order event, with the order after it.
+
+    Raises:
+        KeyError: as `order_from_proto`, and where it does not say what happened.
+    """
+    return OrderEvent(
+        event.exec_id,
+        EXEC_TYPES[event.exec_type],
+        order_from_proto(event.order),
+        nanoseconds(event.transact_time),
+        event.tape_sequence,
+        decimal(event.last_quantity),
+        decimal(event.last_price),
+        decimal(event.last_commission),
+    )
+
+
+def refusal_to_proto(refusal: Refusal) -> order_pb2.Refusal:
+    """The bound that was hit; what is missing stays empty where that says nothing."""
+    return order_pb2.Refusal(
+        reason=refusal.reason,
+        limit=refusal.limit,
+        bound=text(refusal.bound),
+        value=text(refusal.value),
+        missing=text(refusal.missing) if refusal.missing else "",
+    )
+
+
+def refusal_from_proto(refusal: order_pb2.Refusal) -> Refusal:
+    """The bound that was hit."""
+    bounds = map(decimal, (refusal.bound, refusal.value, refusal.missing))
+    return Refusal(refusal.reason, refusal.limit, *bounds)

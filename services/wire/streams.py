@@ -1,0 +1,85 @@
+"""Resumable streams, as they are served and as they are followed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from google.protobuf.message import Message
+from tickmesh.common.v1 import stream_pb2
+
+from services.chassis.errors import ApiError
+from services.chassis.tokens import length_delimited
+from services.wire.values import now
+
+
+class Envelopes:
+    """One subscription's messages. What they bring is encoded already; only the envelope's head is their own.
+
+    Attributes:
+        told: `sequence` of the message before.
+        scanned: the last sequence looked at, which a filter may leave behind.
+    """
+
+    def __init__(
+        self, response: type[Message], partition: str, token: Callable[[int, int], str], told: int = 0, scanned: int = 0
+    ) -> None:
+        """Takes the stream's message type, and what makes a resume token of (sequence, scanned)."""
+        self.told, self.scanned = told, max(told, scanned)
+        self._response: Any = response
+        self._arms = {name: field.number for name, field in response.DESCRIPTOR.fields_by_name.items()}
+        self._partition = partition
+        self._token = token
+        self._subscription_id = uuid.uuid4().hex
+
+    def wrap(self, arm: str, data: bytes, sequence: int, scanned: int = 0) -> bytes:
+        """An envelope around encoded data."""
+        return self._message(arm, data, sequence, max(scanned, sequence, self.scanned))
+
+    def heartbeat(self, sequence: int, scanned: int) -> bytes:
+        """Nothing new."""
+        return self._message("heartbeat", _bytes(stream_pb2.Heartbeat(scanned_sequence=scanned)), sequence, scanned)
+
+    def reset(self, reason: str, head: int, message: str) -> bytes:
+        """The cursor broke; it goes on after `head`."""
+        number = stream_pb2.ResetReason.Value(f"RESET_REASON_{reason}")
+        return self._message("reset", _bytes(stream_pb2.Reset(reason=number, message=message)), head, head)
+
+    def closed(self, error: ApiError) -> bytes:
+        """The stream ends."""
+        return self._message("closed", _bytes(stream_pb2.Closed(status=error.to_status())), self.told, self.scanned)
+
+    def _message(self, arm: str, data: bytes, sequence: int, scanned: int) -> bytes:
+        head = self._response(
+            subscription_id=self._subscription_id,
+            partition=self._partition,
+            sequence=sequence,
+            previous_sequence=self.told,
+            publish_time=now(),
+            resume_token=self._token(sequence, scanned),
+        )
+        self.told, self.scanned = sequence, scanned
+        return _bytes(head) + length_delimited(self._arms[arm], data)
+
+
+async def messages(call: Any) -> AsyncGenerator[Any]:
+    """The messages of a stream that is followed by its sequence; those that tell of its end raise.
+
+    Raises:
+        ApiError: why it ended; UNAVAILABLE when the cursor is not known any more: what was missed is missed.
+    """
+    try:
+        async for message in call:
+            kind = message.WhichOneof("event")
+            if kind == "closed":
+                raise ApiError.from_status(message.closed.status)
+            if kind == "reset":
+                raise ApiError.unavailable("SERVICE_UNAVAILABLE", f"Our cursor is not known: {message.reset.message}")
+            yield message
+    finally:
+        call.cancel()
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString()
