@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -53,9 +53,15 @@ SHORT = Scenario(
     end_time=day("2005-07-01"),
     warm_up_sessions=20,
 )
-# All that is packaged: five names, thirteen years, three splits.
+# All that is packaged: five names, thirteen years, three splits; slower, since every order costs some disk flushes.
 WHOLE = Scenario(
-    data_set_id="us-daily", traders=TRADERS, symbols=("AAPL", "FB", "GOOG", "IBM", "MSFT"), warm_up_sessions=20
+    data_set_id="us-daily",
+    traders=(
+        replace(TRADERS[0], parameters={"fast": "10", "slow": "40", "capital": "30000"}),
+        replace(TRADERS[1], parameters={"window": "30", "entry": "2", "capital": "20000"}),
+    ),
+    symbols=("AAPL", "FB", "GOOG", "IBM", "MSFT"),
+    warm_up_sessions=40,
 )
 
 
