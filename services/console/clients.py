@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any, Self
 
@@ -33,9 +33,9 @@ from services.console.mapping import (
     strategy_from_proto,
 )
 from services.console.records import Deployment, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
+from services.wire.pages import pages
 
 HEALTH_SECONDS = 1.0
-PAGE_SIZE = 1000
 # The view changes four times a second.
 MARKET_DELAY = Duration(nanos=250_000_000)
 EVERYTHING = tuple(name for each in SERVICES.values() for name in each.public)
@@ -219,15 +219,3 @@ class Mesh:
 
 def _units(positions: list[portfolio_pb2.Position]) -> Mapping[str, Decimal]:
     return {each.symbol: Decimal(each.quantity) for each in positions}
-
-
-async def pages(call: Callable[[Any], Awaitable[Any]], request: Any, name: str) -> list[Any]:
-    """Everything that a List method has, page after page."""
-    found: list[Any] = []
-    request.page_size = PAGE_SIZE
-    while True:
-        answer = await call(request)
-        found += getattr(answer, name)
-        if not answer.next_page_token:
-            return found
-        request.page_token = answer.next_page_token

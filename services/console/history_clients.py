@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tickmesh.marketdata.v1 import instrument_service_pb2, tape_service_pb2
+from tickmesh.marketdata.v1 import instrument_service_pb2
 from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceStub
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
 from tickmesh.order.v1 import order_pb2, order_service_pb2
@@ -17,14 +17,16 @@ from tickmesh.risk.v1 import risk_service_pb2
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
 from services.chassis.channel import Channel
-from services.console.clients import pages
 from services.console.mapping import entry_line, fill_line, refusal_line
 from services.console.records import Portfolio, Replay
 from services.domain.digest import History
 from services.domain.instrument import Instrument
 from services.domain.limits import Limit, make_limit
 from services.domain.tape import Tape
-from services.risk.mapping import LIMIT_NAMES, instrument_from_proto, tape_from_proto
+from services.wire.instruments import instrument_from_proto
+from services.wire.limits import LIMIT_NAMES
+from services.wire.market import read_tape
+from services.wire.pages import pages
 
 
 class Account(NamedTuple):
@@ -57,8 +59,7 @@ class Archive:
 
     async def tape(self, replay: Replay) -> Tape:
         """Its whole tape."""
-        request = tape_service_pb2.ReadTapeRequest(environment_id=replay.environment_id)
-        return tape_from_proto([stretch async for stretch in self._tapes.ReadTape(request)])
+        return await read_tape(self._tapes, replay.environment_id, replay.end_sequence)
 
     async def instruments(self, replay: Replay) -> dict[str, Instrument]:
         """What is traded in it."""

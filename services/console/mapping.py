@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import side_pb2
 from tickmesh.marketdata.v1 import environment_pb2, market_data_service_pb2
 from tickmesh.order.v1 import order_pb2
@@ -13,11 +12,7 @@ from tickmesh.strategy.v1 import strategy_pb2
 
 from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
 from services.domain.digest import EntryLine, FillLine, RefusalLine
-
-
-def nanoseconds(time: Timestamp) -> int:
-    """Nanoseconds since the epoch; 0 for an unset time."""
-    return time.seconds * 1_000_000_000 + time.nanos
+from services.wire.values import name_of, nanoseconds
 
 
 def replay_from_proto(message: environment_pb2.Environment) -> Replay:
@@ -25,7 +20,7 @@ def replay_from_proto(message: environment_pb2.Environment) -> Replay:
     return Replay(
         environment_id=message.environment_id,
         display_name=message.display_name,
-        state=environment_pb2.EnvironmentState.Name(message.state).removeprefix("ENVIRONMENT_STATE_"),
+        state=name_of(environment_pb2.EnvironmentState, "ENVIRONMENT_STATE_", message.state),
         blocked_on=tuple(message.blocked_on),
         data_set_id=message.data_set_id,
         symbols=tuple(message.symbols),
@@ -46,7 +41,7 @@ def deployment_from_proto(message: strategy_pb2.Deployment) -> Deployment:
         strategy_id=message.strategy_id,
         portfolio_id=message.portfolio_id,
         number=message.deployment_number,
-        state=strategy_pb2.DeploymentState.Name(message.state).removeprefix("DEPLOYMENT_STATE_"),
+        state=name_of(strategy_pb2.DeploymentState, "DEPLOYMENT_STATE_", message.state),
         error=message.error,
         start_sequence=message.start_sequence,
         tape_sequence=message.tape_sequence,
@@ -84,7 +79,7 @@ def order_news_from_proto(event: order_pb2.OrderEvent) -> OrderNews:
             price=Decimal(event.last_price),
             transact_time=nanoseconds(event.transact_time),
         )
-    exec_type = order_pb2.ExecType.Name(event.exec_type).removeprefix("EXEC_TYPE_")
+    exec_type = name_of(order_pb2.ExecType, "EXEC_TYPE_", event.exec_type)
     return OrderNews(event.sequence, exec_type, nanoseconds(event.create_time), fill)
 
 
@@ -136,8 +131,8 @@ def entry_line(entry: portfolio_pb2.LedgerEntry, number: int) -> EntryLine:
     """A ledger entry as a digest counts it; `number` counts its portfolio's from 1."""
     return EntryLine(
         sequence=number,
-        kind=portfolio_pb2.LedgerEntryKind.Name(entry.kind).removeprefix("LEDGER_ENTRY_KIND_"),
-        account=portfolio_pb2.LedgerAccount.Name(entry.account).removeprefix("LEDGER_ACCOUNT_"),
+        kind=name_of(portfolio_pb2.LedgerEntryKind, "LEDGER_ENTRY_KIND_", entry.kind),
+        account=name_of(portfolio_pb2.LedgerAccount, "LEDGER_ACCOUNT_", entry.account),
         asset=entry.asset,
         amount=Decimal(entry.amount),
         time=nanoseconds(entry.event_time),
@@ -147,4 +142,4 @@ def entry_line(entry: portfolio_pb2.LedgerEntry, number: int) -> EntryLine:
 
 def side_name(side: side_pb2.Side.ValueType) -> str:
     """BUY or SELL."""
-    return side_pb2.Side.Name(side).removeprefix("SIDE_")
+    return name_of(side_pb2.Side, "SIDE_", side)

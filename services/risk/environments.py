@@ -12,10 +12,12 @@ from typing import Any, Protocol
 
 from services.chassis import deadline
 from services.chassis.errors import ApiError
-from services.risk.clients import Facts, Peers
+from services.risk.clients import Peers
 from services.risk.controls import Controls
 from services.risk.gate import EnvironmentGate
 from services.risk.store import Part, Store, Stored
+from services.wire.cycle import Fold
+from services.wire.environments import Environment
 
 FIRST_BACKOFF_SECONDS = 0.05
 LAST_BACKOFF_SECONDS = 1.0
@@ -40,7 +42,7 @@ class _Following:
         self.gate = gate
         self._peers = peers
         self._report = report
-        self._final: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
+        self._final: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         self._hurry = asyncio.Event()
         self._caught_up = {"order": asyncio.Event(), "portfolio": asyncio.Event()}
         self._closing = False
@@ -49,12 +51,12 @@ class _Following:
         """Somebody waits: try at once what is being retried."""
         self._hurry.set()
 
-    def end(self, facts: Facts) -> None:
+    def end(self, facts: Environment) -> None:
         """The coordinator says that the environment has ended."""
         if not self._final.done():
             self._final.set_result(facts)
 
-    async def run(self, facts: Facts | None) -> None:
+    async def run(self, facts: Environment | None) -> None:
         """Follow it to its end."""
         name, folding = self.gate.environment_id, self.gate.folding
         facts = facts or await self._persist("marketdata", lambda: self._peers.environment(name))
@@ -210,7 +212,7 @@ class Environments:
             raise ApiError.unavailable("SERVICE_UNAVAILABLE", message) from None
         return gate
 
-    async def announced(self, facts: Facts) -> tuple[int, int] | None:
+    async def announced(self, facts: Environment) -> tuple[int, int] | None:
         """The coordinator tells of an environment; where we stand in it, once we can take part."""
         if facts.ended and facts.environment_id not in self._gates:
             return None
@@ -224,12 +226,11 @@ class Environments:
         await gate.folding.until(lambda: gate.ended or gate.folding.scene is not None)
         return gate.folding.cursor.tape_sequence, gate.folding.cursor.cycle
 
-    async def fold(
-        self, environment_id: str, cycle: int, tape_sequence: int, order_head: int, ledger_head: int
-    ) -> None:
-        """A cycle's fold; returns when all of it counts."""
-        gate = await self.open(environment_id)
-        await gate.folding.fold(cycle, tape_sequence, order_head, ledger_head)
+    async def fold(self, asked: Fold) -> int:
+        """A cycle's fold; returns its ledger head when all of it counts."""
+        gate = await self.open(asked.environment_id)
+        await gate.folding.fold(asked.cycle, asked.tape_sequence, asked.order_head, asked.ledger_head)
+        return asked.ledger_head
 
     async def save(self) -> None:
         """Store what changed."""
@@ -244,7 +245,7 @@ class Environments:
             await asyncio.sleep(interval)
             await self.save()
 
-    def _know(self, facts: Facts) -> EnvironmentGate:
+    def _know(self, facts: Environment) -> EnvironmentGate:
         gate = self._gates.get(facts.environment_id)
         if gate is None:
             gate = self._make(facts.environment_id)
@@ -255,7 +256,7 @@ class Environments:
         store_epoch = self._store.raise_epoch
         return EnvironmentGate(environment_id, patience=self._patience, store_epoch=store_epoch, epoch=epoch, part=part)
 
-    def _add(self, gate: EnvironmentGate, facts: Facts | None) -> None:
+    def _add(self, gate: EnvironmentGate, facts: Environment | None) -> None:
         name = gate.environment_id
         self._controls.restore(gate)
         self._gates[name] = gate
@@ -263,7 +264,7 @@ class Environments:
             following = self._followings[name] = _Following(gate, self._peers, self._report)
             self._spawn(self._live(following, facts), f"environment {name}")
 
-    async def _live(self, following: _Following, facts: Facts | None) -> None:
+    async def _live(self, following: _Following, facts: Environment | None) -> None:
         await following.run(facts)
         del self._followings[following.gate.environment_id]
 

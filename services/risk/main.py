@@ -12,12 +12,14 @@ from services.chassis.database import Database
 from services.chassis.server import Server, run
 from services.chassis.settings import load
 from services.risk import migrations
-from services.risk.clients import IDEMPOTENT, Peers
+from services.risk.clients import IDEMPOTENT_PORTFOLIO, Peers
 from services.risk.controls import Controls
 from services.risk.environments import Environments
 from services.risk.servicer import RiskGateServicer, RiskServicer
 from services.risk.settings import Settings
 from services.risk.store import Store
+from services.wire.cycle import Books
+from services.wire.market import IDEMPOTENT
 
 
 async def serve(settings: Settings) -> None:
@@ -27,7 +29,7 @@ async def serve(settings: Settings) -> None:
         await Database.open(settings.database_url, migrations) as database,
         connect(settings.peer("marketdata"), idempotent=IDEMPOTENT, deadline_seconds=seconds) as marketdata,
         connect(settings.peer("order"), deadline_seconds=seconds) as order,
-        connect(settings.peer("portfolio"), idempotent=IDEMPOTENT, deadline_seconds=seconds) as portfolio,
+        connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
     ):
         server = Server(settings)
         store = Store(database)
@@ -47,9 +49,9 @@ async def serve(settings: Settings) -> None:
         server.add(add_RiskServiceServicer_to_server, RiskServicer(environments, controls))
         server.add(add_RiskGateServiceServicer_to_server, RiskGateServicer(environments))
         server.reflect(tickmesh)
-        participant = peers.participant(environments.announced, environments.fold)
+        books = Books(marketdata, settings.service, environments.announced, environments.fold)
         _ = server.spawn(environments.keep(settings.risk_store_interval_ms / 1000), "store")
-        _ = server.spawn(participant.run(), "replay")
+        _ = server.spawn(books.run(), "replay")
         await server.serve()
         await environments.save()
 

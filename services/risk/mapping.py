@@ -1,145 +1,40 @@
 """Between the contract's messages and the values of the domain; pure."""
 
-from collections.abc import Sequence
-from decimal import Decimal
-from functools import lru_cache
-
-import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
-from numpy.typing import NDArray
-from tickmesh.marketdata.v1.instrument_pb2 import Instrument as InstrumentMessage
-from tickmesh.marketdata.v1.tape_service_pb2 import ReadTapeResponse
 from tickmesh.order.v1 import order_pb2
-from tickmesh.portfolio.v1.portfolio_pb2 import LedgerAccount, LedgerEntry, LedgerEntryKind
+from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_pb2
 
 from services.domain.buying_power import round_down
 from services.domain.exposure import Exposure, SymbolExposure
 from services.domain.gate import Verdict
-from services.domain.instrument import Instrument
-from services.domain.ledger import Account, Entry, EntryKind
 from services.domain.money import ZERO, format_decimal, parse_decimal
-from services.domain.order import (
-    ExecType,
-    Order,
-    OrderEvent,
-    OrderState,
-    OrderType,
-    Reservation,
-    Side,
-    TimeInForce,
-)
-from services.domain.tape import VALUES, Kind, Source, Tape
+from services.domain.order import Order
 from services.risk.controls import KillRecord, LimitRecord, Scope
 from services.risk.folding import NumberedEntry, NumberedEvent
 from services.risk.gate import Batch, Check, Ready, Verdicts
 from services.risk.store import Cursor
+from services.wire.ledger import entry_from_proto
+from services.wire.limits import LIMIT_TYPES
+from services.wire.orders import ORDER_TYPES, SIDES, TIMES_IN_FORCE, event_from_proto, refusal_to_proto
+from services.wire.values import nanoseconds, timestamp
 
-LIMIT_NAMES = {
-    risk_pb2.LIMIT_TYPE_MAX_ORDER_NOTIONAL: "max_order_notional",
-    risk_pb2.LIMIT_TYPE_MAX_POSITION_QUANTITY: "max_position_quantity",
-    risk_pb2.LIMIT_TYPE_MAX_GROSS_EXPOSURE: "max_gross_exposure",
-    risk_pb2.LIMIT_TYPE_MAX_ORDER_RATE: "max_order_rate",
-    risk_pb2.LIMIT_TYPE_PRICE_BAND: "price_band",
-    risk_pb2.LIMIT_TYPE_SHORT_SALES: "short_sale",
-}
-"""The domain's name of each limit."""
-_LIMIT_TYPES = {name: number for number, name in LIMIT_NAMES.items()}
 _SCOPES = {
     risk_pb2.KILL_SWITCH_SCOPE_ENVIRONMENT: Scope.ENVIRONMENT,
     risk_pb2.KILL_SWITCH_SCOPE_PORTFOLIO: Scope.PORTFOLIO,
     risk_pb2.KILL_SWITCH_SCOPE_STRATEGY: Scope.STRATEGY,
 }
 _SCOPE_NUMBERS = {scope: number for number, scope in _SCOPES.items()}
-# By number: an enum's constructor costs 0.4 µs, and an event needs three.
-_SIDES = {side.value: side for side in Side}
-_STATES = {state.value: state for state in OrderState}
-_EXEC_TYPES = {exec_type.value: exec_type for exec_type in ExecType}
-_ORDER_TYPES = {order_type.value: order_type for order_type in OrderType}
-_TIMES_IN_FORCE = {time_in_force.value: time_in_force for time_in_force in TimeInForce}
-_KINDS = {number: EntryKind(name[len("LEDGER_ENTRY_KIND_") :]) for name, number in LedgerEntryKind.items() if number}
-_ACCOUNTS = {number: Account(name[len("LEDGER_ACCOUNT_") :]) for name, number in LedgerAccount.items() if number}
 
 
-def instrument_from_proto(message: InstrumentMessage) -> Instrument:
-    """What can be traded."""
-    return Instrument(
-        symbol=message.symbol,
-        name=message.display_name,
-        currency_code=message.currency_code,
-        calendar=message.calendar,
-        price_increment=Decimal(message.price_increment),
-        quantity_increment=Decimal(message.quantity_increment),
-        lot_size=Decimal(message.lot_size or 1),
-        contract_multiplier=Decimal(message.contract_multiplier or 1),
-    )
+def event_from_wire(message: order_pb2.OrderEvent) -> NumberedEvent:
+    """An order event, and its number in the environment."""
+    return NumberedEvent(message.sequence, event_from_proto(message))
 
 
-def tape_from_proto(stretches: Sequence[ReadTapeResponse]) -> Tape:
-    """The tape that was sent in these stretches, the first of which names the sources."""
-    sources = tuple(
-        Source(Kind(source.kind), source.symbol, source.interval) for each in stretches[:1] for source in each.sources
-    )
-    values: list[NDArray[np.float64]] = [np.array(each.values, np.float64) for each in stretches]
-    return Tape(
-        sources,
-        np.concatenate([np.array(each.source, np.int32) for each in stretches] or [np.empty(0, np.int32)]),
-        np.concatenate([np.array(each.time, np.int64) for each in stretches] or [np.empty(0, np.int64)]),
-        np.concatenate([np.array(each.start, np.int64) for each in stretches] or [np.empty(0, np.int64)]),
-        np.concatenate(values or [np.empty(0)]).reshape(-1, VALUES),
-    )
-
-
-def event_from_proto(message: order_pb2.OrderEvent) -> NumberedEvent:
-    """An order event, with what the gate looks at."""
-    order, reserved = message.order, message.order.reservation
-    held = Reservation(_decimal(reserved.cash), _decimal(reserved.quantity)) if reserved.cash else Reservation()
-    after = Order(
-        order_id=order.order_id,
-        client_order_id=order.client_order_id,
-        portfolio_id=order.portfolio_id,
-        symbol=order.symbol,
-        side=_SIDES[order.side],
-        order_type=_ORDER_TYPES[order.order_type],
-        time_in_force=_TIMES_IN_FORCE[order.time_in_force],
-        quantity=_decimal(order.quantity),
-        cash_quantity=Decimal(order.cash_quantity) if order.cash_quantity else None,
-        strategy_id=order.strategy_id,
-        state=_STATES[order.state],
-        cum_quantity=_decimal(order.cum_quantity),
-        leaves_quantity=_decimal(order.leaves_quantity),
-        gross_amount=_decimal(order.gross_amount),
-        reservation=held,
-    )
-    event = OrderEvent(
-        message.exec_id,
-        _EXEC_TYPES[message.exec_type],
-        after,
-        _nanoseconds(message.transact_time),
-        message.tape_sequence,
-        _decimal(message.last_quantity),
-        _decimal(message.last_price),
-        _decimal(message.last_commission),
-    )
-    return NumberedEvent(message.sequence, event)
-
-
-def entry_from_proto(message: LedgerEntry) -> NumberedEntry:
-    """A ledger entry; its own number counts in the environment, the domain's in the portfolio is not told."""
-    entry = Entry(
-        0,
-        message.transaction_id,
-        _KINDS[message.kind],
-        _ACCOUNTS[message.account],
-        message.asset,
-        Decimal(message.amount),
-        _nanoseconds(message.event_time),
-        message.tape_sequence,
-        message.order_id,
-        message.exec_id,
-    )
-    return NumberedEntry(message.sequence, message.portfolio_id, entry)
+def entry_from_wire(message: LedgerEntry) -> NumberedEntry:
+    """A ledger entry, its number in the environment, and whose it is."""
+    return NumberedEntry(message.sequence, message.portfolio_id, entry_from_proto(message))
 
 
 def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
@@ -154,7 +49,7 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
         for each in message.checks
     ]
     ledger_sequence = max((each.ledger_sequence for each in message.checks), default=0)
-    time = _nanoseconds(message.market_time)
+    time = nanoseconds(message.market_time)
     return Batch(message.batch_id, message.order_head, ledger_sequence, message.tape_sequence, time, checks)
 
 
@@ -164,9 +59,9 @@ def _order_to_check(order: order_pb2.Order) -> Order:
         client_order_id=order.client_order_id,
         portfolio_id=order.portfolio_id,
         symbol=order.symbol,
-        side=_SIDES[order.side],
-        order_type=_ORDER_TYPES[order.order_type],
-        time_in_force=_TIMES_IN_FORCE[order.time_in_force],
+        side=SIDES[order.side],
+        order_type=ORDER_TYPES[order.order_type],
+        time_in_force=TIMES_IN_FORCE[order.time_in_force],
         quantity=parse_decimal(order.quantity) if order.quantity else ZERO,
         cash_quantity=parse_decimal(order.cash_quantity) if order.cash_quantity else None,
         limit_price=parse_decimal(order.limit_price) if order.limit_price else None,
@@ -196,19 +91,12 @@ def _verdict_to_proto(verdict: Verdict) -> gate_pb2.Verdict:
         return gate_pb2.Verdict(order_id=verdict.order_id, reservation=reservation)
     if refused is None:
         raise ValueError(f"the verdict on {verdict.order_id} is none")
-    refusal = order_pb2.Refusal(
-        reason=refused.reason,
-        limit=refused.limit,
-        bound=format_decimal(refused.bound),
-        value=format_decimal(refused.value),
-        missing=format_decimal(refused.missing) if refused.missing else "",
-    )
-    return gate_pb2.Verdict(order_id=verdict.order_id, refusal=refusal)
+    return gate_pb2.Verdict(order_id=verdict.order_id, refusal=refusal_to_proto(refused))
 
 
 def limit_id(record: LimitRecord) -> str:
     """`{environment_id}~{portfolio_id}~{limit type}`."""
-    name = risk_pb2.LimitType.Name(_LIMIT_TYPES[record.name]).removeprefix("LIMIT_TYPE_")
+    name = risk_pb2.LimitType.Name(LIMIT_TYPES[record.name]).removeprefix("LIMIT_TYPE_")
     return f"{record.environment_id}~{record.portfolio_id}~{name}"
 
 
@@ -218,11 +106,11 @@ def limit_to_proto(record: LimitRecord) -> risk_pb2.Limit:
         limit_id=limit_id(record),
         environment_id=record.environment_id,
         portfolio_id=record.portfolio_id,
-        limit_type=_LIMIT_TYPES[record.name],
+        limit_type=LIMIT_TYPES[record.name],
         bound=format_decimal(record.bound),
         version=record.version,
         tape_sequence=record.tape_sequence,
-        update_time=_timestamp(record.update_time),
+        update_time=timestamp(record.update_time),
         principal=record.principal,
     )
 
@@ -242,7 +130,7 @@ def kill_switch_to_proto(record: KillRecord) -> risk_pb2.KillSwitch:
         allow_reducing=record.allow_reducing,
         reason=record.reason,
         version=record.version,
-        update_time=_timestamp(record.update_time),
+        update_time=timestamp(record.update_time),
         principal=record.principal,
     )
 
@@ -278,19 +166,3 @@ def _symbol_to_proto(exposure: SymbolExposure) -> risk_pb2.SymbolExposure:
         mark_price=format_decimal(exposure.mark) if exposure.mark else "",
         market_value=format_decimal(exposure.market_value, 2),
     )
-
-
-@lru_cache(8192)
-def _decimal(text: str) -> Decimal:
-    """An amount that another service wrote; the same few come again and again."""
-    return Decimal(text) if text else ZERO
-
-
-def _nanoseconds(message: Timestamp) -> int:
-    return message.seconds * 1_000_000_000 + message.nanos
-
-
-def _timestamp(time: int) -> Timestamp:
-    message = Timestamp()
-    message.FromNanoseconds(time)
-    return message

@@ -13,13 +13,11 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.chassis.tokens import decode_page_token, encode_page_token, filter_hash
 from services.domain.money import NotADecimal, parse_decimal
 from services.risk.controls import Controls, KillRecord, Scope
 from services.risk.environments import Environments
 from services.risk.gate import EnvironmentGate, Session
 from services.risk.mapping import (
-    LIMIT_NAMES,
     batch_from_proto,
     kill_switch_to_proto,
     limit_id,
@@ -28,8 +26,9 @@ from services.risk.mapping import (
     scope_from_proto,
     told_to_proto,
 )
+from services.wire.limits import LIMIT_NAMES
+from services.wire.pages import Page
 
-DEFAULT_PAGE = 100
 EDGE_KEY = "x-tickmesh-edge"
 """Metadata that the edge puts on every call it lets in."""
 
@@ -165,16 +164,13 @@ async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator
         session.end()
 
 
-def _page(found: Sequence[T], key: Callable[[T], tuple[str, ...]], width: int, request: _Paged) -> tuple[list[T], str]:
+def _page(
+    found: Sequence[T], key: Callable[[T], tuple[str, ...]], width: int, request: _Paged
+) -> tuple[Sequence[T], str]:
     """One page in the order of `key`, which has `width` parts, and the token of the next."""
-    asked = filter_hash(request, "page_token", "page_size")
-    named, *last = decode_page_token(request.page_token, width + 1) or [asked]
-    if named != asked:
-        raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
-    after = tuple(last)
-    ordered = sorted((each for each in found if key(each) > after), key=key)
-    page = ordered[: request.page_size or DEFAULT_PAGE]
-    return page, encode_page_token(asked, *key(page[-1])) if len(page) < len(ordered) else ""
+    page = Page(request, width)
+    after = tuple(page.after)
+    return page.cut(sorted((each for each in found if key(each) > after), key=key), key)
 
 
 def _kill_key(record: KillRecord) -> tuple[str, ...]:
