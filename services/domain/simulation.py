@@ -150,9 +150,8 @@ class Simulation:
     def _cycle(self, express: bool) -> None:
         """One cycle, or ``express``, as many as one strategy has to itself."""
         timeline = self.timeline
-        through = min(timeline.next_split(self.position), timeline.end)
-        for runner in self.runners:
-            through = min(through, runner.next_sequence(timeline))
+        awaited = (runner.next_sequence(timeline) for runner in self.runners)
+        through = min(timeline.next_split(self.position), timeline.end, *awaited)
         self.position, events = self.venue.advance(timeline.tape, self.position, through)
         if events or timeline.edges(self.books.position, self.position):
             self._fold(events)
@@ -162,24 +161,26 @@ class Simulation:
                 self._run_strategy(plan, runner, own, express and len(own) == len(events))
         self.result.position = self.position
 
-    def _run_strategy(
-        self, plan: DeploymentPlan, runner: StrategyRunner, events: list[OrderEvent], express: bool
-    ) -> None:
-        commands: list[Command] = runner.step(self.timeline, self.position, events)
+    def _run_strategy(self, plan: DeploymentPlan, runner: StrategyRunner, own: list[OrderEvent], express: bool) -> None:
+        commands: list[Command] = runner.step(self.timeline, self.position, own)
         while commands or (express and self._skip_to_next(runner)):
             filled = self._fill_at_once(plan, runner, commands[0]) if express and len(commands) == 1 else None
             if filled is not None:
                 commands = runner.acknowledge([filled])
             elif commands:
-                answers = [event for command in commands for event in self._carry_out(plan, command)]
-                commands = runner.acknowledge(answers)
+                commands = runner.acknowledge([event for each in commands for event in self._carry_out(plan, each)])
             else:
                 commands = runner.step(self.timeline, self.position)
         self.result.signals += [(plan.number, signal) for signal in runner.take_signals()]
 
     def _skip_to_next(self, runner: StrategyRunner) -> bool:
-        """Move to where the only strategy runs next, if no order waits and nothing but prices comes before."""
+        """Move to where the only strategy runs next, if no order waits and nothing but prices comes before.
+
+        One that has yet to look at the bar which filled its order need not move, and need not be the only one.
+        """
         awaited = runner.next_sequence(self.timeline)
+        if awaited == self.position > runner.position:
+            return True
         if len(self.runners) > 1 or self.venue.waiting or awaited >= self.timeline.next_split(self.position):
             return False
         self.venue.move(awaited)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.domain.context import Context
@@ -115,6 +115,7 @@ MAKES = st.lists(
 
 @settings(max_examples=60)
 @given(tape=MARKETS, makes=MAKES, start=st.integers(0, 30))
+@example(tape=market(1753, sessions=False), makes=[cross(), reversion()], start=0)  # A fill at the tape's last bar.
 def test_rule_34_skipping_what_nobody_acts_on_is_the_same_as_looking_at_each_record(
     tape: Tape, makes: list[Make], start: int
 ) -> None:
