@@ -16,6 +16,7 @@ import xmlrpc.client
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from services.console.layout import EDGE, PROGRAMS, Layout, Trouble
@@ -81,6 +82,8 @@ def render(layout: Layout, drain_seconds: float) -> str:
     for name in PROGRAMS:
         config[f"program:{name}"] = {
             "command": _literal(shlex.join(command(name))),
+            # Relative paths in settings mean the folder that `tickmesh up` was called in.
+            "directory": _literal(str(Path.cwd())),
             "autorestart": "true",
             "startsecs": str(START_SECONDS),
             "startretries": str(START_RETRIES),

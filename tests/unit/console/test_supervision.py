@@ -4,6 +4,8 @@ import configparser
 import shlex
 from pathlib import Path
 
+import pytest
+
 from services.chassis.catalog import SERVICES
 from services.console.layout import LONGEST_SOCKET_PATH, Layout
 from services.console.pids import memory_bytes
@@ -31,6 +33,13 @@ def test_every_service_and_the_edge_are_one_group_that_restarts(tmp_path: Path) 
 
 def test_a_service_has_its_drain_and_some_more_before_it_is_killed(tmp_path: Path) -> None:
     assert int(parsed(Layout(tmp_path), 20.0)["program:order"]["stopwaitsecs"]) > 20
+
+
+def test_relative_paths_in_settings_mean_the_folder_the_mesh_was_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parsed(Layout(tmp_path / "data"))["program:strategy"]["directory"] == str(tmp_path)
 
 
 def test_a_percent_sign_and_a_space_in_the_path_stay_what_they_are(tmp_path: Path) -> None:
