@@ -42,16 +42,6 @@ PASSING: Final = frozenset(
 _log = logging.getLogger(__name__)
 
 
-async def promptly(call: Awaitable[T], service: str) -> T:
-    """A peer that does not answer is away: that is what the caller is to know, not whose deadline passed."""
-    try:
-        return await call
-    except ApiError as error:
-        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise ApiError.unavailable("SERVICE_UNAVAILABLE", f"The {service} service does not answer.") from error
-        raise
-
-
 async def until_answered(call: Callable[[], Awaitable[T]]) -> T:
     """Repeats a command, which its id makes harmless, until there is an answer to it.
 

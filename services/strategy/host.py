@@ -18,12 +18,12 @@ from services.domain.strategy import Strategy
 from services.domain.timeline import Wake
 from services.strategy.clients import Peers
 from services.strategy.journal import Journal
-from services.strategy.mapping import Environment
 from services.strategy.places import Place
 from services.strategy.records import Deployment, Made, Moment, Seat, State
 from services.strategy.runner import Decider, Decision, Stale, StrategyFailed
 from services.strategy.sites import Site, Sites
 from services.strategy.store import Store, Stored
+from services.wire.environments import Environment
 
 # The order service and the coordinator disagree on the position for as long as one of them restarts.
 STALE_SECONDS: Final = 0.02

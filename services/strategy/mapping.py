@@ -2,109 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from functools import lru_cache
-from typing import NamedTuple
 
-import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import side_pb2
-from tickmesh.marketdata.v1 import environment_pb2, instrument_pb2, replay_service_pb2, tape_service_pb2
+from tickmesh.marketdata.v1 import replay_service_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.strategy.v1 import strategy_pb2
 
 from services.domain.context import NewOrder, Signal
-from services.domain.instrument import Instrument
-from services.domain.money import ZERO, format_decimal
-from services.domain.order import (
-    CancelReason,
-    ExecType,
-    Order,
-    OrderEvent,
-    OrderState,
-    OrderType,
-    Refusal,
-    Reservation,
-    Side,
-    TimeInForce,
-)
-from services.domain.tape import VALUES, Kind, Source, Tape
+from services.domain.money import format_decimal
+from services.domain.order import OrderType, Side, TimeInForce
 from services.domain.timeline import Wake
 from services.strategy import kinds
 from services.strategy.records import Deployment, Progress, StrategyRecord
+from services.wire.values import numbers, timestamp
+from services.wire.wakes import wake_to_proto
 
 # By the members themselves: what a strategy made up is no key.
-_SIDES = {side: side_pb2.Side.Value(f"SIDE_{side.name}") for side in Side}
-_ORDER_TYPES = {each: order_pb2.OrderType.Value(f"ORDER_TYPE_{each.name}") for each in OrderType}
-_TIMES_IN_FORCE = {each: order_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{each.name}") for each in TimeInForce}
-_ENDED = (environment_pb2.ENVIRONMENT_STATE_COMPLETED, environment_pb2.ENVIRONMENT_STATE_STOPPED)
-
-
-class Environment(NamedTuple):
-    """What strategies want to know of an environment."""
-
-    environment_id: str
-    symbols: tuple[str, ...]
-    end_sequence: int
-    ended: bool
-
-
-def timestamp(time: int) -> Timestamp:
-    """Nanoseconds since the epoch as a time of the wire."""
-    seconds, nanos = divmod(time, 1_000_000_000)
-    return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def nanoseconds(of: Timestamp) -> int:
-    """A time of the wire in nanoseconds since the epoch."""
-    return of.seconds * 1_000_000_000 + of.nanos
-
-
-def environment_from_proto(environment: environment_pb2.Environment) -> Environment:
-    """An environment as strategies know it."""
-    return Environment(
-        environment.environment_id,
-        tuple(environment.symbols),
-        environment.end_sequence,
-        environment.state in _ENDED,
-    )
-
-
-def instrument_from_proto(instrument: instrument_pb2.Instrument) -> Instrument:
-    """An instrument of the domain."""
-    return Instrument(
-        symbol=instrument.symbol,
-        name=instrument.display_name,
-        currency_code=instrument.currency_code,
-        calendar=instrument.calendar,
-        price_increment=Decimal(instrument.price_increment),
-        quantity_increment=Decimal(instrument.quantity_increment),
-        lot_size=Decimal(instrument.lot_size or 1),
-        contract_multiplier=Decimal(instrument.contract_multiplier or 1),
-    )
-
-
-def tape_from_proto(parts: Sequence[tape_service_pb2.ReadTapeResponse]) -> Tape:
-    """One tape of its stretches, of which the first has the sources; at least one."""
-    return Tape(
-        tuple(Source(Kind(each.kind), each.symbol, each.interval) for each in parts[0].sources),
-        np.concatenate([np.array(part.source, np.int32) for part in parts]),
-        np.concatenate([np.array(part.time, np.int64) for part in parts]),
-        np.concatenate([np.array(part.start, np.int64) for part in parts]),
-        np.concatenate([np.array(part.values, np.float64).reshape(-1, VALUES) for part in parts]),
-    )
-
-
-@lru_cache(maxsize=1024)
-def wake_to_proto(wake: Wake) -> replay_service_pb2.NextWake:
-    """What a strategy waits for; the same message for the same wait, not to be changed."""
-    return replay_service_pb2.NextWake(
-        record_symbols=sorted(wake.records),
-        bars=[replay_service_pb2.BarKey(symbol=symbol, interval=interval) for symbol, interval in sorted(wake.bars)],
-        time=None if wake.time is None else timestamp(wake.time),
-        tape_sequence=wake.sequence,
-    )
+_SIDES = numbers(side_pb2.Side, "SIDE_", Side)
+_ORDER_TYPES = numbers(order_pb2.OrderType, "ORDER_TYPE_", OrderType)
+_TIMES_IN_FORCE = numbers(order_pb2.TimeInForce, "TIME_IN_FORCE_", TimeInForce)
 
 
 def order_to_proto(command: NewOrder, deployment: Deployment) -> order_service_pb2.CreateOrderRequest:
@@ -126,53 +44,6 @@ def order_to_proto(command: NewOrder, deployment: Deployment) -> order_service_p
         signal_id=command.signal_id,
         basis_sequence=command.basis_sequence,
         basis_time=timestamp(command.basis_time),
-    )
-
-
-def order_from_proto(order: order_pb2.Order) -> Order:
-    """An order of the domain."""
-    reserved = order.reservation
-    return Order(
-        order_id=order.order_id,
-        client_order_id=order.client_order_id,
-        portfolio_id=order.portfolio_id,
-        symbol=order.symbol,
-        side=Side(order.side),
-        order_type=OrderType(order.order_type),
-        time_in_force=TimeInForce(order.time_in_force),
-        quantity=_decimal(order.quantity),
-        cash_quantity=_optional(order.cash_quantity),
-        limit_price=_optional(order.limit_price),
-        stop_price=_optional(order.stop_price),
-        strategy_id=order.strategy_id,
-        deployment_id=order.deployment_id,
-        label=order.label,
-        state=OrderState(order.state),
-        cum_quantity=_decimal(order.cum_quantity),
-        leaves_quantity=_decimal(order.leaves_quantity),
-        avg_price=_decimal(order.avg_price),
-        gross_amount=_decimal(order.gross_amount),
-        commission=_decimal(order.commission),
-        basis_sequence=order.basis_sequence,
-        basis_time=nanoseconds(order.basis_time),
-        reservation=Reservation(_decimal(reserved.cash), _decimal(reserved.quantity), _decimal(reserved.headroom)),
-        refusal=_refusal(order.refusal) if order.HasField("refusal") else None,
-        cancel_reason=CancelReason(order.cancel_reason),
-        event_count=order.event_count,
-    )
-
-
-def event_from_proto(event: order_pb2.OrderEvent) -> OrderEvent:
-    """An order event of the domain."""
-    return OrderEvent(
-        exec_id=event.exec_id,
-        exec_type=ExecType(event.exec_type),
-        order=order_from_proto(event.order),
-        transact_time=nanoseconds(event.transact_time),
-        tape_sequence=event.tape_sequence,
-        last_quantity=_decimal(event.last_quantity),
-        last_price=_decimal(event.last_price),
-        last_commission=_decimal(event.last_commission),
     )
 
 
@@ -268,19 +139,6 @@ def done_to_proto(environment_id: str, cycle: int, wakes: Mapping[str, Wake]) ->
     ]
     done = replay_service_pb2.Done(environment_id=environment_id, cycle=cycle, wakes=each)
     return replay_service_pb2.JoinReplayRequest(done=done)
-
-
-def _refusal(refusal: order_pb2.Refusal) -> Refusal:
-    figures = (_decimal(each) for each in (refusal.bound, refusal.value, refusal.missing))
-    return Refusal(refusal.reason, refusal.limit, *figures)
-
-
-def _decimal(text: str) -> Decimal:
-    return Decimal(text) if text else ZERO
-
-
-def _optional(text: str) -> Decimal | None:
-    return Decimal(text) if text else None
 
 
 def _text(value: Decimal | None) -> str:

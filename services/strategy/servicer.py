@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
 import grpc
-from google.protobuf.message import Message
-from tickmesh.common.v1 import stream_pb2
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2, strategy_service_pb2_grpc
 
 from services.chassis.errors import ApiError
@@ -18,22 +14,20 @@ from services.chassis.stream import Closed, Events, Heartbeat, Reset
 from services.chassis.tokens import (
     ResumeTokens,
     TokenExpired,
-    decode_page_token,
-    encode_page_token,
     filter_hash,
-    length_delimited,
 )
 from services.strategy.deployments import Deployments, NewDeployment
-from services.strategy.mapping import deployment_to_proto, kind_to_proto, strategy_to_proto, timestamp
+from services.strategy.mapping import deployment_to_proto, kind_to_proto, strategy_to_proto
 from services.strategy.places import Place
 from services.strategy.signals import Signals
 from services.strategy.strategies import NewStrategy, Strategies
+from services.wire.pages import Page
+from services.wire.streams import Envelopes
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 
-DEFAULT_PAGE_SIZE: Final = 100
-_Envelope = strategy_service_pb2.StreamSignalsResponse
+_MISSED: Final = "The cursor is of another life of this stream; it goes on with what comes now."
 
 
 class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
@@ -51,9 +45,10 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         self, request: strategy_service_pb2.ListStrategyKindsRequest, context: Context
     ) -> strategy_service_pb2.ListStrategyKindsResponse:
         """Lists the kinds of strategy there are, by name."""
-        page = _Page(request)
-        kinds = [each for each in self._strategies.kinds.all() if each.kind.kind > page.at]
-        found, token = page.cut(kinds, lambda each: each.kind.kind)
+        page = Page(request)
+        last = page.after[0] if page.after else ""
+        kinds = [each for each in self._strategies.kinds.all() if each.kind.kind > last]
+        found, token = page.cut(kinds, lambda each: (each.kind.kind,))
         return strategy_service_pb2.ListStrategyKindsResponse(
             strategy_kinds=map(kind_to_proto, found), next_page_token=token
         )
@@ -83,9 +78,10 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         self, request: strategy_service_pb2.ListStrategiesRequest, context: Context
     ) -> strategy_service_pb2.ListStrategiesResponse:
         """Lists strategies, oldest first."""
-        page = _Page(request)
-        later = [each for each in self._strategies.records.values() if each.number > page.number]
-        found, token = page.cut(later, lambda each: each.number)
+        page = Page(request)
+        last = page.number or 0
+        later = [each for each in self._strategies.records.values() if each.number > last]
+        found, token = page.cut(later, lambda each: (each.number,))
         return strategy_service_pb2.ListStrategiesResponse(
             strategies=map(strategy_to_proto, found), next_page_token=token
         )
@@ -120,30 +116,31 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         self, request: strategy_service_pb2.ListDeploymentsRequest, context: Context
     ) -> strategy_service_pb2.ListDeploymentsResponse:
         """Lists deployments, oldest first."""
-        page = _Page(request)
+        page = Page(request)
+        last = page.number or 0
         later = [
             place
             for place in self._deployments.all()
-            if place.deployment.number > page.number
+            if place.deployment.number > last
             and request.environment_id in {"", place.deployment.environment_id}
             and request.strategy_id in {"", place.deployment.strategy_id}
         ]
-        found, token = page.cut(later, lambda place: place.deployment.number)
+        found, token = page.cut(later, lambda place: (place.deployment.number,))
         return strategy_service_pb2.ListDeploymentsResponse(deployments=map(_deployment, found), next_page_token=token)
 
     async def ListSignals(
         self, request: strategy_service_pb2.ListSignalsRequest, context: Context
     ) -> strategy_service_pb2.ListSignalsResponse:
         """Lists signals, oldest first."""
-        page = _Page(request, "environment_id")
+        page = Page(request, 2)
         environment_id = request.environment_id or self._signals.home(request.deployment_id)
         if not environment_id and not request.deployment_id:
             # The pages of a list stay in the environment that its first one was of.
-            environment_id = page.environment_id or self._signals.newest()
+            environment_id = page.after[0] if page.after else self._signals.newest()
         rows = await self._signals.page(
-            environment_id, request.deployment_id, request.symbol, page.number, page.size + 1
+            environment_id, request.deployment_id, request.symbol, page.number or 0, page.size + 1
         )
-        found, token = page.cut(rows, lambda row: row[0], environment_id)
+        found, token = page.cut(rows, lambda row: (environment_id, row[0]))
         return strategy_service_pb2.ListSignalsResponse(
             signals=[strategy_pb2.Signal.FromString(payload) for _, payload in found], next_page_token=token
         )
@@ -156,18 +153,20 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
             raise ApiError.invalid_field("after_sequence", "goes with no resume_token")
         hashed = filter_hash(request, "after_sequence")
         environment_id, after, expired = await self._cursor(request, hashed)
-        envelopes = _Envelopes(environment_id, lambda at: self._tokens.encode({environment_id: at}, hashed))
+        response = strategy_service_pb2.StreamSignalsResponse
+        tokens = self._tokens
+        envelopes = Envelopes(response, environment_id, lambda _, at: tokens.encode({environment_id: at}, hashed))
         if expired:
-            yield envelopes.reset("TOKEN_EXPIRED", after)
-        envelopes.told = after
+            yield envelopes.reset("TOKEN_EXPIRED", after, _MISSED)
+        envelopes.told = envelopes.scanned = after
         async for item in self._signals.subscribe(environment_id, after, request.deployment_id):
             match item:
                 case Events():
-                    yield envelopes.signals(item)
+                    yield envelopes.wrap("signals", item.data, item.sequence, item.scanned)
                 case Heartbeat():
-                    yield envelopes.heartbeat(item)
+                    yield envelopes.heartbeat(envelopes.told, item.scanned)
                 case Reset():
-                    yield envelopes.reset(item.reason, item.head)
+                    yield envelopes.reset(item.reason, item.head, _MISSED)
                 case Closed():
                     yield envelopes.closed(item.error)
                     raise item.error
@@ -192,86 +191,5 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         return environment_id, request.after_sequence if request.HasField("after_sequence") else head, expired
 
 
-class _Page:
-    """Where a list stands. Its token names the list and its filter, so that no other list's is taken for it.
-
-    Attributes:
-        at: the key of the last element before; empty on the first page.
-        environment_id: that the list was of, where it chose one itself.
-    """
-
-    def __init__(self, request: Any, *ignored: str) -> None:
-        self.size: int = request.page_size or DEFAULT_PAGE_SIZE
-        self._hashed = filter_hash(request, "page_token", "page_size")
-        self.at = self.environment_id = ""
-        if found := decode_page_token(request.page_token, 3):
-            named, self.environment_id, self.at = found
-            if named != self._hashed:
-                raise ApiError.invalid_field("page_token", "belongs to another list", "PAGE_TOKEN_INVALID")
-
-    @property
-    def number(self) -> int:
-        """`at` of a list ordered by numbers."""
-        return int(self.at or 0)
-
-    def cut(self, later: Sequence[T], key: Callable[[T], object], environment_id: str = "") -> tuple[Sequence[T], str]:
-        """This page of what comes later, and the token of the next one."""
-        if len(later) <= self.size:
-            return later, ""
-        found = later[: self.size]
-        return found, encode_page_token(self._hashed, environment_id, str(key(found[-1])))
-
-
-class _Envelopes:
-    """One subscription's messages; what they bring is encoded already.
-
-    Attributes:
-        told: `sequence` of the message before.
-    """
-
-    def __init__(self, environment_id: str, token: Callable[[int], str]) -> None:
-        self._environment_id = environment_id
-        self._token = token
-        self._subscription_id = uuid.uuid4().hex
-        self.told = self._scanned = 0
-
-    def signals(self, item: Events[Any]) -> bytes:
-        """Signals."""
-        return self._message(item.sequence, item.scanned, _Envelope.SIGNALS_FIELD_NUMBER, item.data)
-
-    def heartbeat(self, item: Heartbeat) -> bytes:
-        """Nothing new."""
-        data = _bytes(stream_pb2.Heartbeat(scanned_sequence=item.scanned))
-        return self._message(self.told, item.scanned, _Envelope.HEARTBEAT_FIELD_NUMBER, data)
-
-    def reset(self, reason: str, head: int) -> bytes:
-        """The cursor broke; it goes on at the newest."""
-        number = stream_pb2.ResetReason.Value(f"RESET_REASON_{reason}")
-        message = "The cursor is of another life of this stream; it goes on with what comes now."
-        data = _bytes(stream_pb2.Reset(reason=number, message=message))
-        return self._message(head, head, _Envelope.RESET_FIELD_NUMBER, data)
-
-    def closed(self, error: ApiError) -> bytes:
-        """The stream ends."""
-        data = _bytes(stream_pb2.Closed(status=error.to_status()))
-        return self._message(self.told, self._scanned, _Envelope.CLOSED_FIELD_NUMBER, data)
-
-    def _message(self, sequence: int, scanned: int, field: int, data: bytes) -> bytes:
-        head = _Envelope(
-            subscription_id=self._subscription_id,
-            partition=self._environment_id,
-            sequence=sequence,
-            previous_sequence=self.told,
-            publish_time=timestamp(time.time_ns()),
-            resume_token=self._token(scanned),
-        )
-        self.told, self._scanned = sequence, scanned
-        return head.SerializeToString() + length_delimited(field, data)
-
-
 def _deployment(place: Place) -> strategy_pb2.Deployment:
     return deployment_to_proto(*place.shown())
-
-
-def _bytes(message: Message) -> bytes:
-    return message.SerializeToString()

@@ -12,11 +12,10 @@ from services.chassis import deadline
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.domain.order import OrderEvent
-from services.domain.tape import Tape
 from services.domain.timeline import Timeline
-from services.strategy.mapping import Environment
 from services.strategy.places import Place
 from services.strategy.records import Moment
+from services.wire.market import Market
 
 
 class OwnEvents:
@@ -78,19 +77,6 @@ class Site:
     instruments: Mapping[str, Instrument]
     events: OwnEvents
     feeding: asyncio.Task[None]
-
-
-class Market(Protocol):
-    """Marketdata; `clients.Market`."""
-
-    async def environment(self, environment_id: str) -> Environment:
-        """An environment as it stands."""
-
-    async def instruments(self, symbols: tuple[str, ...]) -> dict[str, Instrument]:
-        """The instruments of these symbols."""
-
-    async def tape(self, environment: Environment) -> Tape:
-        """An environment's whole tape."""
 
 
 class Feed(Protocol):

@@ -77,7 +77,7 @@ def text(value: Decimal, minimum_places: int = 0) -> str:
     return f"{whole}.{fraction}" if fraction else whole
 
 
-def numbers(wire: Any, prefix: str, members: Iterable[E]) -> dict[E, int]:
+def numbers(wire: Any, prefix: str, members: Iterable[E]) -> dict[E, Any]:
     """The number of each member of a domain's enum whose name, after `prefix`, is that of the wire's enum."""
     found = dict(wire.items())
     return {member: found[prefix + member.name] for member in members if prefix + member.name in found}

@@ -43,8 +43,9 @@ from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.tape import Tape
 from services.domain.timeline import Wake, next_through
 from services.strategy.main import service
-from services.strategy.mapping import nanoseconds, order_from_proto, timestamp
 from services.strategy.settings import Settings
+from services.wire.orders import order_from_proto
+from services.wire.values import nanoseconds, timestamp
 
 ENVIRONMENT = "r1"
 SECOND = 1_000_000_000

@@ -9,10 +9,10 @@ import pytest
 from services.chassis.errors import ApiError
 from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
 from services.domain.tape import merge
-from services.strategy.mapping import Environment
 from services.strategy.places import Place
 from services.strategy.records import Deployment, Moment, Progress, State
 from services.strategy.sites import OwnEvents, Sites
+from services.wire.environments import Environment
 from tests.unit.domain.markets import daily, walk
 
 
@@ -67,7 +67,7 @@ class Market:
 
     async def environment(self, environment_id: str) -> Environment:
         self.asked += 1
-        return Environment(environment_id, ("A",), 10, ended=False)
+        return Environment(environment_id, ("A",), end_sequence=10)
 
     async def instruments(self, symbols: Any) -> Any:
         return {}
