@@ -4,7 +4,8 @@
 
 The real services in processes of their own, tracing off, and Envoy before them for REST; the load comes from this
 process, so all of it shares the machine. The environment is PAUSED, so orders rest and nothing else happens. Beside the
-figures stands what bounds them: how often a second this disk makes 4 KiB durable, and what the machine did meanwhile.
+figures stands what bounds them: how often a second this disk makes 4 KiB durable, what calls that do nothing come to
+(`bare`: health checks of the order service), and what the machine did meanwhile.
 """
 
 import argparse
@@ -37,6 +38,7 @@ SERVICES = ("marketdata", "order", "risk", "portfolio")
 IN_FLIGHT = (1, 16, 64)
 ENVIRONMENT, PORTFOLIO = "bench", "load"
 CREATE = "/tickmesh.order.v1.OrderService/CreateOrder"
+CHECK = "/grpc.health.v1.Health/Check"
 Send = Callable[[str], Awaitable[None]]
 
 
@@ -176,6 +178,18 @@ async def over_grpc(mesh: Mesh, in_flight: int) -> AsyncIterator[list[Send]]:
 
 
 @contextlib.asynccontextmanager
+async def bare(mesh: Mesh, in_flight: int) -> AsyncIterator[list[Send]]:
+    """Callers of a method that does nothing, over one channel."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.ports['order']}") as channel:
+        call = channel.unary_unary(CHECK)
+
+        async def send(_: str) -> None:
+            await call(b"")
+
+        yield [send] * in_flight
+
+
+@contextlib.asynccontextmanager
 async def over_rest(mesh: Mesh, in_flight: int) -> AsyncIterator[list[Send]]:
     """Senders over a kept connection each, through Envoy."""
     connections = [await asyncio.open_connection("127.0.0.1", mesh.ports["edge"]) for _ in range(in_flight)]
@@ -228,7 +242,7 @@ async def run(mesh: Mesh, name: str, in_flight: int, seconds: float) -> Case:
             if sent >= began:
                 latencies.append(time.perf_counter() - sent)
 
-    async with (over_grpc if name == "gRPC" else over_rest)(mesh, in_flight) as senders:
+    async with WAYS[name](mesh, in_flight) as senders:
         working = asyncio.gather(*(worker(number, send) for number, send in enumerate(senders)))
         await asyncio.sleep(began - time.perf_counter())
         before = mesh.used()
@@ -236,6 +250,9 @@ async def run(mesh: Mesh, name: str, in_flight: int, seconds: float) -> Case:
         after = mesh.used()
     took = time.perf_counter() - began
     return Case(f"{name:<5} {in_flight:>3}", latencies, took, {each: after[each] - before[each] for each in after})
+
+
+WAYS = {"bare": bare, "gRPC": over_grpc, "REST": over_rest}
 
 
 def durable_writes(folder: Path, seconds: float = 1.0) -> float:
@@ -264,7 +281,7 @@ def report(folder: Path, cases: Iterator[str]) -> None:
     print(f"disk         {durable_writes(folder):,.0f} durable writes a second in {folder}")
     print(f"machine      load {os.getloadavg()[0]:.2f}, {os.cpu_count()} processors, loop {reference_loop():.0f} ns")
     print(f"versions     Python {platform.python_version()}, grpcio {grpc.__version__}, {platform.machine()}")
-    print(f"{'in flight':<18} {'orders/s':>8} {'p50 ms':>8} {'p99 ms':>8}   CPU of an order in us, by process")
+    print(f"{'in flight':<18} {'orders/s':>8} {'p50 ms':>8} {'p99 ms':>8}   CPU of a call in us, by process")
     for line in cases:
         print(line, flush=True)
     print(f"machine      load {os.getloadavg()[0]:.2f}, loop {reference_loop():.0f} ns, afterwards")
@@ -276,7 +293,7 @@ def main() -> None:
     arguments.add_argument("--directory", type=Path, help="whose disk the services write to")
     arguments.add_argument("--no-rest", action="store_true", help="without Envoy")
     chosen = arguments.parse_args()
-    ways = ["gRPC"] if chosen.no_rest else ["gRPC", "REST"]
+    ways = [way for way in WAYS if way != "REST" or not chosen.no_rest]
     with tempfile.TemporaryDirectory(dir=chosen.directory) as name, asyncio.Runner() as runner:
         mesh = Mesh(Path(name), edge=not chosen.no_rest)
         try:
