@@ -18,7 +18,8 @@ from services.domain.ledger import EXACT, Ledger
 from services.domain.market import Split
 from services.domain.money import places
 from services.domain.timeline import Timeline
-from services.portfolio.records import Change, Cursor, Fill, Kept, Opening, Portfolio, Posted, Step
+from services.portfolio.records import Change, Cursor, Fill, Kept, Opening, Portfolio, Posted
+from services.wire.cycle import Fold
 
 
 class Book:
@@ -60,7 +61,7 @@ class Book:
         """What the instruments of the environment trade in."""
         return {instrument.currency_code for instrument in self._instruments.values()}
 
-    def fold(self, step: Step, fills: Sequence[Fill], now: int) -> tuple[Change | None, list[EquityPoint]]:
+    def fold(self, step: Fold, fills: Sequence[Fill], now: int) -> tuple[Change | None, list[EquityPoint]]:
         """Move to the step's position and apply `fills`.
 
         Returns:
@@ -117,7 +118,7 @@ class Book:
         """The environment has ended at `position`: a last equity point for portfolios that have none there."""
         if self._books is not None:
             cursor = self.cursor
-            self.fold(Step(cursor.environment_id, cursor.cycle, position, cursor.order_sequence), (), now)
+            self.fold(Fold(cursor.environment_id, cursor.cycle, position, cursor.order_sequence), (), now)
             self.unstored += self._last_points(())
         self.cursor = replace(self.cursor, ended=True)
         return self._change([], [])
@@ -141,7 +142,7 @@ class Book:
             raise RuntimeError(f"{self.cursor.environment_id} has no tape yet")
         return self._books, self._timeline
 
-    def _advance(self, step: Step, position: int, time: int) -> None:
+    def _advance(self, step: Fold, position: int, time: int) -> None:
         cursor = self.cursor
         self.cursor = replace(
             cursor,

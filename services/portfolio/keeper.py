@@ -20,10 +20,12 @@ from services.chassis.stream import EventLog
 from services.domain.books import EquityPoint
 from services.domain.timeline import Timeline
 from services.portfolio.book import Book
-from services.portfolio.clients import Market, OrderFeed
-from services.portfolio.mapping import Environment
-from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Register, Step
+from services.portfolio.clients import OrderFeed
+from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Register
 from services.portfolio.store import Store
+from services.wire.cycle import Fold
+from services.wire.environments import Environment
+from services.wire.market import Market
 
 # Equity points wait so long for a commit of their own: the tape would give them again, so no answer waits for them.
 FLUSH_SECONDS: Final = 0.25
@@ -118,17 +120,20 @@ class Keeper:
                 found = self._open(book, opening)
         return await self.find(found.portfolio_id)
 
-    async def announced(self, environment: Environment) -> Cursor:
-        """Makes the books ready for an environment, or closes them when it has ended; where they stand."""
+    async def announced(self, environment: Environment) -> tuple[int, int] | None:
+        """Makes the books ready for an environment, or closes them when it has ended.
+
+        Returns:
+            The tape position and cycle at which they stand; None where there is nothing left to take part in.
+        """
         if not environment.ended:
-            return (await self._started(environment)).cursor
+            cursor = (await self._started(environment)).cursor
+            return cursor.tape_sequence, cursor.cycle
         book = self._books.get(environment.environment_id)
-        if book is None:
-            return Cursor(environment.environment_id)
-        if not book.cursor.ended:
+        if book is not None and not book.cursor.ended:
             await self._commit(book, book.end(environment.tape_sequence, time.time_ns()))
             self._release(book)
-        return book.cursor
+        return None
 
     async def close_ended(self) -> None:
         """Closes the books of environments that ended while we were away: those are not announced again."""
@@ -147,7 +152,7 @@ class Keeper:
                         waiting.remove(key)
             await asyncio.sleep(1.0)
 
-    async def fold(self, step: Step) -> int:
+    async def fold(self, step: Fold) -> int:
         """Folds a step and returns the last entry's number then; a step that was folded before gets the same answer.
 
         Raises:
@@ -172,7 +177,7 @@ class Keeper:
         finally:
             self._watchers[portfolio_id].discard(event)
 
-    async def _fold(self, book: Book, step: Step) -> None:
+    async def _fold(self, book: Book, step: Fold) -> None:
         feed, _ = self._feeds[step.environment_id]
         fills = await feed.take(step.order_head)
         begun = time.time_ns()

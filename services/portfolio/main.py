@@ -13,11 +13,13 @@ from services.chassis.settings import load
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.portfolio import mapping, migrations
-from services.portfolio.clients import IDEMPOTENT, Market, OrderFeed, Replays
+from services.portfolio.clients import OrderFeed
 from services.portfolio.keeper import Keeper
 from services.portfolio.servicer import PortfolioServicer
 from services.portfolio.settings import Settings
 from services.portfolio.store import Store
+from services.wire.cycle import Books
+from services.wire.market import IDEMPOTENT, Market
 
 
 async def main() -> None:
@@ -44,8 +46,8 @@ async def main() -> None:
         tokens = ResumeTokens(await store.epoch())
         server.add(add_PortfolioServiceServicer_to_server, PortfolioServicer(keeper, log, tokens))
         server.reflect(tickmesh)
-        replays = Replays(marketdata, keeper.announced, keeper.fold)
-        _tasks = server.spawn(replays.run(), "replays"), server.spawn(keeper.close_ended(), "close-ended")
+        books = Books(marketdata, settings.service, keeper.announced, keeper.fold)
+        _tasks = server.spawn(books.run(), "replays"), server.spawn(keeper.close_ended(), "close-ended")
         await server.serve()
 
 

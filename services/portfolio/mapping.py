@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import NamedTuple
 
-import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1.money_pb2 import Money
-from tickmesh.marketdata.v1 import environment_pb2, instrument_pb2, tape_service_pb2
 from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 
 from services.domain.books import EquityPoint
 from services.domain.entries import Position
-from services.domain.instrument import Instrument
 from services.domain.ledger import EXACT
 from services.domain.lots import Lot
 from services.domain.money import format_decimal, parse_decimal
-from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
-from services.domain.tape import VALUES, Kind, Source, Tape
 from services.portfolio.book import Book
 from services.portfolio.records import Fill, Kept, Opening, Posted
+from services.wire.ledger import ACCOUNT_NUMBERS, KIND_NUMBERS, KINDS
+from services.wire.orders import event_from_proto
+from services.wire.values import timestamp
 
 MONEY_PLACES = 2
-_KINDS = {name.removeprefix("LEDGER_ENTRY_KIND_"): number for name, number in portfolio_pb2.LedgerEntryKind.items()}
-_ACCOUNTS = {name.removeprefix("LEDGER_ACCOUNT_"): number for name, number in portfolio_pb2.LedgerAccount.items()}
-_ENDED = (environment_pb2.ENVIRONMENT_STATE_COMPLETED, environment_pb2.ENVIRONMENT_STATE_STOPPED)
-
-
-class Environment(NamedTuple):
-    """What the books want to know of an environment."""
-
-    environment_id: str
-    start_sequence: int
-    end_sequence: int
-    tape_sequence: int
-    symbols: tuple[str, ...]
-    ended: bool
-
-
-def timestamp(nanoseconds: int) -> Timestamp:
-    """A time of the wire."""
-    seconds, nanos = divmod(nanoseconds, 1_000_000_000)
-    return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def now() -> Timestamp:
-    """Wall time as the wire carries it."""
-    return timestamp(time.time_ns())
-
-
-def nanoseconds(of: Timestamp) -> int:
-    """A time of the domain."""
-    return of.seconds * 1_000_000_000 + of.nanos
 
 
 def opening_from_proto(request: portfolio_service_pb2.CreatePortfolioRequest, principal: str) -> Opening:
@@ -71,81 +36,13 @@ def opening_from_proto(request: portfolio_service_pb2.CreatePortfolioRequest, pr
     )
 
 
-def environment_from_proto(environment: environment_pb2.Environment) -> Environment:
-    """An environment as the books know it."""
-    return Environment(
-        environment.environment_id,
-        environment.start_sequence,
-        environment.end_sequence,
-        environment.tape_sequence,
-        tuple(environment.symbols),
-        environment.state in _ENDED,
-    )
-
-
-def instrument_from_proto(instrument: instrument_pb2.Instrument) -> Instrument:
-    """What the ledger needs of an instrument, and its increments."""
-    return Instrument(
-        symbol=instrument.symbol,
-        name=instrument.display_name,
-        currency_code=instrument.currency_code,
-        calendar=instrument.calendar,
-        price_increment=parse_decimal(instrument.price_increment),
-        quantity_increment=parse_decimal(instrument.quantity_increment),
-        lot_size=parse_decimal(instrument.lot_size or "1"),
-        contract_multiplier=parse_decimal(instrument.contract_multiplier or "1"),
-    )
-
-
-def stretch_from_proto(part: tape_service_pb2.ReadTapeResponse) -> Tape:
-    """The records of one message; only the first one's has sources."""
-    return Tape(
-        tuple(Source(Kind(each.kind), each.symbol, each.interval) for each in part.sources),
-        np.array(part.source, np.int32),
-        np.array(part.time, np.int64),
-        np.array(part.start, np.int64),
-        np.array(part.values, np.float64).reshape(-1, VALUES),
-    )
-
-
-def join_stretches(parts: Sequence[Tape]) -> Tape:
-    """One tape of all its stretches; at least one."""
-    return Tape(
-        parts[0].sources,
-        np.concatenate([part.source for part in parts]),
-        np.concatenate([part.time for part in parts]),
-        np.concatenate([part.start for part in parts]),
-        np.concatenate([part.values for part in parts]),
-    )
-
-
 def fills_from_proto(events: Iterable[order_pb2.OrderEvent]) -> list[Fill]:
     """The events that traded; no other moves the books."""
     return [_fill(event) for event in events if event.exec_type == order_pb2.EXEC_TYPE_TRADE]
 
 
 def _fill(event: order_pb2.OrderEvent) -> Fill:
-    order = event.order
-    made = OrderEvent(
-        exec_id=event.exec_id,
-        exec_type=ExecType.TRADE,
-        order=Order(
-            order_id=order.order_id,
-            client_order_id=order.client_order_id,
-            portfolio_id=order.portfolio_id,
-            symbol=order.symbol,
-            side=Side(order.side),
-            order_type=OrderType(order.order_type),
-            time_in_force=TimeInForce(order.time_in_force),
-        ),
-        transact_time=nanoseconds(event.transact_time),
-        tape_sequence=event.tape_sequence,
-        last_quantity=parse_decimal(event.last_quantity),
-        last_price=parse_decimal(event.last_price),
-        # A commission is exact, so it may have more places than a price.
-        last_commission=Decimal(event.last_commission or "0"),
-    )
-    return Fill(event.sequence, made, event.traceparent, event.principal or order.owner)
+    return Fill(event.sequence, event_from_proto(event), event.traceparent, event.principal or event.order.owner)
 
 
 def entry_bytes(posted: Posted) -> bytes:
@@ -156,8 +53,8 @@ def entry_bytes(posted: Posted) -> bytes:
         transaction_id=entry.transaction_id,
         portfolio_id=posted.portfolio_id,
         environment_id=posted.environment_id,
-        kind=_KINDS[entry.kind.value],
-        account=_ACCOUNTS[entry.account.value],
+        kind=KIND_NUMBERS[entry.kind],
+        account=ACCOUNT_NUMBERS[entry.account],
         asset=entry.asset,
         amount=format_decimal(entry.amount),
         balance=format_decimal(posted.balance),
@@ -176,8 +73,7 @@ def entry_bytes(posted: Posted) -> bytes:
 
 def kind_names(kinds: Iterable[int]) -> frozenset[str]:
     """The domain's names of wire kinds."""
-    wanted = set(kinds)
-    return frozenset(name for name, number in _KINDS.items() if number in wanted)
+    return frozenset(KINDS[kind].value for kind in kinds)
 
 
 def portfolio_to_proto(book: Book, kept: Kept) -> portfolio_pb2.Portfolio:

@@ -13,6 +13,7 @@ from services.domain.entries import Account, Entry, Position
 from services.domain.ledger import Ledger
 from services.domain.lots import Lot
 from services.domain.order import OrderEvent
+from services.wire.cycle import Fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +137,6 @@ class EntryKey(NamedTuple):
     symbol: str
 
 
-class Step(NamedTuple):
-    """What the coordinator asks to fold: order events up to `order_head`, at `tape_sequence`."""
-
-    environment_id: str
-    cycle: int
-    tape_sequence: int
-    order_head: int
-
-
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """How far an environment is folded.
@@ -167,7 +159,7 @@ class Cursor:
     applied: int = 0
     ended: bool = False
 
-    def covers(self, step: Step) -> bool:
+    def covers(self, step: Fold) -> bool:
         """Whether this step, or a later one, is folded already."""
         if step.cycle != self.cycle:
             return step.cycle < self.cycle

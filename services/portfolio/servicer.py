@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from tickmesh.common.v1 import stream_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceServicer as Base
 
@@ -19,18 +17,17 @@ from services.chassis.stream import Closed, EventLog, Events, Heartbeat, Reset
 from services.chassis.tokens import (
     ResumeTokens,
     TokenExpired,
-    decode_page_token,
-    encode_page_token,
     filter_hash,
     length_delimited,
 )
 from services.portfolio import mapping
 from services.portfolio.keeper import Keeper
 from services.portfolio.records import EntryKey
+from services.wire.pages import Page
+from services.wire.streams import Envelopes
 
 Context = grpc.aio.ServicerContext[Any, Any]
-PAGE_SIZE = 100
-_MOST = 2**63 - 1
+_MISSED = "What was missed is no longer known; a fresh start follows."
 _SENT = "~"  # No environment's id begins so: where a token keeps the last sequence sent.
 _ENTRY_OF_UPDATE = length_delimited(3, b"")[:1]
 T = TypeVar("T")
@@ -58,9 +55,10 @@ class PortfolioServicer(Base):
         self, request: portfolio_service_pb2.ListPortfoliosRequest, context: Context
     ) -> portfolio_service_pb2.ListPortfoliosResponse:
         """Portfolios, oldest first."""
-        page = _Page(request, "portfolios", request.environment_id)
-        found = [(each[1].portfolio.number, each) for each in await self._keeper.portfolios(request.environment_id)]
-        shown, token = page.cut([each for each in found if each[0] > page.after])
+        page = Page(request)
+        found, after = await self._keeper.portfolios(request.environment_id), page.number or 0
+        later = [each for each in found if each[1].portfolio.number > after]
+        shown, token = page.cut(later, lambda each: (each[1].portfolio.number,))
         portfolios = [mapping.portfolio_to_proto(*each) for each in shown]
         return portfolio_service_pb2.ListPortfoliosResponse(portfolios=portfolios, next_page_token=token)
 
@@ -68,9 +66,10 @@ class PortfolioServicer(Base):
         self, request: portfolio_service_pb2.ListPositionsRequest, context: Context
     ) -> portfolio_service_pb2.ListPositionsResponse:
         """Positions by symbol."""
-        page = _Page(request, "positions", request.portfolio_id)
+        page = Page(request)
         book, kept = await self._keeper.find(request.portfolio_id)
-        shown, token = page.cut([(each, each) for each in sorted(kept.ledger.positions) if each > page.last])
+        last = page.after[0] if page.after else ""
+        shown, token = page.cut([each for each in sorted(kept.ledger.positions) if each > last], lambda each: (each,))
         positions = mapping.positions_to_proto(book, kept, shown)
         return portfolio_service_pb2.ListPositionsResponse(positions=positions, next_page_token=token)
 
@@ -78,28 +77,30 @@ class PortfolioServicer(Base):
         self, request: portfolio_service_pb2.ListLotsRequest, context: Context
     ) -> portfolio_service_pb2.ListLotsResponse:
         """Open lots, oldest first."""
-        page = _Page(request, "lots", request.portfolio_id, request.symbol)
+        page = Page(request)
         book, kept = await self._keeper.find(request.portfolio_id)
         symbols = [request.symbol] if request.symbol else list(kept.ledger.positions)
-        lots = [lot for symbol in symbols for lot in kept.ledger.lots(symbol) if lot.lot_id > page.after]
-        shown, token = page.cut(sorted((lot.lot_id, lot) for lot in lots))
+        after = page.number or 0
+        lots = [lot for symbol in symbols for lot in kept.ledger.lots(symbol) if lot.lot_id > after]
+        shown, token = page.cut(sorted(lots, key=lambda lot: lot.lot_id), lambda lot: (lot.lot_id,))
         found = [mapping.lot_to_proto(book, kept, lot) for lot in shown]
         return portfolio_service_pb2.ListLotsResponse(lots=found, next_page_token=token)
 
     async def ListLedgerEntries(self, request: portfolio_service_pb2.ListLedgerEntriesRequest, context: Context) -> Any:
         """Ledger entries, oldest first, as they were encoded once."""
-        page = _Page(request, "ledger-entries", request.portfolio_id)
-        shown, token = page.cut(await self._keeper.entries(request.portfolio_id, page.after, page.size + 1))
+        page = Page(request)
+        entries = await self._keeper.entries(request.portfolio_id, page.number or 0, page.size + 1)
+        shown, token = page.cut(entries, lambda numbered: (numbered[0],))
         response = portfolio_service_pb2.ListLedgerEntriesResponse(next_page_token=token)
-        return b"".join(length_delimited(1, entry) for entry in shown) + response.SerializeToString()
+        return b"".join(length_delimited(1, entry) for _, entry in shown) + response.SerializeToString()
 
     async def ListEquityPoints(
         self, request: portfolio_service_pb2.ListEquityPointsRequest, context: Context
     ) -> portfolio_service_pb2.ListEquityPointsResponse:
         """What the portfolio was worth, oldest first."""
-        page = _Page(request, "equity-points", request.portfolio_id)
-        found = await self._keeper.points(request.portfolio_id, page.after, page.size + 1)
-        shown, token = page.cut([(point.tape_sequence, point) for point in found])
+        page = Page(request)
+        found = await self._keeper.points(request.portfolio_id, page.number or 0, page.size + 1)
+        shown, token = page.cut(found, lambda point: (point.tape_sequence,))
         points = [mapping.point_to_proto(point) for point in shown]
         return portfolio_service_pb2.ListEquityPointsResponse(equity_points=points, next_page_token=token)
 
@@ -116,20 +117,15 @@ class PortfolioServicer(Base):
                 raise ApiError.invalid_field("after_sequence", "is given instead of a resume token, not beside it")
             at = _Position(request.after_sequence, request.after_sequence)
         head = self._log.head(partition)
-        stream = _Envelopes(
-            portfolio_service_pb2.StreamLedgerEntriesResponse,
-            partition,
-            self._tokens,
-            hashed,
-            at or _Position(head, head),
-        )
+        response = portfolio_service_pb2.StreamLedgerEntriesResponse
+        stream = Envelopes(response, partition, self._token(partition, hashed), *(at or _Position(head, head)))
         if at is None and request.resume_token:
-            yield stream.other(Reset("TOKEN_EXPIRED", head))
+            yield stream.reset("TOKEN_EXPIRED", head, _MISSED)
         async for item in self._log.subscribe(partition, stream.scanned, _accept(request)):
             if isinstance(item, Events):
                 yield stream.wrap("ledger_entries", item.data, item.sequence, item.scanned)
                 continue
-            yield stream.other(item)
+            yield _other(stream, item)
             if isinstance(item, Closed):
                 raise item.error
 
@@ -141,10 +137,11 @@ class PortfolioServicer(Base):
         book, _ = await self._keeper.find(portfolio_id)
         partition, hashed = book.cursor.environment_id, filter_hash(request)
         at = self._resume(request.resume_token, partition, hashed)
-        stream = _Envelopes(portfolio_service_pb2.StreamPortfolioResponse, partition, self._tokens, hashed, at)
+        response = portfolio_service_pb2.StreamPortfolioResponse
+        stream = Envelopes(response, partition, self._token(partition, hashed), *(at or _Position(0, 0)))
         if at is None:
             if request.resume_token:
-                yield stream.other(Reset("TOKEN_EXPIRED", self._log.head(partition)))
+                yield stream.reset("TOKEN_EXPIRED", self._log.head(partition), _MISSED)
             # The snapshot tells of all entries up to the head, as nothing can happen between the two.
             snapshot = await self._snapshot(portfolio_id)
             yield stream.wrap("snapshot", snapshot, self._log.head(partition))
@@ -156,11 +153,11 @@ class PortfolioServicer(Base):
             async with aclosing(_either(aiter(subscription), valued)) as items:
                 async for item in items:
                     if item is None:
-                        yield stream.wrap("update", await self._update(portfolio_id), stream.sent)
+                        yield stream.wrap("update", await self._update(portfolio_id), stream.told)
                     elif isinstance(item, Events):
                         yield stream.wrap("update", await self._update(portfolio_id, item), item.sequence, item.scanned)
                     else:
-                        yield stream.other(item)
+                        yield _other(stream, item)
                     if isinstance(item, Closed):
                         raise item.error
                     if isinstance(item, Reset):
@@ -197,76 +194,28 @@ class PortfolioServicer(Base):
         scanned, sent = positions.get(partition), positions.get(_SENT)
         if scanned is None or sent is None:
             raise ApiError.invalid_field("resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID")
-        return _Position(scanned, sent)
+        return _Position(sent, scanned)
+
+    def _token(self, partition: str, hashed: str) -> Callable[[int, int], str]:
+        return lambda sent, scanned: self._tokens.encode({partition: scanned, _SENT: sent}, hashed)
 
 
 class _Position(NamedTuple):
-    """Where a subscription stands: what it has looked at, and the last it was sent, which a filter leaves behind."""
+    """Where a subscription stands: the last it was sent, which a filter leaves behind, and what it has looked at."""
 
-    scanned: int
     sent: int
+    scanned: int
 
 
-class _Envelopes:
-    """Makes the messages of one subscription."""
-
-    def __init__(
-        self, response: type[Any], partition: str, tokens: ResumeTokens, hashed: str, at: _Position | None
-    ) -> None:
-        self.scanned, self.sent = at or (0, 0)
-        self._response, self._partition, self._tokens, self._hashed = response, partition, tokens, hashed
-        self._id = uuid.uuid4().hex
-
-    def wrap(self, arm: str, data: bytes, sequence: int, scanned: int = 0) -> bytes:
-        """An envelope around encoded data."""
-        number = self._response.DESCRIPTOR.fields_by_name[arm].number
-        message = self._envelope(sequence, max(scanned, sequence, self.scanned))
-        return bytes(message.SerializeToString()) + length_delimited(number, data)
-
-    def other(self, item: Heartbeat | Reset | Closed) -> Any:
-        """An envelope around what is no data."""
-        match item:
-            case Heartbeat():
-                message = self._envelope(self.sent, item.scanned)
-                message.heartbeat.scanned_sequence = item.scanned
-            case Reset():
-                message = self._envelope(item.head, item.head)
-                message.reset.reason = stream_pb2.ResetReason.Value(f"RESET_REASON_{item.reason}")
-                message.reset.message = "What was missed is no longer known; a fresh start follows."
-            case _:
-                message = self._envelope(self.sent, self.scanned)
-                message.closed.status.CopyFrom(item.error.to_status())
-        return message
-
-    def _envelope(self, sequence: int, scanned: int) -> Any:
-        previous, self.sent, self.scanned = self.sent, sequence, scanned
-        return self._response(
-            subscription_id=self._id,
-            partition=self._partition,
-            sequence=sequence,
-            previous_sequence=previous,
-            publish_time=mapping.now(),
-            resume_token=self._tokens.encode({self._partition: scanned, _SENT: sequence}, self._hashed),
-        )
-
-
-class _Page:
-    """A page of a list that is ordered by a key. Its token names the list, so that another list's is refused."""
-
-    def __init__(self, request: Any, *names: str) -> None:
-        self.size = request.page_size or PAGE_SIZE
-        self._names = names
-        *found, self.last = decode_page_token(request.page_token, len(names) + 1) or [*names, ""]
-        if tuple(found) != names:
-            raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
-        # The last key of the page before, where keys are numbers.
-        self.after = min(int(self.last), _MOST) if self.last.isdecimal() else 0
-
-    def cut(self, found: Sequence[tuple[Any, T]]) -> tuple[list[T], str]:
-        """The page and the next one's token, of (key, value) pairs behind the page before."""
-        shown = found[: self.size]
-        token = encode_page_token(*self._names, shown[-1][0]) if len(found) > self.size else ""
-        return [value for _, value in shown], token
+def _other(stream: Envelopes, item: Heartbeat | Reset | Closed) -> bytes:
+    """A message of what is no data."""
+    match item:
+        case Heartbeat():
+            return stream.heartbeat(stream.told, item.scanned)
+        case Reset():
+            return stream.reset(item.reason, item.head, _MISSED)
+        case _:
+            return stream.closed(item.error)
 
 
 def _accept(request: portfolio_service_pb2.StreamLedgerEntriesRequest) -> Callable[[EntryKey], bool] | None:

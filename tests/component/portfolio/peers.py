@@ -90,6 +90,7 @@ def event_to_proto(event: OrderEvent, sequence: int, environment_id: str, tracep
             order_type=order_pb2.OrderType.ValueType(order.order_type.value),
             time_in_force=order_pb2.TimeInForce.ValueType(order.time_in_force.value),
             quantity=str(order.quantity),
+            state=order_pb2.OrderState.ValueType(order.state.value),
             owner="local",
         ),
         last_quantity=format(event.last_quantity, "f"),

@@ -13,7 +13,7 @@ from services.domain.parameters import parameters_from
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.tape import Tape, merge
-from tests.component.portfolio.peers import Peers, Replay
+from tests.component.portfolio.peers import RUNNING, Peers, Replay
 from tests.unit.domain.markets import clock, daily, instrument, splits, walk
 
 DAYS, START = 60, 40
@@ -47,8 +47,10 @@ def of_venue(events: list[OrderEvent]) -> int:
 
 
 async def run(peers: Peers, replay: Replay, ran: Simulation, cycles: int = 10_000) -> None:
-    """Drive the service through so many cycles of the simulation, and past the last one close the environment."""
+    """Drive the service through so many cycles of the simulation, and past the last one close the environment, once."""
     coordinator, cycle = peers.coordinator, replay.cycle
+    if replay.state != RUNNING:
+        return
     if not cycle:
         await coordinator.fold(replay, 0, START, 0)
     for cycle in range(replay.cycle + 1, replay.cycle + 1 + cycles):

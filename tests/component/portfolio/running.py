@@ -18,11 +18,13 @@ from services.chassis.server import Server
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.portfolio import mapping, migrations
-from services.portfolio.clients import Market, OrderFeed, Replays
+from services.portfolio.clients import OrderFeed
 from services.portfolio.keeper import Keeper
 from services.portfolio.servicer import PortfolioServicer
 from services.portfolio.settings import Settings
 from services.portfolio.store import Store
+from services.wire.cycle import Books
+from services.wire.market import Market
 from tests.component.portfolio.peers import Peers
 
 
@@ -46,8 +48,8 @@ async def serve_service(peers: Peers, url: str, heartbeat_seconds: float = 15.0)
         await keeper.recover()
         servicer = PortfolioServicer(keeper, log, ResumeTokens(await store.epoch()))
         server.add(add_PortfolioServiceServicer_to_server, servicer)
-        replays = Replays(channel, keeper.announced, keeper.fold)
-        _tasks = server.spawn(replays.run(), "replays"), server.spawn(keeper.close_ended(), "close-ended")
+        books = Books(channel, "portfolio", keeper.announced, keeper.fold)
+        _tasks = server.spawn(books.run(), "replays"), server.spawn(keeper.close_ended(), "close-ended")
         port = await server.start()
         own = await stack.enter_async_context(connect(f"127.0.0.1:{port}"))
         try:

@@ -10,7 +10,8 @@ from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, 
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
 from services.portfolio.book import Book
-from services.portfolio.records import Change, Cursor, Fill, Opening, Step
+from services.portfolio.records import Change, Cursor, Fill, Opening
+from services.wire.cycle import Fold
 from tests.unit.domain.markets import clock, daily, instrument, splits
 
 DAYS = 4
@@ -43,8 +44,8 @@ def fill(
     return Fill(sequence, event, "00-trace", "trader")
 
 
-def step(cycle: int, at: int, head: int = 0) -> Step:
-    return Step("replay-1", cycle, at, head)
+def step(cycle: int, at: int, head: int = 0) -> Fold:
+    return Fold("replay-1", cycle, at, head)
 
 
 def folded(of: Book, at: int, *fills: Fill, cycle: int = 1) -> Change:
@@ -161,5 +162,5 @@ def test_marks_have_their_instruments_places_and_outlive_the_tape() -> None:
         (step(6, 10, 5), False),
     ],
 )
-def test_a_step_is_covered_when_it_or_a_later_one_was_folded(asked: Step, covered: bool) -> None:
+def test_a_step_is_covered_when_it_or_a_later_one_was_folded(asked: Fold, covered: bool) -> None:
     assert Cursor("replay-1", 5, 10, 0, 5).covers(asked) is covered
