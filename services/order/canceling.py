@@ -11,7 +11,8 @@ from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
 from services.domain.order import CancelReason, Order, OrderEvent, OrderState, Side
-from services.order.clients import Kill, Peers
+from services.order.clients import Peers
+from services.order.gate_mapping import Kill
 from services.order.journal import number_of
 from services.order.mapping import decode_event
 from services.order.placing import Desk

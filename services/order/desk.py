@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
@@ -24,12 +24,15 @@ from services.domain.matching import Venue, VenueSettings
 from services.domain.order import OrderEvent
 from services.domain.tape import Tape
 from services.order.canceling import Cancel, Canceling
-from services.order.clients import Environment, Grant, Idle, Kill, Peers
+from services.order.clients import Peers
+from services.order.gate_mapping import Kill
 from services.order.journal import Journal
 from services.order.placing import Create, Placing
+from services.order.replay_mapping import Grant, Idle, Reached
 from services.order.risk_gate import RiskGate
 from services.order.settings import Settings
 from services.order.store import Store
+from services.wire.environments import Environment
 
 # Tape rows the venue walks without letting others run: adapted so that a slice takes a few ms.
 FIRST_SLICE: Final = 4096
@@ -55,14 +58,6 @@ class Phase(Enum):
 
 OTHERS_TURN: Final = frozenset({Phase.GRANTED, Phase.IN_CYCLE})
 """Phases in which orders from outside wait."""
-
-
-class Reached(NamedTuple):
-    """How far a grant led."""
-
-    cycle: int
-    tape_sequence: int
-    order_head: int
 
 
 class Desk:

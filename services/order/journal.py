@@ -18,9 +18,11 @@ from services.chassis.stream import Entry, EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
-from services.order.mapping import Encoded, decode_event, encode_event, order_from_proto, provenance_from_proto
-from services.order.store import EnvironmentRow, PortfolioRow, Store
+from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
+from services.order.records import EnvironmentRow, PortfolioRow
+from services.order.store import Store
 from services.order.ticket import Provenance
+from services.wire.orders import order_from_proto
 
 REPEATED_FIELD = 1
 """Both `OrderEvents.events` and `OrderSnapshot.orders`: what is stored goes into streams as it is."""

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import tickmesh
-from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServiceStub
-from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceStub
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
-from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
 from tickmesh.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_server
-from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 
 from services.chassis import telemetry
@@ -20,15 +16,13 @@ from services.chassis.settings import load
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.order import migrations
-from services.order.clients import Peers, instruction_environment
+from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
 from services.order.journal import OrderLog, reader
 from services.order.replay import Desks
 from services.order.servicer import OrderServicer
 from services.order.settings import Settings
 from services.order.store import Store
-
-IDEMPOTENT_MARKETDATA = ["tickmesh.marketdata.v1.InstrumentService", "tickmesh.marketdata.v1.EnvironmentService"]
-IDEMPOTENT_PORTFOLIO = ["tickmesh.portfolio.v1.PortfolioService/GetPortfolio"]
+from services.wire.cycle import environment_of
 
 
 async def main() -> None:
@@ -50,15 +44,14 @@ async def main() -> None:
         server = Server(settings)
         store = Store(database)
         log: OrderLog = EventLog(reader(store), draining=server.draining, heartbeat_seconds=settings.heartbeat_seconds)
-        reads = (InstrumentServiceStub(market), EnvironmentServiceStub(market), TapeServiceStub(market))
-        peers = Peers(store, *reads, PortfolioServiceStub(portfolio))
+        peers = Peers(store, market, portfolio)
         gate = RiskGateServiceStub(risk)
         desks = Desks(
             settings, store, log, peers, open_checks=lambda: gate.CheckOrders(wait_for_ready=True), spawn=server.spawn
         )
         await desks.recover()
         replays = ReplayServiceStub(market)
-        venue = Participant(replays.JoinReplay, desks.hello, desks.handle, instruction_environment, name="venue")
+        venue = Participant(replays.JoinReplay, desks.hello, desks.handle, environment_of, name="venue")
         server.add(add_OrderServiceServicer_to_server, OrderServicer(desks, ResumeTokens(await store.stream_epoch())))
         server.reflect(tickmesh)
         _venue = server.spawn(venue.run(), "venue")

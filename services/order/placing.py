@@ -18,11 +18,12 @@ from services.domain.matching import Venue
 from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
 from services.domain.order import Order, OrderEvent, OrderState
 from services.domain.simulation import NO_PRICE
-from services.order.clients import Check, check_batch
+from services.order.gate_mapping import Check, check_batch
 from services.order.journal import Journal
 from services.order.mapping import decode_event, decode_order, refusal_error
+from services.order.records import EnvironmentRow, OrderRow, PortfolioRow
 from services.order.risk_gate import RiskGate, RiskUnavailable
-from services.order.store import EnvironmentRow, OrderRow, PortfolioRow, Store
+from services.order.store import Store
 from services.order.ticket import Provenance, Ticket
 
 # A check takes 1 to 3 ms. One that takes this long is waiting for risk, and a cancel must not wait with it.

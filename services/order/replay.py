@@ -7,12 +7,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from services.chassis.errors import ApiError
-from services.order import clients
-from services.order.clients import Environment, Grant, Idle, Peers
+from services.order.clients import Peers
 from services.order.desk import Desk
 from services.order.journal import Journal, OrderLog
+from services.order.records import EnvironmentRow
+from services.order.replay_mapping import Grant, Idle, instruction, reached_to_proto
 from services.order.settings import Settings
-from services.order.store import EnvironmentRow, Store
+from services.order.store import Store
+from services.wire import cycle
+from services.wire.environments import Environment
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -84,16 +87,15 @@ class Desks:
         self._joined.clear()
         for desk in self._desks.values():
             desk.lost()
-        return [clients.hello()]
+        return [cycle.hello("VENUE", "order")]
 
     async def handle(self, message: Any) -> Any:
         """Answers the coordinator."""
-        match clients.instruction(message):
+        match instruction(message):
             case Environment() as environment:
                 return await self._announced(environment)
             case Grant() as grant:
-                cycle, sequence, head = await self._desk(grant.environment_id).grant(grant)
-                return clients.reached(grant.environment_id, cycle, sequence, head)
+                return reached_to_proto(grant.environment_id, await self._desk(grant.environment_id).grant(grant))
             case Idle() as idle:
                 self._desk(idle.environment_id).idle(idle)
         return None
@@ -109,10 +111,10 @@ class Desks:
             return None
         if not desk.loaded:
             await self.peers.fetch_instruments(environment.symbols)
-            desk.load(environment, await self.peers.tape(environment_id))
+            desk.load(environment, await self.peers.tape(environment))
         if connection == self._connection:
             self._joined.add(environment_id)
-        return clients.join(environment_id, desk.row.tape_sequence, desk.row.cycle)
+        return cycle.join(environment_id, desk.row.tape_sequence, desk.row.cycle)
 
     def _desk(self, environment_id: str) -> Desk:
         desk = self._desks.get(environment_id)

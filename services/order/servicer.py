@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import Message
-from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_service_pb2, order_service_pb2_grpc
 
 from services.chassis.errors import ApiError
@@ -20,24 +16,23 @@ from services.chassis.telemetry import current_traceparent
 from services.chassis.tokens import (
     ResumeTokens,
     TokenExpired,
-    decode_page_token,
-    encode_page_token,
     filter_hash,
-    length_delimited,
 )
 from services.domain.order import ExecType
 from services.order.desk import Desk
 from services.order.journal import Seen
-from services.order.mapping import decode_event, execution, ticket_from_proto, timestamp
+from services.order.mapping import decode_event, execution, ticket_from_proto
 from services.order.placing import Create, check_increments
 from services.order.replay import Desks
 from services.order.ticket import Ticket, client_key
+from services.wire.pages import Page
+from services.wire.streams import Envelopes, resume_point
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-DEFAULT_PAGE_SIZE: Final = 100
 # 500 orders are about 200 kB.
 SNAPSHOT_PART: Final = 500
+_MISSED: Final = "The cursor is of another life of this stream; a snapshot follows."
 
 
 class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
@@ -79,20 +74,18 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ListOrders(self, request: order_service_pb2.ListOrdersRequest, context: Context) -> Any:
         """Lists orders, newest first."""
-        page = await self._page(request, request.environment_id or request.portfolio_id)
-        size = request.page_size or DEFAULT_PAGE_SIZE
+        page, environment_id = await self._page(request, request.environment_id or request.portfolio_id)
         rows = await self._store.orders_page(
-            environment_id=page.environment_id,
+            environment_id=environment_id,
             portfolio_id=request.portfolio_id,
             symbol=request.symbol,
             open_only=request.open_only,
-            before=page.at,
-            limit=size + 1,
+            before=page.number,
+            limit=page.size + 1,
         )
-        return order_service_pb2.ListOrdersResponse(
-            orders=[decode_event(row.payload).order for row in rows[:size]],
-            next_page_token=page.token(rows[size - 1].number) if len(rows) > size else "",
-        )
+        shown, token = page.cut(rows, lambda row: (environment_id, row.number))
+        orders = [decode_event(row.payload).order for row in shown]
+        return order_service_pb2.ListOrdersResponse(orders=orders, next_page_token=token)
 
     async def CancelOrder(self, request: order_service_pb2.CancelOrderRequest, context: Context) -> Any:
         """Cancels an order."""
@@ -105,9 +98,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def ListExecutions(self, request: order_service_pb2.ListExecutionsRequest, context: Context) -> Any:
         """Lists fills, oldest first."""
         of_order, number = _parse_order_id(request.order_id)
-        page = await self._page(request, request.environment_id or request.portfolio_id or request.order_id)
-        size = request.page_size or DEFAULT_PAGE_SIZE
-        wanted = page.environment_id or of_order
+        named = request.environment_id or request.portfolio_id or request.order_id
+        page, environment_id = await self._page(request, named)
+        wanted = environment_id or of_order
         if request.order_id and (number is None or wanted != of_order):
             return order_service_pb2.ListExecutionsResponse()
         rows = await self._store.events_page(
@@ -116,32 +109,26 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             symbol=request.symbol,
             number=number,
             exec_type=ExecType.TRADE,
-            after=page.at or 0,
-            limit=size + 1,
+            after=page.number or 0,
+            limit=page.size + 1,
         )
-        return order_service_pb2.ListExecutionsResponse(
-            executions=[execution(decode_event(row.payload)) for row in rows[:size]],
-            next_page_token=page.token(rows[size - 1].number) if len(rows) > size else "",
-        )
+        shown, token = page.cut(rows, lambda row: (environment_id, row.number))
+        executions = [execution(decode_event(row.payload)) for row in shown]
+        return order_service_pb2.ListExecutionsResponse(executions=executions, next_page_token=token)
 
     async def ListOrderEvents(self, request: order_service_pb2.ListOrderEventsRequest, context: Context) -> Any:
         """Lists an order's events, oldest first."""
         environment_id, number = _parse_order_id(request.order_id)
-        page = await self._page(request, request.order_id)
-        size = request.page_size or DEFAULT_PAGE_SIZE
-        rows = (
-            await self._store.events_page(
-                environment_id=environment_id, number=number, after=page.at or 0, limit=size + 1
-            )
-            if number
-            else []
-        )
-        if not rows and page.at is None:
+        page, _ = await self._page(request, request.order_id)
+        rows = []
+        if number:
+            after, limit = page.number or 0, page.size + 1
+            rows = await self._store.events_page(environment_id=environment_id, number=number, after=after, limit=limit)
+        if not rows and not page.after:
             raise _no_order(request.order_id)
-        return order_service_pb2.ListOrderEventsResponse(
-            order_events=[decode_event(row.payload) for row in rows[:size]],
-            next_page_token=page.token(rows[size - 1].number) if len(rows) > size else "",
-        )
+        shown, token = page.cut(rows, lambda row: ("", row.number))
+        events = [decode_event(row.payload) for row in shown]
+        return order_service_pb2.ListOrderEventsResponse(order_events=events, next_page_token=token)
 
     async def StreamOrderEvents(
         self, request: order_service_pb2.StreamOrderEventsRequest, context: Context
@@ -150,26 +137,28 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         hashed = filter_hash(request, "after_sequence")
         environment_id, after, expired = await self._cursor(request, hashed)
         desk = await self._desks.get(environment_id)
-        envelopes = _Envelopes(environment_id, lambda at: self._tokens.encode({environment_id: at}, hashed))
+        response, tokens = order_service_pb2.StreamOrderEventsResponse, self._tokens
+        envelopes = Envelopes(response, environment_id, lambda at, _: tokens.encode({environment_id: at}, hashed))
         subscription = self._desks.log.subscribe(environment_id, after or 0, _filter(request))
         if expired:
-            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head)
+            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, _MISSED)
         if after is None:
             subscription.seek(desk.journal.committed_head)
-            for part in envelopes.snapshot(desk, request.portfolio_id):
+            for part in _snapshot(envelopes, desk, request.portfolio_id):
                 yield part
         else:
             envelopes.told = after
         async for item in subscription:
             match item:
                 case Events():
-                    yield envelopes.events(item)
+                    # `sequence` is the last one looked at, so that a resume begins where the last message ended.
+                    yield envelopes.wrap("order_events", item.data, item.scanned)
                 case Heartbeat():
-                    yield envelopes.heartbeat(item)
+                    yield envelopes.heartbeat(item.scanned, item.scanned)
                 case Reset():
-                    yield envelopes.reset(item.reason, item.head)
+                    yield envelopes.reset(item.reason, item.head, _MISSED)
                     subscription.seek(desk.journal.committed_head)
-                    for part in envelopes.snapshot(desk, request.portfolio_id):
+                    for part in _snapshot(envelopes, desk, request.portfolio_id):
                         yield part
                 case Closed():
                     yield envelopes.closed(item.error)
@@ -187,19 +176,15 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             )
         return instrument
 
-    async def _page(self, request: Any, narrowed: str) -> _Page:
-        """Where a list goes on; its first page is of the newest environment where the request names nothing."""
-        hashed = filter_hash(request, "page_token", "page_size")
-        found = decode_page_token(request.page_token, 3)
-        if found:
-            of_list, environment_id, at = found
-            if of_list != hashed or not _is_number(at):
-                raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
-            return _Page(hashed, environment_id, int(at))
+    async def _page(self, request: Any, narrowed: str) -> tuple[Page, str]:
+        """A list's page and its environment: where the request names nothing, the newest at its first page."""
+        page = Page(request, 2)
+        if page.after:
+            return page, page.after[0]
         environment_id = getattr(request, "environment_id", "")
         if not narrowed:
             environment_id = await self._store.newest_environment() or ""
-        return _Page(hashed, environment_id, None)
+        return page, environment_id
 
     async def _cursor(
         self, request: order_service_pb2.StreamOrderEventsRequest, hashed: str
@@ -208,15 +193,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         expired = False
         if request.resume_token:
             try:
-                ((environment_id, after),) = self._tokens.decode(request.resume_token, hashed).items()
+                return *resume_point(self._tokens, request.resume_token, hashed), False
             except TokenExpired:
                 expired = True
-            except ValueError:
-                raise ApiError.invalid_field(
-                    "resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID"
-                ) from None
-            else:
-                return environment_id, after, False
         elif request.HasField("after_sequence"):
             return await self._environment_of(request), request.after_sequence, False
         return await self._environment_of(request), None, expired
@@ -232,78 +211,13 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return newest
 
 
-class _Page:
-    """Where a list stands: the environment it lists, and the number it goes on after."""
-
-    def __init__(self, hashed: str, environment_id: str, at: int | None) -> None:
-        self._hashed = hashed
-        self.environment_id = environment_id
-        self.at = at
-
-    def token(self, at: int) -> str:
-        """Goes on after `at`."""
-        return encode_page_token(self._hashed, self.environment_id, at)
-
-
-class _Envelopes:
-    """One subscription's messages. What they bring is encoded already; only the envelope's head is their own.
-
-    Attributes:
-        told: `sequence` of the message before.
-    """
-
-    def __init__(self, environment_id: str, token: Callable[[int], str]) -> None:
-        self._environment_id = environment_id
-        self._token = token
-        self._subscription_id = uuid.uuid4().hex
-        self.told = 0
-
-    def snapshot(self, desk: Desk, portfolio_id: str) -> Iterable[bytes]:
-        """The open orders in parts, all as of one moment."""
-        at, elements = desk.journal.committed_head, desk.journal.snapshot(portfolio_id)
-        starts = range(0, max(1, len(elements)), SNAPSHOT_PART)
-        for start in starts:
-            head = order_service_pb2.OrderSnapshot(sequence=at, last=start == starts[-1])
-            data = head.SerializeToString() + b"".join(elements[start : start + SNAPSHOT_PART])
-            yield self._message(at, order_service_pb2.StreamOrderEventsResponse.SNAPSHOT_FIELD_NUMBER, data)
-
-    def events(self, item: Events[Seen]) -> bytes:
-        """Events; `sequence` is the last one looked at, so that a resume begins where the last message ended."""
-        field = order_service_pb2.StreamOrderEventsResponse.ORDER_EVENTS_FIELD_NUMBER
-        return self._message(item.scanned, field, item.data)
-
-    def heartbeat(self, item: Heartbeat) -> bytes:
-        """Nothing new."""
-        field = order_service_pb2.StreamOrderEventsResponse.HEARTBEAT_FIELD_NUMBER
-        return self._message(item.scanned, field, _bytes(stream_pb2.Heartbeat(scanned_sequence=item.scanned)))
-
-    def reset(self, reason: str, head: int) -> bytes:
-        """The cursor broke."""
-        field = order_service_pb2.StreamOrderEventsResponse.RESET_FIELD_NUMBER
-        number = stream_pb2.ResetReason.Value(f"RESET_REASON_{reason}")
-        message = "The cursor is of another life of this stream; a snapshot follows."
-        return self._message(head, field, _bytes(stream_pb2.Reset(reason=number, message=message)))
-
-    def closed(self, error: ApiError) -> bytes:
-        """The stream ends."""
-        field = order_service_pb2.StreamOrderEventsResponse.CLOSED_FIELD_NUMBER
-        return self._message(self.told, field, _bytes(stream_pb2.Closed(status=error.to_status())))
-
-    def _message(self, sequence: int, field: int, data: bytes) -> bytes:
-        head = order_service_pb2.StreamOrderEventsResponse(
-            subscription_id=self._subscription_id,
-            partition=self._environment_id,
-            sequence=sequence,
-            previous_sequence=self.told,
-            publish_time=timestamp(time.time_ns()),
-            resume_token=self._token(sequence),
-        )
-        self.told = sequence
-        return head.SerializeToString() + length_delimited(field, data)
-
-
-def _bytes(message: Message) -> bytes:
-    return message.SerializeToString()
+def _snapshot(envelopes: Envelopes, desk: Desk, portfolio_id: str) -> Iterable[bytes]:
+    """The open orders in parts, all as of one moment."""
+    at, elements = desk.journal.committed_head, desk.journal.snapshot(portfolio_id)
+    starts = range(0, max(1, len(elements)), SNAPSHOT_PART)
+    for start in starts:
+        head: bytes = order_service_pb2.OrderSnapshot(sequence=at, last=start == starts[-1]).SerializeToString()
+        yield envelopes.wrap("snapshot", head + b"".join(elements[start : start + SNAPSHOT_PART]), at)
 
 
 def _filter(request: order_service_pb2.StreamOrderEventsRequest) -> Callable[[Seen], bool] | None:

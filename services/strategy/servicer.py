@@ -22,7 +22,7 @@ from services.strategy.places import Place
 from services.strategy.signals import Signals
 from services.strategy.strategies import NewStrategy, Strategies
 from services.wire.pages import Page
-from services.wire.streams import Envelopes
+from services.wire.streams import Envelopes, resume_point
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -176,15 +176,9 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         expired = False
         if request.resume_token:
             try:
-                ((environment_id, after),) = self._tokens.decode(request.resume_token, hashed).items()
+                return *resume_point(self._tokens, request.resume_token, hashed), False
             except TokenExpired:
                 expired = True
-            except ValueError:
-                raise ApiError.invalid_field(
-                    "resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID"
-                ) from None
-            else:
-                return environment_id, after, False
         environment_id = request.environment_id or self._signals.home(request.deployment_id) or self._signals.newest()
         await self._signals.require(environment_id)
         head = self._signals.head(environment_id)

@@ -37,18 +37,25 @@ class Page:
 
     @property
     def number(self) -> int | None:
-        """The last value, of a list ordered by numbers; None on the first page.
+        """The last value, of a list ordered by numbers from 0; None on the first page.
 
         Raises:
             ApiError: INVALID_ARGUMENT `PAGE_TOKEN_INVALID` where it is none that a database could hold.
         """
+        number = self.signed
+        if number is not None and number < 0:
+            raise _no_token()
+        return number
+
+    @property
+    def signed(self) -> int | None:
+        """As `number`, of a list ordered by days or times, which may lie before 1970."""
         if not self.after:
             return None
-        digits = self.after[-1]
-        sign, digits = digits[:1] == "-", digits.removeprefix("-")
+        digits = self.after[-1].removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= 19 and int(digits) <= _LARGEST_NUMBER):
             raise _no_token()
-        return -int(digits) if sign else int(digits)
+        return int(self.after[-1])
 
     def token(self, *values: str | int) -> str:
         """Goes on after these."""

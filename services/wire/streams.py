@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from tickmesh.common.v1 import stream_pb2
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import length_delimited
+from services.chassis.tokens import ResumeTokens, length_delimited
 from services.wire.values import now
 
 
@@ -61,6 +61,20 @@ class Envelopes:
         )
         self.told, self.scanned = sequence, scanned
         return _bytes(head) + length_delimited(self._arms[arm], data)
+
+
+def resume_point(tokens: ResumeTokens, token: str, hashed: str) -> tuple[str, int]:
+    """The partition and the sequence after which a stream of one partition goes on.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, or `RESUME_TOKEN_FILTER_MISMATCH` for another filter's.
+        TokenExpired: the token is of another life of the stream.
+    """
+    try:
+        ((partition, sequence),) = tokens.decode(token, hashed).items()
+    except ValueError:
+        raise ApiError.invalid_field("resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID") from None
+    return partition, sequence
 
 
 async def messages(call: Any) -> AsyncGenerator[Any]:

@@ -14,7 +14,7 @@ from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 
 from services.domain.order import TERMINAL, OrderState, reserved_cash
-from services.order.mapping import order_from_proto
+from services.wire.orders import order_from_proto
 from services.wire.pages import pages
 from tests.e2e.load import Customer, check_later
 from tests.e2e.mesh import Clients, repeated

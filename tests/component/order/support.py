@@ -38,9 +38,11 @@ from services.chassis.settings import ServiceSettings
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
-from services.order.clients import Check
+from services.order.gate_mapping import Check
 from services.order.main import main
-from services.order.mapping import decode_event, nanoseconds, order_from_proto, refusal_to_proto
+from services.order.mapping import decode_event
+from services.wire.orders import order_from_proto, refusal_to_proto
+from services.wire.values import nanoseconds
 
 __all__ = ["Check", "Mesh", "decode_event", "request", "running"]
 

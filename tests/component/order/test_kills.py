@@ -14,7 +14,7 @@ from tickmesh.order.v1 import order_pb2
 
 from services.chassis.errors import ApiError
 from services.domain.order import TERMINAL, OrderState, reserved_cash
-from services.order.mapping import order_from_proto
+from services.wire.orders import order_from_proto
 from tests.component.order.support import Mesh, limit, request, running
 from tests.component.order.test_orders import cancel
 

@@ -8,7 +8,7 @@ from grpc import StatusCode
 from tickmesh.marketdata.v1 import environment_pb2
 from tickmesh.order.v1 import order_pb2
 
-from services.order.mapping import timestamp
+from services.wire.values import timestamp
 from tests.component.order.support import Mesh, limit, make_tape, request, running, start_peer, stop_peer
 from tests.component.order.test_orders import cancel, refused
 

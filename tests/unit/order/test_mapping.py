@@ -26,6 +26,8 @@ from services.domain.order import (
 from services.order import mapping
 from services.order.placing import check_increments
 from services.order.ticket import Provenance
+from services.wire.orders import order_from_proto
+from services.wire.values import text
 
 INSTRUMENT = Instrument("AAPL", price_increment=Decimal("0.0001"), quantity_increment=Decimal("0.001"))
 PROVENANCE = Provenance("replay-1", "trend:a", "asked", "signal", "local", "local", 1_700_000_000_123_456_789)
@@ -77,7 +79,7 @@ def orders(draw: st.DrawFn) -> Order:
 def test_an_order_comes_back_from_the_wire_as_it_was(order: Order) -> None:
     """Else a venue that restarts would not be the one that stopped."""
     message = mapping.order_to_proto(order, PROVENANCE, INSTRUMENT, 7)
-    assert mapping.order_from_proto(order_pb2.Order.FromString(message.SerializeToString())) == order
+    assert order_from_proto(order_pb2.Order.FromString(message.SerializeToString())) == order
 
 
 @given(orders())
@@ -103,7 +105,7 @@ def test_an_events_bytes_hold_the_orders_bytes(order: Order) -> None:
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**17), max_value=10**17), st.integers(0, 9))
 def test_the_fast_way_to_write_a_decimal_writes_the_same(value: Decimal, places: int) -> None:
-    assert mapping.text(value, places) == format_decimal(value, places)
+    assert text(value, places) == format_decimal(value, places)
 
 
 def request(**values: Any) -> order_service_pb2.CreateOrderRequest:

@@ -37,7 +37,7 @@ def test_another_lists_token_is_refused() -> None:
         assert caught.value.reason == "PAGE_TOKEN_INVALID"
 
 
-@pytest.mark.parametrize("value", ["", "x", "-", "1e3", "٣", str(2**63), "1" * 5000])
+@pytest.mark.parametrize("value", ["", "x", "-", "-1", "--1", "1e3", "٣", str(2**63), "1" * 5000])
 def test_a_number_that_is_none_is_refused(value: str) -> None:
     page = Page(Request(page_token=Page(Request()).token(value)))
     with pytest.raises(ApiError) as caught:
@@ -45,6 +45,10 @@ def test_a_number_that_is_none_is_refused(value: str) -> None:
     assert caught.value.reason == "PAGE_TOKEN_INVALID"
     with pytest.raises(ApiError):
         Page(Request(page_token=encode_page_token(value)))
+
+
+def test_days_before_1970_are_numbers_too() -> None:
+    assert Page(Request(page_token=Page(Request()).token(-5))).signed == -5
 
 
 async def test_a_list_is_read_to_its_end() -> None:

@@ -1,0 +1,106 @@
+"""The messages exchanged with risk's gate, as values: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
+
+from services.domain.gate import Verdict
+from services.domain.instrument import Instrument
+from services.domain.limits import KillScope
+from services.domain.order import Order, Reservation
+from services.order.mapping import asked_to_proto
+from services.order.ticket import Provenance
+from services.wire.orders import refusal_from_proto
+from services.wire.values import text, timestamp
+
+
+class Check(NamedTuple):
+    """One order to check, with what risk must know before."""
+
+    order: Order
+    provenance: Provenance
+    instrument: Instrument
+    reference_price: Decimal
+    ledger_sequence: int
+    traceparent: str
+
+
+class Kill(NamedTuple):
+    """A kill switch as risk tells of it."""
+
+    scope: KillScope
+    engaged: bool
+    allow_reducing: bool
+    principal: str
+
+
+class Ready(NamedTuple):
+    """Risk answers from here on; these switches are engaged."""
+
+    kills: tuple[Kill, ...]
+
+
+class Verdicts(NamedTuple):
+    """Risk's answer to a batch."""
+
+    batch_id: int
+    verdicts: tuple[Verdict, ...]
+
+
+def connect(environment_id: str, epoch: int, order_head: int) -> risk_gate_service_pb2.CheckOrdersRequest:
+    """The first message to risk's gate."""
+    message = risk_gate_service_pb2.Connect(environment_id=environment_id, epoch=epoch, order_head=order_head)
+    return risk_gate_service_pb2.CheckOrdersRequest(connect=message)
+
+
+def check_batch(
+    batch_id: int, order_head: int, tape_sequence: int, market_time: int, checks: Sequence[Check]
+) -> risk_gate_service_pb2.CheckOrdersRequest:
+    """Orders for risk's gate."""
+    batch = risk_gate_service_pb2.CheckBatch(
+        batch_id=batch_id,
+        order_head=order_head,
+        tape_sequence=tape_sequence,
+        market_time=timestamp(market_time),
+        checks=[
+            risk_gate_service_pb2.OrderCheck(
+                order=asked_to_proto(check.order, check.provenance, check.instrument),
+                reference_price=text(check.reference_price),
+                ledger_sequence=check.ledger_sequence,
+                traceparent=check.traceparent,
+            )
+            for check in checks
+        ],
+    )
+    return risk_gate_service_pb2.CheckOrdersRequest(batch=batch)
+
+
+def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | Verdicts | Kill | None:
+    """What risk's gate says."""
+    match message.WhichOneof("message"):
+        case "ready":
+            return Ready(tuple(_kill(each) for each in message.ready.kill_switches))
+        case "verdicts":
+            return Verdicts(message.verdicts.batch_id, tuple(map(_verdict, message.verdicts.verdicts)))
+        case "kill_switch":
+            return _kill(message.kill_switch)
+        case _:
+            return None
+
+
+def _kill(switch: risk_pb2.KillSwitch) -> Kill:
+    portfolio_id = switch.target_id if switch.scope == risk_pb2.KILL_SWITCH_SCOPE_PORTFOLIO else ""
+    strategy_id = switch.target_id if switch.scope == risk_pb2.KILL_SWITCH_SCOPE_STRATEGY else ""
+    return Kill(KillScope(portfolio_id, strategy_id), switch.engaged, switch.allow_reducing, switch.principal)
+
+
+def _verdict(verdict: risk_gate_service_pb2.Verdict) -> Verdict:
+    if verdict.WhichOneof("outcome") == "refusal":
+        return Verdict(verdict.order_id, refusal=refusal_from_proto(verdict.refusal))
+    reserved = verdict.reservation
+    cash, quantity, headroom = (Decimal(each) for each in (reserved.cash, reserved.quantity, reserved.headroom))
+    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom))

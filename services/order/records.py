@@ -1,0 +1,81 @@
+"""The rows that the service keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+
+@dataclass(slots=True)
+class EnvironmentRow:
+    """Where the desk of one environment stands.
+
+    Attributes:
+        volume_share: the environment's; 0 is no limit.
+        ended: the tape has ended here: what rested has expired.
+        tape_sequence, market_time: the venue's position, and its market time (ns).
+        cycle, reached_head: the last grant that was answered, and the head it was answered with.
+        head: the last event's sequence.
+        order_count: orders so far, refused ones too; the last one's number.
+        epoch: of the last connection to risk.
+        first_order_time: wall time (ns); 0 before.
+    """
+
+    environment_id: str
+    volume_share: float = 0.0
+    fill_on_touch: bool = False
+    ended: bool = False
+    tape_sequence: int = 0
+    market_time: int = 0
+    cycle: int = 0
+    reached_head: int = 0
+    head: int = 0
+    order_count: int = 0
+    epoch: int = 0
+    first_order_time: int = 0
+    principal: str = ""
+    owner: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The columns."""
+        return {name: getattr(self, name) for name in _ENVIRONMENT_COLUMNS}
+
+
+_ENVIRONMENT_COLUMNS: Final = tuple(field.name for field in fields(EnvironmentRow))
+
+
+class PortfolioRow(NamedTuple):
+    """A portfolio that has traded: its environment, the entry that opened it, and its headroom at the venue."""
+
+    portfolio_id: str
+    environment_id: str
+    opening_ledger_sequence: int
+    headroom: Decimal
+    principal: str
+    owner: str
+
+
+class OrderRow(NamedTuple):
+    """An order: what was asked for under its client's key, and its last event."""
+
+    client_key: str
+    asked: str
+    payload: bytes
+
+
+class EventRow(NamedTuple):
+    """An event as streams need it."""
+
+    sequence: int
+    portfolio_id: str
+    exec_type: int
+    payload: bytes
+
+
+class PageRow(NamedTuple):
+    """One element of a list: its environment, the number it is sorted by, and an event's payload."""
+
+    environment_id: str
+    number: int
+    payload: bytes
