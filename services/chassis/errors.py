@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN: Final = "tickmesh"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 # A caller's 10 kB id must not come back whole: trailers past 8 KiB break the stream, and a mistake would look INTERNAL.
+# All are bytes of UTF-8: the details travel in base64 (5.5 KiB then), the message once more in escapes of 3 a byte.
 MAX_TEXT: Final = 256
+MAX_MESSAGE: Final = 512
+MAX_VIOLATIONS: Final = 2048
+MAX_STATUS: Final = 4096
 
 _log = logging.getLogger(__name__)
 _TRANSPORT: Final = {
@@ -159,37 +164,40 @@ class ApiError(Exception):
 
     def to_status(self) -> status_pb2.Status:
         """The status as it travels: in the trailers, or as the last message `closed {status}` of a stream."""
-        details: list[Any] = [
-            error_details_pb2.ErrorInfo(
-                reason=self.reason, domain=DOMAIN, metadata={k: clip(v) for k, v in self.metadata.items()}
-            )
-        ]
+        status = status_pb2.Status(code=self.code.value[0], message=clip(self.message, MAX_MESSAGE))
+        for detail in self._details():
+            status.details.add().Pack(detail)
+            if status.ByteSize() > MAX_STATUS:
+                del status.details[-1]
+        return status
+
+    def _details(self) -> Iterator[Message]:
+        """The details that apply, the most important first."""
+        details = error_details_pb2
+        metadata = {key: clip(value) for key, value in self.metadata.items()}
+        yield details.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata)
+        if self.retry_delay is not None:
+            retry = details.RetryInfo()
+            retry.retry_delay.FromNanoseconds(int(self.retry_delay * 1e9))
+            yield retry
         if self.field_violations:
-            bad = error_details_pb2.BadRequest()
+            bad = details.BadRequest()
             for field, description, reason in self.field_violations:
-                bad.field_violations.add(field=clip(field), description=clip(description), reason=reason)
-            details.append(bad)
+                bad.field_violations.add(field=clip(field), description=clip(description), reason=clip(reason))
+            yield _bounded(bad, bad.field_violations)
         if self.precondition_violations:
-            failure = error_details_pb2.PreconditionFailure()
+            failure = details.PreconditionFailure()
             for kind, subject, description in self.precondition_violations:
                 failure.violations.add(type=kind, subject=clip(subject), description=clip(description))
-            details.append(failure)
+            yield _bounded(failure, failure.violations)
         if self.resource is not None:
             kind, name, text = self.resource
-            info = error_details_pb2.ResourceInfo(resource_type=kind, resource_name=clip(name), description=clip(text))
-            details.append(info)
+            yield details.ResourceInfo(resource_type=kind, resource_name=clip(name), description=clip(text))
         if self.quota_violations:
-            quota = error_details_pb2.QuotaFailure()
+            quota = details.QuotaFailure()
             for subject, description in self.quota_violations:
                 quota.violations.add(subject=clip(subject), description=clip(description))
-            details.append(quota)
-        if self.retry_delay is not None:
-            details.append(error_details_pb2.RetryInfo())
-            details[-1].retry_delay.FromNanoseconds(int(self.retry_delay * 1e9))
-        status = status_pb2.Status(code=self.code.value[0], message=clip(self.message, 4 * MAX_TEXT))
-        for detail in details:
-            status.details.add().Pack(detail)
-        return status
+            yield _bounded(quota, quota.violations)
 
     @classmethod
     def from_status(cls, status: status_pb2.Status) -> ApiError:
@@ -225,8 +233,16 @@ def api_error(error: BaseException) -> ApiError:
 
 
 def clip(text: str, limit: int = MAX_TEXT) -> str:
-    """Text short enough to travel in trailers."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Text short enough to travel in trailers: of at most `limit` bytes in UTF-8."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "…"
+
+
+def _bounded(detail: Message, violations: Any) -> Message:
+    """The detail with as many of its violations, from the first on, as there is room for."""
+    while detail.ByteSize() > MAX_VIOLATIONS:
+        del violations[-1]
+    return detail
 
 
 def _read_detail(error: ApiError, packed: any_pb2.Any) -> None:

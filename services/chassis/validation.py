@@ -9,7 +9,7 @@ from protovalidate import Validator, Violation
 
 from services.chassis.errors import ApiError, FieldViolation
 
-# As many as a form shows at once; the answer travels in HTTP/2 trailers of at most 8 KiB.
+# As many as a form shows at once; of long ones fewer travel, see errors.py.
 MAX_VIOLATIONS = 16
 
 _validator = Validator()

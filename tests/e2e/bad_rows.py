@@ -192,6 +192,8 @@ ROWS: dict[str, list[Row]] = {
         ),
         row(parameters={"": "3"}),
         row(parameters={"x" * 65: "3"}),
+        # Whose paths, told in full, would not fit what gRPC takes of an error.
+        row(parameters={"\U0001f600" * 200 + str(number): "3" for number in range(60)}),
         row(parameters={"fast": "3" * 1001}),
         row(parameters={f"p{number}": "3" for number in range(101)}),
         row(symbols=["AAPL", "AAPL"]),

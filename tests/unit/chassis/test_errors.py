@@ -1,6 +1,8 @@
 """One typed error in Python, one status on the wire."""
 
+import base64
 import logging
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -15,6 +17,7 @@ from services.chassis.errors import (
     QuotaViolation,
     ResourceInfo,
     api_error,
+    clip,
 )
 
 ERRORS = [
@@ -72,17 +75,39 @@ def test_constructors_fill_in_the_details_that_belong_to_their_code() -> None:
     assert exhausted.retry_delay == 1.0
 
 
-def test_a_callers_long_text_does_not_overflow_the_trailers() -> None:
-    long = "x" * 10_000
+@pytest.mark.parametrize("letter", ["x", "é", "字", "\U0001f600"])
+def test_a_callers_long_text_does_not_overflow_the_trailers(letter: str) -> None:
+    long = letter * 10_000
     error = ApiError.not_found(
         "order",
         long,
         "ORDER_NOT_FOUND",
         long,
         metadata={"order_id": long},
-        field_violations=[FieldViolation(long, long)],
+        field_violations=[FieldViolation(long, long, long)] * 100,
+        precondition_violations=[PreconditionViolation("STATE", long, long)] * 100,
+        quota_violations=[QuotaViolation(long, long)] * 100,
+        retry_delay=1.0,
     )
-    assert len(error.to_status().SerializeToString()) < 4096
+    status = error.to_status()
+    details = status.SerializeToString()
+    # What gRPC makes of them; its hard limit is 16 KiB, what many a proxy takes 8.
+    assert len(details) <= 4096
+    assert len(base64.b64encode(details)) + len(quote(status.message)) < 8000
+    back = ApiError.from_status(status)
+    assert (back.reason, back.retry_delay) == ("ORDER_NOT_FOUND", 1.0)
+    assert back.field_violations[0].field.startswith(letter * 10)
+    assert back.field_violations[0].field.endswith("…")
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "字", "\U0001f600"])
+def test_text_is_clipped_by_its_bytes_and_between_letters(letter: str) -> None:
+    size = len(letter.encode())
+    fits = letter * (256 // size)
+    assert clip(fits) == fits
+    clipped = clip(letter * 257)
+    assert clipped == letter * ((256 - 3) // size) + "…"
+    assert len(clipped.encode()) <= 256
 
 
 def test_a_failed_call_with_our_details_is_the_peers_error() -> None:
