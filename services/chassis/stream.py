@@ -22,7 +22,7 @@ E = TypeVar("E")
 RING: Final = 8192
 # Events in one message: enough to spread a message's own cost (60 µs), a few 100 kB at most.
 BATCH: Final = 1024
-HEARTBEAT_SECONDS: Final = 15.0
+HEARTBEAT_SECONDS: Final = 10.0
 
 ResetReason = Literal["TOKEN_EXPIRED", "SLOW_CONSUMER", "UPSTREAM_GAP"]
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from services.chassis import catalog
 from services.chassis.settings import ServiceSettings, load
+from services.chassis.stream import HEARTBEAT_SECONDS
 
 
 class OrderSettings(ServiceSettings):
@@ -35,6 +36,10 @@ def test_the_default_database_is_a_file_of_the_service_in_the_data_directory() -
     assert OrderSettings().database_url == f"sqlite:///{Path('.tickmesh/order.db').absolute()}"
 
 
+def test_heartbeats_come_well_within_the_15_seconds_of_the_contract() -> None:
+    assert ServiceSettings().heartbeat_seconds == HEARTBEAT_SECONDS == 10
+
+
 def test_the_environment_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKMESH_ORDER_ADDRESS", "0.0.0.0:6000")
     monkeypatch.setenv("TICKMESH_RISK_ADDRESS", "dns:///risk:50054")
@@ -56,7 +61,7 @@ def test_the_environment_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("TICKMESH_LOG_LEVEL", "LOUD"),
         ("TICKMESH_TRACE_SAMPLE_RATIO", "1.5"),
-        ("TICKMESH_HEARTBEAT_SECONDS", "16"),
+        ("TICKMESH_HEARTBEAT_SECONDS", "15"),
         ("TICKMESH_ORDER_ADDRESS", "nowhere"),
         ("TICKMESH_ORDER_CHECK_DEADLINE_MS", "soon"),
     ],
