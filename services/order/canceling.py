@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final, NamedTuple
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
@@ -18,6 +20,9 @@ from services.order.mapping import decode_event
 from services.order.placing import Desk
 from services.order.store import Store
 
+# An engaged kill switch has a second for everything (rule 5).
+HELD_SECONDS: Final = 0.5
+
 
 @dataclass(slots=True, eq=False)
 class Cancel:
@@ -28,13 +33,24 @@ class Cancel:
     answer: asyncio.Future[bytes]
 
 
-class Canceling:
-    """Ends open orders of one desk."""
+class Judged(NamedTuple):
+    """What a portfolio holds, by symbol: it decides which of these buys a kill switch leaves."""
 
-    def __init__(self, desk: Desk, store: Store, peers: Peers) -> None:
+    kill: Kill
+    order_ids: Sequence[str]
+    held: Mapping[str, Decimal]
+
+
+class Canceling:
+    """Ends open orders of one desk. `wake` is called when there is something to `judge`."""
+
+    def __init__(self, desk: Desk, store: Store, peers: Peers, wake: Callable[[], None]) -> None:
         self._desk = desk
         self._store = store
         self._peers = peers
+        self._wake = wake
+        self._asking: set[asyncio.Task[None]] = set()
+        self.judged: list[Judged] = []
 
     async def cancel(self, cancels: Sequence[Cancel]) -> None:
         """Cancels what is open at the venue; of what is not, says how it ended."""
@@ -57,27 +73,59 @@ class Canceling:
                 _answer_ended(cancel, payload)
 
     async def kill(self, kill: Kill) -> None:
-        """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so."""
+        """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so.
+
+        A buy may close a short, and only the books know what is held. They are asked aside, so that whoever needs no
+        question ends at once and the desk goes on; `judge` follows with what they said.
+        """
+        doubtful: dict[str, list[str]] = {}
+        ending = []
+        for order in self._desk.venue.open_orders():
+            if not kill.scope.covers(order):
+                continue
+            if not kill.allow_reducing or (order.side is Side.SELL and order.reservation.cash):
+                # Only a sale that opens a short has cash set aside for it.
+                ending.append(order.order_id)
+            elif order.side is Side.BUY:
+                doubtful.setdefault(order.portfolio_id, []).append(order.order_id)
+        if doubtful:
+            asking = detach(self._ask(kill, doubtful), name="what is held")
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+        await self._end(kill, ending)
+
+    async def judge(self) -> None:
+        """Cancels the buys that do not close a short, as far as the books have told."""
+        judged, self.judged = self.judged, []
+        for each in judged:
+            orders = [self._desk.venue.order(order_id) for order_id in each.order_ids]
+            ending = [order.order_id for order in orders if order is not None and not _closes(order, each.held)]
+            await self._end(each.kill, ending)
+
+    async def _ask(self, kill: Kill, doubtful: Mapping[str, Sequence[str]]) -> None:
+        """Asks what all these portfolios hold, side by side and for one time; whoever is silent is taken to be flat."""
+        held = await asyncio.gather(*map(self._held, doubtful))
+        self.judged += [Judged(kill, *each) for each in zip(doubtful.values(), held, strict=True)]
+        self._wake()
+
+    async def _held(self, portfolio_id: str) -> dict[str, Decimal]:
+        try:
+            async with asyncio.timeout(HELD_SECONDS):
+                return await self._peers.held(portfolio_id)
+        except (ApiError, TimeoutError):
+            return {}
+
+    async def _end(self, kill: Kill, order_ids: Sequence[str]) -> None:
         desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
-        held: dict[str, dict[str, Decimal]] = {}
-        for order in desk.venue.open_orders():
-            if kill.scope.covers(order) and not (kill.allow_reducing and await self._reduces(order, held)):
-                reason = CancelReason.KILL_SWITCH
-                events += desk.venue.cancel(order.order_id, row.tape_sequence, row.market_time, reason)
+        for order_id in order_ids:
+            events += desk.venue.cancel(order_id, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH)
         if events:
             await desk.journal.commit(events, cause="kill_switch", principal=kill.principal)
 
-    async def _reduces(self, order: Order, held: dict[str, dict[str, Decimal]]) -> bool:
-        """Whether all of an order closes what is held. Where nobody can say what is held, it does not."""
-        if order.side is Side.SELL:
-            # Only a sale that opens a short has cash set aside for it.
-            return not order.reservation.cash
-        if order.portfolio_id not in held:
-            try:
-                held[order.portfolio_id] = await self._peers.held(order.portfolio_id)
-            except ApiError:
-                held[order.portfolio_id] = {}
-        return -held[order.portfolio_id].get(order.symbol, ZERO) >= order.reservation.quantity
+
+def _closes(order: Order, held: Mapping[str, Decimal]) -> bool:
+    """Whether all of a buy closes a short."""
+    return -held.get(order.symbol, ZERO) >= order.reservation.quantity
 
 
 def _answer_ended(cancel: Cancel, payload: bytes | None) -> None:

@@ -74,7 +74,7 @@ class Peers:
     async def held(self, portfolio_id: str) -> dict[str, Decimal]:
         """Signed units that a portfolio holds, by symbol."""
         request = portfolio_service_pb2.ListPositionsRequest(portfolio_id=portfolio_id)
-        positions = await pages(self._portfolios.ListPositions, request, "positions", timeout=1.0)
+        positions = await pages(self._portfolios.ListPositions, request, "positions")
         return {position.symbol: Decimal(position.quantity) for position in positions}
 
     async def instrument(self, symbol: str) -> Instrument:

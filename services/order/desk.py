@@ -74,13 +74,13 @@ class Desk:
         self.venue = self._new_venue(peers)
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
         self._placing = Placing(self, store, self.gate, settings.order_risk_deadline_ms / 1000)
-        self._canceling = Canceling(self, store, peers)
+        self._wake = asyncio.Event()
+        self._canceling = Canceling(self, store, peers, self._wake.set)
         self._risk_seconds = settings.order_risk_deadline_ms / 1000
         self._batch_size = settings.order_batch_size
         self._peers = peers
         self._tape: Tape | None = None
         self._slice = FIRST_SLICE
-        self._wake = asyncio.Event()
         self._kills: list[Kill] = []
         self._cancels: list[Cancel] = []
         self._ready: deque[Create] = deque()
@@ -96,7 +96,7 @@ class Desk:
     @property
     def urgent(self) -> bool:
         """Whether something waits that must not wait for risk."""
-        return bool(self._kills or self._cancels)
+        return bool(self._kills or self._cancels or self._canceling.judged)
 
     @property
     def ending(self) -> bool:
@@ -205,6 +205,7 @@ class Desk:
         kills, self._kills = self._kills, []
         for kill in kills:
             await self._canceling.kill(kill)
+        await self._canceling.judge()
         cancels, self._cancels = self._cancels, []
         if cancels:
             await self._canceling.cancel(cancels)

@@ -28,7 +28,7 @@ from tickmesh.marketdata.v1 import (
 )
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
-from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2_grpc
+from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2, portfolio_service_pb2_grpc
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_gate_service_pb2_grpc, risk_pb2
 
 from services.chassis.channel import Channel, connect
@@ -224,6 +224,15 @@ class Portfolios(portfolio_service_pb2_grpc.PortfolioServiceServicer):
     def __init__(self) -> None:
         self.known: dict[str, str] = {"trend": ENVIRONMENT, "other": ENVIRONMENT}
         self.asked = 0
+        self.held: dict[str, dict[str, str]] = {}
+        self.silent = False
+
+    async def ListPositions(self, request: Any, context: Any) -> portfolio_service_pb2.ListPositionsResponse:
+        if self.silent:
+            await asyncio.Event().wait()
+        held = self.held.get(request.portfolio_id, {}).items()
+        positions = [portfolio_pb2.Position(symbol=symbol, quantity=quantity) for symbol, quantity in held]
+        return portfolio_service_pb2.ListPositionsResponse(positions=positions)
 
     async def GetPortfolio(self, request: Any, context: Any) -> portfolio_pb2.Portfolio:
         self.asked += 1

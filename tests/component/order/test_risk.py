@@ -10,7 +10,7 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from tests.component.order.support import Mesh, limit, request, running, start_peer, stop_peer
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running, start_peer, stop_peer
 from tests.component.order.test_orders import cancel, refused
 
 STATE = order_pb2.OrderState
@@ -151,6 +151,36 @@ async def test_orders_that_reduce_stay_where_asked_for(mesh: Mesh) -> None:
     assert (await mesh.get("less")).state == STATE.ORDER_STATE_NEW
     mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT)
     await state_of(mesh, "less", STATE.ORDER_STATE_CANCELED)
+
+
+async def test_rule_5_buys_that_close_a_short_stay_where_asked_for(mesh: Mesh) -> None:
+    mesh.portfolios.held = {"trend": {"AAPL": "-10"}}
+    await mesh.orders.CreateOrder(limit("cover"))
+    await mesh.orders.CreateOrder(limit("beyond", quantity="11"))
+    await mesh.orders.CreateOrder(limit("flat", portfolio_id="other"))
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
+    await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
+    await state_of(mesh, "flat", STATE.ORDER_STATE_CANCELED, "other")
+    assert (await mesh.get("cover")).state == STATE.ORDER_STATE_NEW
+
+
+async def test_rule_5_all_is_canceled_within_a_second_while_the_books_are_silent(mesh: Mesh) -> None:
+    names, orders = [f"p{n}" for n in range(20)], []
+    for name in names:
+        mesh.portfolios.known[name] = ENVIRONMENT
+        mesh.gate.gate.open_portfolio(name, Decimal(100_000))
+        orders.append(await mesh.orders.CreateOrder(limit("buy", portfolio_id=name)))
+    mesh.portfolios.silent = True
+    began = time.monotonic()
+    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
+    await asyncio.sleep(0.1)
+    # The desk goes on meanwhile.
+    asked = time.monotonic()
+    await mesh.orders.CancelOrder(cancel(orders[-1].order_id))
+    assert time.monotonic() - asked < 0.3
+    for name in names[:-1]:
+        await state_of(mesh, "buy", STATE.ORDER_STATE_CANCELED, name)
+    assert time.monotonic() - began < 1
 
 
 async def test_a_switch_engaged_while_we_were_away_is_learnt_at_the_handshake(mesh: Mesh) -> None:
