@@ -18,32 +18,19 @@ from services.domain.instrument import Instrument
 from services.domain.market import Bar
 from services.domain.tape import Kind, Tape
 from services.domain.timeline import Timeline
+from services.marketdata.broadcast import Encoding, Rows
 from services.marketdata.feed import Feed
 from services.marketdata.instruments import Instruments
-from services.marketdata.mapping import Writer, bar_to_proto, quote_to_proto, timestamp
-from services.marketdata.streams import Encoding, Heartbeat, Item, Records, Reset, Rows, Snapshot
+from services.marketdata.mapping import Writer, bar_to_proto, quote_to_proto
+from services.marketdata.streams import Heartbeat, Item, Records, Reset, Snapshot
+from services.wire.columns import packed, packed_varints
+from services.wire.values import now as wall_time
 
 Response = market_data_service_pb2.StreamMarketDataResponse
 _FIELDS: Final = {name: field.number for name, field in Response.DESCRIPTOR.fields_by_name.items()}
 # Positions encoded at a time, so that the loop is never held for more than some ms: 0.3 µs a column, 8 µs a row.
 COLUMN_RECORDS: Final = 16_384
 ROW_RECORDS: Final = 512
-
-
-def packed(number: int, values: NDArray[np.generic]) -> bytes:
-    """A packed repeated field of 64-bit elements: its bytes are the array's."""
-    return length_delimited(number, values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
-
-
-def packed_varints(number: int, values: NDArray[np.int32]) -> bytes:
-    """A packed repeated field of small whole numbers."""
-    if len(values) and int(values.max()) >= 1 << 7:
-        high = (values >> 7) > 0
-        if int(values.max()) >= 1 << 14:
-            raise ValueError("an index beyond 16383")
-        pairs = np.column_stack(((values & 0x7F) | np.where(high, 0x80, 0), values >> 7)).astype(np.uint8)
-        return length_delimited(number, pairs[np.column_stack((np.ones(len(values), np.bool_), high))].tobytes())
-    return length_delimited(number, values.astype(np.uint8).tobytes())
 
 
 class Tables:
@@ -120,7 +107,7 @@ class FeedWriter:
     def _rows(self, feed: Feed, tape: Tape, rows: Rows) -> bytes:
         made = market_data_pb2.MarketDataRows()
         writers: dict[str, Writer] = {}
-        environment_id, now = feed.plan.environment_id, timestamp(time.time_ns())
+        environment_id, now = feed.plan.environment_id, wall_time()
         indexes, times = tape.source[rows].tolist(), tape.time[rows].tolist()
         starts, values = tape.start[rows].tolist(), tape.values[rows].tolist()
         for row, index, at, start, value in zip(rows.tolist(), indexes, times, starts, values, strict=True):

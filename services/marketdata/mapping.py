@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.marketdata.v1 import (
     environment_pb2,
     environment_service_pb2,
@@ -17,41 +17,25 @@ from tickmesh.marketdata.v1 import (
 )
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import decode_page_token, filter_hash
 from services.domain.instrument import Instrument
 from services.domain.market import Bar
-from services.domain.money import format_decimal, parse_decimal, places
+from services.domain.money import format_decimal, places
 from services.domain.tape import Kind
 from services.marketdata.environment import FULL_SPEED, Pace, Request, State, View, Wanted
 from services.marketdata.feed import Latest
 from services.marketdata.providers import DataSet
+from services.wire.instruments import instrument_from_proto
+from services.wire.values import numbers, time_from, timestamp
 
 DEFAULT_VOLUME_SHARE: Final = 0.1
-# What an int64 of ns can tell: 1677 to 2262.
-_TIMES: Final = (-9_223_372_036, 9_223_372_035)
-_STATES: Final = {state: environment_pb2.EnvironmentState.Value(f"ENVIRONMENT_STATE_{state.value}") for state in State}
+_STATES: Final[dict[State, environment_pb2.EnvironmentState.ValueType]] = numbers(
+    environment_pb2.EnvironmentState, "ENVIRONMENT_STATE_", State
+)
 _SOURCES: Final = {
     Kind.QUOTE: market_data_pb2.QUOTE_SOURCE_QUOTE,
     Kind.TRADE: market_data_pb2.QUOTE_SOURCE_TRADE,
     Kind.BAR: market_data_pb2.QUOTE_SOURCE_BAR,
 }
-
-
-def timestamp(time: int) -> Timestamp:
-    """A time of ns since the epoch."""
-    seconds, nanos = divmod(time, 1_000_000_000)
-    return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def time_from(field: str, value: Timestamp) -> int:
-    """The ns of a request's time.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT where it is none, or beyond what ns can tell.
-    """
-    if not (_TIMES[0] <= value.seconds <= _TIMES[1] and 0 <= value.nanos < 1_000_000_000):
-        raise ApiError.invalid_field(field, "is no time between 1677 and 2262")
-    return value.seconds * 1_000_000_000 + value.nanos
 
 
 def date_from(field: str, text: str) -> int:
@@ -64,19 +48,6 @@ def date_from(field: str, text: str) -> int:
         return datetime.date.fromisoformat(text).toordinal() - 719_163
     except ValueError:
         raise ApiError.invalid_field(field, "is no date") from None
-
-
-def page_from(request: Any, count: int) -> tuple[str, list[str]]:
-    """What a list's page tokens are good for, and the values of the one that came; none for an empty token.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT `PAGE_TOKEN_INVALID` for another list's.
-    """
-    asked = filter_hash(request, "page_token", "page_size", "encoding")
-    named, *values = decode_page_token(request.page_token, count + 1) or [asked]
-    if named != asked:
-        raise ApiError.invalid_field("page_token", "is no token of this list", "PAGE_TOKEN_INVALID")
-    return asked, values
 
 
 def date_to(day: int) -> str:
@@ -172,23 +143,20 @@ def data_set_to_proto(data_set: DataSet) -> environment_pb2.DataSet:
     )
 
 
-def instrument_from_proto(instrument: instrument_pb2.Instrument) -> Instrument:
-    """An instrument to create; the rules of the contract have been checked."""
-    return Instrument(
-        symbol=instrument.symbol,
-        name=instrument.display_name,
-        currency_code=instrument.currency_code,
-        calendar=instrument.calendar,
-        price_increment=_plain(instrument.price_increment),
-        quantity_increment=_plain(instrument.quantity_increment),
-        lot_size=_plain(instrument.lot_size or "1"),
-        contract_multiplier=_plain(instrument.contract_multiplier or "1"),
+def new_instrument(message: instrument_pb2.Instrument) -> Instrument:
+    """An instrument to create, its amounts without trailing zeros, so that equal ones are stored and shown alike."""
+    asked = instrument_from_proto(message)
+    return replace(
+        asked,
+        price_increment=_plain(asked.price_increment),
+        quantity_increment=_plain(asked.quantity_increment),
+        lot_size=_plain(asked.lot_size),
+        contract_multiplier=_plain(asked.contract_multiplier),
     )
 
 
-def _plain(text: str) -> Decimal:
-    """Without trailing zeros, so that equal values are stored and shown alike."""
-    return Decimal(format_decimal(parse_decimal(text)))
+def _plain(amount: Decimal) -> Decimal:
+    return Decimal(format_decimal(amount))
 
 
 def instrument_to_proto(instrument: Instrument, create_time: int) -> instrument_pb2.Instrument:

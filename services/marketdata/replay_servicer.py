@@ -6,18 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
-import numpy as np
 from tickmesh.marketdata.v1 import replay_service_pb2, tape_service_pb2
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceServicer
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError, api_error
-from services.domain.tape import Tape
-from services.domain.timeline import Wake
 from services.marketdata.environments import Environments
-from services.marketdata.feed_mapping import packed, packed_varints
-from services.marketdata.mapping import environment_to_proto, state_to_proto, time_from
+from services.marketdata.mapping import environment_to_proto, state_to_proto
 from services.marketdata.participants import (
     Announced,
     Decide,
@@ -30,13 +26,13 @@ from services.marketdata.participants import (
     Role,
     Welcome,
 )
+from services.wire.tapes import STRETCH, stretch_to_proto
+from services.wire.wakes import wake_from_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 # Envoy puts it on every call that comes through it.
 EDGE_KEY: Final = "x-tickmesh-edge"
-# About 230 kB a message: few enough messages, and none that holds the loop for long.
-TAPE_CHUNK: Final = 4096
 
 _ROLES: Final = {
     replay_service_pb2.PARTICIPANT_ROLE_VENUE: Role.VENUE,
@@ -80,8 +76,8 @@ class TapeServicer(TapeServiceServicer):
             raise _not_open("Tapes show the future")
         tape = await self._environments.tape(request.environment_id)
         after = min(request.after_sequence, len(tape))
-        for first in range(after, max(len(tape), after + 1), TAPE_CHUNK):
-            yield tape_chunk(tape, first, with_sources=first == after)
+        for first in range(after, max(len(tape), after + 1), STRETCH):
+            yield stretch_to_proto(tape, first, with_sources=first == after)
 
 
 async def _hello(
@@ -145,16 +141,6 @@ def _join(join: replay_service_pb2.Join, link: Link, participants: Participants)
     environment.enrol(link, join.deployment_id, wake, join.cycle)
 
 
-def wake_from_proto(wake: replay_service_pb2.NextWake) -> Wake:
-    """What a strategy waits for."""
-    return Wake(
-        records=frozenset(wake.record_symbols),
-        bars=frozenset((each.symbol, each.interval) for each in wake.bars),
-        time=time_from("next_wake.time", wake.time) if wake.HasField("time") else None,
-        sequence=wake.tape_sequence,
-    )
-
-
 def to_proto(message: Message) -> replay_service_pb2.JoinReplayResponse:
     """A message to a participant."""
     wire = replay_service_pb2
@@ -181,22 +167,6 @@ def to_proto(message: Message) -> replay_service_pb2.JoinReplayResponse:
             return wire.JoinReplayResponse(welcome=welcome)
         case Announced(view):
             return wire.JoinReplayResponse(announced=wire.Announced(environment=environment_to_proto(view)))
-
-
-def tape_chunk(tape: Tape, first: int, *, with_sources: bool) -> bytes:
-    """The records after position ``first``, as many as fit in a chunk: a ReadTapeResponse."""
-    rows = slice(first, min(first + TAPE_CHUNK, len(tape)))
-    made = tape_service_pb2.ReadTapeResponse(first_sequence=first + 1, end_sequence=len(tape))
-    if with_sources:
-        for source in tape.sources:
-            made.sources.add(kind=source.kind.value, symbol=source.symbol, interval=source.interval)
-    columns = [
-        packed_varints(3, tape.source[rows]),
-        packed(4, tape.time[rows]),
-        packed(5, tape.start[rows]),
-        packed(6, np.ravel(tape.values[rows])),
-    ]
-    return made.SerializeToString() + b"".join(columns)
 
 
 def _at_edge(context: Context) -> bool:

@@ -22,11 +22,12 @@ from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServic
 
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
-from services.chassis.tokens import ResumeTokens, TokenExpired, encode_page_token, filter_hash
+from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.calendar import UnknownTime
 from services.domain.tape import Kind
 from services.marketdata import mapping
 from services.marketdata.bars import BarPage, Bars
+from services.marketdata.broadcast import Selection, Terms
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
 from services.marketdata.feed import Latest
@@ -34,11 +35,13 @@ from services.marketdata.feed_mapping import Envelopes, FeedWriter
 from services.marketdata.instruments import Instruments
 from services.marketdata.quotes import Quotes
 from services.marketdata.sessions import DAY_NS, Calendars
-from services.marketdata.streams import Closed, Selection, Streams, Subscription, Terms
+from services.marketdata.streams import Closed, Streams, Subscription
+from services.wire.pages import Page
+from services.wire.streams import resume_point
+from services.wire.values import time_from
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-DEFAULT_PAGE: Final = 100
 DEFAULT_DELAY_SECONDS: Final = 0.005
 _KINDS: Final = {
     market_data_pb2.DATA_KIND_QUOTE: Kind.QUOTE,
@@ -91,28 +94,27 @@ class MarketDataServicer(MarketDataServiceServicer):
         self, request: market_data_service_pb2.ListQuotesRequest, context: Context
     ) -> market_data_service_pb2.ListQuotesResponse:
         """The latest prices of all symbols, by symbol."""
-        asked, token = mapping.page_from(request, 2)
-        environment_id = token[0] if token else self._environment_id(request.environment_id)
-        after, size = token[1] if token else "", request.page_size or DEFAULT_PAGE
+        page = Page(request, 2)
+        environment_id, after = page.after or (self._environment_id(request.environment_id), "")
         symbols = [symbol for symbol in self._feeds.get(environment_id).plan.symbols if symbol > after]
         found = [each for each in await self._quotes.get(environment_id, symbols) if each is not None]
-        quotes = [self._quote(each, environment_id) for each in found[:size]]
-        more = encode_page_token(asked, environment_id, quotes[-1].symbol) if len(found) > size else ""
-        return market_data_service_pb2.ListQuotesResponse(quotes=quotes, next_page_token=more)
+        shown, token = page.cut(found, lambda latest: (environment_id, latest.symbol))
+        quotes = [self._quote(each, environment_id) for each in shown]
+        return market_data_service_pb2.ListQuotesResponse(quotes=quotes, next_page_token=token)
 
     async def ListBars(
         self, request: market_data_service_pb2.ListBarsRequest, context: Context
     ) -> market_data_service_pb2.ListBarsResponse:
         """A symbol's bars by time."""
         instrument = self._instruments.get(request.symbol)
-        asked, token = mapping.page_from(request, 2)
-        environment_id = token[0] if token else self._environment_id(request.environment_id)
-        start = mapping.time_from("start_time", request.start_time) if request.HasField("start_time") else None
-        end = mapping.time_from("end_time", request.end_time) if request.HasField("end_time") else None
+        page = Page(request, 2)
+        environment_id = page.after[0] if page.after else self._environment_id(request.environment_id)
+        start = time_from("start_time", request.start_time) if request.HasField("start_time") else None
+        end = time_from("end_time", request.end_time) if request.HasField("end_time") else None
         if start is not None and end is not None and end < start:
             raise ApiError.invalid_field("end_time", "is before start_time")
-        wanted = BarPage(request.symbol, request.interval, start, end, request.page_size or DEFAULT_PAGE)
-        bars, more = await self._bars.page(environment_id, instrument, wanted, int(token[1]) if token else None)
+        wanted = BarPage(request.symbol, request.interval, start, end, page.size)
+        bars, more = await self._bars.page(environment_id, instrument, wanted, page.signed)
         response = market_data_service_pb2.ListBarsResponse()
         if request.encoding == market_data_pb2.ENCODING_COLUMNS:
             columns = mapping.bar_columns([bar for bar, _ in bars], [sequence for _, sequence in bars])
@@ -121,7 +123,7 @@ class MarketDataServicer(MarketDataServiceServicer):
             writer = mapping.Writer(instrument)
             response.bars.extend(mapping.bar_to_proto(bar, sequence, writer) for bar, sequence in bars)
         if more:
-            response.next_page_token = encode_page_token(asked, environment_id, bars[-1][0].start)
+            response.next_page_token = page.token(environment_id, bars[-1][0].start)
         return response
 
     async def StreamMarketData(
@@ -140,13 +142,9 @@ class MarketDataServicer(MarketDataServiceServicer):
         after, expired, environment_id = None, False, request.environment_id
         if request.resume_token:
             try:
-                ((environment_id, after),) = self._tokens.decode(request.resume_token, hashed).items()
+                environment_id, after = resume_point(self._tokens, request.resume_token, hashed)
             except TokenExpired:
                 expired = True
-            except ValueError:
-                raise ApiError.invalid_field(
-                    "resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID"
-                ) from None
         feed = self._feeds.get(environment_id or self._environments.newest())
         columns = request.encoding == market_data_pb2.ENCODING_COLUMNS
         delay = (
@@ -187,17 +185,17 @@ class InstrumentServicer(InstrumentServiceServicer):
         self, request: instrument_service_pb2.ListInstrumentsRequest, context: Context
     ) -> instrument_service_pb2.ListInstrumentsResponse:
         """Instruments by symbol."""
-        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
-        found = self._instruments.page(token[0] if token else "", size + 1)
-        made = [mapping.instrument_to_proto(each, self._instruments.create_time(each.symbol)) for each in found[:size]]
-        more = encode_page_token(asked, made[-1].symbol) if len(found) > size else ""
-        return instrument_service_pb2.ListInstrumentsResponse(instruments=made, next_page_token=more)
+        page = Page(request)
+        found = self._instruments.page(page.after[0] if page.after else "", page.size + 1)
+        shown, token = page.cut(found, lambda instrument: (instrument.symbol,))
+        made = [mapping.instrument_to_proto(each, self._instruments.create_time(each.symbol)) for each in shown]
+        return instrument_service_pb2.ListInstrumentsResponse(instruments=made, next_page_token=token)
 
     async def CreateInstrument(
         self, request: instrument_service_pb2.CreateInstrumentRequest, context: Context
     ) -> instrument_pb2.Instrument:
         """A new instrument, or the same one again."""
-        made = await self._instruments.create(mapping.instrument_from_proto(request.instrument), principal())
+        made = await self._instruments.create(mapping.new_instrument(request.instrument), principal())
         return mapping.instrument_to_proto(made, self._instruments.create_time(made.symbol))
 
     async def ListTradingSessions(
@@ -208,17 +206,17 @@ class InstrumentServicer(InstrumentServiceServicer):
         last = mapping.date_from("end_date", request.end_date)
         if last < first:
             raise ApiError.invalid_field("end_date", "is before start_date")
-        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
+        page = Page(request)
+        after = page.signed
         calendar = await self._calendars.get(request.calendar, (last + 1) * DAY_NS)
         try:
             found = calendar.between(first, last)
         except UnknownTime as error:
             raise ApiError.not_found("calendar", request.calendar, "CALENDAR_NOT_FOUND", str(error)) from error
-        after = int(token[0]) if token else first - 1
-        found = [session for session in found if session[0] > after]
-        made = [mapping.session_to_proto(request.calendar, session) for session in found[:size]]
-        more = encode_page_token(asked, found[size - 1][0]) if len(found) > size else ""
-        return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=more)
+        found = [session for session in found if after is None or session[0] > after]
+        shown, token = page.cut(found, lambda session: (session[0],))
+        made = [mapping.session_to_proto(request.calendar, session) for session in shown]
+        return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=token)
 
 
 class EnvironmentServicer(EnvironmentServiceServicer):
@@ -232,11 +230,12 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self, request: environment_service_pb2.ListDataSetsRequest, context: Context
     ) -> environment_service_pb2.ListDataSetsResponse:
         """What replays can be made of, by id."""
-        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
-        found = [each for each in await self._data_sets.all() if not token or each.data_set_id > token[0]]
-        more = encode_page_token(asked, found[size - 1].data_set_id) if len(found) > size else ""
-        made = [mapping.data_set_to_proto(each) for each in found[:size]]
-        return environment_service_pb2.ListDataSetsResponse(data_sets=made, next_page_token=more)
+        page = Page(request)
+        after = page.after[0] if page.after else ""
+        found = [each for each in await self._data_sets.all() if each.data_set_id > after]
+        shown, token = page.cut(found, lambda data_set: (data_set.data_set_id,))
+        made = [mapping.data_set_to_proto(each) for each in shown]
+        return environment_service_pb2.ListDataSetsResponse(data_sets=made, next_page_token=token)
 
     async def CreateReplay(
         self, request: environment_service_pb2.CreateReplayRequest, context: Context
@@ -255,11 +254,10 @@ class EnvironmentServicer(EnvironmentServiceServicer):
         self, request: environment_service_pb2.ListEnvironmentsRequest, context: Context
     ) -> environment_service_pb2.ListEnvironmentsResponse:
         """Environments, newest first."""
-        (asked, token), size = mapping.page_from(request, 1), request.page_size or DEFAULT_PAGE
-        found = self._environments.page(int(token[0]) if token else None, size + 1)
-        more = encode_page_token(asked, found[size - 1].plan.number) if len(found) > size else ""
-        made = [mapping.environment_to_proto(view) for view in found[:size]]
-        return environment_service_pb2.ListEnvironmentsResponse(environments=made, next_page_token=more)
+        page = Page(request)
+        shown, token = page.cut(self._environments.page(page.number, page.size + 1), lambda view: (view.plan.number,))
+        made = [mapping.environment_to_proto(view) for view in shown]
+        return environment_service_pb2.ListEnvironmentsResponse(environments=made, next_page_token=token)
 
     async def StartReplay(
         self, request: environment_service_pb2.StartReplayRequest, context: Context

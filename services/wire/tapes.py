@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from tickmesh.marketdata.v1 import tape_service_pb2
 
 from services.domain.tape import VALUES, Kind, Source, Tape
+from services.wire.columns import packed, packed_varints
 
 _Columns = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+STRETCH: Final = 4096
+"""Records a message: about 230 kB; few enough messages, and none that holds the loop for long."""
 _NOTHING: _Columns = (np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
@@ -32,3 +37,19 @@ class TapeReader:
         """All that came."""
         source, time, start, values = (np.concatenate(column) for column in zip(*self._columns, strict=True))
         return Tape(self._sources, source, time, start, values.reshape(-1, VALUES))
+
+
+def stretch_to_proto(tape: Tape, first: int, *, with_sources: bool) -> bytes:
+    """The bytes of the message with the records after position `first`, as many as it holds."""
+    rows = slice(first, min(first + STRETCH, len(tape)))
+    made = tape_service_pb2.ReadTapeResponse(first_sequence=first + 1, end_sequence=len(tape))
+    if with_sources:
+        for source in tape.sources:
+            made.sources.add(kind=source.kind.value, symbol=source.symbol, interval=source.interval)
+    columns = [
+        packed_varints(3, tape.source[rows]),
+        packed(4, tape.time[rows]),
+        packed(5, tape.start[rows]),
+        packed(6, np.ravel(tape.values[rows])),
+    ]
+    return made.SerializeToString() + b"".join(columns)

@@ -15,13 +15,15 @@ from services.chassis.tokens import ResumeTokens
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
-from services.marketdata import streams as module
+from services.marketdata import broadcast as module
+from services.marketdata.broadcast import Selection, Terms
 from services.marketdata.environment import Plan
 from services.marketdata.feed import Feed
-from services.marketdata.feed_mapping import Envelopes, FeedWriter, packed_varints
+from services.marketdata.feed_mapping import Envelopes, FeedWriter
 from services.marketdata.instruments import Instruments
-from services.marketdata.replay_servicer import tape_chunk
-from services.marketdata.streams import Item, Records, Selection, Snapshot, Streams, Subscription, Terms
+from services.marketdata.streams import Item, Records, Snapshot, Streams, Subscription
+from services.wire.columns import packed_varints
+from services.wire.tapes import stretch_to_proto
 
 COUNT = 300
 MINUTE = 60_000_000_000
@@ -214,7 +216,7 @@ def test_packed_varints(values: list[int]) -> None:
 
 def test_a_chunk_of_tape(feed: Feed) -> None:
     made = feed.timeline.tape  # type: ignore[union-attr]
-    chunk = tape_service_pb2.ReadTapeResponse.FromString(tape_chunk(made, 10, with_sources=True))
+    chunk = tape_service_pb2.ReadTapeResponse.FromString(stretch_to_proto(made, 10, with_sources=True))
     assert (chunk.first_sequence, chunk.end_sequence, len(chunk.sources)) == (11, 900, 3)
     assert list(chunk.time) == made.time[10:].tolist()
     assert list(chunk.values) == made.values[10:].ravel().tolist()

@@ -28,7 +28,7 @@ from services.wire.environments import environment_from_proto
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_NAMES
 from services.wire.orders import event_from_proto, order_from_proto
-from services.wire.tapes import TapeReader
+from services.wire.tapes import STRETCH, TapeReader, stretch_to_proto
 from services.wire.values import name_of, nanoseconds, numbers, time_from, timestamp
 from services.wire.wakes import wake_from_proto, wake_to_proto
 from tests.unit.domain.markets import clock, daily, splits, walk
@@ -144,22 +144,12 @@ def test_an_environment_has_ended_when_it_is_completed_or_stopped() -> None:
 
 
 def test_a_tape_comes_back_from_its_stretches() -> None:
-    tape = merge([clock(9), daily("A", walk(1, 9)), splits("A", {3: (2.0, 1.0)})])
-    sources = [
-        tape_service_pb2.TapeSource(kind=each.kind.value, symbol=each.symbol, interval=each.interval)
-        for each in tape.sources
-    ]
+    tape = merge([clock(2000), daily("A", walk(1, 2000)), splits("A", {3: (2.0, 1.0)})])
     reader = TapeReader()
-    for first in range(0, len(tape), 5):
-        reader.add(
-            tape_service_pb2.ReadTapeResponse(
-                sources=[] if first else sources,
-                source=tape.source[first : first + 5].tolist(),
-                time=tape.time[first : first + 5].tolist(),
-                start=tape.start[first : first + 5].tolist(),
-                values=tape.values[first : first + 5].ravel().tolist(),
-            )
-        )
+    for first in range(0, len(tape), STRETCH):
+        data = stretch_to_proto(tape, first, with_sources=not first)
+        reader.add(tape_service_pb2.ReadTapeResponse.FromString(data))
+    assert reader.parts == 2
     assert reader.tape().digest() == tape.digest()
     assert len(TapeReader().tape()) == 0
 

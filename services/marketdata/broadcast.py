@@ -1,0 +1,140 @@
+"""What all who asked the same of a stream are sent, encoded once."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.domain.tape import Kind, Source, Tape
+from services.domain.timeline import Timeline
+from services.marketdata.feed import Feed
+
+# Bytes that a broadcast keeps for subscribers who lag; who lags more has its own encoding made.
+KEPT_BYTES: Final = 16 << 20
+# A message holds at most this much, unless one window alone is larger.
+MESSAGE_BYTES: Final = 1 << 20
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a subscriber wants; empty is all of it."""
+
+    symbols: frozenset[str] = frozenset()
+    kinds: frozenset[Kind] = frozenset()
+    intervals: frozenset[str] = frozenset()
+
+    def wants(self, source: Source) -> bool:
+        """Whether records of a source belong to it."""
+        if source.kind not in {Kind.QUOTE, Kind.TRADE, Kind.BAR} or (self.kinds and source.kind not in self.kinds):
+            return False
+        if source.kind is Kind.BAR and self.intervals and source.interval not in self.intervals:
+            return False
+        return not self.symbols or source.symbol in self.symbols
+
+
+class Encoding(NamedTuple):
+    """How records become bytes: `encode(feed, tape, rows)`, called for at most `records` positions at a time."""
+
+    name: str
+    encode: Callable[[Feed, Tape, Rows], bytes]
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a subscriber asks for; records of `delay` seconds travel together."""
+
+    selection: Selection
+    encoding: Encoding
+    delay: float
+
+
+class Chunk(NamedTuple):
+    """The encoding of the records of `(after, through]` that were asked for; empty where there are none."""
+
+    after: int
+    through: int
+    data: bytes
+
+
+class Broadcast:
+    """What everybody with one selection, encoding and delay is sent: windows, each encoded once."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, feed: Feed, timeline: Timeline, terms: Terms) -> None:
+        self.feed = feed
+        self.head = feed.head
+        self.changed = asyncio.Event()
+        self.subscribers = 0
+        self._timeline = timeline
+        self._encoding = terms.encoding
+        self._delay = terms.delay
+        self._wanted = np.array([terms.selection.wants(source) for source in timeline.tape.sources], np.bool_)
+        self._chunks: list[Chunk] = []
+        self._afters: list[int] = []
+        self._bytes = 0
+
+    async def run(self) -> None:
+        """Closes window after window, until cancelled."""
+        while True:
+            changed = self.feed.changed
+            if self.feed.head == self.head:
+                await changed.wait()
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            while self.head < self.feed.head:
+                self._append(self.encode(self.head, self.feed.head))
+                # A long stretch is encoded in slices, with a breath between them.
+                await asyncio.sleep(0)
+
+    def encode(self, after: int, limit: int) -> Chunk:
+        """The encoding of what follows ``after``, up to ``limit`` or a slice."""
+        through = min(limit, after + self._encoding.records)
+        tape = self._timeline.tape
+        rows = np.flatnonzero(self._wanted[tape.source[after:through]]) + after
+        return Chunk(after, through, self._encoding.encode(self.feed, tape, rows) if len(rows) else b"")
+
+    def next(self, position: int) -> Chunk:
+        """What follows ``position``, which is before `head`: shared windows, joined, or a slice made for this one."""
+        place = bisect_left(self._afters, position)
+        if place == len(self._afters) or self._afters[place] != position:
+            limit = self._afters[place] if place < len(self._afters) else self.head
+            return self.encode(position, limit)
+        found, size = [self._chunks[place]], len(self._chunks[place].data)
+        for chunk in self._chunks[place + 1 :]:
+            size += len(chunk.data)
+            if size > MESSAGE_BYTES:
+                break
+            found.append(chunk)
+        data = found[0].data if len(found) == 1 else b"".join([chunk.data for chunk in found])
+        return Chunk(position, found[-1].through, data)
+
+    def _append(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+        self._afters.append(chunk.after)
+        self._bytes += len(chunk.data) + 64
+        if self._bytes > 2 * KEPT_BYTES:
+            self._forget()
+        self.head = chunk.through
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets every subscriber look."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    def _forget(self) -> None:
+        drop = 0
+        while self._bytes > KEPT_BYTES:
+            self._bytes -= len(self._chunks[drop].data) + 64
+            drop += 1
+        del self._chunks[:drop], self._afters[:drop]
