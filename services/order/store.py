@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database, DecimalText, upsert
+from services.chassis.database import Database, DecimalText, columns, upsert
 from services.chassis.writer import Unit
 from services.order.records import EnvironmentRow, EventRow, OrderRow, PageRow, PortfolioRow
 
@@ -29,46 +29,42 @@ def _keys(**kinds: Any) -> list[sa.Column[Any]]:
     return [sa.Column(name, kind, primary_key=True, autoincrement=False) for name, kind in kinds.items()]
 
 
-def _columns(kind: Any, *names: str) -> list[sa.Column[Any]]:
-    return [sa.Column(name, kind) for name in names]
-
-
-_streams = _table("streams", _keys(name=sa.Text), *_columns(sa.Text, "epoch"))
+_streams = _table("streams", _keys(name=sa.Text), *columns(sa.Text, "epoch"))
 _environments = _table(
     "environments",
     _keys(environment_id=sa.Text),
-    *_columns(sa.Float, "volume_share"),
-    *_columns(sa.Boolean, "fill_on_touch", "ended"),
-    *_columns(sa.BigInteger, "tape_sequence", "market_time", "cycle", "reached_head", "head", "order_count", "epoch"),
-    *_columns(sa.BigInteger, "first_order_time"),
-    *_columns(sa.Text, "principal", "owner"),
+    *columns(sa.Float, "volume_share"),
+    *columns(sa.Boolean, "fill_on_touch", "ended"),
+    *columns(sa.BigInteger, "tape_sequence", "market_time", "cycle", "reached_head", "head", "order_count", "epoch"),
+    *columns(sa.BigInteger, "first_order_time"),
+    *columns(sa.Text, "principal", "owner"),
 )
 _portfolios = _table(
     "portfolios",
     _keys(portfolio_id=sa.Text),
-    *_columns(sa.Text, "environment_id"),
-    *_columns(sa.BigInteger, "opening_ledger_sequence"),
-    *_columns(DecimalText, "headroom"),
-    *_columns(sa.Text, "principal", "owner"),
+    *columns(sa.Text, "environment_id"),
+    *columns(sa.BigInteger, "opening_ledger_sequence"),
+    *columns(DecimalText, "headroom"),
+    *columns(sa.Text, "principal", "owner"),
 )
-_instruments = _table("instruments", _keys(symbol=sa.Text), *_columns(sa.LargeBinary, "payload"))
+_instruments = _table("instruments", _keys(symbol=sa.Text), *columns(sa.LargeBinary, "payload"))
 _orders = _table(
     "orders",
     _keys(environment_id=sa.Text, number=sa.BigInteger),
-    *_columns(sa.Text, "client_key", "portfolio_id", "symbol"),
-    *_columns(sa.SmallInteger, "open"),
-    *_columns(sa.Text, "asked"),
-    *_columns(sa.BigInteger, "last_event_sequence"),
-    *_columns(sa.Text, "principal", "owner"),
+    *columns(sa.Text, "client_key", "portfolio_id", "symbol"),
+    *columns(sa.SmallInteger, "open"),
+    *columns(sa.Text, "asked"),
+    *columns(sa.BigInteger, "last_event_sequence"),
+    *columns(sa.Text, "principal", "owner"),
 )
 _events = _table(
     "order_events",
     _keys(environment_id=sa.Text, sequence=sa.BigInteger),
-    *_columns(sa.BigInteger, "number"),
-    *_columns(sa.Text, "portfolio_id", "symbol"),
-    *_columns(sa.SmallInteger, "exec_type"),
-    *_columns(sa.LargeBinary, "payload"),
-    *_columns(sa.Text, "principal", "owner"),
+    *columns(sa.BigInteger, "number"),
+    *columns(sa.Text, "portfolio_id", "symbol"),
+    *columns(sa.SmallInteger, "exec_type"),
+    *columns(sa.LargeBinary, "payload"),
+    *columns(sa.Text, "principal", "owner"),
 )
 
 # Conditions of partial indexes are written as literals: the planner must see them.

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.chassis.database import DecimalText
+from services.chassis.database import DecimalText, columns
 
 revision = "0001"
 down_revision = None
@@ -18,7 +18,7 @@ def upgrade() -> None:
 
 
 def _identity() -> list[sa.Column[str]]:
-    return [sa.Column(name, sa.Text, nullable=False) for name in ("environment_id", "principal", "owner")]
+    return columns(sa.Text, "environment_id", "principal", "owner")
 
 
 def _make_environments() -> None:
@@ -26,16 +26,11 @@ def _make_environments() -> None:
     op.create_table(
         "environments",
         sa.Column("environment_id", sa.Text, primary_key=True),
-        sa.Column("cycle", sa.BigInteger, nullable=False),
-        sa.Column("tape_sequence", sa.BigInteger, nullable=False),
-        sa.Column("market_time", sa.BigInteger, nullable=False),
-        sa.Column("order_sequence", sa.BigInteger, nullable=False),
-        sa.Column("ledger_sequence", sa.BigInteger, nullable=False),
-        sa.Column("applied", sa.BigInteger, nullable=False),
-        sa.Column("ended", sa.Boolean, nullable=False),
-        sa.Column("marks", sa.Text, nullable=False),
-        sa.Column("principal", sa.Text, nullable=False),
-        sa.Column("owner", sa.Text, nullable=False),
+        *columns(
+            sa.BigInteger, "cycle", "tape_sequence", "market_time", "order_sequence", "ledger_sequence", "applied"
+        ),
+        *columns(sa.Boolean, "ended"),
+        *columns(sa.Text, "marks", "principal", "owner"),
     )
 
 
@@ -44,22 +39,17 @@ def _make_portfolios() -> None:
         "portfolios",
         sa.Column("portfolio_id", sa.Text, primary_key=True),
         sa.Column("number", sa.BigInteger, nullable=False, unique=True),
-        sa.Column("display_name", sa.Text, nullable=False),
-        sa.Column("currency_code", sa.Text, nullable=False),
-        sa.Column("initial_cash", DecimalText(), nullable=False),
-        sa.Column("request_id", sa.Text, nullable=False),
-        sa.Column("opening_ledger_sequence", sa.BigInteger, nullable=False),
-        sa.Column("create_time", sa.BigInteger, nullable=False),
+        *columns(sa.Text, "display_name", "currency_code"),
+        *columns(DecimalText, "initial_cash"),
+        *columns(sa.Text, "request_id"),
+        *columns(sa.BigInteger, "opening_ledger_sequence", "create_time"),
         *_identity(),
     )
     op.create_table(
         "ledgers",
         sa.Column("portfolio_id", sa.Text, primary_key=True),
-        sa.Column("entry_count", sa.BigInteger, nullable=False),
-        sa.Column("last_lot", sa.BigInteger, nullable=False),
-        sa.Column("ledger_sequence", sa.BigInteger, nullable=False),
-        sa.Column("realized_pnl", DecimalText(), nullable=False),
-        sa.Column("commission", DecimalText(), nullable=False),
+        *columns(sa.BigInteger, "entry_count", "last_lot", "ledger_sequence"),
+        *columns(DecimalText, "realized_pnl", "commission"),
         *_identity(),
     )
     op.create_table(
@@ -67,7 +57,7 @@ def _make_portfolios() -> None:
         sa.Column("portfolio_id", sa.Text, primary_key=True),
         sa.Column("account", sa.Text, primary_key=True),
         sa.Column("asset", sa.Text, primary_key=True),
-        sa.Column("amount", DecimalText(), nullable=False),
+        *columns(DecimalText, "amount"),
         *_identity(),
     )
 
@@ -77,20 +67,17 @@ def _make_holdings() -> None:
         "positions",
         sa.Column("portfolio_id", sa.Text, primary_key=True),
         sa.Column("symbol", sa.Text, primary_key=True),
-        *(
-            sa.Column(name, DecimalText(), nullable=False)
-            for name in ("quantity", "cost", "realized_pnl", "multiplier", "last_price")
-        ),
+        *columns(DecimalText, "quantity", "cost", "realized_pnl", "multiplier", "last_price"),
         *_identity(),
     )
     op.create_table(
         "lots",
         sa.Column("portfolio_id", sa.Text, primary_key=True),
         sa.Column("lot_id", sa.BigInteger, primary_key=True),
-        sa.Column("symbol", sa.Text, nullable=False),
-        *(sa.Column(name, DecimalText(), nullable=False) for name in ("quantity", "cost", "multiplier")),
-        sa.Column("open_time", sa.BigInteger, nullable=False),
-        sa.Column("open_exec_id", sa.Text, nullable=False),
+        *columns(sa.Text, "symbol"),
+        *columns(DecimalText, "quantity", "cost", "multiplier"),
+        *columns(sa.BigInteger, "open_time"),
+        *columns(sa.Text, "open_exec_id"),
         *_identity(),
     )
 
@@ -100,20 +87,17 @@ def _make_history() -> None:
         "ledger_entries",
         sa.Column("environment_id", sa.Text, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True),
-        sa.Column("portfolio_id", sa.Text, nullable=False),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("kind", "account", "asset")),
-        sa.Column("amount", DecimalText(), nullable=False),
-        sa.Column("payload", sa.LargeBinary, nullable=False),
-        sa.Column("principal", sa.Text, nullable=False),
-        sa.Column("owner", sa.Text, nullable=False),
+        *columns(sa.Text, "portfolio_id", "kind", "account", "asset"),
+        *columns(DecimalText, "amount"),
+        *columns(sa.LargeBinary, "payload"),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_index("ledger_entries_of_portfolio", "ledger_entries", ["portfolio_id", "sequence"])
     op.create_table(
         "equity_points",
         sa.Column("portfolio_id", sa.Text, primary_key=True),
         sa.Column("tape_sequence", sa.BigInteger, primary_key=True),
-        sa.Column("time", sa.BigInteger, nullable=False),
-        sa.Column("cash", DecimalText(), nullable=False),
-        sa.Column("equity", DecimalText(), nullable=False),
+        *columns(sa.BigInteger, "time"),
+        *columns(DecimalText, "cash", "equity"),
         *_identity(),
     )
