@@ -8,7 +8,12 @@ from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
+
+from services.chassis.errors import ApiError
+
+# What an environment is BLOCKED on whose tape is lost: us.
+OURSELVES: Final = "marketdata"
 
 
 class State(StrEnum):
@@ -153,6 +158,12 @@ class Stored:
     position: Position
     enrolments: tuple[Enrolment, ...] = ()
 
+    def standing(self, state: State, *blocked_on: str) -> View:
+        """How it is shown while nothing happens in it."""
+        position, pace = self.position, self.control.pace
+        time, cycle = position.market_time or None, max(position.cycle, 0)
+        return View(self.plan, state, blocked_on, pace, position.tape_sequence, time, cycle)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -165,6 +176,12 @@ class View:
     tape_sequence: int
     market_time: int | None
     cycle: int
+
+
+def tape_lost(plan: Plan) -> ApiError:
+    """UNAVAILABLE: the tape's file is gone, and its data set does not make it any more."""
+    message = f"The tape of {plan.environment_id} is lost, and {plan.data_set_id} does not make it any more."
+    return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": OURSELVES})
 
 
 class Writes(Protocol):

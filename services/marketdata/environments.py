@@ -17,6 +17,7 @@ from services.marketdata.coordinator import Coordinator
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environment import (
     ENDED,
+    OURSELVES,
     Control,
     Pace,
     Plan,
@@ -27,10 +28,11 @@ from services.marketdata.environment import (
     View,
     Wanted,
     Writes,
+    tape_lost,
 )
 from services.marketdata.feed import Feed, Feeds
 from services.marketdata.instruments import Instruments
-from services.marketdata.participants import Ended, Participants, Seats
+from services.marketdata.participants import Ended, Lost, Participants, Seats
 from services.marketdata.tapes import TapeFiles, session_ends
 
 PREFIX: Final = "replay-"
@@ -78,15 +80,18 @@ class Environments:
     async def recover(self) -> None:
         """Takes up every stored environment where it stood."""
         for stored in await self._store.environments():
-            plan, position = stored.plan, stored.position
             if stored.control.state in ENDED:
-                time_ = position.market_time or None
-                sequence, cycle = position.tape_sequence, position.cycle
-                view = View(plan, stored.control.state, (), stored.control.pace, sequence, time_, cycle)
-                self._remember(Ended(view))
-                self.feeds.add(plan, position.tape_sequence, None, partial(self._tape_of, plan))
-            else:
-                self._begin(stored, await self._tape_of(plan))
+                self._show(stored, Ended(stored.standing(stored.control.state)))
+                continue
+            try:
+                tape = await self._tape_of(stored.plan)
+            except ApiError as error:
+                _log.error(
+                    "a replay is blocked", extra={"environment_id": stored.plan.environment_id, "error": str(error)}
+                )
+                self._show(stored, Lost(stored.standing(State.BLOCKED, OURSELVES)))
+                continue
+            self._begin(stored, tape)
 
     def get(self, environment_id: str) -> View:
         """One environment.
@@ -105,7 +110,7 @@ class Environments:
         views = [each.view() for each in self._all.values()]
         if not views:
             raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "There is no environment yet.")
-        moving = [view for view in views if view.state in MOVING]
+        moving = [view for view in views if view.state in MOVING and OURSELVES not in view.blocked_on]
         return max(moving or views, key=lambda view: view.plan.number).plan.environment_id
 
     def page(self, before: int | None, size: int) -> list[View]:
@@ -146,7 +151,8 @@ class Environments:
         """Lets time go on.
 
         Raises:
-            ApiError: NOT_FOUND; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+            ApiError: NOT_FOUND; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
+                its tape is lost.
         """
         return await self._living(environment_id).steer(State.RUNNING)
 
@@ -162,16 +168,18 @@ class Environments:
         """Ends it.
 
         Raises:
-            ApiError: NOT_FOUND.
+            ApiError: NOT_FOUND; UNAVAILABLE `ENVIRONMENT_BLOCKED` where its tape is lost.
         """
         found = self._find(environment_id)
+        if isinstance(found, Lost):
+            raise tape_lost(found.plan)
         return found.view() if isinstance(found, Ended) else await found.steer(stopping=True)
 
     async def tape(self, environment_id: str) -> Tape:
         """Its whole tape, future included.
 
         Raises:
-            ApiError: NOT_FOUND.
+            ApiError: NOT_FOUND; UNAVAILABLE `ENVIRONMENT_BLOCKED` where it is lost.
         """
         found = self._find(environment_id)
         return found.timeline.tape if isinstance(found, Coordinator) else await self._tape_of(found.plan)
@@ -184,6 +192,8 @@ class Environments:
 
     def _living(self, environment_id: str) -> Coordinator:
         found = self._find(environment_id)
+        if isinstance(found, Lost):
+            raise tape_lost(found.plan)
         if isinstance(found, Ended) or found.ended or found.control.stopping:
             state = found.view().state
             message = f"The environment is {state.value}."
@@ -251,6 +261,10 @@ class Environments:
         self._remember(Ended(coordinator.view()))
         feed.release()
 
+    def _show(self, stored: Stored, still: Ended) -> None:
+        self._remember(still)
+        self.feeds.add(stored.plan, stored.position.tape_sequence, None, partial(self._tape_of, stored.plan))
+
     def _remember(self, found: Coordinator | Ended) -> None:
         plan = found.plan
         self._all[plan.environment_id] = found
@@ -258,15 +272,23 @@ class Environments:
             self._by_request[plan.request_id] = plan.environment_id
 
     async def _tape_of(self, plan: Plan) -> Tape:
-        """Its tape's file; where that is gone (another machine, the same database), the tape is cut again."""
+        """Its tape's file; where that is gone (another machine, the same database), the tape is cut again.
+
+        Raises:
+            ApiError: UNAVAILABLE `ENVIRONMENT_BLOCKED` where that makes no tape, or another one.
+        """
         tape = await self._tapes.load(plan.tape_digest)
         if tape is not None:
             return tape
         _log.warning("cutting a tape again", extra={"environment_id": plan.environment_id})
         wanted = Wanted(plan.data_set_id, plan.symbols, plan.start_time, plan.end_time)
-        tape = await self._data_sets.cut(wanted, self.instruments.all)
-        if await self._tapes.save(tape) != plan.tape_digest:
-            raise RuntimeError(f"the tape of {plan.environment_id} is gone, and {plan.data_set_id} makes another now")
+        try:
+            tape = await self._data_sets.cut(wanted, self.instruments.all)
+        except ApiError as error:
+            raise tape_lost(plan) from error
+        if tape.digest() != plan.tape_digest:
+            raise tape_lost(plan)
+        await self._tapes.save(tape)
         return tape
 
 

@@ -6,13 +6,20 @@ The tape itself is the log of its streams: any position can be read again.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
+from weakref import ref
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.tape import Kind, Tape
 from services.domain.timeline import Timeline
 from services.marketdata.environment import Plan
+
+# Tapes of ended environments that stay in memory, as many as `tapes` keeps of them: who pages through bars comes often.
+KEPT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +38,30 @@ class Latest:
 
 
 class Feed:
-    """One environment in public."""
+    """One environment in public.
 
-    def __init__(self, plan: Plan, head: int, timeline: Timeline | None, load: Callable[[], Awaitable[Tape]]) -> None:
+    Args:
+        timeline: its tape; None where that is not in memory.
+        load: reads its tape.
+        kept: what the last loaded tapes are held by.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        head: int,
+        timeline: Timeline | None,
+        load: Callable[[], Awaitable[Tape]],
+        kept: deque[Timeline] | None = None,
+    ) -> None:
         self.plan = plan
         self.head = head
         self.changed = asyncio.Event()
         self._timeline = timeline
         self._load = load
+        self._kept: deque[Timeline] = deque(maxlen=0) if kept is None else kept
+        self._known = None if timeline is None else ref(timeline)
+        self._loading: asyncio.Task[Timeline] | None = None
 
     @property
     def timeline(self) -> Timeline | None:
@@ -46,8 +69,26 @@ class Feed:
         return self._timeline
 
     async def loaded(self) -> Timeline:
-        """Its tape; read from its file where it is not in memory."""
-        return self._timeline or Timeline(await self._load())
+        """Its tape; read from its file where nobody has it in memory. All who have it share it.
+
+        Raises:
+            ApiError: UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
+        """
+        known = self._known() if self._known is not None else None
+        if known is not None:
+            return known
+        if self._loading is None:
+            self._loading = detach(self._loaded(), name=f"tape:{self.plan.environment_id}")
+        return await asyncio.shield(self._loading)
+
+    async def _loaded(self) -> Timeline:
+        try:
+            made = Timeline(await self._load())
+            self._known = ref(made)
+            self._kept.append(made)
+            return made
+        finally:
+            self._loading = None
 
     def release(self) -> None:
         """It has ended: its tape is loaded again when somebody asks."""
@@ -70,10 +111,11 @@ class Feeds:
 
     def __init__(self) -> None:
         self._all: dict[str, Feed] = {}
+        self._kept: deque[Timeline] = deque(maxlen=KEPT)
 
     def add(self, plan: Plan, head: int, timeline: Timeline | None, load: Callable[[], Awaitable[Tape]]) -> Feed:
         """A new one; `load` reads its tape where it is not in memory."""
-        made = Feed(plan, head, timeline, load)
+        made = Feed(plan, head, timeline, load, self._kept)
         self._all[plan.environment_id] = made
         return made
 

@@ -137,7 +137,7 @@ class Seats(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether nothing happens in it any more."""
 
     def view(self) -> View:
         """As it stands."""
@@ -165,7 +165,7 @@ class Seats(Protocol):
 
 
 class Ended:
-    """An environment that is over: it is shown, and whoever joins is told so."""
+    """An environment in which nothing happens any more: it is shown, and whoever joins is told so."""
 
     ended = True
 
@@ -199,6 +199,13 @@ class Ended:
 
     def lost(self, link: Link) -> None:
         """Nobody waits for it."""
+
+
+class Lost(Ended):
+    """An environment whose tape is gone, for this life of ours.
+
+    VENUE and BOOKS are not told of it: they could not load its tape either, and would come back for ever.
+    """
 
 
 class Participants:

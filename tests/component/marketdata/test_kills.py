@@ -2,11 +2,16 @@
 
 import asyncio
 import random
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2, market_data_service_pb2
 
+from services.chassis.errors import ApiError
 from tests.component.marketdata.support import (
     Client,
     Inner,
@@ -120,6 +125,61 @@ async def test_a_lost_tape_is_cut_again_from_its_data_set(directory: Path) -> No
             async with inner_of(client):
                 await client.move("Start", made.environment_id)
                 await client.until_state(made.environment_id, "COMPLETED")
+
+
+def _data_set(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    instrument = '{"symbol": "ABC", "calendar": "24/7", "price_increment": 0.01}'
+    (folder / "data_set.json").write_text(f'{{"instruments": [{instrument}]}}')
+    (folder / "trades.csv").write_text("symbol,time,price,size\nABC,2013-01-02T15:00:00Z,1,1\n")
+    return folder
+
+
+async def test_a_tape_that_is_lost_for_good_blocks_its_own_replay_alone(directory: Path) -> None:
+    source = _data_set(directory / "data-sets" / "mine")
+    with running(directory) as service:
+        async with client_of(service) as client:
+            other = await client.create(**CUT)
+            lost = await client.create(data_set_id="mine")
+            service.stop()
+            shutil.move(source, directory / "kept")
+            for path in (directory / "tapes").iterdir():
+                path.unlink()
+            service.start()
+            found = await client.until_state(lost.environment_id, "BLOCKED")
+            assert list(found.blocked_on) == ["marketdata"]
+            assert "a replay is blocked" in service.log
+            bars = market_data_service_pb2.ListBarsRequest(
+                environment_id=lost.environment_id, symbol="ABC", interval="1d"
+            )
+            for call in (
+                client.environments.StartReplay(_named("Start", lost), timeout=5),
+                client.environments.StopReplay(_named("Stop", lost), timeout=5),
+                client.prices.ListBars(bars, timeout=5),
+            ):
+                with pytest.raises(ApiError) as refused:
+                    await call
+                assert refused.value.code is grpc.StatusCode.UNAVAILABLE
+                assert (refused.value.reason, refused.value.metadata) == (
+                    "ENVIRONMENT_BLOCKED",
+                    {"blocked_on": "marketdata"},
+                )
+            async with inner_of(client) as inner:
+                await client.move("Start", other.environment_id)
+                await client.until_state(other.environment_id, "COMPLETED")
+                told = {each.environment.environment_id for each in inner.venue.heard("announced")}
+                assert told == {other.environment_id}
+            service.stop()
+            shutil.move(directory / "kept", source)
+            service.start()
+            await client.until_state(lost.environment_id, "CREATED")
+            async with inner_of(client):
+                await client.move("Start", lost.environment_id)
+                await client.until_state(lost.environment_id, "COMPLETED")
+
+
+def _named(verb: str, environment: environment_pb2.Environment) -> Any:
+    return getattr(environment_service_pb2, f"{verb}ReplayRequest")(environment_id=environment.environment_id)
 
 
 async def test_a_drained_service_says_so_on_every_stream(directory: Path) -> None:
