@@ -87,10 +87,14 @@ class Database:
         if url.startswith("sqlite") and path:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         database = cls(url, on_failure)
-        if alone:
-            await database._store.claim()
-        if migrations is not None:
-            await database.migrate(migrations)
+        try:
+            if alone:
+                await database._store.claim()
+            if migrations is not None:
+                await database.migrate(migrations)
+        except BaseException:
+            await database.close()
+            raise
         return database
 
     async def migrate(self, migrations: ModuleType | Path) -> None:

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import catalog, deadline, handlers, telemetry
+from services.chassis.ownership import EXIT_DATABASE_IN_USE, DatabaseInUseError
 from services.chassis.settings import ServiceSettings
 
 EXIT_FAILED: Final = 1
@@ -160,9 +161,15 @@ class Server:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a service's main coroutine; an error is logged as JSON and ends the process with code 1."""
+    """Runs a service's main coroutine; an error is logged as JSON and ends the process with code 1.
+
+    A database that another process does not let go of ends it with 75.
+    """
     try:
         asyncio.run(main())
+    except DatabaseInUseError as error:
+        _log.critical(str(error))
+        raise SystemExit(EXIT_DATABASE_IN_USE) from None
     except Exception:  # noqa: BLE001 the last place that can log it
         _log.critical("the service failed", exc_info=True)
         raise SystemExit(EXIT_FAILED) from None

@@ -23,7 +23,8 @@ MAX_ROWS: Final = 4096
 Statement = sa.sql.Executable
 Parameters = Sequence[Mapping[str, Any]]
 Unit = Sequence[tuple[Statement, Parameters]]
-Transaction = Callable[[Sequence[tuple[Statement, list[Mapping[str, Any]]]]], Awaitable[None]]
+Groups = Sequence[tuple[Statement, list[Mapping[str, Any]]]]
+Transaction = Callable[[Groups], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from services.chassis import ownership
 from services.chassis.database import Database, DecimalText, upsert
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -155,6 +156,25 @@ async def test_a_read_sees_one_snapshot_while_the_writer_goes_on(database: Datab
     assert len(await database.fetch_all(by_id)) == 2
 
 
+async def test_a_second_process_is_kept_off_the_file_until_the_first_lets_go(
+    tmp_path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/order.db"
+    first = await Database.open(url, migrations, alone=True)
+    # Tools and tests may look on.
+    await (await Database.open(url, migrations)).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(ownership, "PATIENCE_SECONDS", 0.1)
+        with pytest.raises(ownership.DatabaseInUseError, match=r"another process writes .*order\.db"):
+            await Database.open(url, migrations, alone=True)
+    second = asyncio.create_task(Database.open(url, migrations, alone=True))
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    await first.close()
+    async with asyncio.timeout(5):
+        await (await second).close()
+
+
 PROGRAM = """
 import asyncio, sys
 import sqlalchemy as sa
@@ -165,7 +185,7 @@ orders = sa.Table("orders", sa.MetaData(), sa.Column("id", sa.BigInteger, primar
 insert = sa.insert(orders)
 
 async def main():
-    database = await Database.open(sys.argv[1], Path(sys.argv[2]))
+    database = await Database.open(sys.argv[1], Path(sys.argv[2]), alone=True)
     last = await database.fetch_one(sa.select(sa.func.max(orders.c.id)))
     numbers = iter(range((last[0] or 0) + 1, 1_000_000))
     async def place():
@@ -222,4 +242,28 @@ async def test_a_commit_that_fails_ends_the_process_with_code_70(tmp_path: Path,
     out, err = await process.communicate()
     assert process.returncode == 70
     assert b"a commit failed" in err
+    assert out == b""
+
+
+async def test_a_service_whose_database_is_in_use_says_so_and_ends_with_code_75(
+    tmp_path: Path, migrations: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/order.db"
+    program = PROGRAM.replace("asyncio.run(main())", "ownership.PATIENCE_SECONDS = 0.1\nrun(main)")
+    async with await Database.open(url, migrations, alone=True):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from services.chassis import ownership\nfrom services.chassis.server import run\n" + program,
+            url,
+            str(migrations),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert process.returncode == 75
+    assert b"another process writes" in err
+    assert b"Traceback" not in err
     assert out == b""

@@ -121,6 +121,7 @@ async def test_a_unit_is_stored_whole_or_not_at_all(url: str, migrations: Path) 
         await database.writer.commit([(insert_order, [row, {**row, "id": 2}]), (sa.insert(orders), [row])])
     assert isinstance(failures[0], sa.exc.IntegrityError)
     assert await database.fetch_all(by_id) == []
+    await database.close()
 
 
 async def test_an_upsert_inserts_then_replaces(database: Database) -> None:
