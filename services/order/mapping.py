@@ -16,9 +16,7 @@ from services.domain.order import Order, OrderEvent, OrderType, Side, TimeInForc
 from services.order.ticket import Provenance, Ticket, client_key
 from services.wire.orders import refusal_to_proto
 from services.wire.values import nanoseconds, text, timestamp
-
-EVENT_VERSION = 1
-"""The form of a stored event; readers of old logs look at it."""
+from services.wire.versions import ORDER_EVENT, check_version
 
 _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
 _MONEY_PLACES = 2
@@ -176,14 +174,20 @@ def encode_event(
         cause=cause,
         principal=principal,
         traceparent=traceparent,
-        version=EVENT_VERSION,
+        version=ORDER_EVENT,
     )
     return Encoded(rest.SerializeToString() + length_delimited(_ORDER_IN_EVENT, order), order)
 
 
 def decode_event(payload: bytes) -> order_pb2.OrderEvent:
-    """A stored event."""
-    return order_pb2.OrderEvent.FromString(payload)
+    """A stored event.
+
+    Raises:
+        UnknownVersion: a newer release stored it.
+    """
+    event = order_pb2.OrderEvent.FromString(payload)
+    check_version(event.version, ORDER_EVENT, "an order event")
+    return event
 
 
 def decode_order(data: bytes) -> order_pb2.Order:

@@ -19,6 +19,7 @@ from services.portfolio.records import Fill, Kept, Opening, Posted
 from services.wire.ledger import ACCOUNT_NUMBERS, KIND_NUMBERS, KINDS
 from services.wire.orders import event_from_proto
 from services.wire.values import timestamp
+from services.wire.versions import LEDGER_ENTRY
 
 MONEY_PLACES = 2
 
@@ -65,6 +66,7 @@ def entry_bytes(posted: Posted) -> bytes:
         create_time=timestamp(posted.create_time),
         traceparent=posted.traceparent,
         principal=posted.principal,
+        version=LEDGER_ENTRY,
     )
     if posted.split is not None:
         message.split_numerator, message.split_denominator = map(format_decimal, posted.split)

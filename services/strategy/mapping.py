@@ -17,6 +17,7 @@ from services.domain.timeline import Wake
 from services.strategy import kinds
 from services.strategy.records import Deployment, Progress, StrategyRecord
 from services.wire.values import numbers, timestamp
+from services.wire.versions import SIGNAL, check_version
 from services.wire.wakes import wake_to_proto
 
 # By the members themselves: what a strategy made up is no key.
@@ -70,12 +71,24 @@ def encode_signal(
         create_time=timestamp(create_time),
         client_order_ids=client_order_ids,
         traceparent=traceparent,
+        version=SIGNAL,
     ).SerializeToString()
 
 
 def number_signal(sequence: int, body: bytes) -> bytes:
     """The encoded signal with its number."""
     return strategy_pb2.Signal(sequence=sequence).SerializeToString() + body
+
+
+def decode_signal(payload: bytes) -> strategy_pb2.Signal:
+    """A stored signal.
+
+    Raises:
+        UnknownVersion: a newer release stored it.
+    """
+    signal = strategy_pb2.Signal.FromString(payload)
+    check_version(signal.version, SIGNAL, "a signal")
+    return signal
 
 
 def kind_to_proto(kind: kinds.Kind) -> strategy_pb2.StrategyKind:

@@ -17,7 +17,7 @@ from services.chassis.tokens import (
     filter_hash,
 )
 from services.strategy.deployments import Deployments, NewDeployment
-from services.strategy.mapping import deployment_to_proto, kind_to_proto, strategy_to_proto
+from services.strategy.mapping import decode_signal, deployment_to_proto, kind_to_proto, strategy_to_proto
 from services.strategy.places import Place
 from services.strategy.signals import Signals
 from services.strategy.strategies import NewStrategy, Strategies
@@ -142,7 +142,7 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         )
         found, token = page.cut(rows, lambda row: (environment_id, row[0]))
         return strategy_service_pb2.ListSignalsResponse(
-            signals=[strategy_pb2.Signal.FromString(payload) for _, payload in found], next_page_token=token
+            signals=[decode_signal(payload) for _, payload in found], next_page_token=token
         )
 
     async def StreamSignals(

@@ -8,6 +8,7 @@ from tickmesh.portfolio.v1 import portfolio_pb2
 
 from services.domain.entries import Account, Entry, EntryKind
 from services.wire.values import decimal, nanoseconds, numbers
+from services.wire.versions import LEDGER_ENTRY, check_version
 
 # The contract has no withdrawals yet, so that kind has no number.
 KIND_NUMBERS: Final = numbers(portfolio_pb2.LedgerEntryKind, "LEDGER_ENTRY_KIND_", EntryKind)
@@ -17,7 +18,12 @@ ACCOUNTS: Final = {number: account for account, number in ACCOUNT_NUMBERS.items(
 
 
 def entry_from_proto(message: portfolio_pb2.LedgerEntry) -> Entry:
-    """A ledger entry. Its number on the wire counts in the environment; the domain's, in the portfolio, is not told."""
+    """A ledger entry. Its number on the wire counts in the environment; the domain's, in the portfolio, is not told.
+
+    Raises:
+        UnknownVersion: a newer release stored it.
+    """
+    check_version(message.version, LEDGER_ENTRY, "a ledger entry")
     return Entry(
         0,
         message.transaction_id,

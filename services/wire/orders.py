@@ -19,6 +19,7 @@ from services.domain.order import (
     TimeInForce,
 )
 from services.wire.values import decimal, nanoseconds, optional, text
+from services.wire.versions import ORDER_EVENT, check_version
 
 # The domain's enums have the wire's numbers. By table: an enum's constructor costs 0.4 us, and an event needs six.
 SIDES: Final = {each.value: each for each in Side}
@@ -72,7 +73,9 @@ def event_from_proto(event: order_pb2.OrderEvent) -> OrderEvent:
 
     Raises:
         KeyError: as `order_from_proto`, and where it does not say what happened.
+        UnknownVersion: a newer release stored it.
     """
+    check_version(event.version, ORDER_EVENT, "an order event")
     return OrderEvent(
         event.exec_id,
         EXEC_TYPES[event.exec_type],

@@ -28,6 +28,7 @@ from services.order.placing import check_increments
 from services.order.ticket import Provenance
 from services.wire.orders import order_from_proto
 from services.wire.values import text
+from services.wire.versions import ORDER_EVENT
 
 INSTRUMENT = Instrument("AAPL", price_increment=Decimal("0.0001"), quantity_increment=Decimal("0.001"))
 PROVENANCE = Provenance("replay-1", "trend:a", "asked", "signal", "local", "local", 1_700_000_000_123_456_789)
@@ -97,7 +98,7 @@ def test_an_events_bytes_hold_the_orders_bytes(order: Order) -> None:
     )
     message = mapping.decode_event(encoded.event)
     assert message.order == mapping.decode_order(encoded.order)
-    assert (message.sequence, message.order.last_event_sequence, message.version) == (7, 7, mapping.EVENT_VERSION)
+    assert (message.sequence, message.order.last_event_sequence, message.version) == (7, 7, ORDER_EVENT)
     assert (message.last_price, message.last_quantity) == ("2.5000", "1.000")
     found = mapping.provenance_from_proto(message, "trend:a", "asked")
     assert found == Provenance("replay-1", "trend:a", "asked", "signal", "local", "local", PROVENANCE.create_time, "t")

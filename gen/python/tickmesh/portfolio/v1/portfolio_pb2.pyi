@@ -321,6 +321,7 @@ class LedgerEntry(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     SPLIT_NUMERATOR_FIELD_NUMBER: _builtins.int
     SPLIT_DENOMINATOR_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its number in its environment, without gaps."""
     transaction_id: _builtins.str
@@ -353,6 +354,8 @@ class LedgerEntry(_message.Message):
     """A split: new units."""
     split_denominator: _builtins.str
     """A split: for old ones."""
+    version: _builtins.int
+    """The version of this entry's form."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """Market time."""
@@ -382,10 +385,11 @@ class LedgerEntry(_message.Message):
         principal: _builtins.str = ...,
         split_numerator: _builtins.str = ...,
         split_denominator: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "asset", b"asset", "balance", b"balance", "create_time", b"create_time", "environment_id", b"environment_id", "event_time", b"event_time", "exec_id", b"exec_id", "kind", b"kind", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "principal", b"principal", "sequence", b"sequence", "split_denominator", b"split_denominator", "split_numerator", b"split_numerator", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "transaction_id", b"transaction_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount", b"amount", "asset", b"asset", "balance", b"balance", "create_time", b"create_time", "environment_id", b"environment_id", "event_time", b"event_time", "exec_id", b"exec_id", "kind", b"kind", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "principal", b"principal", "sequence", b"sequence", "split_denominator", b"split_denominator", "split_numerator", b"split_numerator", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -360,6 +360,7 @@ class Signal(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CLIENT_ORDER_IDS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its number in its environment, without gaps."""
     signal_id: _builtins.str
@@ -382,6 +383,8 @@ class Signal(_message.Message):
     """The record that caused it."""
     traceparent: _builtins.str
     """W3C trace context."""
+    version: _builtins.int
+    """The version of this signal's form."""
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """The figures it decided by."""
@@ -416,10 +419,11 @@ class Signal(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         client_order_ids: _abc.Iterable[_builtins.str] | None = ...,
         traceparent: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_ids", b"client_order_ids", "create_time", b"create_time", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_time", b"event_time", "portfolio_id", b"portfolio_id", "sequence", b"sequence", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "strength", b"strength", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_ids", b"client_order_ids", "create_time", b"create_time", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_time", b"event_time", "portfolio_id", b"portfolio_id", "sequence", b"sequence", "side", b"side", "signal_id", b"signal_id", "strategy_id", b"strategy_id", "strength", b"strength", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "values", b"values", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

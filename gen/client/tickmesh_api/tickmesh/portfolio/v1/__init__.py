@@ -369,6 +369,11 @@ class LedgerEntry(betterproto2.Message):
     A split: for old ones.
     """
 
+    version: "int" = betterproto2.field(19, betterproto2.TYPE_INT32)
+    """
+    The version of this entry's form.
+    """
+
 
 default_message_pool.register_message("tickmesh.portfolio.v1", "LedgerEntry", LedgerEntry)
 

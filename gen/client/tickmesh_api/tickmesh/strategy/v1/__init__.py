@@ -658,6 +658,11 @@ class Signal(betterproto2.Message):
     W3C trace context.
     """
 
+    version: "int" = betterproto2.field(16, betterproto2.TYPE_INT32)
+    """
+    The version of this signal's form.
+    """
+
 
 default_message_pool.register_message("tickmesh.strategy.v1", "Signal", Signal)
 

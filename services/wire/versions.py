@@ -1,0 +1,27 @@
+"""The form of what is stored for ever. Every stored event says its own, so that old logs are read for what they are.
+
+A new form gets the next number here and in its log under `tests/data`, and its reader keeps reading the old ones.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ORDER_EVENT: Final = 1
+LEDGER_ENTRY: Final = 1
+SIGNAL: Final = 1
+CONTROL_CHANGE: Final = 1
+
+
+class UnknownVersion(ValueError):
+    """It was stored by a newer release. To read it as what it is not would be worse than not to go on."""
+
+
+def check_version(version: int, newest: int, what: str) -> None:
+    """Refuses a form that came after this release.
+
+    Raises:
+        UnknownVersion: so it is.
+    """
+    if version > newest:
+        raise UnknownVersion(f"{what} has version {version}; this release reads up to {newest}")
