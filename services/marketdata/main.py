@@ -42,7 +42,7 @@ async def main() -> None:
         ratio=settings.trace_sample_ratio,
         log_level=settings.log_level,
     )
-    async with await Database.open(settings.database_url, migrations) as database:
+    async with await Database.open(settings.database_url, migrations, alone=True) as database:
         server, store, cache = Server(settings), Store(database), open_cache(settings.redis_url)
         calendars = Calendars(store)
         instruments = Instruments(store, calendars)

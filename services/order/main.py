@@ -36,7 +36,7 @@ async def main() -> None:
     )
     seconds = settings.call_deadline_seconds
     async with (
-        await Database.open(settings.database_url, migrations) as database,
+        await Database.open(settings.database_url, migrations, alone=True) as database,
         connect(settings.peer("marketdata"), idempotent=IDEMPOTENT_MARKETDATA, deadline_seconds=seconds) as market,
         connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
         connect(settings.peer("risk")) as risk,

@@ -32,7 +32,7 @@ async def main() -> None:
         log_level=settings.log_level,
     )
     async with (
-        await Database.open(settings.database_url, migrations) as database,
+        await Database.open(settings.database_url, migrations, alone=True) as database,
         connect(
             settings.peer("marketdata"), idempotent=IDEMPOTENT, deadline_seconds=settings.call_deadline_seconds
         ) as marketdata,

@@ -26,7 +26,7 @@ async def serve(settings: Settings) -> None:
     """Serves until told to stop, then stores what is not yet stored."""
     seconds = settings.call_deadline_seconds
     async with (
-        await Database.open(settings.database_url, migrations) as database,
+        await Database.open(settings.database_url, migrations, alone=True) as database,
         connect(settings.peer("marketdata"), idempotent=IDEMPOTENT, deadline_seconds=seconds) as marketdata,
         connect(settings.peer("order"), deadline_seconds=seconds) as order,
         connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,

@@ -31,7 +31,10 @@ from services.strategy.strategies import Strategies
 @asynccontextmanager
 async def service(settings: Settings) -> AsyncIterator[Server]:
     """The service, recovered and ready to be served."""
-    async with await Database.open(settings.database_url, migrations) as database, connected(settings) as peers:
+    async with (
+        await Database.open(settings.database_url, migrations, alone=True) as database,
+        connected(settings) as peers,
+    ):
         server = Server(settings)
         store = Store(database)
         log: EventLog[SignalKey] = EventLog(
