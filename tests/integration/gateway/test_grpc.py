@@ -129,11 +129,18 @@ async def test_a_restart_of_a_service_costs_nothing_but_the_calls_meanwhile(own_
     edge, backend = own_edge()
     async with connect(edge.address) as channel:
         stub = OrderServiceStub(channel)
-        assert (await refused(stub.GetOrder(order("none")))).reason == "ORDER_NOT_FOUND"
+        await until_answered(stub, "ORDER_NOT_FOUND")
         backend.kill()
-        assert (await refused(stub.GetOrder(order("none")))).reason == "SERVICE_UNAVAILABLE"
+        await until_answered(stub, "SERVICE_UNAVAILABLE")
         await asyncio.to_thread(backend.start)
-        assert (await refused(stub.GetOrder(order("none")))).reason == "ORDER_NOT_FOUND"
+        await until_answered(stub, "ORDER_NOT_FOUND")
+
+
+async def until_answered(stub: OrderServiceStub, reason: str) -> None:
+    """Asks until the edge has noticed what became of the service: it looks at its health every second."""
+    async with asyncio.timeout(20):
+        while (await refused(stub.GetOrder(order("none")))).reason != reason:
+            await asyncio.sleep(0.1)
 
 
 def test_grpcurl_lists_the_public_services(edge: Edge, tool: Callable[[str], str]) -> None:
