@@ -14,12 +14,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.timeline import Timeline, Wake, next_through
 from services.marketdata.cycle import Cycle
-from services.marketdata.environment import ENDED, Control, Enrolment, Pace, Position, State, Stored, View, Writes
+from services.marketdata.environment import (
+    ENDED,
+    Claim,
+    Control,
+    Enrolment,
+    Pace,
+    Position,
+    State,
+    Stored,
+    View,
+    Writes,
+)
 from services.marketdata.pacing import Pacer
-from services.marketdata.participants import VENUE, Announced, Idle, Link, Welcome
+from services.marketdata.participants import VENUE, Announced, Idle, Link, Roll, Welcome
 from services.marketdata.roster import Herald, Roster
 from services.marketdata.tapes import session_ends
 
@@ -96,18 +108,27 @@ class Coordinator:
         self._roster.sit(link)
         if self.ended:
             link.send(Announced(self.view()))
+        elif link.name == VENUE:
+            link.send(Roll(self._id, self._roster.roll))
         self._changed.set()
 
-    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
-        """A strategy takes part: a new one from the next boundary on, a known one goes on where it was."""
-        known = self._roster.enrolment(deployment_id)
+    def enrol(self, link: Link, claim: Claim, wake: Wake | None, cycle: int) -> None:
+        """A strategy takes part: a new one from the next boundary on, a known one goes on where it was.
+
+        Raises:
+            ApiError: PERMISSION_DENIED `SEAT_TOKEN_INVALID`, FAILED_PRECONDITION `DEPLOYMENT_ENDED`.
+        """
+        known = self._roster.enrolment(claim)
+        if known is not None and known.left and not self.ended:
+            message = f"{claim.deployment_id} has left {self._id}."
+            raise ApiError.failed_precondition("DEPLOYMENT_ENDED", message, subject=claim.deployment_id)
         if known is not None:
             link.send(self._welcome(known))
-        if self.ended or (known is not None and known.left):
+        if self.ended:
             link.send(Announced(self.view()))
             return
         self._herald.forget(link)
-        self._roster.enrol(link, deployment_id, wake, cycle)
+        self._roster.enrol(link, claim, wake, cycle)
         self._changed.set()
 
     def reached(self, link: Link, cycle: int, tape_sequence: int, order_head: int) -> None:
@@ -133,9 +154,14 @@ class Coordinator:
             self._roster.done(link, cycle, wakes)
             self._advance()
 
-    def leave(self, deployment_id: str) -> None:
-        """A strategy takes part no more, from the next boundary on; nobody waits for it any longer."""
-        self._roster.leave(deployment_id, self._cycle.number)
+    def leave(self, claim: Claim) -> None:
+        """A strategy takes part no more, from the next boundary on; nobody waits for it any longer.
+
+        Raises:
+            ApiError: PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
+        """
+        self._roster.enrolment(claim)
+        self._roster.leave(claim.deployment_id, self._cycle.number)
         self._changed.set()
 
     def lost(self, link: Link) -> None:
@@ -225,6 +251,9 @@ class Coordinator:
             link = self._roster.stream_of(each.deployment_id)
             if link is not None:
                 link.send(self._welcome(each))
+        venue = self._roster.seats[VENUE].link
+        if enrolments and venue is not None:
+            venue.send(Roll(self._id, self._roster.roll))
         if granted is not None and position.granted_through is not None:
             self._pacer.granted(position.tape_sequence, granted.through)
             self._cycle = granted

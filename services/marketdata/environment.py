@@ -8,7 +8,7 @@ from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
 
@@ -139,13 +139,25 @@ class Position:
     final: bool = False
 
 
+class Claim(NamedTuple):
+    """A strategy's say that a deployment is its own; where it first joins, what its orders will name."""
+
+    deployment_id: str
+    seat_digest: str
+    strategy_id: str = ""
+    portfolio_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A strategy's place in an environment."""
+    """A strategy's place in an environment; `seat_digest` is of the token by which it is held."""
 
     deployment_id: str
     number: int
     start_sequence: int
+    seat_digest: str
+    strategy_id: str = ""
+    portfolio_id: str = ""
     left: bool = False
 
 

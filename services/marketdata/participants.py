@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from services.chassis.errors import ApiError
 from services.domain.timeline import Wake
-from services.marketdata.environment import View
+from services.marketdata.environment import Claim, Enrolment, View
 
 VENUE: Final = "order"
 PORTFOLIO: Final = "portfolio"
@@ -88,7 +88,24 @@ class Idle:
     tape_sequence: int
 
 
-Message = Announced | Welcome | Grant | Fold | Decide | Idle
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """To the venue: who takes part, by number."""
+
+    environment_id: str
+    enrolments: tuple[Enrolment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """To a strategy: what it said of a deployment changed nothing."""
+
+    environment_id: str
+    deployment_id: str
+    error: ApiError
+
+
+Message = Announced | Welcome | Grant | Fold | Decide | Idle | Roll | Refused
 
 
 class Link:
@@ -145,7 +162,7 @@ class Seats(Protocol):
     def join(self, link: Link, cycle: int, tape_sequence: int) -> None:
         """The venue or books take part."""
 
-    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+    def enrol(self, link: Link, claim: Claim, wake: Wake | None, cycle: int) -> None:
         """A strategy takes part."""
 
     def reached(self, link: Link, cycle: int, tape_sequence: int, order_head: int) -> None:
@@ -157,7 +174,7 @@ class Seats(Protocol):
     def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
         """A strategy's answer."""
 
-    def leave(self, deployment_id: str) -> None:
+    def leave(self, claim: Claim) -> None:
         """A strategy takes part no more."""
 
     def lost(self, link: Link) -> None:
@@ -181,7 +198,7 @@ class Ended:
         """Says that it is over."""
         link.send(Announced(self._view))
 
-    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+    def enrol(self, link: Link, claim: Claim, wake: Wake | None, cycle: int) -> None:
         """Says that it is over."""
         link.send(Announced(self._view))
 
@@ -194,7 +211,7 @@ class Ended:
     def done(self, link: Link, cycle: int, wakes: Mapping[str, Wake]) -> None:
         """Too late."""
 
-    def leave(self, deployment_id: str) -> None:
+    def leave(self, claim: Claim) -> None:
         """Nobody waits for it."""
 
     def lost(self, link: Link) -> None:

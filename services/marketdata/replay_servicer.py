@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
@@ -12,6 +14,7 @@ from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError, api_error
+from services.marketdata.environment import Claim
 from services.marketdata.environments import Environments
 from services.marketdata.mapping import environment_to_proto, state_to_proto
 from services.marketdata.participants import (
@@ -23,7 +26,9 @@ from services.marketdata.participants import (
     Link,
     Message,
     Participants,
+    Refused,
     Role,
+    Roll,
     Welcome,
 )
 from services.wire.tapes import STRETCH, stretch_to_proto
@@ -125,7 +130,10 @@ def _take(request: replay_service_pb2.JoinReplayRequest, link: Link, participant
             wakes = {each.deployment_id: wake_from_proto(each.next_wake) for each in done.wakes}
             participants.environment(done.environment_id).done(link, done.cycle, wakes)
         case "leave":
-            participants.environment(request.leave.environment_id).leave(request.leave.deployment_id)
+            leave = request.leave
+            environment = participants.environment(leave.environment_id)
+            with _refusing(link, leave.environment_id, leave.deployment_id):
+                environment.leave(Claim(leave.deployment_id, _digest(leave.seat_token)))
         case _:
             raise ApiError.invalid_field("hello", "may be said only once")
 
@@ -137,8 +145,25 @@ def _join(join: replay_service_pb2.Join, link: Link, participants: Participants)
         return
     if not join.deployment_id:
         raise ApiError.invalid_field("join.deployment_id", "is what a strategy takes part by")
+    if not join.seat_token:
+        raise ApiError.invalid_field("join.seat_token", "is what a strategy holds its seat by")
     wake = wake_from_proto(join.next_wake) if join.HasField("next_wake") else None
-    environment.enrol(link, join.deployment_id, wake, join.cycle)
+    claim = Claim(join.deployment_id, _digest(join.seat_token), join.strategy_id, join.portfolio_id)
+    with _refusing(link, join.environment_id, join.deployment_id):
+        environment.enrol(link, claim, wake, join.cycle)
+
+
+def _digest(seat_token: str) -> str:
+    return hashlib.sha256(seat_token.encode()).hexdigest()
+
+
+@contextmanager
+def _refusing(link: Link, environment_id: str, deployment_id: str) -> Iterator[None]:
+    """What one deployment is refused does not end the stream: it is the stream of others as well."""
+    try:
+        yield
+    except ApiError as error:
+        link.send(Refused(environment_id, deployment_id, error))
 
 
 def to_proto(message: Message) -> replay_service_pb2.JoinReplayResponse:
@@ -165,6 +190,16 @@ def to_proto(message: Message) -> replay_service_pb2.JoinReplayResponse:
             welcome = wire.Welcome(environment_id=environment_id, deployment_id=deployment_id)
             welcome.deployment_number, welcome.start_sequence = number, start
             return wire.JoinReplayResponse(welcome=welcome)
+        case Roll(environment_id, enrolments):
+            roll = wire.Roll(environment_id=environment_id)
+            for each in enrolments:
+                entry = roll.deployments.add(deployment_id=each.deployment_id, deployment_number=each.number)
+                entry.strategy_id, entry.portfolio_id = each.strategy_id, each.portfolio_id
+                entry.seat_digest = each.seat_digest
+            return wire.JoinReplayResponse(roll=roll)
+        case Refused(environment_id, deployment_id, error):
+            refused = wire.Refused(environment_id=environment_id, deployment_id=deployment_id, error=error.to_status())
+            return wire.JoinReplayResponse(refused=refused)
         case Announced(view):
             return wire.JoinReplayResponse(announced=wire.Announced(environment=environment_to_proto(view)))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from services.chassis.errors import ApiError
 from services.domain.timeline import Wake
-from services.marketdata.environment import Enrolment, Position, State, View
+from services.marketdata.environment import Claim, Enrolment, Position, State, View
 from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Idle, Link, Message
 
 _log = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class Roster:
         self.seats = {VENUE: Seat(), PORTFOLIO: Seat(), RISK: Seat()}
         self._enrolled = {each.deployment_id: each for each in enrolments}
         self._deployments = {name: Deployment(each) for name, each in self._enrolled.items() if not each.left}
-        self._joining: dict[str, tuple[Link, Wake | None]] = {}
+        self._joining: dict[str, tuple[Link, Claim, Wake | None]] = {}
         self._leaving: set[str] = set()
         self._absent: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
@@ -93,9 +95,23 @@ class Roster:
             self._absent = (inner, tuple(name for name in absent if name not in self._leaving))
         return self._absent[0] + self._absent[1] if strategies else self._absent[0]
 
-    def enrolment(self, deployment_id: str) -> Enrolment | None:
-        """The place a deployment was given, also if it has left."""
-        return self._enrolled.get(deployment_id)
+    @property
+    def roll(self) -> tuple[Enrolment, ...]:
+        """Deployments that take part, by number."""
+        return tuple(each.enrolment for each in self._deployments.values())
+
+    def enrolment(self, claim: Claim) -> Enrolment | None:
+        """The place a deployment was given, also if it has left.
+
+        Raises:
+            ApiError: PERMISSION_DENIED `SEAT_TOKEN_INVALID`, when somebody else came with it first.
+        """
+        known, joining = self._enrolled.get(claim.deployment_id), self._joining.get(claim.deployment_id)
+        holder = known or (joining[1] if joining is not None else claim)
+        if not hmac.compare_digest(holder.seat_digest, claim.seat_digest):
+            message = f"The seat of {claim.deployment_id} is held with another token."
+            raise ApiError.permission_denied("SEAT_TOKEN_INVALID", message)
+        return known
 
     def sit(self, link: Link) -> None:
         """The venue or books are on this stream from now on, and are asked again."""
@@ -103,12 +119,12 @@ class Roster:
         seat = self.seats[link.name]
         seat.link, seat.asked, seat.answered = link, None, None
 
-    def enrol(self, link: Link, deployment_id: str, wake: Wake | None, cycle: int) -> None:
+    def enrol(self, link: Link, claim: Claim, wake: Wake | None, cycle: int) -> None:
         """A deployment is on this stream from now on; an unknown one from the next boundary."""
         self._absent = None
-        known = self._deployments.get(deployment_id)
+        known = self._deployments.get(claim.deployment_id)
         if known is None:
-            self._joining[deployment_id] = (link, wake)
+            self._joining[claim.deployment_id] = (link, claim, wake)
         else:
             # What it says counts: a host that stores lazily comes back with an older cycle than it had answered.
             known.link, known.wake, known.done, known.asked = link, wake, cycle, None
@@ -157,8 +173,9 @@ class Roster:
             left = replace(self._deployments.pop(deployment_id).enrolment, left=True)
             self._enrolled[deployment_id] = left
             changed.append(left)
-        for deployment_id, (link, wake) in self._joining.items():
-            made = Enrolment(deployment_id, len(self._enrolled) + 1, position.tape_sequence)
+        for deployment_id, (link, claim, wake) in self._joining.items():
+            number, names = len(self._enrolled) + 1, (claim.seat_digest, claim.strategy_id, claim.portfolio_id)
+            made = Enrolment(deployment_id, number, position.tape_sequence, *names)
             self._enrolled[deployment_id] = made
             self._deployments[deployment_id] = Deployment(made, link, wake, position.cycle)
             changed.append(made)

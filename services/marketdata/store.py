@@ -99,6 +99,9 @@ _enrolments = sa.Table(
     sa.Column("deployment_id", sa.Text, primary_key=True),
     sa.Column("number", sa.BigInteger),
     sa.Column("start_sequence", sa.BigInteger),
+    sa.Column("seat_digest", sa.Text),
+    sa.Column("strategy_id", sa.Text),
+    sa.Column("portfolio_id", sa.Text),
     sa.Column("left", sa.Boolean),
     sa.Column("principal", sa.Text),
     sa.Column("owner", sa.Text),
@@ -220,7 +223,7 @@ def _instrument(row: Any) -> tuple[Instrument, int]:
 def _read_environments(connection: sa.Connection) -> list[Stored]:
     enrolments: dict[str, list[Enrolment]] = {}
     for row in connection.execute(sa.select(_enrolments).order_by(_enrolments.c.number)):
-        made = Enrolment(row.deployment_id, row.number, row.start_sequence, row.left)
+        made = Enrolment(**{name: getattr(row, name) for name in Enrolment.__slots__})
         enrolments.setdefault(row.environment_id, []).append(made)
     query = (
         sa.select(_environments, *_controls.c[1:], *_positions.c[1:])

@@ -30,6 +30,7 @@ from services.order.journal import Journal
 from services.order.placing import Create, Placing
 from services.order.replay_mapping import Grant, Idle, Reached
 from services.order.risk_gate import RiskGate
+from services.order.roll import Roll
 from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment
@@ -70,6 +71,7 @@ class Desk:
         self.row = row = journal.row
         self.phase = Phase.ENDED if row.ended else Phase.AWAY
         self.blocked_on: tuple[str, ...] = ()
+        self.roll = Roll(row.environment_id)
         self.symbols: frozenset[str] | None = None
         self.venue = self._new_venue(peers)
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
@@ -163,11 +165,14 @@ class Desk:
             missing = ", ".join(self.blocked_on) or "marketdata"
             message = f"Time stands still in {row.environment_id} until it is back: {missing}."
             return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": missing})
-        if ticket.of_strategy and ticket.basis_sequence != row.tape_sequence:
+        if not ticket.of_strategy:
+            return None
+        stranger = self.roll.objection(ticket, create.seat_token)
+        if stranger is None and ticket.basis_sequence != row.tape_sequence:
             positions = {"basis_sequence": str(ticket.basis_sequence), "tape_sequence": str(row.tape_sequence)}
             message = f"Decided at {ticket.basis_sequence}, but {row.environment_id} is at {row.tape_sequence}."
             return ApiError.aborted("BASIS_STALE", message, metadata=positions)
-        return None
+        return stranger
 
     def submit(self, create: Create) -> None:
         """Takes an order; its `answer` tells what became of it."""

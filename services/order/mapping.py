@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
 _MONEY_PLACES = 2
 # The domain's times are 64-bit integers; tapes hold them so.
 _END_OF_TIME = 2**63
+# A deployment's number, and what makes the command unique in it: nobody else may be in its way.
+_OF_DEPLOYMENTS = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
 _FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
 _SESSION = frozenset({"MARKET_CLOSED"})
 
@@ -44,8 +47,11 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
     """A validated request as the desk takes it.
 
     Raises:
-        ApiError: INVALID_ARGUMENT for a `basis_time` that is no time.
+        ApiError: INVALID_ARGUMENT for a `basis_time` that is no time, and for a client order id that only deployments
+            make.
     """
+    if not request.deployment_id and _OF_DEPLOYMENTS.fullmatch(request.client_order_id):
+        raise ApiError.invalid_field("client_order_id", "is of a form that is kept for deployments")
     decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
     quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
     basis_time = nanoseconds(request.basis_time)

@@ -34,7 +34,12 @@ LEAST_SECONDS: Final = 0.1
 
 @dataclass(slots=True, eq=False)
 class Create:
-    """Somebody asks for an order. `deadline` (monotonic seconds) is set once nothing but risk is waited for."""
+    """Somebody asks for an order.
+
+    Attributes:
+        seat_token: of a strategy's command, what shows that it is its deployment's own.
+        deadline: monotonic seconds; set once nothing but risk is waited for.
+    """
 
     ticket: Ticket
     portfolio: PortfolioRow
@@ -42,6 +47,7 @@ class Create:
     principal: str
     traceparent: str
     answer: asyncio.Future[bytes]
+    seat_token: str = ""
     deadline: float = 0.0
     repeats: list[Create] = field(default_factory=list)
 

@@ -12,6 +12,7 @@ from services.order.desk import Desk
 from services.order.journal import Journal, OrderLog
 from services.order.records import EnvironmentRow
 from services.order.replay_mapping import Grant, Idle, instruction, reached_to_proto
+from services.order.roll import Roll
 from services.order.settings import Settings
 from services.order.store import Store
 from services.wire import cycle
@@ -96,6 +97,8 @@ class Desks:
                 return await self._announced(environment)
             case Grant() as grant:
                 return reached_to_proto(grant.environment_id, await self._desk(grant.environment_id).grant(grant))
+            case Roll() as roll:
+                self._desk(roll.environment_id).roll = roll
             case Idle() as idle:
                 self._desk(idle.environment_id).idle(idle)
         return None

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tickmesh.marketdata.v1 import environment_pb2, replay_service_pb2
 
+from services.order.roll import Enrolled, Roll
 from services.wire.environments import Environment, environment_from_proto
 
 
@@ -40,7 +41,7 @@ def reached_to_proto(environment_id: str, reached: Reached) -> replay_service_pb
     return replay_service_pb2.JoinReplayRequest(reached=message)
 
 
-def instruction(message: replay_service_pb2.JoinReplayResponse) -> Environment | Grant | Idle | None:
+def instruction(message: replay_service_pb2.JoinReplayResponse) -> Environment | Grant | Idle | Roll | None:
     """What the coordinator tells the venue; None for what is none of its business."""
     match message.WhichOneof("message"):
         case "announced":
@@ -48,6 +49,12 @@ def instruction(message: replay_service_pb2.JoinReplayResponse) -> Environment |
         case "grant":
             grant = message.grant
             return Grant(grant.environment_id, grant.cycle, grant.through, grant.final)
+        case "roll":
+            deployments = {
+                each.deployment_id: Enrolled(each.strategy_id, each.portfolio_id, each.seat_digest)
+                for each in message.roll.deployments
+            }
+            return Roll(message.roll.environment_id, deployments)
         case "idle":
             idle = message.idle
             return Idle(

@@ -25,6 +25,7 @@ from services.order.mapping import decode_event, execution, ticket_from_proto
 from services.order.placing import Create, check_increments
 from services.order.replay import Desks
 from services.order.ticket import Ticket, client_key
+from services.wire.cycle import SEAT_KEY
 from services.wire.pages import Page
 from services.wire.streams import Envelopes, resume_point
 
@@ -51,7 +52,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         instrument = await self._instrument(desk, ticket)
         check_increments(ticket, instrument)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        desk.submit(Create(ticket, portfolio, instrument, principal(), current_traceparent(), answer))
+        seat_token = _seat_token(context) if ticket.of_strategy else ""
+        desk.submit(Create(ticket, portfolio, instrument, principal(), current_traceparent(), answer, seat_token))
         return await answer
 
     async def GetOrder(self, request: order_service_pb2.GetOrderRequest, context: Context) -> Any:
@@ -218,6 +220,10 @@ def _snapshot(envelopes: Envelopes, desk: Desk, portfolio_id: str) -> Iterable[b
     for start in starts:
         head: bytes = order_service_pb2.OrderSnapshot(sequence=at, last=start == starts[-1]).SerializeToString()
         yield envelopes.wrap("snapshot", head + b"".join(elements[start : start + SNAPSHOT_PART]), at)
+
+
+def _seat_token(context: Context) -> str:
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == SEAT_KEY), "")
 
 
 def _filter(request: order_service_pb2.StreamOrderEventsRequest) -> Callable[[Seen], bool] | None:

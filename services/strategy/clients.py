@@ -26,7 +26,7 @@ from services.strategy.records import Deployment, Moment, Seat
 from services.strategy.runner import Nonsense, Stale
 from services.strategy.settings import Settings
 from services.strategy.sites import OwnEvents
-from services.wire.cycle import environment_of, hello
+from services.wire.cycle import SEAT_KEY, environment_of, hello
 from services.wire.environments import Environment, environment_from_proto
 from services.wire.feeds import follow_orders
 from services.wire.market import IDEMPOTENT, Market, promptly
@@ -71,7 +71,8 @@ class Orders:
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             raise Nonsense(f"{command.client_order_id}: {error!r}") from error
         try:
-            return order_from_proto(await until_answered(lambda: self._stub.CreateOrder(request)))
+            seat = ((SEAT_KEY, deployment.seat_token),)
+            return order_from_proto(await until_answered(lambda: self._stub.CreateOrder(request, metadata=seat)))
         except ApiError as error:
             if error.reason in {"BASIS_STALE", "ENVIRONMENT_COMPLETED"}:
                 raise Stale(str(error)) from error
@@ -122,6 +123,9 @@ class Players(Protocol):
 
     async def welcomed(self, deployment_id: str, deployment_number: int, start_sequence: int) -> None:
         """A deployment has its place."""
+
+    async def refused(self, deployment_id: str, error: ApiError) -> None:
+        """A deployment has no place."""
 
     async def decide(self, moment: Moment, deployment_ids: Sequence[str]) -> Mapping[str, Wake] | Seat | None:
         """What each waits for, once all it decided is stored; or one to be asked again; or None: nobody is left."""
@@ -175,6 +179,9 @@ class Replays:
             case "welcome" if players is not None:
                 welcome = message.welcome
                 await players.welcomed(welcome.deployment_id, welcome.deployment_number, welcome.start_sequence)
+            case "refused" if players is not None:
+                refused = message.refused
+                await players.refused(refused.deployment_id, ApiError.from_status(refused.error))
             case "announced" if players is not None:
                 await players.announced(environment_from_proto(message.announced.environment))
         return None
@@ -209,10 +216,15 @@ def _join(seat: Seat) -> Any:
         next_wake=None if seat.wake is None else wake_to_proto(seat.wake),
         tape_sequence=seat.tape_sequence,
         cycle=seat.cycle,
+        seat_token=seat.seat_token,
+        strategy_id=seat.strategy_id,
+        portfolio_id=seat.portfolio_id,
     )
     return replay_service_pb2.JoinReplayRequest(join=join)
 
 
 def _leave(seat: Seat) -> Any:
-    leave = replay_service_pb2.Leave(environment_id=seat.environment_id, deployment_id=seat.deployment_id)
+    leave = replay_service_pb2.Leave(
+        environment_id=seat.environment_id, deployment_id=seat.deployment_id, seat_token=seat.seat_token
+    )
     return replay_service_pb2.JoinReplayRequest(leave=leave)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -150,6 +151,7 @@ class Deployments:
             create_time=time.time_ns(),
             principal=wanted.principal,
             owner=wanted.principal,
+            seat_token=secrets.token_hex(16),
         )
         self._claim(made)
         return made

@@ -187,6 +187,12 @@ class Host:
             extra={"deployment_id": deployment_id, "number": deployment_number, "start_sequence": start_sequence},
         )
 
+    async def refused(self, deployment_id: str, error: ApiError) -> None:
+        """A deployment has no place: somebody else came with its id first, or it has left; it ends."""
+        place = self.places.get(deployment_id)
+        if place is not None and not place.ending:
+            await self.end([place], State.FAILED, str(error), released=True)
+
     async def decide(self, moment: Moment, deployment_ids: Sequence[str]) -> Mapping[str, Wake] | Seat | None:
         """Lets deployments decide, one after the other; returns when all that came of it is stored.
 
@@ -201,7 +207,8 @@ class Host:
         for deployment_id in deployment_ids:
             place = self.places.get(deployment_id)
             if place is None or place.ending:
-                self._say(self._peers.replays.leave(Seat(moment.environment_id, deployment_id)))
+                if place is not None:
+                    self._say(self._peers.replays.leave(place.seat))
                 continue
             if moment.cycle <= place.cycle and place.wake is not None:
                 wakes[deployment_id] = place.wake

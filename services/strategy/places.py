@@ -44,7 +44,16 @@ class Place:
     def seat(self) -> Seat:
         """Where it stands, as the coordinator is told."""
         deployment = self.deployment
-        return Seat(deployment.environment_id, deployment.deployment_id, self.cycle, self.tape_sequence, self.wake)
+        return Seat(
+            deployment.environment_id,
+            deployment.deployment_id,
+            self.cycle,
+            self.tape_sequence,
+            self.wake,
+            deployment.seat_token,
+            deployment.strategy_id,
+            deployment.portfolio_id,
+        )
 
     def shown(self) -> tuple[Deployment, Progress]:
         """As clients see it."""

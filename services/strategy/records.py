@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -55,6 +55,7 @@ class Deployment:
         deployment_number: its place among the strategies of its environment; 0 while PENDING.
         start_sequence: records up to it are history.
         released: the coordinator need not be told any more that it left.
+        seat_token: holds its seat; nobody else can join, leave or give orders as this deployment.
     """
 
     deployment_id: str
@@ -71,6 +72,7 @@ class Deployment:
     error: str = ""
     start_sequence: int = 0
     released: bool = False
+    seat_token: str = field(default="", repr=False)
 
     @property
     def live(self) -> bool:
@@ -103,6 +105,9 @@ class Seat(NamedTuple):
     cycle: int = 0
     tape_sequence: int = 0
     wake: Wake | None = None
+    seat_token: str = ""
+    strategy_id: str = ""
+    portfolio_id: str = ""
 
 
 class SignalKey(NamedTuple):

@@ -49,7 +49,7 @@ _deployments = _table(
     "deployments",
     "deployment_id",
     "number strategy_id portfolio_id environment_id request_id create_time principal owner"
-    " deployment_number state error start_sequence released",
+    " deployment_number state error start_sequence released seat_token",
 )
 _progress = _table(
     "progress", "deployment_id", "cycle tape_sequence order_head signal_count runner environment_id principal owner"

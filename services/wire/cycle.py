@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from tickmesh.marketdata.v1 import replay_service_pb2
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
@@ -11,6 +11,9 @@ from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
 from services.chassis.barrier import Participant
 from services.chassis.channel import Channel
 from services.wire.environments import Environment, environment_from_proto
+
+SEAT_KEY: Final = "x-tickmesh-seat"
+"""The metadata by which a deployment's orders show that they are its own."""
 
 Request = replay_service_pb2.JoinReplayRequest
 Response = replay_service_pb2.JoinReplayResponse

@@ -33,6 +33,7 @@ ORDER_ENDED = ("FAILED_PRECONDITION", "ORDER_ENDED")
 NOT_IN_ENVIRONMENT = ("FAILED_PRECONDITION", "INSTRUMENT_NOT_IN_ENVIRONMENT")
 REUSED = ("ALREADY_EXISTS", "CLIENT_ORDER_ID_REUSED")
 STALE = ("ABORTED", "BASIS_STALE")
+NOT_ITS_SEAT = ("PERMISSION_DENIED", "SEAT_TOKEN_INVALID")
 
 NO_ENVIRONMENT = Row({"environment_id": "nobody"}, ENVIRONMENT_NOT_FOUND)
 NO_PORTFOLIO = Row({"portfolio_id": "nobody"}, PORTFOLIO_NOT_FOUND)
@@ -122,8 +123,10 @@ ROWS: dict[str, list[Row]] = {
         row(strategy_id=STRATEGY),
         row(basis_time="2005-03-01T00:00:00Z"),
         *(Row({**OF_A_STRATEGY, "basis_time": time}) for time in FAR),
-        Row(OF_A_STRATEGY, STALE),
-        Row({**OF_A_STRATEGY, "basis_sequence": 2**62}, STALE),
+        Row(OF_A_STRATEGY, NOT_ITS_SEAT),
+        Row({**OF_A_STRATEGY, "basis_sequence": 2**62}, NOT_ITS_SEAT),
+        Row({**OF_A_STRATEGY, "deployment_id": "nobody"}, DEPLOYMENT_NOT_FOUND),
+        row(client_order_id="1-5-1"),
     ],
     "OrderService/GetOrder": [NO_ORDER, row(ORDER_NOT_FOUND, order_id=f"{MAIN}-99999999999999999999")],
     "OrderService/GetOrderByClientOrderId": [
@@ -253,7 +256,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 
 HELLO = {"hello": {"role": "PARTICIPANT_ROLE_STRATEGY", "participant": "outside"}}
 NOT_OPEN = ("PERMISSION_DENIED", "NOT_OPEN_AT_EDGE")
-JOIN = {"environment_id": MAIN, "deployment_id": "outside-1"}
+JOIN = {"environment_id": MAIN, "deployment_id": "outside-1", "seat_token": "outside"}
 # What an outside strategy may say wrong to a replay, through the edge.
 JOINS: list[tuple[list[dict[str, Any]], Outcome]] = [
     ([{}], INVALID),
@@ -270,6 +273,7 @@ JOINS: list[tuple[list[dict[str, Any]], Outcome]] = [
     *(([HELLO, {"join": {**JOIN, "environment_id": each}}], INVALID) for each in IDS),
     *(([HELLO, {"join": {**JOIN, "deployment_id": each}}], INVALID) for each in ("", *IDS)),
     *(([HELLO, {"leave": {**JOIN, "deployment_id": each}}], INVALID) for each in ("", *IDS)),
+    *(([HELLO, {kind: {**JOIN, "seat_token": each}}], INVALID) for kind in ("join", "leave") for each in ("", *IDS)),
     *(([HELLO, {each: {**JOIN, "environment_id": "nobody"}}], ENVIRONMENT_NOT_FOUND) for each in ("join", "leave")),
     ([HELLO, {"done": {"environment_id": "nobody", "cycle": 1}}], ENVIRONMENT_NOT_FOUND),
     ([HELLO, {"reached": {"environment_id": MAIN, "cycle": 1}}], INVALID),

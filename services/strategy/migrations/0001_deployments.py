@@ -33,6 +33,7 @@ def upgrade() -> None:
             "owner",
             "state",
             "error",
+            "seat_token",
         ),
         *columns(sa.BigInteger, "create_time", "deployment_number", "start_sequence"),
         *columns(sa.Boolean, "released"),

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2, replay_service_pb2
@@ -300,10 +299,7 @@ class StrategyPeer(Peer):
         self.decided: list[tuple[int, int, tuple[str, ...]]] = []
 
     def joins(self) -> list[Request]:
-        return [
-            Request(join=Wire.Join(environment_id=self.environment_id, deployment_id=each, cycle=cycle))
-            for each, cycle in self.deployments.items()
-        ]
+        return [Request(join=seat(self.environment_id, each, cycle=cycle)) for each, cycle in self.deployments.items()]
 
     def wake(self) -> Wire.NextWake:
         """What it waits for."""
@@ -318,14 +314,21 @@ class StrategyPeer(Peer):
         wakes = [Wire.DeploymentWake(deployment_id=each, next_wake=self.wake()) for each in body.deployment_ids]
         return Request(done=Wire.Done(environment_id=body.environment_id, cycle=body.cycle, wakes=wakes))
 
-    async def leave(self, deployment_id: str) -> None:
-        """Says so on a stream of its own."""
+    async def leave(self, deployment_id: str, token: str = "") -> Any:
+        """Says so on a stream of its own; answers what it is told, EOF for nothing."""
         call = self.client.replay.JoinReplay()
         await call.write(Request(hello=Wire.Hello(role=Wire.PARTICIPANT_ROLE_STRATEGY, participant="other")))
         leave = Wire.Leave(environment_id=self.environment_id, deployment_id=deployment_id)
+        leave.seat_token = token or f"seat-of-{deployment_id}"
         await call.write(Request(leave=leave))
         await call.done_writing()
-        assert await call.read() is grpc.aio.EOF
+        return await call.read()
+
+
+def seat(environment_id: str, deployment_id: str, token: str = "", **more: Any) -> Wire.Join:
+    """How a deployment joins: with the token of its seat."""
+    held = token or f"seat-of-{deployment_id}"
+    return Wire.Join(environment_id=environment_id, deployment_id=deployment_id, seat_token=held, **more)
 
 
 @dataclass

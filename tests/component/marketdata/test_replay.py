@@ -1,9 +1,11 @@
 """The cycle of a replay (behaviour rules 31 to 34), spoken by participants over the real protocol."""
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import Callable
 
+import grpc
 import pytest
 from tickmesh.marketdata.v1 import environment_pb2, tape_service_pb2
 
@@ -16,6 +18,7 @@ from tests.component.marketdata.support import (
     StrategyPeer,
     Wire,
     inner_of,
+    seat,
 )
 
 SHORT = {"symbols": ["AAPL"], "start_time": {"seconds": 1356998400}}  # 2013: 40 sessions, 120 records
@@ -32,6 +35,12 @@ async def kinds_of(client: Client, environment_id: str) -> list[int]:
         sources = sources or [each.kind for each in chunk.sources]
         kinds += [sources[i] for i in chunk.source]
     return kinds
+
+
+def leaving(environment_id: str, deployment_id: str) -> Request:
+    leave = Wire.Leave(environment_id=environment_id, deployment_id=deployment_id)
+    leave.seat_token = f"seat-of-{deployment_id}"
+    return Request(leave=leave)
 
 
 async def test_rule_31_the_tape_is_merged_once_and_gapless(client: Client) -> None:
@@ -141,15 +150,87 @@ async def test_a_strategy_that_leaves_is_not_waited_for(client: Client) -> None:
         await _until(lambda: len(strategy.heard("welcome")) == 2)
         await client.move("Start", made.environment_id)
         await _until(lambda: cycles(strategy, "decide")[-1:] == [3])
-        await strategy.leave("goes")
+        assert await strategy.leave("goes") is grpc.aio.EOF
         strategy.released.set()
         await client.until_state(made.environment_id, "COMPLETED")
         assert {names for cycle, _, names in strategy.decided if cycle > 3} == {("stays",)}
         late = StrategyPeer(client, made.environment_id, "goes", "late")
         late.up()
-        await _until(lambda: len(late.heard("announced")) == 2)
+        await _until(lambda: late.heard("announced"))
         assert not late.heard("decide")
         await late.down()
+        await strategy.down()
+
+
+async def test_rule_33_a_seat_is_its_holders_alone(client: Client) -> None:
+    made = await client.create(**SHORT)
+    async with inner_of(client, made.environment_id) as inner:
+        strategy = StrategyPeer(client, made.environment_id, "held", "goes")
+        strategy.holds.add(("decide", 3))
+        strategy.up()
+        await _until(lambda: len(strategy.heard("welcome")) == 2)
+        await client.move("Start", made.environment_id)
+        await _until(lambda: cycles(strategy, "decide")[-1:] == [3])
+        refused = (await strategy.leave("held", "guessed")).refused
+        assert (refused.environment_id, refused.deployment_id) == (made.environment_id, "held")
+        assert ApiError.from_status(refused.error).reason == "SEAT_TOKEN_INVALID"
+        # A stream goes on with its own deployments, whatever one of them is refused.
+        thief = client.replay.JoinReplay()
+        await thief.write(Request(hello=Wire.Hello(role=Wire.PARTICIPANT_ROLE_STRATEGY, participant="thief")))
+        await thief.write(Request(join=seat(made.environment_id, "held", "guessed")))
+        assert ApiError.from_status((await thief.read()).refused.error).code.name == "PERMISSION_DENIED"
+        await thief.write(Request(join=seat(made.environment_id, "goes")))
+        assert (await thief.read()).welcome.deployment_number == 2
+        await thief.write(leaving(made.environment_id, "goes"))
+        await thief.write(Request(join=seat(made.environment_id, "other")))
+        strategy.released.set()
+        while (told := await thief.read()).WhichOneof("message") != "welcome":
+            pass
+        assert told.welcome.deployment_id == "other"
+        await thief.write(leaving(made.environment_id, "other"))
+        await client.until_state(made.environment_id, "COMPLETED")
+        assert {"held"} == {name for cycle, _, names in strategy.decided for name in names if cycle > 3}
+        rolls = [[each.deployment_id for each in roll.deployments] for roll in inner.venue.heard("roll")]
+        assert rolls[0] == []
+        assert ["held", "goes"] in rolls
+        assert rolls[-1] == ["held"]
+        thief.cancel()
+        await strategy.down()
+
+
+async def test_rule_33_the_venue_that_comes_back_is_told_who_takes_part(client: Client) -> None:
+    made = await client.create(**SHORT)
+    async with inner_of(client, made.environment_id) as inner:
+        strategy = StrategyPeer(client, made.environment_id, "d")
+        strategy.joins = lambda: [  # type: ignore[method-assign]
+            Request(join=seat(made.environment_id, "d", strategy_id="trend", portfolio_id="main"))
+        ]
+        strategy.up()
+        await _until(lambda: strategy.heard("welcome"))
+        told = len(inner.venue.heard("roll"))
+        await inner.venue.down()
+        inner.venue.up()
+        await _until(lambda: len(inner.venue.heard("roll")) > told)
+        (entry,) = inner.venue.heard("roll")[-1].deployments
+        digest = hashlib.sha256(b"seat-of-d").hexdigest()
+        assert entry == Wire.Enrolled(
+            deployment_id="d", deployment_number=1, strategy_id="trend", portfolio_id="main", seat_digest=digest
+        )
+        await strategy.down()
+
+
+async def test_rule_33_a_deployment_that_has_left_has_no_seat(client: Client) -> None:
+    made = await client.create(**SHORT)
+    async with inner_of(client, made.environment_id) as inner:
+        strategy = StrategyPeer(client, made.environment_id, "goes")
+        strategy.up()
+        await _until(lambda: strategy.heard("welcome"))
+        assert await strategy.leave("goes") is grpc.aio.EOF
+        await _until(lambda: not inner.venue.heard("roll")[-1].deployments)
+        await strategy.down()
+        strategy.up()
+        await _until(lambda: strategy.heard("refused"))
+        assert ApiError.from_status(strategy.heard("refused")[0].error).reason == "DEPLOYMENT_ENDED"
         await strategy.down()
 
 
@@ -335,7 +416,7 @@ async def test_grants_are_bounded_so_that_public_streams_flow(client: Client) ->
         (
             [
                 Request(hello=Wire.Hello(role=3, participant="x")),  # type: ignore[arg-type]
-                Request(join=Wire.Join(environment_id="nowhere", deployment_id="d")),
+                Request(join=seat("nowhere", "d")),
             ],
             "NOT_FOUND",
             "ENVIRONMENT_NOT_FOUND",
@@ -382,7 +463,7 @@ async def test_strategies_may_join_at_the_edge(client: Client) -> None:
     async with inner_of(client, made.environment_id):
         call = client.replay.JoinReplay(metadata=(("x-tickmesh-edge", "1"),))
         await call.write(Request(hello=Wire.Hello(role=Wire.PARTICIPANT_ROLE_STRATEGY, participant="outside")))
-        await call.write(Request(join=Wire.Join(environment_id=made.environment_id, deployment_id="d")))
+        await call.write(Request(join=seat(made.environment_id, "d")))
         assert (await call.read()).welcome.deployment_number == 1
         call.cancel()
 

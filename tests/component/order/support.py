@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import socket
 import subprocess
@@ -41,6 +42,7 @@ from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.order.gate_mapping import Check
 from services.order.main import main
 from services.order.mapping import decode_event
+from services.wire.cycle import SEAT_KEY
 from services.wire.orders import order_from_proto, refusal_to_proto
 from services.wire.values import nanoseconds
 
@@ -52,6 +54,8 @@ MINUTE = 60_000_000_000
 OPEN = 1_362_148_200_000_000_000
 BARS = 60
 Instruction = replay_service_pb2.JoinReplayResponse
+SEAT_TOKEN = "seat-of-d"
+SEAT = ((SEAT_KEY, SEAT_TOKEN),)
 
 
 def make_tape(bars: int = BARS, price: float = 100.0) -> Tape:
@@ -135,8 +139,23 @@ class Market:
         """Waits until the venue has joined, and lets time stand still there."""
         await self.hear("hello")
         join = await self.hear("join")
+        self.roll(d=("s", "trend"))
         self.idle(join.tape_sequence if at is None else at, state or environment_pb2.ENVIRONMENT_STATE_PAUSED)
         return join
+
+    def roll(self, **deployments: tuple[str, str]) -> None:
+        """Tells who takes part: the strategy and portfolio of each deployment."""
+        entries = [
+            replay_service_pb2.Enrolled(
+                deployment_id=deployment_id,
+                deployment_number=number,
+                strategy_id=strategy_id,
+                portfolio_id=portfolio_id,
+                seat_digest=hashlib.sha256(SEAT_TOKEN.encode()).hexdigest(),
+            )
+            for number, (deployment_id, (strategy_id, portfolio_id)) in enumerate(deployments.items(), 1)
+        ]
+        self.send(roll=replay_service_pb2.Roll(environment_id=self.environment_id, deployments=entries))
 
     def hang_up(self) -> None:
         self.calls[-1].put_nowait(None)

@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from grpc import StatusCode
 from tickmesh.marketdata.v1 import environment_pb2
 from tickmesh.order.v1 import order_pb2
 
+from services.wire.cycle import SEAT_KEY
 from services.wire.values import timestamp
-from tests.component.order.support import Mesh, limit, make_tape, request, running, start_peer, stop_peer
+from tests.component.order.support import SEAT, Mesh, limit, make_tape, request, running, start_peer, stop_peer
 from tests.component.order.test_orders import cancel, refused
 
 STATE = order_pb2.OrderState
@@ -17,7 +19,7 @@ BLOCKED = environment_pb2.ENVIRONMENT_STATE_BLOCKED
 
 
 def command(client_order_id: str, basis: int, **values: Any) -> Any:
-    return request(client_order_id, deployment_id="d-1", strategy_id="s-1", basis_sequence=basis, **values)
+    return request(client_order_id, **({"deployment_id": "d", "strategy_id": "s", "basis_sequence": basis} | values))
 
 
 async def pending(call: Any) -> "asyncio.Task[Any]":
@@ -48,7 +50,7 @@ async def test_a_grant_stops_after_the_first_record_that_makes_an_event(mesh: Me
 async def test_a_repeated_grant_gets_the_same_answer_whatever_came_since(mesh: Mesh) -> None:
     await mesh.orders.CreateOrder(request("a"))
     first = await mesh.market.run(1, 20)
-    await mesh.orders.CreateOrder(command("1-4-1", 4))
+    await mesh.orders.CreateOrder(command("1-4-1", 4), metadata=SEAT)
     assert await mesh.market.run(1, 20) == first
     assert await mesh.market.run(1, 4) == first
 
@@ -80,27 +82,67 @@ async def test_a_repeated_grant_does_not_let_outside_orders_in(mesh: Mesh) -> No
 
 async def test_a_strategys_orders_are_served_in_its_cycle_at_its_basis(mesh: Mesh) -> None:
     await mesh.market.run(1, 5)
-    order = await mesh.orders.CreateOrder(command("1-5-1", 5))
-    assert (order.basis_sequence, order.deployment_id, order.strategy_id) == (5, "d-1", "s-1")
+    order = await mesh.orders.CreateOrder(command("1-5-1", 5), metadata=SEAT)
+    assert (order.basis_sequence, order.deployment_id, order.strategy_id) == (5, "d", "s")
     for basis in (4, 6):
-        error = await refused(mesh.orders.CreateOrder(command("1-x", basis)))
+        error = await refused(mesh.orders.CreateOrder(command("1-x", basis), metadata=SEAT))
         assert (error.code, error.reason) == (StatusCode.ABORTED, "BASIS_STALE")
     await mesh.market.run(2, 9)
     # It is known, so it is answered, although the environment has left its basis.
-    assert (await mesh.orders.CreateOrder(command("1-5-1", 5))).order_id == order.order_id
+    assert (await mesh.orders.CreateOrder(command("1-5-1", 5), metadata=SEAT)).order_id == order.order_id
+
+
+def stranger(**values: Any) -> Any:
+    return command("x", 5, **values)
+
+
+@pytest.mark.parametrize(
+    ("order", "metadata", "expected"),
+    [
+        (stranger(deployment_id="ghost"), SEAT, (StatusCode.NOT_FOUND, "DEPLOYMENT_NOT_FOUND", "")),
+        (stranger(), (), (StatusCode.PERMISSION_DENIED, "SEAT_TOKEN_INVALID", "")),
+        (stranger(), ((SEAT_KEY, "guessed"),), (StatusCode.PERMISSION_DENIED, "SEAT_TOKEN_INVALID", "")),
+        (stranger(strategy_id="t"), SEAT, (StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "strategy_id")),
+        (stranger(portfolio_id="other"), SEAT, (StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "portfolio_id")),
+        (request("1-5-1"), (), (StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "client_order_id")),
+    ],
+    ids=["no such deployment", "no token", "another token", "another strategy", "another portfolio", "its order ids"],
+)
+async def test_rule_32_only_a_deployment_gives_a_strategys_orders(
+    mesh: Mesh, order: Any, metadata: Any, expected: tuple[StatusCode, str, str]
+) -> None:
+    await mesh.market.run(1, 5)
+    error = await refused(mesh.orders.CreateOrder(order, metadata=metadata))
+    assert (error.code, error.reason) == expected[:2]
+    assert [each.field for each in error.field_violations] == [each for each in expected[2:] if each]
+    assert not await mesh.events()
+
+
+async def test_rule_32_who_takes_part_is_known_again_after_a_restart_and_forgotten_after_leaving(mesh: Mesh) -> None:
+    await mesh.stop()
+    await mesh.start()
+    await mesh.market.joined()
+    await mesh.market.run(1, 5)
+    assert (await mesh.orders.CreateOrder(command("1-5-1", 5), metadata=SEAT)).deployment_id == "d"
+    mesh.market.roll(e=("s", "trend"))
+    # What comes on the stream after it is answered after it.
+    await mesh.market.run(1, 5)
+    assert (await refused(mesh.orders.CreateOrder(command("1-5-2", 5), metadata=SEAT))).reason == "DEPLOYMENT_NOT_FOUND"
+    # What was placed is answered as it is, also to who has left since.
+    assert (await mesh.orders.CreateOrder(command("1-5-1", 5), metadata=SEAT)).deployment_id == "d"
 
 
 async def test_a_timers_order_is_not_filled_by_a_bar_that_began_before_it(mesh: Mesh) -> None:
     await mesh.market.run(1, 5)
     bar = int(mesh.market.tape.start[5])
-    order = await mesh.orders.CreateOrder(command("1-5-1", 5, basis_time=timestamp(bar + 1)))
+    order = await mesh.orders.CreateOrder(command("1-5-1", 5, basis_time=timestamp(bar + 1)), metadata=SEAT)
     assert order.basis_time == timestamp(bar + 1)
     await mesh.market.run(2, 9)
     assert (await mesh.events())[-1].tape_sequence == 8
     for seconds in (-5, 10**12):
         odd = command("1-x", 5)
         odd.basis_time.seconds = seconds
-        assert (await refused(mesh.orders.CreateOrder(odd))).field_violations[0].field == "basis_time"
+        assert (await refused(mesh.orders.CreateOrder(odd, metadata=SEAT))).field_violations[0].field == "basis_time"
 
 
 async def test_cancels_are_served_inside_a_cycle(mesh: Mesh) -> None:
@@ -121,7 +163,7 @@ async def test_a_blocked_environment_takes_cancels_and_repeats_and_nothing_else(
     assert (await mesh.orders.CreateOrder(limit("a"))).order_id == order.order_id
     assert (await mesh.orders.CancelOrder(cancel(order.order_id))).state == STATE.ORDER_STATE_CANCELED
     # The strategy that decides just now is part of the cycle that is under way.
-    assert (await mesh.orders.CreateOrder(command("1-5-1", 5))).basis_sequence == 5
+    assert (await mesh.orders.CreateOrder(command("1-5-1", 5), metadata=SEAT)).basis_sequence == 5
     await mesh.market.run(1, 5)
     mesh.market.idle(5)
     assert (await mesh.orders.CreateOrder(limit("b"))).state == STATE.ORDER_STATE_NEW
@@ -202,7 +244,9 @@ async def test_after_a_restart_open_orders_are_live_again_where_the_venue_stood(
     await mesh.orders.CreateOrder(request("by-cash", quantity="", cash_quantity="5000"))
     first = await market.run(1, 4)
     # Nothing happens in these cycles, so nothing of them is stored.
-    order = await mesh.orders.CancelOrder(cancel((await mesh.orders.CreateOrder(command("x", 4))).order_id))
+    order = await mesh.orders.CancelOrder(
+        cancel((await mesh.orders.CreateOrder(command("x", 4), metadata=SEAT)).order_id)
+    )
     assert order.event_count == 2
     await market.run(2, 5)
     third = await market.run(3, 6)

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running, start_peer, stop_peer
+from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, request, running, start_peer, stop_peer
 from tests.component.order.test_orders import cancel, refused
 
 STATE = order_pb2.OrderState
@@ -111,7 +111,7 @@ async def test_one_batch_is_in_flight_and_carries_what_has_queued(mesh: Mesh) ->
 async def test_a_kill_switch_cancels_what_is_in_its_scope_and_stays_engaged(mesh: Mesh) -> None:
     strategy = {"deployment_id": "d", "strategy_id": "s", "basis_sequence": 3}
     for name, values in (("a", {}), ("b", strategy), ("c", {"portfolio_id": "other"})):
-        await mesh.orders.CreateOrder(limit(name, **values))
+        await mesh.orders.CreateOrder(limit(name, **values), metadata=SEAT)
     mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_STRATEGY, target_id="s")
     order = await state_of(mesh, "b", STATE.ORDER_STATE_CANCELED)
     assert order.cancel_reason == REASON.CANCEL_REASON_KILL_SWITCH

@@ -44,6 +44,7 @@ from services.domain.tape import Tape
 from services.domain.timeline import Wake, next_through
 from services.strategy.main import service
 from services.strategy.settings import Settings
+from services.wire.cycle import SEAT_KEY
 from services.wire.orders import order_from_proto
 from services.wire.values import nanoseconds, timestamp
 
@@ -66,6 +67,7 @@ class Seat:
     outbox: asyncio.Queue[Any] | None
     wake: Wake | None
     done: int
+    token: str
     asked: tuple[Any, int] | None = None
 
 
@@ -100,7 +102,7 @@ class Toy:
         self.orders: dict[tuple[str, str], Order] = {}
         self.by_id: dict[str, Order] = {}
         self.count = 0
-        self.welcoming = True
+        self.welcoming, self.taken = True, False
         self.hold.set()
 
     # --- the venue and the books
@@ -122,6 +124,8 @@ class Toy:
         if self.refuse_with:
             raise self.refuse_with.pop()
         known = self.orders.get((request.portfolio_id, request.client_order_id))
+        seat = self.seats[request.deployment_id]
+        assert (SEAT_KEY, seat.token) in context.invocation_metadata()
         if known is None:
             if request.basis_sequence != self.simulation.position:
                 raise ApiError.aborted("BASIS_STALE", "elsewhere")
@@ -268,7 +272,8 @@ class Toy:
             case "join":
                 self.join(request.join, outbox)
             case "leave":
-                self.seats.pop(request.leave.deployment_id, None)
+                left = self.seats.pop(request.leave.deployment_id, None)
+                assert left is None or left.token == request.leave.seat_token
             case "done":
                 for wake in request.done.wakes:
                     seat = self.seats.get(wake.deployment_id)
@@ -279,10 +284,15 @@ class Toy:
     def join(self, join: replay_service_pb2.Join, outbox: asyncio.Queue[Any]) -> None:
         wake = wake_from_proto(join.next_wake) if join.HasField("next_wake") else None
         seat = self.seats.get(join.deployment_id)
+        if self.taken or (seat is not None and seat.token != join.seat_token):
+            refused = replay_service_pb2.Refused(environment_id=ENVIRONMENT, deployment_id=join.deployment_id)
+            refused.error.CopyFrom(ApiError.permission_denied("SEAT_TOKEN_INVALID", "taken").to_status())
+            outbox.put_nowait(replay_service_pb2.JoinReplayResponse(refused=refused))
+            return
         if seat is None:
             if not self.welcoming:
                 return
-            seat = Seat(len(self.seats) + 1, self.simulation.position, outbox, wake, self.cycle)
+            seat = Seat(len(self.seats) + 1, self.simulation.position, outbox, wake, self.cycle, join.seat_token)
             self.seats[join.deployment_id] = seat
         else:
             seat.outbox, seat.asked = outbox, None

@@ -148,6 +148,20 @@ async def test_without_a_coordinator_a_deployment_waits_for_it(tmp_path: Path, u
                 await reached(stub, "s1-1", RUNNING)
 
 
+async def test_rule_33_a_deployment_whose_id_somebody_else_took_fails_alone(tmp_path: Path) -> None:
+    toy = Toy(tape_of(2), INSTRUMENTS, plans(2))
+    async with peers(toy) as address, strategy_service(settings_for(address, tmp_path)) as stub:
+        await create(stub, "s1", "sma_cross")
+        await deploy(stub, "s1", deployment_id="mine")
+        toy.taken = True
+        failed = await deploy(stub, "s1", deployment_id="taken")
+        assert (failed.state, failed.deployment_number) == (FAILED, 0)
+        assert "SEAT_TOKEN_INVALID" in failed.error
+        toy.taken = False
+        await toy.run()
+        assert (await completed(stub, "mine")).state == COMPLETED
+
+
 async def test_a_stopped_deployment_leaves_and_the_others_go_on(tmp_path: Path) -> None:
     toy = Toy(tape_of(2), INSTRUMENTS, plans(2))
     async with peers(toy) as address:

@@ -10,11 +10,12 @@ from typing import Any
 from services.domain.tape import Tape, merge
 from services.domain.timeline import Timeline, Wake
 from services.marketdata.coordinator import Coordinator
-from services.marketdata.environment import Control, Enrolment, Plan, Position, State, Stored
+from services.marketdata.environment import Claim, Control, Enrolment, Plan, Position, State, Stored
 from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Decide, Fold, Grant, Link, Role
 from tests.unit.domain.markets import clock, daily, splits, walk
 
 PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, 0.0, False, "", "", "local", 0)
+SEAT = Claim("s", "digest")
 EVERY_BAR = Wake(bars=frozenset({("S", "1d")}))
 
 
@@ -60,7 +61,7 @@ class Side:
         self.coordinator.join(self.links[VENUE], cycle, at)
         self.coordinator.join(self.links[PORTFOLIO], 0, 0)
         self.coordinator.join(self.links[RISK], 0, 0)
-        self.coordinator.enrol(self.strategy, "s", EVERY_BAR, decided)
+        self.coordinator.enrol(self.strategy, SEAT, EVERY_BAR, decided)
 
     async def sent(self, name: str, kind: type) -> Any:
         """The last message of a kind that is queued for somebody; None where there is none."""
@@ -79,7 +80,7 @@ def tape_of(*more: Any) -> Tape:
 @contextlib.asynccontextmanager
 async def coordinated(store: SlowStore, position: Position, tape: Tape) -> AsyncIterator[Side]:
     plan = Plan("r", 1, "", "d", ("S",), None, None, "", 0, len(tape), 0, 0.0, False, "", "", "local", 0)
-    stored = Stored(plan, Control(State.RUNNING), position, (Enrolment("s", 1, 0),))
+    stored = Stored(plan, Control(State.RUNNING), position, (Enrolment("s", 1, 0, SEAT.seat_digest),))
     made = Coordinator(
         stored,
         Timeline(tape),

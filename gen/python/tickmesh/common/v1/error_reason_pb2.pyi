@@ -104,6 +104,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED. The command was decided at a position that the environment has left."""
     ERROR_REASON_NOT_OPEN_AT_EDGE: _ErrorReason.ValueType  # 90
     """PERMISSION_DENIED. This part of the contract is not open at the edge."""
+    ERROR_REASON_SEAT_TOKEN_INVALID: _ErrorReason.ValueType  # 91
+    """PERMISSION_DENIED. The deployment's seat is held with another token."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 100
     """RESOURCE_EXHAUSTED. The message or the number of calls is beyond what is served."""
     ERROR_REASON_RISK_UNAVAILABLE: _ErrorReason.ValueType  # 110
@@ -202,6 +204,8 @@ ERROR_REASON_BASIS_STALE: ErrorReason.ValueType  # 80
 """ABORTED. The command was decided at a position that the environment has left."""
 ERROR_REASON_NOT_OPEN_AT_EDGE: ErrorReason.ValueType  # 90
 """PERMISSION_DENIED. This part of the contract is not open at the edge."""
+ERROR_REASON_SEAT_TOKEN_INVALID: ErrorReason.ValueType  # 91
+"""PERMISSION_DENIED. The deployment's seat is held with another token."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 100
 """RESOURCE_EXHAUSTED. The message or the number of calls is beyond what is served."""
 ERROR_REASON_RISK_UNAVAILABLE: ErrorReason.ValueType  # 110

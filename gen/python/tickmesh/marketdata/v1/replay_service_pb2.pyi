@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from tickmesh.marketdata.v1 import environment_pb2 as _environment_pb2
 import builtins as _builtins
 import sys
@@ -117,6 +118,8 @@ class JoinReplayResponse(_message.Message):
     FOLD_FIELD_NUMBER: _builtins.int
     DECIDE_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
+    ROLL_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def announced(self) -> Global___Announced:
         """An environment came to be or changed its state; for VENUE and BOOKS, which join every environment."""
@@ -141,6 +144,14 @@ class JoinReplayResponse(_message.Message):
     def idle(self) -> Global___Idle:
         """Time stands still; outside commands are served."""
 
+    @_builtins.property
+    def roll(self) -> Global___Roll:
+        """Whose commands the venue takes as strategies'."""
+
+    @_builtins.property
+    def refused(self) -> Global___Refused:
+        """A strategy's `join` or `leave` changed nothing."""
+
     def __init__(
         self,
         *,
@@ -150,12 +161,14 @@ class JoinReplayResponse(_message.Message):
         fold: Global___Fold | None = ...,
         decide: Global___Decide | None = ...,
         idle: Global___Idle | None = ...,
+        roll: Global___Roll | None = ...,
+        refused: Global___Refused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["announced", b"announced", "decide", b"decide", "fold", b"fold", "grant", b"grant", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["announced", b"announced", "decide", b"decide", "fold", b"fold", "grant", b"grant", "idle", b"idle", "message", b"message", "refused", b"refused", "roll", b"roll", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announced", b"announced", "decide", b"decide", "fold", b"fold", "grant", b"grant", "idle", b"idle", "message", b"message", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announced", b"announced", "decide", b"decide", "fold", b"fold", "grant", b"grant", "idle", b"idle", "message", b"message", "refused", b"refused", "roll", b"roll", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["announced", "welcome", "grant", "fold", "decide", "idle"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["announced", "welcome", "grant", "fold", "decide", "idle", "roll", "refused"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -198,6 +211,9 @@ class Join(_message.Message):
     NEXT_WAKE_FIELD_NUMBER: _builtins.int
     TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
     CYCLE_FIELD_NUMBER: _builtins.int
+    SEAT_TOKEN_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Which environment."""
     deployment_id: _builtins.str
@@ -206,6 +222,14 @@ class Join(_message.Message):
     """The position the participant has come to."""
     cycle: _builtins.int
     """The last cycle it has finished; 0 for none."""
+    seat_token: _builtins.str
+    """A strategy's: holds its seat. Chosen at random by the participant and kept with the deployment before it first joins;
+    every later `join` and `leave` carries it, and every order of the deployment as metadata `x-tickmesh-seat`.
+    """
+    strategy_id: _builtins.str
+    """A strategy's, as it first joins: its orders name this strategy."""
+    portfolio_id: _builtins.str
+    """A strategy's, as it first joins: its orders are this portfolio's. Empty for one that gives no orders."""
     @_builtins.property
     def next_wake(self) -> Global___NextWake:
         """What the strategy waits for."""
@@ -218,10 +242,13 @@ class Join(_message.Message):
         next_wake: Global___NextWake | None = ...,
         tape_sequence: _builtins.int = ...,
         cycle: _builtins.int = ...,
+        seat_token: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_wake", b"next_wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "next_wake", b"next_wake", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "next_wake", b"next_wake", "portfolio_id", b"portfolio_id", "seat_token", b"seat_token", "strategy_id", b"strategy_id", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -595,23 +622,125 @@ class Leave(_message.Message):
 
     ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    SEAT_TOKEN_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Which environment."""
     deployment_id: _builtins.str
     """Which deployment."""
+    seat_token: _builtins.str
+    """Holds its seat; see `Join`. Where nobody has joined with the deployment there is nothing to leave."""
     def __init__(
         self,
         *,
         environment_id: _builtins.str = ...,
         deployment_id: _builtins.str = ...,
+        seat_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment_id", b"environment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment_id", b"environment_id", "seat_token", b"seat_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Leave: _TypeAlias = Leave  # noqa: Y015
+
+@_typing.final
+class Roll(_message.Message):
+    """Whose commands the venue takes as strategies': told when it joins, and before the first grant after a change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    DEPLOYMENTS_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """Which environment."""
+    @_builtins.property
+    def deployments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrolled]:
+        """All that take part, by number."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        deployments: _abc.Iterable[Global___Enrolled] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployments", b"deployments", "environment_id", b"environment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Roll: _TypeAlias = Roll  # noqa: Y015
+
+@_typing.final
+class Enrolled(_message.Message):
+    """A deployment that takes part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_NUMBER_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    SEAT_DIGEST_FIELD_NUMBER: _builtins.int
+    deployment_id: _builtins.str
+    """Which deployment."""
+    deployment_number: _builtins.int
+    """Its number."""
+    strategy_id: _builtins.str
+    """Its strategy."""
+    portfolio_id: _builtins.str
+    """The portfolio it trades in."""
+    seat_digest: _builtins.str
+    """SHA-256 of its seat token, in hexadecimal."""
+    def __init__(
+        self,
+        *,
+        deployment_id: _builtins.str = ...,
+        deployment_number: _builtins.int = ...,
+        strategy_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        seat_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "deployment_number", b"deployment_number", "portfolio_id", b"portfolio_id", "seat_digest", b"seat_digest", "strategy_id", b"strategy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Enrolled: _TypeAlias = Enrolled  # noqa: Y015
+
+@_typing.final
+class Refused(_message.Message):
+    """A strategy's `join` or `leave` that changed nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """Which environment."""
+    deployment_id: _builtins.str
+    """Which deployment."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why: PERMISSION_DENIED `SEAT_TOKEN_INVALID`, or FAILED_PRECONDITION `DEPLOYMENT_ENDED` for one that has left."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        deployment_id: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment_id", b"environment_id", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refused: _TypeAlias = Refused  # noqa: Y015
 
 @_typing.final
 class Idle(_message.Message):

@@ -58,6 +58,9 @@ class ReplayServiceServicer:
         """Joins replays as a participant. The first message is `hello`. STRATEGY is open to everyone; VENUE and BOOKS only
         inside.
 
+        A deployment belongs to whoever joined with it first, by the token it chose then: a `join` or `leave` with another
+        token changes nothing and is answered `refused`; the stream and its other deployments go on.
+
         Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
 
         A two-way stream has no REST form.

@@ -45,7 +45,9 @@ class CreateOrderRequest(_message.Message):
     BASIS_SEQUENCE_FIELD_NUMBER: _builtins.int
     BASIS_TIME_FIELD_NUMBER: _builtins.int
     client_order_id: _builtins.str
-    """The client's id of it, unique in the portfolio, kept as long as the order."""
+    """The client's id of it, unique in the portfolio, kept as long as the order. Three numbers joined by hyphens (`1-204-1`)
+    are for deployments only.
+    """
     portfolio_id: _builtins.str
     """Whose order it is; its environment is the portfolio's."""
     symbol: _builtins.str

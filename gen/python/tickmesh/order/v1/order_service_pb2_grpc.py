@@ -95,6 +95,10 @@ class OrderServiceServicer:
         `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
         `SERVICE_UNAVAILABLE`: repeat the call.
 
+        An order with a `deployment_id` is a strategy's command: it carries the deployment's seat token as metadata
+        `x-tickmesh-seat` (see `ReplayService`), and its portfolio and strategy are the deployment's. It also fails with NOT_FOUND
+        `DEPLOYMENT_NOT_FOUND` where that takes no part in the environment; PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
+
         POST /api/v1/orders
         {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
         "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}

@@ -225,6 +225,11 @@ class ErrorReason(betterproto2.Enum):
     PERMISSION_DENIED. This part of the contract is not open at the edge.
     """
 
+    SEAT_TOKEN_INVALID = 91
+    """
+    PERMISSION_DENIED. The deployment's seat is held with another token.
+    """
+
     TOO_LARGE = 100
     """
     RESOURCE_EXHAUSTED. The message or the number of calls is beyond what is served.
@@ -299,6 +304,7 @@ class ErrorReason(betterproto2.Enum):
             72: "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT",
             80: "ERROR_REASON_BASIS_STALE",
             90: "ERROR_REASON_NOT_OPEN_AT_EDGE",
+            91: "ERROR_REASON_SEAT_TOKEN_INVALID",
             100: "ERROR_REASON_TOO_LARGE",
             110: "ERROR_REASON_RISK_UNAVAILABLE",
             111: "ERROR_REASON_ENVIRONMENT_BLOCKED",
@@ -351,6 +357,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT": 72,
             "ERROR_REASON_BASIS_STALE": 80,
             "ERROR_REASON_NOT_OPEN_AT_EDGE": 90,
+            "ERROR_REASON_SEAT_TOKEN_INVALID": 91,
             "ERROR_REASON_TOO_LARGE": 100,
             "ERROR_REASON_RISK_UNAVAILABLE": 110,
             "ERROR_REASON_ENVIRONMENT_BLOCKED": 111,

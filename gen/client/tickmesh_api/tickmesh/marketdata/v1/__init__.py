@@ -19,6 +19,7 @@ __all__ = (
     "DeploymentWake",
     "Done",
     "Encoding",
+    "Enrolled",
     "Environment",
     "EnvironmentServiceStub",
     "EnvironmentState",
@@ -61,8 +62,10 @@ __all__ = (
     "Reached",
     "ReadTapeRequest",
     "ReadTapeResponse",
+    "Refused",
     "ReplayServiceStub",
     "ResumeReplayRequest",
+    "Roll",
     "SetReplaySpeedRequest",
     "StartReplayRequest",
     "StopReplayRequest",
@@ -840,6 +843,41 @@ default_message_pool.register_message("tickmesh.marketdata.v1", "Done", Done)
 
 
 @dataclass(eq=False, repr=False)
+class Enrolled(betterproto2.Message):
+    """
+    A deployment that takes part.
+    """
+
+    deployment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Which deployment.
+    """
+
+    deployment_number: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    Its number.
+    """
+
+    strategy_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Its strategy.
+    """
+
+    portfolio_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The portfolio it trades in.
+    """
+
+    seat_digest: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    SHA-256 of its seat token, in hexadecimal.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "Enrolled", Enrolled)
+
+
+@dataclass(eq=False, repr=False)
 class Environment(betterproto2.Message):
     """
     One tape, one clock, one venue book, one random seed. Portfolios, orders, deployments and streams belong to exactly one.
@@ -1200,6 +1238,22 @@ class Join(betterproto2.Message):
     The last cycle it has finished; 0 for none.
     """
 
+    seat_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    A strategy's: holds its seat. Chosen at random by the participant and kept with the deployment before it first joins;
+    every later `join` and `leave` carries it, and every order of the deployment as metadata `x-tickmesh-seat`.
+    """
+
+    strategy_id: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    A strategy's, as it first joins: its orders name this strategy.
+    """
+
+    portfolio_id: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    A strategy's, as it first joins: its orders are this portfolio's. Empty for one that gives no orders.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "Join", Join)
 
@@ -1286,6 +1340,16 @@ class JoinReplayResponse(betterproto2.Message):
     Time stands still; outside commands are served.
     """
 
+    roll: "Roll | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+    """
+    Whose commands the venue takes as strategies'.
+    """
+
+    refused: "Refused | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True, group="message")
+    """
+    A strategy's `join` or `leave` changed nothing.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "JoinReplayResponse", JoinReplayResponse)
 
@@ -1304,6 +1368,11 @@ class Leave(betterproto2.Message):
     deployment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     Which deployment.
+    """
+
+    seat_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Holds its seat; see `Join`. Where nobody has joined with the deployment there is nothing to leave.
     """
 
 
@@ -1979,6 +2048,31 @@ default_message_pool.register_message("tickmesh.marketdata.v1", "ReadTapeRespons
 
 
 @dataclass(eq=False, repr=False)
+class Refused(betterproto2.Message):
+    """
+    A strategy's `join` or `leave` that changed nothing.
+    """
+
+    environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Which environment.
+    """
+
+    deployment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Which deployment.
+    """
+
+    error: "___google__rpc__.Status | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Why: PERMISSION_DENIED `SEAT_TOKEN_INVALID`, or FAILED_PRECONDITION `DEPLOYMENT_ENDED` for one that has left.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "Refused", Refused)
+
+
+@dataclass(eq=False, repr=False)
 class ResumeReplayRequest(betterproto2.Message):
     """
     Asks for time to go on.
@@ -1991,6 +2085,26 @@ class ResumeReplayRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "ResumeReplayRequest", ResumeReplayRequest)
+
+
+@dataclass(eq=False, repr=False)
+class Roll(betterproto2.Message):
+    """
+    Whose commands the venue takes as strategies': told when it joins, and before the first grant after a change.
+    """
+
+    environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Which environment.
+    """
+
+    deployments: "list[Enrolled]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    All that take part, by number.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "Roll", Roll)
 
 
 @dataclass(eq=False, repr=False)
@@ -2833,6 +2947,9 @@ class ReplayServiceStub(betterproto2_grpclib.ServiceStub):
         Joins replays as a participant. The first message is `hello`. STRATEGY is open to everyone; VENUE and BOOKS only
         inside.
 
+        A deployment belongs to whoever joined with it first, by the token it chose then: a `join` or `leave` with another
+        token changes nothing and is answered `refused`; the stream and its other deployments go on.
+
         Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
 
         A two-way stream has no REST form.
@@ -2883,4 +3000,5 @@ class TapeServiceStub(betterproto2_grpclib.ServiceStub):
 
 
 from ....google import protobuf as ___google__protobuf__
+from ....google import rpc as ___google__rpc__
 from ...common import v1 as __common__v1__

@@ -397,7 +397,8 @@ class CreateOrderRequest(betterproto2.Message):
 
     client_order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    The client's id of it, unique in the portfolio, kept as long as the order.
+    The client's id of it, unique in the portfolio, kept as long as the order. Three numbers joined by hyphens (`1-204-1`)
+    are for deployments only.
     """
 
     portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1268,6 +1269,10 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
         `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
         `SERVICE_UNAVAILABLE`: repeat the call.
+
+        An order with a `deployment_id` is a strategy's command: it carries the deployment's seat token as metadata
+        `x-tickmesh-seat` (see `ReplayService`), and its portfolio and strategy are the deployment's. It also fails with NOT_FOUND
+        `DEPLOYMENT_NOT_FOUND` where that takes no part in the environment; PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
 
             POST /api/v1/orders
             {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
