@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
-from services.chassis.errors import ApiError
+from services.chassis.errors import ApiError, api_error
 
 E = TypeVar("E")
 
@@ -201,7 +201,11 @@ class Subscription(Generic[E]):
                 yield self._reset("TOKEN_EXPIRED", partition.head)
                 continue
             changed = partition.changed
-            entries = await self._missed(partition)
+            try:
+                entries = await self._missed(partition)
+            except Exception as error:  # noqa: BLE001 whatever it is, subscribers are told before the stream ends
+                yield Closed(api_error(error))
+                return
             if entries is None:
                 yield self._reset("SLOW_CONSUMER" if log._read is None else "TOKEN_EXPIRED", partition.head)  # noqa: SLF001
                 continue

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Literal
 
 from services.chassis.deadline import detach
-from services.chassis.errors import ApiError
+from services.chassis.errors import ApiError, api_error
 from services.domain.timeline import Timeline
 from services.marketdata.broadcast import Broadcast, Terms
 from services.marketdata.feed import Feed
@@ -118,11 +118,14 @@ class Subscription:
     _sent: int = field(default=0, init=False)
 
     async def items(self) -> AsyncIterator[Item]:
-        """What to send; ends with `Closed` when the server drains, and otherwise never."""
+        """What to send; ends with `Closed` when the server drains or something fails, and otherwise never."""
         timeline = await self.feed.loaded()
-        with self.streams.joined(self.feed, timeline, self.terms) as broadcast:
-            async for item in self._follow(broadcast, timeline):
-                yield item
+        try:
+            with self.streams.joined(self.feed, timeline, self.terms) as broadcast:
+                async for item in self._follow(broadcast, timeline):
+                    yield item
+        except Exception as error:  # noqa: BLE001 whatever it is, subscribers are told before the stream ends
+            yield Closed(self._sent, api_error(error))
 
     async def _follow(self, broadcast: Broadcast, timeline: Timeline) -> AsyncIterator[Item]:
         feed, streams = self.feed, self.streams

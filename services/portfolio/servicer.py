@@ -139,15 +139,21 @@ class PortfolioServicer(Base):
         at = self._resume(request.resume_token, partition, hashed)
         response = portfolio_service_pb2.StreamPortfolioResponse
         stream = Envelopes(response, partition, self._token(partition, hashed), *(at or _Position(0, 0)))
-        if at is None:
-            if request.resume_token:
-                yield stream.reset("TOKEN_EXPIRED", self._log.head(partition), _MISSED)
+        if at is None and request.resume_token:
+            yield stream.reset("TOKEN_EXPIRED", self._log.head(partition), _MISSED)
+        async for message in stream.closing(self._follow(portfolio_id, partition, stream, resumes=at is not None)):
+            yield message
+
+    async def _follow(
+        self, portfolio_id: str, partition: str, stream: Envelopes, *, resumes: bool
+    ) -> AsyncGenerator[bytes]:
+        if not resumes:
             # The snapshot tells of all entries up to the head, as nothing can happen between the two.
             snapshot = await self._snapshot(portfolio_id)
             yield stream.wrap("snapshot", snapshot, self._log.head(partition))
         subscription = self._log.subscribe(partition, stream.scanned, lambda key: key.portfolio_id == portfolio_id)
         with self._keeper.watch(portfolio_id) as valued:
-            if at is not None:
+            if resumes:
                 # Its worth may have changed since, which no entry tells.
                 valued.set()
             async with aclosing(_either(aiter(subscription), valued)) as items:

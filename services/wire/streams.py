@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.message import Message
 from tickmesh.common.v1 import stream_pb2
 
-from services.chassis.errors import ApiError
+from services.chassis.errors import ApiError, api_error
 from services.chassis.tokens import ResumeTokens, length_delimited
 from services.wire.values import now
 
@@ -32,6 +33,7 @@ class Envelopes:
         self._partition = partition
         self._token = token
         self._subscription_id = uuid.uuid4().hex
+        self._closed = False
 
     def wrap(self, arm: str, data: bytes, sequence: int, scanned: int = 0) -> bytes:
         """An envelope around encoded data."""
@@ -48,7 +50,24 @@ class Envelopes:
 
     def closed(self, error: ApiError) -> bytes:
         """The stream ends."""
+        self._closed = True
         return self._message("closed", _bytes(stream_pb2.Closed(status=error.to_status())), self.told, self.scanned)
+
+    async def closing(self, messages: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """The messages; if they fail, `closed` says why before the error ends the stream: over REST nothing else does.
+
+        Raises:
+            ApiError: what they failed with.
+        """
+        async with aclosing(messages):
+            try:
+                async for message in messages:
+                    yield message
+            except Exception as error:
+                known = api_error(error)
+                if not self._closed:
+                    yield self.closed(known)
+                raise known from error
 
     def _message(self, arm: str, data: bytes, sequence: int, scanned: int) -> bytes:
         head = self._response(

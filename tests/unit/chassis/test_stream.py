@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from services.chassis.errors import ApiError
 from services.chassis.stream import Closed, Entry, EventLog, Events, Heartbeat, Item, Reset, Subscription
 
 
@@ -218,6 +219,26 @@ async def test_draining_closes_every_subscription_with_a_status() -> None:
     assert isinstance(closed, Closed)
     assert closed.error.reason == "SERVICE_UNAVAILABLE"
     assert [item async for item in items] == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [(ApiError.unavailable("SERVICE_UNAVAILABLE", "away"), "SERVICE_UNAVAILABLE"), (KeyError("x"), "INTERNAL_ERROR")],
+)
+async def test_a_store_that_fails_closes_the_subscription_with_the_status(failure: Exception, reason: str) -> None:
+    feed = Feed(ring=2)
+    feed.write(10)
+
+    async def read(partition: str, after: int, limit: int) -> list[Entry[int]]:
+        if after:
+            raise failure
+        return await feed.store.read(partition, after, limit)
+
+    feed.log._read = read
+    *before, closed = [item async for item in feed.log.subscribe("r1")]
+    assert len(before) == 1
+    assert isinstance(closed, Closed)
+    assert closed.error.reason == reason
 
 
 async def test_a_gap_is_refused_when_it_is_written() -> None:

@@ -21,7 +21,7 @@ from services.marketdata.environment import Plan
 from services.marketdata.feed import Feed
 from services.marketdata.feed_mapping import Envelopes, FeedWriter
 from services.marketdata.instruments import Instruments
-from services.marketdata.streams import Item, Records, Snapshot, Streams, Subscription
+from services.marketdata.streams import Closed, Item, Records, Snapshot, Streams, Subscription
 from services.wire.columns import packed_varints
 from services.wire.tapes import stretch_to_proto
 
@@ -226,3 +226,16 @@ def test_a_chunk_of_tape(feed: Feed) -> None:
         (4, "B", ""),
         (5, "A", "1m"),
     ]
+
+
+async def test_a_broadcast_that_fails_closes_its_subscribers_with_a_status(
+    feed: Feed, writer: FeedWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: object) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(module.Broadcast, "run", fail)
+    async with asyncio.timeout(5), subscribed(feed, writer, Streams(0.02, 1000, asyncio.Event())) as items:
+        *_, last = [item async for item in items]
+    assert isinstance(last, Closed)
+    assert last.error.reason == "INTERNAL_ERROR"

@@ -1,6 +1,6 @@
 """A page goes on where the one before ended; a stream's messages follow each other."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -85,6 +85,36 @@ def test_every_message_names_the_one_before() -> None:
     assert {each.partition for each in sent} == {"e"}
     assert len({each.subscription_id for each in sent}) == 1
     assert ApiError.from_status(sent[3].closed.status).reason == "SERVICE_UNAVAILABLE"
+
+
+async def heard(sent: AsyncGenerator[bytes]) -> tuple[list[Any], ApiError]:
+    """All of a stream, and what it ended with."""
+    found = []
+    try:
+        async for message in sent:
+            found.append(Response.FromString(message))  # noqa: PERF401 what came before the error counts
+    except ApiError as error:
+        return found, error
+    pytest.fail("the stream ended well")
+
+
+@pytest.mark.parametrize("failure", [ApiError.not_found("order", "1", "ORDER_NOT_FOUND"), KeyError("x")])
+async def test_a_stream_that_fails_says_why_once_and_then_ends_with_the_error(failure: Exception) -> None:
+    envelopes = Envelopes(Response, "e", lambda sequence, _: str(sequence))
+
+    async def told() -> AsyncGenerator[bytes]:
+        yield envelopes.heartbeat(0, 4)
+        raise failure
+
+    async def ended() -> AsyncGenerator[bytes]:
+        error = ApiError.unavailable("SERVICE_UNAVAILABLE", "bye")
+        yield envelopes.closed(error)
+        raise error
+
+    for messages_of, arms in ((told(), ["heartbeat", "closed"]), (ended(), ["closed"])):
+        sent, error = await heard(envelopes.closing(messages_of))
+        assert [each.WhichOneof("event") for each in sent] == arms
+        assert ApiError.from_status(sent[-1].closed.status).reason == error.reason
 
 
 async def test_who_follows_a_stream_hears_of_its_end() -> None:
