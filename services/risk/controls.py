@@ -4,94 +4,17 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from services.chassis import telemetry
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
-from services.domain.limits import KillScope
+from services.risk.records import Journalled, KillRecord, LimitRecord, Scope
 
 T = TypeVar("T")
-
-
-class Scope(StrEnum):
-    """What a kill switch stops."""
-
-    ENVIRONMENT = "ENVIRONMENT"
-    PORTFOLIO = "PORTFOLIO"
-    STRATEGY = "STRATEGY"
-
-
-@dataclass(frozen=True, slots=True)
-class LimitRecord:
-    """A limit as it was set; deleted ones are kept, so that versions go on.
-
-    Attributes:
-        portfolio_id: empty for the whole environment.
-        name: the domain's, `max_order_notional`.
-        version: counts this limit's changes from 1.
-        update_time: wall time, ns.
-    """
-
-    environment_id: str
-    portfolio_id: str
-    name: str
-    bound: Decimal
-    deleted: bool
-    version: int
-    tape_sequence: int
-    update_time: int
-    principal: str
-    owner: str
-
-
-@dataclass(frozen=True, slots=True)
-class KillRecord:
-    """A kill switch as it was set; released ones are kept.
-
-    Attributes:
-        target_id: the portfolio or strategy; empty for the environment.
-        version: counts the changes of all kill switches of the environment from 1.
-        update_time: wall time, ns.
-    """
-
-    environment_id: str
-    scope: Scope
-    target_id: str
-    engaged: bool
-    allow_reducing: bool
-    reason: str
-    version: int
-    tape_sequence: int
-    update_time: int
-    principal: str
-    owner: str
-
-    @property
-    def kill_scope(self) -> KillScope:
-        """The same for the gate."""
-        portfolio_id = self.target_id if self.scope is Scope.PORTFOLIO else ""
-        strategy_id = self.target_id if self.scope is Scope.STRATEGY else ""
-        return KillScope(portfolio_id, strategy_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Journalled:
-    """One change, as the journal keeps it; numbered without gaps in its environment."""
-
-    environment_id: str
-    sequence: int
-    kind: str
-    payload: str
-    tape_sequence: int
-    create_time: int
-    traceparent: str
-    principal: str
-    owner: str
 
 
 class Gate(Protocol):
@@ -104,6 +27,18 @@ class Gate(Protocol):
     @property
     def position(self) -> int:
         """The tape position a change is journalled with."""
+
+    @property
+    def order_head(self) -> int:
+        """The last order event that counts."""
+
+    @property
+    def last_checked(self) -> str:
+        """The last order that was checked."""
+
+    @property
+    def changing(self) -> asyncio.Lock:
+        """Held while a change becomes durable: no order is checked between its place in the journal and its effect."""
 
     def apply_limit(self, record: LimitRecord) -> None:
         """A limit changed."""
@@ -155,41 +90,49 @@ class Controls:
         """The kill switches that are engaged."""
         return [each for each in self._kills.values() if each.engaged and environment_id in {"", each.environment_id}]
 
+    def limit(self, place: Callable[[LimitRecord], bool]) -> LimitRecord | None:
+        """A limit that was ever set."""
+        return next(filter(place, self._limits.values()), None)
+
+    def was_engaged(self, environment_id: str, scope: Scope, target_id: str) -> bool:
+        """Whether a kill switch was ever engaged."""
+        return (environment_id, scope, target_id) in self._kills
+
     async def set_limit(self, gate: Gate, portfolio_id: str, name: str, bound: Decimal) -> LimitRecord:
         """Set a limit; the same one again changes nothing."""
-        return await self._alone(self._set_limit(gate, portfolio_id, name, bound, principal()))
+        return await self._alone(gate, self._set_limit(gate, portfolio_id, name, bound, principal()))
 
     async def delete_limit(self, gate: Gate, portfolio_id: str, name: str) -> LimitRecord:
-        """Delete a limit and return it as it was.
+        """Delete a limit; one that is deleted already is left as it is.
 
         Raises:
             ApiError: NOT_FOUND `LIMIT_NOT_FOUND`.
         """
-        return await self._alone(self._delete_limit(gate, portfolio_id, name, principal()))
+        return await self._alone(gate, self._delete_limit(gate, portfolio_id, name, principal()))
 
     async def engage(
         self, gate: Gate, scope: Scope, target_id: str, *, allow_reducing: bool, reason: str
     ) -> KillRecord:
         """Engage a kill switch; one that is engaged so already is left as it is."""
         return await self._alone(
-            self._engage(gate, scope, target_id, allow_reducing=allow_reducing, reason=reason, who=principal())
+            gate, self._engage(gate, scope, target_id, allow_reducing=allow_reducing, reason=reason, who=principal())
         )
 
     async def release(self, gate: Gate, scope: Scope, target_id: str) -> KillRecord:
-        """Release a kill switch.
+        """Release a kill switch; one that is released already is left as it is.
 
         Raises:
             ApiError: NOT_FOUND `KILL_SWITCH_NOT_FOUND`.
         """
-        return await self._alone(self._release(gate, scope, target_id, principal()))
+        return await self._alone(gate, self._release(gate, scope, target_id, principal()))
 
-    async def _alone(self, change: Coroutine[Any, Any, T]) -> T:
+    async def _alone(self, gate: Gate, change: Coroutine[Any, Any, T]) -> T:
         """One change at a time, to its end even when its caller has gone: the next builds on what it made durable."""
         traceparent = telemetry.current_traceparent()
 
         async def run() -> T:
             telemetry.adopt(traceparent)
-            async with self._changing:
+            async with self._changing, gate.changing:
                 return await change
 
         return await asyncio.shield(detach(run(), name="control"))
@@ -206,8 +149,10 @@ class Controls:
 
     async def _delete_limit(self, gate: Gate, portfolio_id: str, name: str, who: str) -> LimitRecord:
         before = self._limits.get((gate.environment_id, portfolio_id, name))
-        if before is None or before.deleted:
+        if before is None:
             raise ApiError.not_found("limit", f"{gate.environment_id}~{portfolio_id}~{name}", "LIMIT_NOT_FOUND")
+        if before.deleted:
+            return before
         record = replace(
             before,
             deleted=True,
@@ -217,7 +162,7 @@ class Controls:
             principal=who,
         )
         await self._store(gate, "LIMIT_DELETED", record)
-        return before
+        return record
 
     async def _engage(
         self, gate: Gate, scope: Scope, target_id: str, *, allow_reducing: bool, reason: str, who: str
@@ -234,9 +179,11 @@ class Controls:
 
     async def _release(self, gate: Gate, scope: Scope, target_id: str, who: str) -> KillRecord:
         before = self._kills.get((gate.environment_id, scope, target_id))
-        if before is None or not before.engaged:
+        if before is None:
             name = target_id or gate.environment_id
             raise ApiError.not_found("kill_switch", name, "KILL_SWITCH_NOT_FOUND")
+        if not before.engaged:
+            return before
         record = replace(
             before,
             engaged=False,
@@ -260,6 +207,8 @@ class Controls:
             kind,
             _payload(record),
             record.tape_sequence,
+            gate.order_head,
+            gate.last_checked,
             record.update_time,
             telemetry.current_traceparent(),
             record.principal,

@@ -13,8 +13,8 @@ from services.domain.exposure import Exposure
 from services.domain.gate import Verdict
 from services.domain.limits import make_limit
 from services.domain.order import Order
-from services.risk.controls import KillRecord, LimitRecord
 from services.risk.folding import Folding, Scene
+from services.risk.records import KillRecord, LimitRecord
 from services.risk.store import Part
 
 StoreEpoch = Callable[[str, int], Awaitable[None]]
@@ -101,6 +101,8 @@ class EnvironmentGate:
         self._engaged: dict[tuple[str, str], KillRecord] = {}
         self._session: Session | None = None
         self._passed: list[str] = []
+        self.changing = asyncio.Lock()
+        self.last_checked = ""
 
     @property
     def environment_id(self) -> str:
@@ -111,6 +113,11 @@ class EnvironmentGate:
     def position(self) -> int:
         """The tape position of the last fold or batch."""
         return self.folding.position
+
+    @property
+    def order_head(self) -> int:
+        """The last order event that counts."""
+        return self.folding.cursor.order_sequence
 
     @property
     def ended(self) -> bool:
@@ -165,7 +172,8 @@ class EnvironmentGate:
         try:
             if not self.folding.knows(batch.order_head, batch.ledger_sequence):
                 await self._wait_for(session, batch)
-            scene = self.folding.scene
+            async with self.changing:
+                scene = self.folding.scene
             if self._session is not session or scene is None:
                 raise _stale("Another epoch has begun.")
             # The head names all that was committed: what an older batch passed and no event confirms is void.
@@ -252,6 +260,7 @@ class EnvironmentGate:
                     verdicts.append(gate.check(check.order, instrument, check.reference_price, batch.time))
             except ValueError as error:
                 raise ApiError.invalid_field("batch.checks", str(error)) from None
+        self.last_checked = batch.checks[-1].order.order_id if batch.checks else self.last_checked
         return verdicts
 
 

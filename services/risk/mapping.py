@@ -10,9 +10,9 @@ from services.domain.exposure import Exposure, SymbolExposure
 from services.domain.gate import Verdict
 from services.domain.money import ZERO, format_decimal, parse_decimal
 from services.domain.order import Order
-from services.risk.controls import KillRecord, LimitRecord, Scope
 from services.risk.folding import NumberedEntry, NumberedEvent
 from services.risk.gate import Batch, Check, Ready, Verdicts
+from services.risk.records import KillRecord, LimitRecord, Scope
 from services.risk.store import Cursor
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_TYPES

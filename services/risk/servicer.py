@@ -14,7 +14,7 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.money import NotADecimal, parse_decimal
-from services.risk.controls import Controls, KillRecord, Scope
+from services.risk.controls import Controls
 from services.risk.environments import Environments
 from services.risk.gate import EnvironmentGate, Session
 from services.risk.mapping import (
@@ -26,6 +26,7 @@ from services.risk.mapping import (
     scope_from_proto,
     told_to_proto,
 )
+from services.risk.records import KillRecord, Scope
 from services.wire.limits import LIMIT_NAMES
 from services.wire.pages import Page
 
@@ -69,7 +70,7 @@ class RiskServicer(RiskServiceServicer):
 
     async def DeleteLimit(self, request: messages.DeleteLimitRequest, context: Context) -> risk_pb2.Limit:
         """See the contract."""
-        limit = next((each for each in self._controls.limits() if limit_id(each) == request.limit_id), None)
+        limit = self._controls.limit(lambda each: limit_id(each) == request.limit_id)
         if limit is None:
             raise ApiError.not_found("limit", request.limit_id, "LIMIT_NOT_FOUND")
         gate = await self._environments.open(limit.environment_id)
@@ -91,8 +92,7 @@ class RiskServicer(RiskServiceServicer):
     ) -> risk_pb2.KillSwitch:
         """See the contract."""
         scope = scope_from_proto(request.scope)
-        engaged = self._controls.kill_switches(request.environment_id)
-        if not any((each.scope, each.target_id) == (scope, request.target_id) for each in engaged):
+        if not self._controls.was_engaged(request.environment_id, scope, request.target_id):
             name = request.target_id or request.environment_id
             raise ApiError.not_found("kill_switch", name, "KILL_SWITCH_NOT_FOUND")
         gate = await self._environments.open(request.environment_id)

@@ -19,9 +19,8 @@ from services.domain.buying_power import Claim, Funds, Holding
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
 from services.domain.ledger import as_decimal
-from services.risk.controls import Journalled, KillRecord, LimitRecord, Scope
-
-PAYLOAD_VERSION = 1
+from services.risk.records import Journalled, KillRecord, LimitRecord, Scope
+from services.wire.versions import CONTROL_CHANGE, check_version
 
 
 class Cursor(NamedTuple):
@@ -182,6 +181,8 @@ _events = _table(
     payload=_text,
     payload_version=sa.Integer,
     tape_sequence=_big,
+    order_head=_big,
+    after_order_id=_text,
     create_time=_big,
     traceparent=_text,
     principal=_text,
@@ -207,7 +208,11 @@ class Store:
         )
 
     async def load(self) -> Stored:
-        """All that was stored, as of one moment."""
+        """All that was stored, as of one moment.
+
+        Raises:
+            UnknownVersion: a newer release stored changes that this one cannot read.
+        """
         return await self._database.read(_load)
 
     async def save(self, part: Part) -> None:
@@ -245,7 +250,7 @@ class Store:
     async def change(self, record: LimitRecord | KillRecord, entry: Journalled, then: Callable[[], None]) -> None:
         """Store a limit or kill switch and the journal's entry of it; `then` runs right after the commit."""
         put = self._put_limit if isinstance(record, LimitRecord) else self._put_kill_switch
-        event = {**_values(entry), "payload_version": PAYLOAD_VERSION}
+        event = {**_values(entry), "payload_version": CONTROL_CHANGE}
         await self._database.writer.commit([(put, [_values(record)]), (self._add_event, [event])], then)
 
 
@@ -274,6 +279,8 @@ def _load(connection: sa.Connection) -> Stored:
         )
         for row in rows(_environments)
     ]
+    newest = connection.execute(sa.select(sa.func.max(_events.c.payload_version))).scalar()
+    check_version(newest or 0, CONTROL_CHANGE, "a change of limits or kill switches")
     heads = sa.select(_events.c.environment_id, sa.func.max(_events.c.sequence)).group_by(_events.c.environment_id)
     return Stored(
         parts,

@@ -73,7 +73,7 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger, primary_key=True),
         *columns(sa.Text, "kind", "payload"),
         *columns(sa.Integer, "payload_version"),
-        *columns(sa.BigInteger, "tape_sequence", "create_time"),
-        *columns(sa.Text, "traceparent"),
+        *columns(sa.BigInteger, "tape_sequence", "order_head", "create_time"),
+        *columns(sa.Text, "after_order_id", "traceparent"),
         *_whose(),
     )

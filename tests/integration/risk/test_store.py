@@ -17,7 +17,7 @@ from tickmesh.risk.v1 import risk_service_pb2 as messages
 from services.chassis.database import Database
 from services.domain.buying_power import Claim
 from services.risk import migrations
-from services.risk.controls import Journalled, KillRecord, LimitRecord, Scope
+from services.risk.records import Journalled, KillRecord, LimitRecord, Scope
 from services.risk.store import Cursor, Part, Store
 from tests.component.risk.conftest import SYMBOLS, market
 from tests.component.risk.world import ENVIRONMENT, World, accepted, risk_of
@@ -75,7 +75,7 @@ async def test_epochs_limits_switches_and_their_journal_come_back(database: Data
     switch = KillRecord("e", Scope.STRATEGY, "s", True, False, "drill", 1, 10, 12, "local", "local")
     done = []
     for number, record in enumerate((limit, switch), 1):
-        entry = Journalled("e", number, "KIND", "{}", 10, 13, "", "local", "local")
+        entry = Journalled("e", number, "KIND", "{}", 10, 1, "e-1", 13, "", "local", "local")
         await store.change(record, entry, lambda: done.append(1))
     stored = await store.load()
     assert (stored.epochs, stored.limits, stored.kill_switches, stored.sequences) == (

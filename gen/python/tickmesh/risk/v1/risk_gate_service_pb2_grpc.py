@@ -51,7 +51,9 @@ class RiskGateServiceServicer:
         became no order by the stated head are dropped. Verdicts use exactly the order events up to the head each batch names,
         so they are a function of order, never of timing.
 
-        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, ABORTED `BASIS_STALE` for an epoch that is not above the last.
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events
+        that a batch names do not come in time, or `SERVICE_UNAVAILABLE`.
 
         A two-way stream has no REST form.
         """

@@ -116,7 +116,7 @@ class Limit(_message.Message):
     version: _builtins.int
     """Counts its changes from 1."""
     tape_sequence: _builtins.int
-    """Market position it was set at."""
+    """Market position it was set at. In the middle of a cycle that is where the last check or fold was."""
     principal: _builtins.str
     """Who set it."""
     @_builtins.property

@@ -80,7 +80,7 @@ class RiskServiceServicer:
     def GetPortfolioRisk(self, request, context):
         """Returns a portfolio's exposure and buying power as the gate counts them, pending orders included.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while it is not known here yet.
 
         GET /api/v1/risk/portfolios/trend
         """
@@ -100,9 +100,11 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetLimit(self, request, context):
-        """Sets a limit; it holds for the next check.
+        """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
+        returns, it is durable. The same bound again changes nothing.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+        cannot be looked up.
 
         POST /api/v1/risk/limits
         {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -113,9 +115,9 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLimit(self, request, context):
-        """Removes a limit. Returns it as it was.
+        """Removes a limit. Returns it with the version of its removal; a repeat returns the same.
 
-        Fails with NOT_FOUND `LIMIT_NOT_FOUND`.
+        Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
         """
@@ -127,7 +129,8 @@ class RiskServiceServicer:
         """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
         it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+        cannot be looked up.
 
         POST /api/v1/risk/kill-switches:engage
         {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend", "reason": "drill"}
@@ -137,9 +140,9 @@ class RiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseKillSwitch(self, request, context):
-        """Releases a kill switch: new orders pass again.
+        """Releases a kill switch: new orders pass again. A repeat returns the same.
 
-        Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`.
+        Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`, if it was never engaged; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         POST /api/v1/risk/kill-switches:release
         {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend"}

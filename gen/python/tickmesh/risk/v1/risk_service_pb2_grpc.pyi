@@ -20,7 +20,7 @@ class RiskServiceStub:
     GetPortfolioRisk: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.GetPortfolioRiskRequest, _risk_pb2.PortfolioRisk]
     """Returns a portfolio's exposure and buying power as the gate counts them, pending orders included.
 
-    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while it is not known here yet.
 
         GET /api/v1/risk/portfolios/trend
     """
@@ -32,18 +32,20 @@ class RiskServiceStub:
         GET /api/v1/risk/limits?environment_id=replay-1
     """
     SetLimit: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.SetLimitRequest, _risk_pb2.Limit]
-    """Sets a limit; it holds for the next check.
+    """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
+    returns, it is durable. The same bound again changes nothing.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+    cannot be looked up.
 
         POST /api/v1/risk/limits
         {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
          "bound": "10000"}
     """
     DeleteLimit: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.DeleteLimitRequest, _risk_pb2.Limit]
-    """Removes a limit. Returns it as it was.
+    """Removes a limit. Returns it with the version of its removal; a repeat returns the same.
 
-    Fails with NOT_FOUND `LIMIT_NOT_FOUND`.
+    Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
     """
@@ -51,15 +53,16 @@ class RiskServiceStub:
     """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
     it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+    cannot be looked up.
 
         POST /api/v1/risk/kill-switches:engage
         {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend", "reason": "drill"}
     """
     ReleaseKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.ReleaseKillSwitchRequest, _risk_pb2.KillSwitch]
-    """Releases a kill switch: new orders pass again.
+    """Releases a kill switch: new orders pass again. A repeat returns the same.
 
-    Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`.
+    Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`, if it was never engaged; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         POST /api/v1/risk/kill-switches:release
         {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend"}
@@ -83,7 +86,7 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_risk_pb2.PortfolioRisk]:
         """Returns a portfolio's exposure and buying power as the gate counts them, pending orders included.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while it is not known here yet.
 
             GET /api/v1/risk/portfolios/trend
         """
@@ -107,9 +110,11 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_service_pb2.SetLimitRequest,
         context: _aio.ServicerContext[_risk_service_pb2.SetLimitRequest, _abc.Awaitable[_risk_pb2.Limit]],
     ) -> _abc.Awaitable[_risk_pb2.Limit]:
-        """Sets a limit; it holds for the next check.
+        """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
+        returns, it is durable. The same bound again changes nothing.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+        cannot be looked up.
 
             POST /api/v1/risk/limits
             {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -122,9 +127,9 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_service_pb2.DeleteLimitRequest,
         context: _aio.ServicerContext[_risk_service_pb2.DeleteLimitRequest, _abc.Awaitable[_risk_pb2.Limit]],
     ) -> _abc.Awaitable[_risk_pb2.Limit]:
-        """Removes a limit. Returns it as it was.
+        """Removes a limit. Returns it with the version of its removal; a repeat returns the same.
 
-        Fails with NOT_FOUND `LIMIT_NOT_FOUND`.
+        Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
         """
@@ -138,7 +143,8 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
         it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+        cannot be looked up.
 
             POST /api/v1/risk/kill-switches:engage
             {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend", "reason": "drill"}
@@ -150,9 +156,9 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _risk_service_pb2.ReleaseKillSwitchRequest,
         context: _aio.ServicerContext[_risk_service_pb2.ReleaseKillSwitchRequest, _abc.Awaitable[_risk_pb2.KillSwitch]],
     ) -> _abc.Awaitable[_risk_pb2.KillSwitch]:
-        """Releases a kill switch: new orders pass again.
+        """Releases a kill switch: new orders pass again. A repeat returns the same.
 
-        Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`.
+        Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`, if it was never engaged; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             POST /api/v1/risk/kill-switches:release
             {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend"}

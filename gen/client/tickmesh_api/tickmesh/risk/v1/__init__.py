@@ -431,7 +431,7 @@ class Limit(betterproto2.Message):
 
     tape_sequence: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
     """
-    Market position it was set at.
+    Market position it was set at. In the middle of a cycle that is where the last check or fold was.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
@@ -840,7 +840,9 @@ class RiskGateServiceStub(betterproto2_grpclib.ServiceStub):
         became no order by the stated head are dropped. Verdicts use exactly the order events up to the head each batch names,
         so they are a function of order, never of timing.
 
-        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, ABORTED `BASIS_STALE` for an epoch that is not above the last.
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events
+        that a batch names do not come in time, or `SERVICE_UNAVAILABLE`.
 
         A two-way stream has no REST form.
         """
@@ -873,7 +875,7 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Returns a portfolio's exposure and buying power as the gate counts them, pending orders included.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while it is not known here yet.
 
             GET /api/v1/risk/portfolios/trend
         """
@@ -921,9 +923,11 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Limit":
         """
-        Sets a limit; it holds for the next check.
+        Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
+        returns, it is durable. The same bound again changes nothing.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+        cannot be looked up.
 
             POST /api/v1/risk/limits
             {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -948,9 +952,9 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Limit":
         """
-        Removes a limit. Returns it as it was.
+        Removes a limit. Returns it with the version of its removal; a repeat returns the same.
 
-        Fails with NOT_FOUND `LIMIT_NOT_FOUND`.
+        Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
         """
@@ -976,7 +980,8 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
         it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
+        cannot be looked up.
 
             POST /api/v1/risk/kill-switches:engage
             {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend", "reason": "drill"}
@@ -1000,9 +1005,9 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "KillSwitch":
         """
-        Releases a kill switch: new orders pass again.
+        Releases a kill switch: new orders pass again. A repeat returns the same.
 
-        Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`.
+        Fails with NOT_FOUND `KILL_SWITCH_NOT_FOUND`, if it was never engaged; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             POST /api/v1/risk/kill-switches:release
             {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend"}
