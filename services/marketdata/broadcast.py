@@ -17,6 +17,10 @@ from services.marketdata.feed import Feed
 
 # Bytes that a broadcast keeps for subscribers who lag; who lags more has its own encoding made.
 KEPT_BYTES: Final = 16 << 20
+# And all of them together, however many selections there are.
+ALL_KEPT_BYTES: Final = 64 << 20
+# What a window takes beside its bytes.
+CHUNK_BYTES: Final = 200
 # A message holds at most this much, unless one window alone is larger.
 MESSAGE_BYTES: Final = 1 << 20
 
@@ -65,16 +69,37 @@ class Chunk(NamedTuple):
     data: bytes
 
 
+@dataclass(eq=False, slots=True)
+class Cursor:
+    """How far a subscriber has come."""
+
+    position: int
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes that all broadcasts together keep for those who lag."""
+
+    limit: int = ALL_KEPT_BYTES
+    used: int = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing more may be kept."""
+        return self.used > self.limit
+
+
 class Broadcast:
     """What everybody with one selection, encoding and delay is sent: windows, each encoded once."""
 
     task: asyncio.Task[None]
 
-    def __init__(self, feed: Feed, timeline: Timeline, terms: Terms) -> None:
+    def __init__(self, feed: Feed, timeline: Timeline, terms: Terms, budget: Budget) -> None:
         self.feed = feed
         self.head = feed.head
         self.changed = asyncio.Event()
-        self.subscribers = 0
+        self.cursors: set[Cursor] = set()
+        self._budget = budget
         self._timeline = timeline
         self._encoding = terms.encoding
         self._delay = terms.delay
@@ -119,11 +144,10 @@ class Broadcast:
         return Chunk(position, found[-1].through, data)
 
     def _append(self, chunk: Chunk) -> None:
+        self._forget()
         self._chunks.append(chunk)
         self._afters.append(chunk.after)
-        self._bytes += len(chunk.data) + 64
-        if self._bytes > 2 * KEPT_BYTES:
-            self._forget()
+        self._count(_weight(chunk))
         self.head = chunk.through
         self.wake()
 
@@ -132,9 +156,26 @@ class Broadcast:
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
+    def close(self) -> None:
+        """Ends it: nobody is left."""
+        self.task.cancel()
+        self._count(-self._bytes)
+
     def _forget(self) -> None:
+        """Lets go of what everybody has, and of more where too much is kept: who needs it has it made again."""
+        slowest = min((each.position for each in self.cursors), default=self.head)
         drop = 0
-        while self._bytes > KEPT_BYTES:
-            self._bytes -= len(self._chunks[drop].data) + 64
+        for chunk in self._chunks:
+            if chunk.through > slowest and self._bytes <= KEPT_BYTES and not self._budget.spent:
+                break
+            self._count(-_weight(chunk))
             drop += 1
         del self._chunks[:drop], self._afters[:drop]
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self._budget.used += size
+
+
+def _weight(chunk: Chunk) -> int:
+    return len(chunk.data) + CHUNK_BYTES

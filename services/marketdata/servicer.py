@@ -148,7 +148,9 @@ class MarketDataServicer(MarketDataServiceServicer):
         feed = self._feeds.get(environment_id or self._environments.newest())
         columns = request.encoding == market_data_pb2.ENCODING_COLUMNS
         delay = (
-            request.max_delay.ToTimedelta().total_seconds() if request.HasField("max_delay") else DEFAULT_DELAY_SECONDS
+            round(request.max_delay.ToTimedelta().total_seconds(), 3)
+            if request.HasField("max_delay")
+            else DEFAULT_DELAY_SECONDS
         )
         encoding = self._writer.columns if columns else self._writer.rows
         selection = Selection(

@@ -12,7 +12,7 @@ from typing import Literal
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError, api_error
 from services.domain.timeline import Timeline
-from services.marketdata.broadcast import Broadcast, Terms
+from services.marketdata.broadcast import Broadcast, Budget, Cursor, Terms
 from services.marketdata.feed import Feed
 
 
@@ -76,6 +76,7 @@ class Streams:
         self.slow_records = slow_records
         self.draining = draining
         self._broadcasts: dict[Hashable, Broadcast] = {}
+        self._budget = Budget()
 
     async def close_when_draining(self) -> None:
         """Wakes every subscriber once the server drains, so that it says goodbye."""
@@ -84,21 +85,21 @@ class Streams:
             broadcast.wake()
 
     @contextmanager
-    def joined(self, feed: Feed, timeline: Timeline, terms: Terms) -> Iterator[Broadcast]:
+    def joined(self, feed: Feed, timeline: Timeline, terms: Terms, cursor: Cursor) -> Iterator[Broadcast]:
         """The broadcast that everybody with these terms shares, for as long as one of them is there."""
         key = (feed.plan.environment_id, terms)
         found = self._broadcasts.get(key)
         if found is None:
-            found = self._broadcasts[key] = Broadcast(feed, timeline, terms)
+            found = self._broadcasts[key] = Broadcast(feed, timeline, terms, self._budget)
             found.task = detach(found.run(), name=f"broadcast:{feed.plan.environment_id}")
-        found.subscribers += 1
+        found.cursors.add(cursor)
         try:
             yield found
         finally:
-            found.subscribers -= 1
-            if not found.subscribers:
+            found.cursors.discard(cursor)
+            if not found.cursors:
                 del self._broadcasts[key]
-                found.task.cancel()
+                found.close()
 
 
 @dataclass(slots=True)
@@ -120,45 +121,46 @@ class Subscription:
     async def items(self) -> AsyncIterator[Item]:
         """What to send; ends with `Closed` when the server drains or something fails, and otherwise never."""
         timeline = await self.feed.loaded()
+        cursor = Cursor(self.after or 0)
         try:
-            with self.streams.joined(self.feed, timeline, self.terms) as broadcast:
-                async for item in self._follow(broadcast, timeline):
+            with self.streams.joined(self.feed, timeline, self.terms, cursor) as broadcast:
+                async for item in self._follow(broadcast, timeline, cursor):
                     yield item
         except Exception as error:  # noqa: BLE001 whatever it is, subscribers are told before the stream ends
             yield Closed(self._sent, api_error(error))
 
-    async def _follow(self, broadcast: Broadcast, timeline: Timeline) -> AsyncIterator[Item]:
+    async def _follow(self, broadcast: Broadcast, timeline: Timeline, cursor: Cursor) -> AsyncIterator[Item]:
         feed, streams = self.feed, self.streams
-        position = self._sent = self.after or 0
-        expired = self.expired or position > feed.head
+        self._sent = cursor.position
+        expired = self.expired or cursor.position > feed.head
         if expired:
             yield self._reset("TOKEN_EXPIRED")
         if expired or self.after is None:
-            position = feed.head
-            yield Snapshot(position, timeline, self._sent)
-            self._sent = position
+            cursor.position = feed.head
+            yield Snapshot(cursor.position, timeline, self._sent)
+            self._sent = cursor.position
         # Who resumes is behind, but not slow: what was missed comes first, however much it is.
         catching_up, spoke = feed.head, monotonic()
         speak = self.after is not None
         while not streams.draining.is_set():
             changed = broadcast.changed
-            if position >= catching_up and broadcast.head - position > streams.slow_records:
+            if cursor.position >= catching_up and broadcast.head - cursor.position > streams.slow_records:
                 yield self._reset("SLOW_CONSUMER")
-                position = feed.head
-                yield Snapshot(position, timeline, self._sent)
-                self._sent, spoke = position, monotonic()
-            elif position < broadcast.head:
-                chunk = broadcast.next(position)
-                position = chunk.through
+                cursor.position = feed.head
+                yield Snapshot(cursor.position, timeline, self._sent)
+                self._sent, spoke = cursor.position, monotonic()
+            elif cursor.position < broadcast.head:
+                chunk = broadcast.next(cursor.position)
+                cursor.position = chunk.through
                 if chunk.data:
-                    yield Records(self._sent, position, chunk.data)
-                    self._sent, spoke, speak = position, monotonic(), False
+                    yield Records(self._sent, cursor.position, chunk.data)
+                    self._sent, spoke, speak = cursor.position, monotonic(), False
                 else:
                     await asyncio.sleep(0)
             elif speak or (due := spoke + streams.heartbeat - monotonic()) <= 0:
                 # The first one comes at once: a quiet stream's headers travel with its first message.
-                yield Heartbeat(self._sent, position)
-                self._sent, spoke, speak = position, monotonic(), False
+                yield Heartbeat(self._sent, cursor.position)
+                self._sent, spoke, speak = cursor.position, monotonic(), False
             else:
                 await _wait(changed, due)
                 if broadcast.task.done():
