@@ -139,7 +139,7 @@ async def test_a_restart_of_a_service_costs_nothing_but_the_calls_meanwhile(own_
 async def until_answered(stub: OrderServiceStub, reason: str) -> None:
     """Asks until the edge has noticed what became of the service: it looks at its health every second."""
     async with asyncio.timeout(20):
-        while (await refused(stub.GetOrder(order("none")))).reason != reason:
+        while (await refused(stub.GetOrder(order("none")))).reason != reason:  # noqa: ASYNC110 only asking tells
             await asyncio.sleep(0.1)
 
 
