@@ -13,7 +13,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
-from tickmesh.risk.v1 import risk_service_pb2
+from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
 from services.chassis.channel import Channel
@@ -36,15 +36,21 @@ class Account(NamedTuple):
         deposit: what it was opened with.
         opening_sequence: the tape position of that.
         limits: those set for it, as they are now.
+        late_limits: those of them that were set after the replay's start: by name, the tape position.
         by_hand: how many of its orders no deployment decided.
+        stopped: how many a kill switch refused or canceled.
+        canceled: client order ids of those of deployments that were canceled on request.
     """
 
     portfolio: Portfolio
     history: History
     deposit: Decimal
     opening_sequence: int
-    limits: tuple[Limit, ...]
-    by_hand: int
+    limits: tuple[Limit, ...] = ()
+    late_limits: Mapping[str, int] = {}
+    by_hand: int = 0
+    stopped: int = 0
+    canceled: frozenset[str] = frozenset()
 
 
 class Archive:
@@ -82,15 +88,39 @@ class Archive:
             [refusal_line(each) for each in refused],
             [entry_line(each, number) for number, each in enumerate(entries, 1)],
         )
+        limits = await self._limits_of(*ids)
         opening = next(each for each in entries if each.account == portfolio_pb2.LEDGER_ACCOUNT_CASH)
         return Account(
             portfolio=portfolio,
             history=history,
             deposit=Decimal(opening.amount),
             opening_sequence=opening.tape_sequence,
-            limits=await self._limits_of(*ids),
+            limits=tuple(make_limit(LIMIT_NAMES[each.limit_type], Decimal(each.bound)) for each in limits),
+            late_limits={
+                LIMIT_NAMES[each.limit_type]: each.tape_sequence
+                for each in limits
+                if each.tape_sequence > replay.start_sequence
+            },
             by_hand=sum(not each.deployment_id for each in orders),
+            stopped=sum(map(_stopped, orders)),
+            canceled=frozenset(
+                each.client_order_id
+                for each in orders
+                if each.deployment_id and each.cancel_reason == order_pb2.CANCEL_REASON_REQUESTED
+            ),
         )
+
+    async def everywhere(self, replay: Replay) -> list[str]:
+        """Limits and kill switches that hold for more than one portfolio, in words."""
+        of = replay.environment_id
+        switches = risk_service_pb2.ListKillSwitchesRequest(environment_id=of)
+        engaged = await pages(self._risk.ListKillSwitches, switches, "kill_switches")
+        found = [f"a kill switch is engaged for {each.target_id or of}" for each in engaged]
+        limits = await pages(self._risk.ListLimits, risk_service_pb2.ListLimitsRequest(environment_id=of), "limits")
+        found += [
+            f"a {LIMIT_NAMES[each.limit_type]} is set for all of {of}" for each in limits if not each.portfolio_id
+        ]
+        return found
 
     async def _orders_of(self, environment_id: str, portfolio_id: str) -> list[order_pb2.Order]:
         request = order_service_pb2.ListOrdersRequest(environment_id=environment_id, portfolio_id=portfolio_id)
@@ -104,7 +134,11 @@ class Archive:
         request = portfolio_service_pb2.ListLedgerEntriesRequest(portfolio_id=portfolio_id)
         return await pages(self._portfolios.ListLedgerEntries, request, "ledger_entries")
 
-    async def _limits_of(self, environment_id: str, portfolio_id: str) -> tuple[Limit, ...]:
+    async def _limits_of(self, environment_id: str, portfolio_id: str) -> list[risk_pb2.Limit]:
         request = risk_service_pb2.ListLimitsRequest(environment_id=environment_id, portfolio_id=portfolio_id)
-        found = await pages(self._risk.ListLimits, request, "limits")
-        return tuple(make_limit(LIMIT_NAMES[each.limit_type], Decimal(each.bound)) for each in found)
+        return await pages(self._risk.ListLimits, request, "limits")
+
+
+def _stopped(order: order_pb2.Order) -> bool:
+    by_switch = order.cancel_reason == order_pb2.CANCEL_REASON_KILL_SWITCH
+    return by_switch or order.refusal.reason == "KILL_SWITCH_ENGAGED"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from services.chassis.garbage import rare_collections
+from services.console.caveats import caveats
 from services.console.clients import Mesh
 from services.console.history_clients import Account, Archive
 from services.console.layout import Trouble
@@ -76,7 +76,7 @@ async def repeat(mesh: Mesh, environment_id: str, kinds: Kinds) -> Comparison:
         result=result,
         mesh_digest=digest(each.history for each in accounts),
         own_digest=digest(histories_to(result, replay.tape_sequence)),
-        caveats=tuple(_caveats(replay, accounts, deployments)),
+        caveats=tuple(caveats(replay, accounts, deployments, await archive.everywhere(replay), result)),
     )
 
 
@@ -121,14 +121,3 @@ def _deployment(deployment: Deployment, strategy: Strategy, kinds: Kinds) -> Dep
         raise Trouble(f"{strategy.strategy_id}: {error}.") from None
     ids = (deployment.number, deployment.deployment_id, deployment.strategy_id)
     return DeploymentPlan(*ids, made, deployment.portfolio_id, deployment.start_sequence)
-
-
-def _caveats(replay: Replay, accounts: Sequence[Account], deployments: Sequence[Deployment]) -> list[str]:
-    found = [f"{each.deployment_id} is {each.state}" for each in deployments if each.state in {"STOPPED", "FAILED"}]
-    for account in accounts:
-        name = account.portfolio.portfolio_id
-        if account.by_hand:
-            found.append(f"{name} has {account.by_hand} orders that no strategy decided")
-        if account.opening_sequence > replay.start_sequence:
-            found.append(f"{name} was opened after the start")
-    return found
