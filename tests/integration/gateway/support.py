@@ -94,7 +94,15 @@ def start_edge(folder: Path, edit: Callable[[str], str] = str, **settings: Any) 
         process = subprocess.Popen(arguments, stdout=output, stderr=log)
     admin = _eventually(process, folder, lambda: at.read_text().strip())
     listeners = _eventually(process, folder, lambda: _listeners(admin))
+    for name in catalog.SERVICES:
+        if getattr(whole, f"{name}_address") != CLOSED:
+            _eventually(process, folder, lambda name=name: _serves(listeners[0], name))
     return Edge(process, folder, listeners[0], admin, whole)
+
+
+def _serves(address: str, service: str) -> bool:
+    """Whether the edge has seen the service serve: until then it answers for it that it is away."""
+    return httpx.get(f"http://{address}/healthz/{service}").status_code == 200
 
 
 def _listeners(admin: str) -> list[str]:
