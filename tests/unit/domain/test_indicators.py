@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.indicators import ATR, EMA, RSI, SMA, Indicator, StandardDeviation, atr, ema, rsi, sma
+from services.domain.indicator import Indicator
+from services.domain.indicators import ATR, EMA, RSI, SMA, StandardDeviation, atr, ema, rsi, sma
 from services.domain.indicators import standard_deviation as deviation
 
 PRICES = st.lists(st.floats(0.01, 10_000.0).map(lambda price: round(price, 2)), max_size=80)
