@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from services.chassis import deadline, telemetry
-from services.chassis.errors import DETAILS_KEY, ApiError, api_error
+from services.chassis.errors import DETAILS_KEY, ApiError, FieldViolation, api_error
 from services.chassis.validation import validate
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -219,7 +219,9 @@ class _Status:
 
 def _check(request: Any) -> None:
     if request is _UNDECODABLE:
-        raise ApiError.invalid_argument("The request's bytes are no message of its type.")
+        text = "The request's bytes are no message of its type."
+        # No field is to blame: the path of the whole.
+        raise ApiError.invalid_argument(text, field_violations=[FieldViolation("", text, "INVALID_ARGUMENT")])
     if isinstance(request, Message):
         validate(request)
 

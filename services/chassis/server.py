@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 import grpc
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -91,15 +91,15 @@ class Server:
         known = [name for name in names if _known(pool, name)]
         if missing := sorted(set(names) - set(known)):
             _log.warning("public services without descriptors are not reflected", extra={"services": missing})
-        listed = [*known, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        servicer = reflection.aio.ReflectionServicer(listed, _Methods(pool))
+        # v1 has v1alpha's messages under another name; the library serves v1alpha, newer clients ask for v1.
+        versions = (reflection.SERVICE_NAME, _define_reflection_v1(pool))
+        servicer = reflection.aio.ReflectionServicer([*known, health.SERVICE_NAME, *versions], _Methods(pool))
         method = grpc.stream_stream_rpc_method_handler(
             servicer.ServerReflectionInfo,
             reflection_pb2.ServerReflectionRequest.FromString,
             reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
-        # v1 has v1alpha's messages under another name; the library serves v1alpha, newer clients ask for v1.
-        for service in (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection"):
+        for service in versions:
             handler = grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method})
             self._server.add_generic_rpc_handlers([handler])
 
@@ -200,6 +200,15 @@ def import_services(package: ModuleType) -> None:
         for path in sorted(Path(root).rglob("*_service_pb2.py")):
             relative = path.relative_to(root).with_suffix("")
             importlib.import_module(".".join([package.__name__, *relative.parts]))
+
+
+def _define_reflection_v1(pool: Any) -> str:
+    """Makes v1 known to the pool, as whoever finds it listed asks what it is; its name."""
+    alpha = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
+    text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
+    pool.AddSerializedFile(text_format.Parse(text, descriptor_pb2.FileDescriptorProto()).SerializeToString())
+    return reflection.SERVICE_NAME.replace("v1alpha", "v1")
 
 
 def _known(pool: Any, name: str) -> bool:

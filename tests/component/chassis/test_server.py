@@ -91,7 +91,9 @@ async def test_bytes_that_are_no_message_are_the_callers_mistake(mesh: Any) -> N
         ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call
-            assert ApiError.from_rpc_error(caught.value).reason == "INVALID_ARGUMENT"
+            error = ApiError.from_rpc_error(caught.value)
+            assert error.reason == "INVALID_ARGUMENT"
+            assert error.field_violations[0].description == error.message
 
 
 async def test_requests_are_validated_also_within_a_stream(mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,13 +138,15 @@ async def test_reflection_lists_services_of_the_pool_in_both_versions(mesh: Any,
             request.SerializeToString,
             reflection_pb2.ServerReflectionResponse.FromString,
         )
-        symbols = ("grpc.health.v1.Health", "grpc.health.v1.Health.Check", "grpc.health.v1.Health.Bogus", "bogus")
+        served = ("grpc.health.v1.Health", "grpc.health.v1.Health.Check", "grpc.reflection.v1.ServerReflection")
+        symbols = (*served, "grpc.health.v1.Health.Bogus", "bogus")
         wanted = [request(list_services=""), *(request(file_containing_symbol=symbol) for symbol in symbols)]
         answers = [answer async for answer in call(iter(wanted))]
     names = [service.name for service in answers[0].list_services_response.service]
-    assert "grpc.health.v1.Health" in names
+    assert {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= set(names)
+    assert "grpc.reflection.v1alpha.ServerReflection" in names
     kinds = [answer.WhichOneof("message_response") for answer in answers[1:]]
-    assert kinds == ["file_descriptor_response"] * 2 + ["error_response"] * 2
+    assert kinds == ["file_descriptor_response"] * 3 + ["error_response"] * 2
     assert reflection_pb2_grpc.ServerReflectionStub
 
 
