@@ -36,8 +36,8 @@ def logs(program: str | None, lines: int, *, follow: bool) -> int:
 
 
 def config() -> int:
-    """Prints the settings in effect, as lines that a shell or an env file takes."""
-    from services.console.settings import effective
+    """Prints the settings in effect, as lines that a shell or an env file takes, and says which variables are none."""
+    from services.console.settings import effective, unknown
 
     for title, listed in effective():
         print(f"# {title}")
@@ -45,6 +45,9 @@ def config() -> int:
             note = f"  # {each.description}" if each.description else ""
             print(f"{'' if each.given else '# '}{each.variable}={each.value}{note}")
         print()
+    for variable, nearest in unknown(os.environ):
+        meant = f"; did you mean {nearest}?" if nearest else ""
+        sys.stderr.write(f"{variable}: there is no such setting{meant}\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
@@ -14,6 +15,8 @@ from services.chassis.settings import PREFIX, ServiceSettings, load
 _PASSWORD = re.compile(r"(?<=//)([^/@:]*):([^/@]*)@")
 _SECRET_NAME = re.compile(r"password|secret|token|api_key")
 MASK = "***"
+# Read before there are settings, and by tests alone; see failpoints.py.
+_NO_SETTINGS = frozenset({"TICKMESH_FAILPOINTS"})
 
 
 class ConsoleSettings(EdgeSettings):
@@ -49,6 +52,15 @@ def effective() -> Iterator[tuple[str, list[Effective]]]:
         listed = _listed(settings, set(type(settings).model_fields) - shared, {})
         if listed:
             yield settings.service, listed
+
+
+def unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables that look like settings and are read by nobody, each with the setting that it resembles, if any."""
+    known = [each.variable for _, listed in effective() for each in listed]
+    for variable in sorted(environment):
+        name = variable.upper()
+        if name.startswith(PREFIX) and name not in known and name not in _NO_SETTINGS:
+            yield variable, next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), "")
 
 
 def _listed(settings: BaseSettings, names: set[str], derived: Mapping[str, str]) -> list[Effective]:

@@ -44,6 +44,20 @@ def test_config_prints_lines_that_a_shell_takes(
     assert "geheim" not in shown
 
 
+def test_variables_that_are_no_settings_are_named_with_what_they_resemble(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TICKMESH_ORDER_RISK_DEADLINE", "500")
+    monkeypatch.setenv("TICKMESH_ZZZZ", "1")
+    monkeypatch.setenv("TICKMESH_FAILPOINTS", "")
+    monkeypatch.setenv("TICKMESH_LOG_LEVEL", "INFO")
+    assert main(["config"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "TICKMESH_ORDER_RISK_DEADLINE: there is no such setting; did you mean TICKMESH_ORDER_RISK_DEADLINE_MS?",
+        "TICKMESH_ZZZZ: there is no such setting",
+    ]
+
+
 def test_a_bad_setting_is_said_and_stops_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
