@@ -79,6 +79,8 @@ _controls = sa.Table(
     sa.Column("stopping", sa.Boolean),
     sa.Column("multiple", sa.Double),
     sa.Column("sessions_per_second", sa.Double),
+    sa.Column("principal", sa.Text),
+    sa.Column("owner", sa.Text),
 )
 _positions = sa.Table(
     "positions",
@@ -91,6 +93,8 @@ _positions = sa.Table(
     sa.Column("market_time", sa.BigInteger),
     sa.Column("granted_through", sa.BigInteger),
     sa.Column("final", sa.Boolean),
+    sa.Column("principal", sa.Text),
+    sa.Column("owner", sa.Text),
 )
 _enrolments = sa.Table(
     "enrolments",
@@ -120,8 +124,8 @@ class Store:
         self._add_instrument = sa.insert(_instruments)
         self._add_identity = sa.insert(_identity)
         self._put_calendar = upsert(_calendars, dialect)
-        self._put_control = upsert(_controls, dialect)
-        self._put_position = upsert(_positions, dialect)
+        self._put_control = upsert(_controls, dialect, keep=("principal", "owner"))
+        self._put_position = upsert(_positions, dialect, keep=("principal", "owner"))
         self._put_enrolment = upsert(_enrolments, dialect, keep=("principal", "owner"))
 
     async def epoch(self) -> str:
@@ -190,6 +194,7 @@ class Store:
         unit: list[tuple[Any, list[dict[str, Any]]]] = []
         for part in parts:
             row: dict[str, Any] = {"environment_id": plan.environment_id}
+            row |= {"principal": plan.owner, "owner": plan.owner}
             match part:
                 case Position():
                     row |= {name: getattr(part, name) for name in Position.__slots__}
@@ -201,7 +206,6 @@ class Store:
                     unit.append((self._put_control, [row]))
                 case Enrolment():
                     row |= {name: getattr(part, name) for name in Enrolment.__slots__}
-                    row |= {"principal": plan.owner, "owner": plan.owner}
                     unit.append((self._put_enrolment, [row]))
         return unit
 
@@ -226,7 +230,7 @@ def _read_environments(connection: sa.Connection) -> list[Stored]:
         made = Enrolment(**{name: getattr(row, name) for name in Enrolment.__slots__})
         enrolments.setdefault(row.environment_id, []).append(made)
     query = (
-        sa.select(_environments, *_controls.c[1:], *_positions.c[1:])
+        sa.select(_environments, *_controls.c[1:-2], *_positions.c[1:-2])
         .join(_controls, _controls.c.environment_id == _environments.c.environment_id)
         .join(_positions, _positions.c.environment_id == _environments.c.environment_id)
         .order_by(_environments.c.number)

@@ -54,6 +54,7 @@ def upgrade() -> None:
         *columns(sa.Boolean, "stopping"),
         sa.Column("multiple", sa.Double),
         sa.Column("sessions_per_second", sa.Double),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "positions",
@@ -61,6 +62,7 @@ def upgrade() -> None:
         *columns(sa.BigInteger, "cycle", "tape_sequence", "order_head", "ledger_head", "market_time"),
         sa.Column("granted_through", sa.BigInteger),
         *columns(sa.Boolean, "final"),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "enrolments",
