@@ -25,6 +25,10 @@ class Gate(Protocol):
         """Whose gate it is."""
 
     @property
+    def owner(self) -> str:
+        """Whose environment it is."""
+
+    @property
     def position(self) -> int:
         """The tape position a change is journalled with."""
 
@@ -143,7 +147,7 @@ class Controls:
             return before
         version = 1 if before is None else before.version + 1
         place = (gate.environment_id, portfolio_id, name)
-        record = LimitRecord(*place, bound, False, version, gate.position, time.time_ns(), who, who)
+        record = LimitRecord(*place, bound, False, version, gate.position, time.time_ns(), who, gate.owner)
         await self._store(gate, "LIMIT_SET", record)
         return record
 
@@ -173,7 +177,7 @@ class Controls:
         version = self._next_version(gate.environment_id)
         place = (gate.environment_id, scope, target_id)
         how = (True, allow_reducing, reason)
-        record = KillRecord(*place, *how, version, gate.position, time.time_ns(), who, who)
+        record = KillRecord(*place, *how, version, gate.position, time.time_ns(), who, gate.owner)
         await self._store(gate, "KILL_SWITCH_ENGAGED", record)
         return record
 

@@ -177,7 +177,8 @@ class Environments:
         limited = {each.environment_id for each in stored.limits}
         killed = {each.environment_id for each in stored.kill_switches}
         for name in parts.keys() | stored.epochs.keys() | limited | killed:
-            self._add(self._make(name, stored.epochs.get(name, 0), parts.get(name)), None)
+            gate = self._make(name, stored.owners[name], stored.epochs.get(name, 0), parts.get(name))
+            self._add(gate, None)
 
     async def open(self, environment_id: str) -> EnvironmentGate:
         """The gate of an environment, made now if it is new here.
@@ -237,7 +238,7 @@ class Environments:
         for gate in list(self._gates.values()):
             part = gate.folding.take_part()
             if part is not None:
-                await self._store.save(part)
+                await self._store.save(part, gate.owner)
 
     async def keep(self, interval: float) -> None:
         """Store what changed, every `interval` seconds."""
@@ -248,13 +249,19 @@ class Environments:
     def _know(self, facts: Environment) -> EnvironmentGate:
         gate = self._gates.get(facts.environment_id)
         if gate is None:
-            gate = self._make(facts.environment_id)
+            gate = self._make(facts.environment_id, facts.owner)
             self._add(gate, facts)
         return gate
 
-    def _make(self, environment_id: str, epoch: int = 0, part: Part | None = None) -> EnvironmentGate:
-        store_epoch = self._store.raise_epoch
-        return EnvironmentGate(environment_id, patience=self._patience, store_epoch=store_epoch, epoch=epoch, part=part)
+    def _make(self, environment_id: str, owner: str, epoch: int = 0, part: Part | None = None) -> EnvironmentGate:
+        return EnvironmentGate(
+            environment_id,
+            owner=owner,
+            patience=self._patience,
+            store_epoch=self._store.raise_epoch,
+            epoch=epoch,
+            part=part,
+        )
 
     def _add(self, gate: EnvironmentGate, facts: Environment | None) -> None:
         name = gate.environment_id

@@ -17,7 +17,7 @@ from services.risk.folding import Folding, Scene
 from services.risk.records import KillRecord, LimitRecord
 from services.risk.store import Part
 
-StoreEpoch = Callable[[str, int], Awaitable[None]]
+StoreEpoch = Callable[[str, int, str], Awaitable[None]]
 
 
 class Check(NamedTuple):
@@ -85,16 +85,25 @@ class EnvironmentGate:
     """One environment's gate: what it knows is its `folding`'s, who may ask and what is answered is decided here."""
 
     def __init__(
-        self, environment_id: str, *, patience: float, store_epoch: StoreEpoch, epoch: int = 0, part: Part | None = None
+        self,
+        environment_id: str,
+        *,
+        owner: str,
+        patience: float,
+        store_epoch: StoreEpoch,
+        epoch: int = 0,
+        part: Part | None = None,
     ) -> None:
         """A new gate, or the one that `part` holds all of.
 
         Args:
+            owner: whose environment it is.
             patience: seconds a batch may wait for what it names.
             store_epoch: makes an environment's epoch durable.
             epoch: the last one.
         """
         self.folding = Folding(environment_id, part)
+        self.owner = owner
         self.epoch = epoch
         self._patience = patience
         self._store_epoch = store_epoch
@@ -146,7 +155,7 @@ class EnvironmentGate:
         folding.hold(order_head)
         folding.notify()
         try:
-            await self._store_epoch(self.environment_id, epoch)
+            await self._store_epoch(self.environment_id, epoch, self.owner)
             await folding.until(lambda: self.ended or self.epoch != epoch or folding.knows(order_head, 0))
             if self.ended:
                 raise _completed()

@@ -54,13 +54,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that was stored; `epochs` and `sequences` (the journals' last numbers) by environment."""
+    """All that was stored; `epochs`, `sequences` (the journals' last numbers) and `owners` by environment."""
 
     parts: list[Part]
     epochs: dict[str, int]
     limits: list[LimitRecord]
     kill_switches: list[KillRecord]
     sequences: dict[str, int]
+    owners: dict[str, str]
 
 
 class OpenGate(Gate):
@@ -141,6 +142,7 @@ _text, _big = sa.Text, sa.BigInteger
 
 def _table(name: str, key: tuple[str, ...], **columns: Any) -> sa.Table:
     keys = [sa.Column(each, _big if each == "sequence" else _text, primary_key=True) for each in key]
+    columns |= {"principal": _text, "owner": _text}
     return sa.Table(name, _metadata, *keys, *(sa.Column(each, kind) for each, kind in columns.items()))
 
 
@@ -164,7 +166,7 @@ _claims = _table(
     quantity=DecimalText,
     cash=DecimalText,
 )
-_change = {"version": _big, "tape_sequence": _big, "update_time": _big, "principal": _text, "owner": _text}
+_change = {"version": _big, "tape_sequence": _big, "update_time": _big}
 _limits = _table("limits", ("environment_id", "portfolio_id", "name"), bound=DecimalText, deleted=sa.Boolean, **_change)
 _kill_switches = _table(
     "kill_switches",
@@ -185,9 +187,11 @@ _events = _table(
     after_order_id=_text,
     create_time=_big,
     traceparent=_text,
-    principal=_text,
-    owner=_text,
 )
+
+
+# Those that tell whose an environment is; at least one of them has each that is known here.
+_OF_ENVIRONMENTS = (_environments, _epochs, _limits, _kill_switches)
 
 
 class Store:
@@ -215,17 +219,15 @@ class Store:
         """
         return await self._database.read(_load)
 
-    async def save(self, part: Part) -> None:
-        """Store what changed of a gate, with its cursor."""
+    async def save(self, part: Part, owner: str) -> None:
+        """Store what changed of a gate, with its cursor; `owner` is the environment's."""
         name = part.environment_id
-        cursor = {**part.cursor._asdict(), "environment_id": name, "marks": json.dumps(dict(part.marks))}
-        portfolios = [
-            {"environment_id": name, "portfolio_id": i, "state": json.dumps(state)}
-            for i, state in part.portfolios.items()
-        ]
+        whose = _whose(name, owner)
+        cursor = {**part.cursor._asdict(), **whose, "marks": json.dumps(dict(part.marks))}
+        portfolios = [{**whose, "portfolio_id": i, "state": json.dumps(state)} for i, state in part.portfolios.items()]
         claims = [
             {
-                "environment_id": name,
+                **whose,
                 "order_id": order_id,
                 "portfolio_id": claim.portfolio_id,
                 "symbol": claim.symbol,
@@ -243,15 +245,20 @@ class Store:
             ]
         )
 
-    async def raise_epoch(self, environment_id: str, epoch: int) -> None:
+    async def raise_epoch(self, environment_id: str, epoch: int, owner: str) -> None:
         """Store the epoch of a connection before it is answered."""
-        await self._database.writer.commit([(self._put_epoch, [{"environment_id": environment_id, "epoch": epoch}])])
+        row = {**_whose(environment_id, owner), "epoch": epoch}
+        await self._database.writer.commit([(self._put_epoch, [row])])
 
     async def change(self, record: LimitRecord | KillRecord, entry: Journalled, then: Callable[[], None]) -> None:
         """Store a limit or kill switch and the journal's entry of it; `then` runs right after the commit."""
         put = self._put_limit if isinstance(record, LimitRecord) else self._put_kill_switch
         event = {**_values(entry), "payload_version": CONTROL_CHANGE}
         await self._database.writer.commit([(put, [_values(record)]), (self._add_event, [event])], then)
+
+
+def _whose(environment_id: str, owner: str) -> dict[str, Any]:
+    return {"environment_id": environment_id, "principal": owner, "owner": owner}
 
 
 def _values(record: LimitRecord | KillRecord | Journalled) -> dict[str, Any]:
@@ -288,4 +295,5 @@ def _load(connection: sa.Connection) -> Stored:
         [LimitRecord(**row) for row in rows(_limits)],
         [KillRecord(**{**row, "scope": Scope(row["scope"])}) for row in rows(_kill_switches)],
         {row[0]: row[1] for row in connection.execute(heads)},
+        {row["environment_id"]: row["owner"] for table in _OF_ENVIRONMENTS for row in rows(table)},
     )

@@ -9,13 +9,6 @@ revision = "0001"
 down_revision = None
 
 
-def _whose() -> list[sa.Column[str]]:
-    return [
-        sa.Column("principal", sa.Text, nullable=False, server_default="local"),
-        sa.Column("owner", sa.Text, nullable=False, server_default="local"),
-    ]
-
-
 def upgrade() -> None:
     """Creates the tables."""
     op.create_table(
@@ -24,20 +17,20 @@ def upgrade() -> None:
         *columns(sa.BigInteger, "order_sequence", "ledger_sequence", "tape_sequence", "cycle"),
         *columns(sa.Boolean, "ended"),
         *columns(sa.Text, "marks"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "epochs",
         sa.Column("environment_id", sa.Text, primary_key=True),
         *columns(sa.BigInteger, "epoch"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "portfolios",
         sa.Column("environment_id", sa.Text, primary_key=True),
         sa.Column("portfolio_id", sa.Text, primary_key=True),
         *columns(sa.Text, "state"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "claims",
@@ -45,7 +38,7 @@ def upgrade() -> None:
         sa.Column("order_id", sa.Text, primary_key=True),
         *columns(sa.Text, "portfolio_id", "symbol"),
         *columns(DecimalText, "quantity", "cash"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "limits",
@@ -55,7 +48,7 @@ def upgrade() -> None:
         *columns(DecimalText, "bound"),
         *columns(sa.Boolean, "deleted"),
         *columns(sa.BigInteger, "version", "tape_sequence", "update_time"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "kill_switches",
@@ -65,7 +58,7 @@ def upgrade() -> None:
         *columns(sa.Boolean, "engaged", "allow_reducing"),
         *columns(sa.Text, "reason"),
         *columns(sa.BigInteger, "version", "tape_sequence", "update_time"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )
     op.create_table(
         "events",
@@ -75,5 +68,5 @@ def upgrade() -> None:
         *columns(sa.Integer, "payload_version"),
         *columns(sa.BigInteger, "tape_sequence", "order_head", "create_time"),
         *columns(sa.Text, "after_order_id", "traceparent"),
-        *_whose(),
+        *columns(sa.Text, "principal", "owner"),
     )

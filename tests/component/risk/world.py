@@ -63,6 +63,7 @@ class World:
     def __init__(self, tape: Tape, instruments: dict[str, Instrument], start_sequence: int = 0) -> None:
         self.tape, self.instruments = tape, instruments
         self.environment = environment_pb2.Environment(
+            owner="ada",
             environment_id=ENVIRONMENT,
             state=State.ENVIRONMENT_STATE_PAUSED,
             symbols=sorted(instruments),

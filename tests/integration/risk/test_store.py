@@ -58,11 +58,13 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     assert (await store.load()).parts == []
     state = {"opened": True, "cash": str(BIG), "collateral": "0", "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
     claims = {"e-1": Claim("p", "A", D("-10"), BIG, True), "e-2": Claim("p", "A", D("1"), D("0.000000001"), True)}
-    await store.save(Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims))
-    await store.save(Part("f", Cursor(), {}))
+    await store.save(Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims), "ada")
+    await store.save(Part("f", Cursor(), {}), "bob")
     later = Claim("p", "A", D("-4"), D("7"), True)
-    await store.save(Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {}, {"e-1": later}, ("e-2",)))
-    parts = {part.environment_id: part for part in (await store.load()).parts}
+    await store.save(Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {}, {"e-1": later}, ("e-2",)), "ada")
+    loaded = await store.load()
+    assert loaded.owners == {"e": "ada", "f": "bob"}
+    parts = {part.environment_id: part for part in loaded.parts}
     assert parts["e"] == Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {"p": state}, {"e-1": later})
     assert parts["f"] == Part("f", Cursor(), {})
 
@@ -70,7 +72,7 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
 async def test_epochs_limits_switches_and_their_journal_come_back(database: Database) -> None:
     store = Store(database)
     for epoch in (1, 2, 9):
-        await store.raise_epoch("e", epoch)
+        await store.raise_epoch("e", epoch, "ada")
     limit = LimitRecord("e", "", "price_band", D("0.1"), False, 1, 10, 11, "local", "local")
     switch = KillRecord("e", Scope.STRATEGY, "s", True, False, "drill", 1, 10, 12, "local", "local")
     done = []
@@ -118,3 +120,23 @@ async def test_the_service_keeps_its_promises_on_postgresql(postgres: str, tmp_p
             assert (figures.reserved_cash, figures.buying_power, figures.order_sequence) == ("400.00", "600.00", 1)
             [told] = (await desk.connect(epoch=2)).kill_switches
             assert told.target_id == "s1"
+
+
+async def test_every_row_is_the_environments_owners(tmp_path: Path) -> None:
+    world = World(market(), {symbol: instrument(symbol) for symbol in SYMBOLS}, start_sequence=10)
+    switch = {"environment_id": ENVIRONMENT, "scope": risk_pb2.KILL_SWITCH_SCOPE_STRATEGY, "target_id": "s1"}
+    url = f"sqlite:///{tmp_path}/whose.db"
+    for life in (1, 2):
+        async with world.served(), risk_of(world, tmp_path, risk_database_url=url, risk_store_interval_ms=20) as desk:
+            await desk.connect(epoch=life)
+            if life == 1:
+                world.open_portfolio("p1", "1000")
+                order = desk.order(quantity="4")
+                world.commit(accepted(order, (await desk.check(order))[0], at=10))
+                await desk.risk.EngageKillSwitch(messages.EngageKillSwitchRequest(**switch))
+            await desk.figures()
+            await asyncio.sleep(0.2)
+        async with await Database.open(url, migrations) as database:
+            for table in ("environments", "epochs", "portfolios", "claims", "kill_switches", "events"):
+                [row] = await database.fetch_all(sa.text(f"SELECT DISTINCT environment_id, owner FROM {table}"))
+                assert tuple(row) == (ENVIRONMENT, "ada"), table
