@@ -105,8 +105,12 @@ class Placing:
         """
         creates, again = _leaders([each for each in batch if not each.answer.done()])
         creates = [each for each in await self._unknown(creates) if self._may_come_in(each)]
-        if creates:
-            await self._decide(creates)
+        soonest = time.monotonic() + LEAST_SECONDS
+        late = [each for each in creates if each.deadline < soonest]
+        # Who queued so long that risk may be given up soon is asked about alone: it must not fail those behind it.
+        for together in (late, [each for each in creates if each.deadline >= soonest]):
+            if together:
+                await self._decide(together)
         return again
 
     async def _unknown(self, creates: Sequence[Create]) -> list[Create]:

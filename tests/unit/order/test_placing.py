@@ -1,0 +1,36 @@
+"""How batches of orders are put to risk."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from services.order.placing import Create, Placing
+
+
+def create(name: str, deadline: float) -> Create:
+    ticket: Any = SimpleNamespace(client_key=name, asked=name)
+    nothing: Any = None
+    return Create(ticket, nothing, nothing, "local", "", asyncio.get_running_loop().create_future(), deadline=deadline)
+
+
+class Known:
+    async def orders_by_key(self, keys: Sequence[str]) -> dict[str, Any]:
+        return {}
+
+
+async def test_an_order_that_waited_too_long_is_asked_about_alone() -> None:
+    desk: Any = SimpleNamespace(objection=lambda create: None)
+    store: Any = Known()
+    gate: Any = None
+    placing, asked = Placing(desk, store, gate, 2.0), list[list[str]]()
+
+    async def decide(creates: Sequence[Create]) -> None:
+        asked.append([each.ticket.client_key for each in creates])
+
+    placing._decide = decide  # type: ignore[method-assign]
+    now = time.monotonic()
+    fresh = [create(f"{n}", now + 2) for n in range(3)]
+    await placing.place([create("old", now - 1), create("soon", now + 0.05), *fresh])
+    assert asked == [["old", "soon"], ["0", "1", "2"]]
