@@ -132,7 +132,7 @@ class Gate:
             self._release(order.order_id)
             funds = self._funds.get(order.portfolio_id)
             if funds is None or not funds.opened:
-                return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_UNKNOWN", "portfolio", ZERO, ZERO))
+                return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
             self._marks.setdefault(order.symbol, reference_price)
             intent = self._intent(order, instrument, reference_price, time, funds)
             refusal = self._refusal(intent)
@@ -148,7 +148,7 @@ class Gate:
             self._release(transfer_id)
             funds = self._funds.get(portfolio_id)
             if funds is None or not funds.opened:
-                return Refusal("PORTFOLIO_UNKNOWN", "portfolio", ZERO, ZERO)
+                return Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO)
             there = round_down(funds.spendable)
             if amount > there:
                 return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)

@@ -193,6 +193,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     ) -> tuple[str, int | None, bool]:
         """The environment, the event to begin after (None: with a snapshot), and whether a token had expired."""
         expired = False
+        if request.resume_token and request.HasField("after_sequence"):
+            raise ApiError.invalid_field("after_sequence", "goes with no resume token")
         if request.resume_token:
             try:
                 return *resume_point(self._tokens, request.resume_token, hashed), False
@@ -203,10 +205,14 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return await self._environment_of(request), None, expired
 
     async def _environment_of(self, request: order_service_pb2.StreamOrderEventsRequest) -> str:
+        if request.portfolio_id:
+            home = (await self._desks.peers.portfolio(request.portfolio_id)).environment_id
+            if request.environment_id not in {"", home}:
+                message = f"{request.environment_id} has no portfolio {request.portfolio_id}."
+                raise ApiError.not_found("portfolio", request.portfolio_id, "PORTFOLIO_NOT_FOUND", message)
+            return home
         if request.environment_id:
             return request.environment_id
-        if request.portfolio_id:
-            return (await self._desks.peers.portfolio(request.portfolio_id)).environment_id
         newest = await self._store.newest_environment()
         if newest is None:
             raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "No environment has orders yet.")

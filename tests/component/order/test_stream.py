@@ -147,6 +147,7 @@ async def test_a_snapshot_holds_the_portfolios_orders_only(mesh: Mesh) -> None:
 
 
 async def test_bad_tokens_and_unknown_environments_are_refused(mesh: Mesh) -> None:
+    mesh.portfolios.known["elsewhere"] = "replay-9"
     await mesh.orders.CreateOrder(limit("a"))
     call = stream(mesh, environment_id=ENVIRONMENT)
     token = (await call.read()).resume_token
@@ -162,6 +163,9 @@ async def test_bad_tokens_and_unknown_environments_are_refused(mesh: Mesh) -> No
         ({"environment_id": "nowhere"}, StatusCode.NOT_FOUND, "ENVIRONMENT_NOT_FOUND"),
         ({"exec_types": [99]}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         ({"after_sequence": -1}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        ({"after_sequence": 0, "resume_token": token}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        ({"environment_id": ENVIRONMENT, "portfolio_id": "nobody"}, StatusCode.NOT_FOUND, "PORTFOLIO_NOT_FOUND"),
+        ({"environment_id": ENVIRONMENT, "portfolio_id": "elsewhere"}, StatusCode.NOT_FOUND, "PORTFOLIO_NOT_FOUND"),
     ):
         error = await refused(stream(mesh, **fields).read())
         assert (error.code, error.reason) == (code, reason), fields

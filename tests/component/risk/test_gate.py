@@ -182,7 +182,7 @@ async def test_a_portfolio_that_nobody_opened_is_refused(world: World, tmp_path:
     async with risk_of(world, tmp_path) as desk:
         await desk.connect()
         [verdict] = await desk.check(desk.order(portfolio_id="nobody"))
-        assert verdict.refusal.reason == "PORTFOLIO_UNKNOWN"
+        assert verdict.refusal.reason == "PORTFOLIO_NOT_FOUND"
 
 
 async def test_peers_that_are_away_at_the_start_are_found_later(world: World, tmp_path: Path) -> None:

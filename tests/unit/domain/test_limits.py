@@ -279,7 +279,7 @@ class TestKillSwitch:
 
 def test_an_unknown_portfolio_is_refused_and_leaves_nothing_behind(desk: Desk) -> None:
     before = desk.gate.snapshot()
-    assert desk.refusal(portfolio_id="r")[0] == "PORTFOLIO_UNKNOWN"
+    assert desk.refusal(portfolio_id="r")[0] == "PORTFOLIO_NOT_FOUND"
     assert desk.gate.snapshot() == before
 
 

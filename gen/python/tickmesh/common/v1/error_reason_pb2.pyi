@@ -57,9 +57,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PORTFOLIO_NOT_FOUND: _ErrorReason.ValueType  # 26
     """NOT_FOUND. No such portfolio."""
     ERROR_REASON_LIMIT_NOT_FOUND: _ErrorReason.ValueType  # 27
-    """NOT_FOUND. No such limit."""
+    """NOT_FOUND. No such limit was ever set."""
     ERROR_REASON_KILL_SWITCH_NOT_FOUND: _ErrorReason.ValueType  # 28
-    """NOT_FOUND. No such kill switch is engaged."""
+    """NOT_FOUND. No such kill switch was ever engaged."""
     ERROR_REASON_STRATEGY_NOT_FOUND: _ErrorReason.ValueType  # 29
     """NOT_FOUND. No such strategy."""
     ERROR_REASON_STRATEGY_KIND_NOT_FOUND: _ErrorReason.ValueType  # 30
@@ -94,8 +94,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The order has ended already; `state` says how."""
     ERROR_REASON_ENVIRONMENT_COMPLETED: _ErrorReason.ValueType  # 69
     """FAILED_PRECONDITION. The environment's tape has ended or it was stopped."""
-    ERROR_REASON_ENVIRONMENT_STATE: _ErrorReason.ValueType  # 70
-    """FAILED_PRECONDITION. The environment's state does not allow this; `state` says which it is in."""
     ERROR_REASON_DEPLOYMENT_ENDED: _ErrorReason.ValueType  # 71
     """FAILED_PRECONDITION. The strategy's deployment has ended already."""
     ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT: _ErrorReason.ValueType  # 72
@@ -157,9 +155,9 @@ ERROR_REASON_ORDER_NOT_FOUND: ErrorReason.ValueType  # 25
 ERROR_REASON_PORTFOLIO_NOT_FOUND: ErrorReason.ValueType  # 26
 """NOT_FOUND. No such portfolio."""
 ERROR_REASON_LIMIT_NOT_FOUND: ErrorReason.ValueType  # 27
-"""NOT_FOUND. No such limit."""
+"""NOT_FOUND. No such limit was ever set."""
 ERROR_REASON_KILL_SWITCH_NOT_FOUND: ErrorReason.ValueType  # 28
-"""NOT_FOUND. No such kill switch is engaged."""
+"""NOT_FOUND. No such kill switch was ever engaged."""
 ERROR_REASON_STRATEGY_NOT_FOUND: ErrorReason.ValueType  # 29
 """NOT_FOUND. No such strategy."""
 ERROR_REASON_STRATEGY_KIND_NOT_FOUND: ErrorReason.ValueType  # 30
@@ -194,8 +192,6 @@ ERROR_REASON_ORDER_ENDED: ErrorReason.ValueType  # 68
 """FAILED_PRECONDITION. The order has ended already; `state` says how."""
 ERROR_REASON_ENVIRONMENT_COMPLETED: ErrorReason.ValueType  # 69
 """FAILED_PRECONDITION. The environment's tape has ended or it was stopped."""
-ERROR_REASON_ENVIRONMENT_STATE: ErrorReason.ValueType  # 70
-"""FAILED_PRECONDITION. The environment's state does not allow this; `state` says which it is in."""
 ERROR_REASON_DEPLOYMENT_ENDED: ErrorReason.ValueType  # 71
 """FAILED_PRECONDITION. The strategy's deployment has ended already."""
 ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT: ErrorReason.ValueType  # 72

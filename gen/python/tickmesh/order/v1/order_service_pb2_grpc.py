@@ -177,7 +177,9 @@ class OrderServiceServicer:
         """Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
         A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
+        together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
+        that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         GET /api/v1/orders:stream?portfolio_id=trend
         """

@@ -107,12 +107,12 @@ class ErrorReason(betterproto2.Enum):
 
     LIMIT_NOT_FOUND = 27
     """
-    NOT_FOUND. No such limit.
+    NOT_FOUND. No such limit was ever set.
     """
 
     KILL_SWITCH_NOT_FOUND = 28
     """
-    NOT_FOUND. No such kill switch is engaged.
+    NOT_FOUND. No such kill switch was ever engaged.
     """
 
     STRATEGY_NOT_FOUND = 29
@@ -198,11 +198,6 @@ class ErrorReason(betterproto2.Enum):
     ENVIRONMENT_COMPLETED = 69
     """
     FAILED_PRECONDITION. The environment's tape has ended or it was stopped.
-    """
-
-    ENVIRONMENT_STATE = 70
-    """
-    FAILED_PRECONDITION. The environment's state does not allow this; `state` says which it is in.
     """
 
     DEPLOYMENT_ENDED = 71
@@ -299,7 +294,6 @@ class ErrorReason(betterproto2.Enum):
             67: "ERROR_REASON_MARKET_CLOSED",
             68: "ERROR_REASON_ORDER_ENDED",
             69: "ERROR_REASON_ENVIRONMENT_COMPLETED",
-            70: "ERROR_REASON_ENVIRONMENT_STATE",
             71: "ERROR_REASON_DEPLOYMENT_ENDED",
             72: "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT",
             80: "ERROR_REASON_BASIS_STALE",
@@ -352,7 +346,6 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_MARKET_CLOSED": 67,
             "ERROR_REASON_ORDER_ENDED": 68,
             "ERROR_REASON_ENVIRONMENT_COMPLETED": 69,
-            "ERROR_REASON_ENVIRONMENT_STATE": 70,
             "ERROR_REASON_DEPLOYMENT_ENDED": 71,
             "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT": 72,
             "ERROR_REASON_BASIS_STALE": 80,
