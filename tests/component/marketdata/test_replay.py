@@ -430,6 +430,22 @@ async def test_grants_are_bounded_so_that_public_streams_flow(client: Client) ->
             "INVALID_ARGUMENT",
         ),
         ([Request()], "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+        (
+            [
+                Request(hello=Wire.Hello(role=1, participant="order")),  # type: ignore[arg-type]
+                Request(join=Wire.Join(environment_id="x", cycle=-1)),
+            ],
+            "INVALID_ARGUMENT",
+            "INVALID_ARGUMENT",
+        ),
+        (
+            [
+                Request(hello=Wire.Hello(role=2, participant="risk")),  # type: ignore[arg-type]
+                Request(join=Wire.Join(environment_id="x", tape_sequence=-1)),
+            ],
+            "INVALID_ARGUMENT",
+            "INVALID_ARGUMENT",
+        ),
     ],
 )
 async def test_a_participant_that_speaks_wrongly_is_told_so(

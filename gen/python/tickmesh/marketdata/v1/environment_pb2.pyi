@@ -140,7 +140,9 @@ class Environment(_message.Message):
     """Whether a limit order fills when the price only touches it."""
     @_builtins.property
     def blocked_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The participants that are missing while it is BLOCKED: `order`, `portfolio`, `risk`, or a deployment's id."""
+        """The participants that are missing while it is BLOCKED: `order`, `portfolio`, `risk`, or a deployment's id; `marketdata`
+        where its tape is lost.
+        """
 
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

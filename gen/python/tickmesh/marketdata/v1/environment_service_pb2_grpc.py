@@ -137,7 +137,8 @@ class EnvironmentServiceServicer:
     def StartReplay(self, request, context):
         """Lets time begin. A replay that runs already keeps running.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:start
         """
@@ -148,7 +149,8 @@ class EnvironmentServiceServicer:
     def PauseReplay(self, request, context):
         """Holds time after the cycle under way; orders are still served. Returns when it stands.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:pause
         """
@@ -159,7 +161,8 @@ class EnvironmentServiceServicer:
     def ResumeReplay(self, request, context):
         """Lets time go on.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:resume
         """
@@ -170,7 +173,7 @@ class EnvironmentServiceServicer:
     def StopReplay(self, request, context):
         """Ends the replay before its tape does: resting orders expire, new ones are refused. Final.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, UNAVAILABLE `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:stop
         """
@@ -181,7 +184,8 @@ class EnvironmentServiceServicer:
     def SetReplaySpeed(self, request, context):
         """Changes how fast the replay may advance; takes effect with the next cycle.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:setSpeed
         {"pace": {"multiple": 3600}}

@@ -51,35 +51,39 @@ class EnvironmentServiceStub:
     StartReplay: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.StartReplayRequest, _environment_pb2.Environment]
     """Lets time begin. A replay that runs already keeps running.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+    `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:start
     """
     PauseReplay: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.PauseReplayRequest, _environment_pb2.Environment]
     """Holds time after the cycle under way; orders are still served. Returns when it stands.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+    `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:pause
     """
     ResumeReplay: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.ResumeReplayRequest, _environment_pb2.Environment]
     """Lets time go on.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+    `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:resume
     """
     StopReplay: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.StopReplayRequest, _environment_pb2.Environment]
     """Ends the replay before its tape does: resting orders expire, new ones are refused. Final.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, UNAVAILABLE `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:stop
     """
     SetReplaySpeed: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.SetReplaySpeedRequest, _environment_pb2.Environment]
     """Changes how fast the replay may advance; takes effect with the next cycle.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+    `ENVIRONMENT_BLOCKED` where its tape is lost.
 
         POST /api/v1/environments/replay-1:setSpeed
         {"pace": {"multiple": 3600}}
@@ -151,7 +155,8 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_environment_pb2.Environment]:
         """Lets time begin. A replay that runs already keeps running.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:start
         """
@@ -164,7 +169,8 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_environment_pb2.Environment]:
         """Holds time after the cycle under way; orders are still served. Returns when it stands.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:pause
         """
@@ -177,7 +183,8 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_environment_pb2.Environment]:
         """Lets time go on.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:resume
         """
@@ -190,7 +197,7 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_environment_pb2.Environment]:
         """Ends the replay before its tape does: resting orders expire, new ones are refused. Final.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, UNAVAILABLE `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:stop
         """
@@ -203,7 +210,8 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_environment_pb2.Environment]:
         """Changes how fast the replay may advance; takes effect with the next cycle.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:setSpeed
             {"pace": {"multiple": 3600}}

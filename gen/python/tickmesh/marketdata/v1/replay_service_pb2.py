@@ -30,7 +30,7 @@ from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules
 from tickmesh.marketdata.v1 import environment_pb2 as tickmesh_dot_marketdata_dot_v1_dot_environment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tickmesh/marketdata/v1/replay_service.proto\x12\x16tickmesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a(tickmesh/marketdata/v1/environment.proto\"\xf5\x02\n\x11JoinReplayRequest\x12\x35\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.tickmesh.marketdata.v1.HelloH\x00R\x05hello\x12\x32\n\x04join\x18\x02 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.JoinH\x00R\x04join\x12;\n\x07reached\x18\x03 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.ReachedH\x00R\x07reached\x12;\n\x07\x61pplied\x18\x04 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.AppliedH\x00R\x07\x61pplied\x12\x32\n\x04\x64one\x18\x05 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.DoneH\x00R\x04\x64one\x12\x35\n\x05leave\x18\x06 \x01(\x0b\x32\x1d.tickmesh.marketdata.v1.LeaveH\x00R\x05leaveB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xe9\x03\n\x12JoinReplayResponse\x12\x41\n\tannounced\x18\x01 \x01(\x0b\x32!.tickmesh.marketdata.v1.AnnouncedH\x00R\tannounced\x12;\n\x07welcome\x18\x02 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.WelcomeH\x00R\x07welcome\x12\x35\n\x05grant\x18\x03 \x01(\x0b\x32\x1d.tickmesh.marketdata.v1.GrantH\x00R\x05grant\x12\x32\n\x04\x66old\x18\x04 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.FoldH\x00R\x04\x66old\x12\x38\n\x06\x64\x65\x63ide\x18\x05 \x01(\x0b\x32\x1e.tickmesh.marketdata.v1.DecideH\x00R\x06\x64\x65\x63ide\x12\x32\n\x04idle\x18\x06 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.IdleH\x00R\x04idle\x12\x32\n\x04roll\x18\x07 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.RollH\x00R\x04roll\x12;\n\x07refused\x18\x08 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.RefusedH\x00R\x07refusedB\t\n\x07message\"\x81\x01\n\x05Hello\x12G\n\x04role\x18\x01 \x01(\x0e\x32\'.tickmesh.marketdata.v1.ParticipantRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04role\x12/\n\x0bparticipant\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0bparticipant\"\xf6\x02\n\x04Join\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x31\n\rdeployment_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0c\x64\x65ploymentId\x12=\n\tnext_wake\x18\x03 \x01(\x0b\x32 .tickmesh.marketdata.v1.NextWakeR\x08nextWake\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence\x12\x14\n\x05\x63ycle\x18\x05 \x01(\x03R\x05\x63ycle\x12+\n\nseat_token\x18\x06 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\tseatToken\x12-\n\x0bstrategy_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\nstrategyId\x12/\n\x0cportfolio_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\"\xba\x01\n\x08NextWake\x12%\n\x0erecord_symbols\x18\x01 \x03(\tR\rrecordSymbols\x12\x32\n\x04\x62\x61rs\x18\x02 \x03(\x0b\x32\x1e.tickmesh.marketdata.v1.BarKeyR\x04\x62\x61rs\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence\"<\n\x06\x42\x61rKey\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x1a\n\x08interval\x18\x02 \x01(\tR\x08interval\"R\n\tAnnounced\x12\x45\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32#.tickmesh.marketdata.v1.EnvironmentR\x0b\x65nvironment\"\xa9\x01\n\x07Welcome\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12#\n\rdeployment_id\x18\x02 \x01(\tR\x0c\x64\x65ploymentId\x12+\n\x11\x64\x65ployment_number\x18\x03 \x01(\x03R\x10\x64\x65ploymentNumber\x12%\n\x0estart_sequence\x18\x04 \x01(\x03R\rstartSequence\"t\n\x05Grant\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12\x18\n\x07through\x18\x03 \x01(\x03R\x07through\x12\x14\n\x05\x66inal\x18\x04 \x01(\x08R\x05\x66inal\"\x8a\x01\n\x07Reached\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12\x1d\n\norder_head\x18\x04 \x01(\x03R\torderHead\"\xa8\x01\n\x04\x46old\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12\x1d\n\norder_head\x18\x04 \x01(\x03R\torderHead\x12\x1f\n\x0bledger_head\x18\x05 \x01(\x03R\nledgerHead\"g\n\x07\x41pplied\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12\x1f\n\x0bledger_head\x18\x03 \x01(\x03R\nledgerHead\"\xb0\x01\n\x06\x44\x65\x63ide\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12\x1d\n\norder_head\x18\x04 \x01(\x03R\torderHead\x12%\n\x0e\x64\x65ployment_ids\x18\x05 \x03(\tR\rdeploymentIds\"\x81\x01\n\x04\x44one\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12<\n\x05wakes\x18\x03 \x03(\x0b\x32&.tickmesh.marketdata.v1.DeploymentWakeR\x05wakes\"t\n\x0e\x44\x65ploymentWake\x12#\n\rdeployment_id\x18\x01 \x01(\tR\x0c\x64\x65ploymentId\x12=\n\tnext_wake\x18\x02 \x01(\x0b\x32 .tickmesh.marketdata.v1.NextWakeR\x08nextWake\"\x9f\x01\n\x05Leave\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x32\n\rdeployment_id\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0c\x64\x65ploymentId\x12,\n\nseat_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\tseatToken\"q\n\x04Roll\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x42\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32 .tickmesh.marketdata.v1.EnrolledR\x0b\x64\x65ployments\"\xc1\x01\n\x08\x45nrolled\x12#\n\rdeployment_id\x18\x01 \x01(\tR\x0c\x64\x65ploymentId\x12+\n\x11\x64\x65ployment_number\x18\x02 \x01(\x03R\x10\x64\x65ploymentNumber\x12\x1f\n\x0bstrategy_id\x18\x03 \x01(\tR\nstrategyId\x12!\n\x0cportfolio_id\x18\x04 \x01(\tR\x0bportfolioId\x12\x1f\n\x0bseat_digest\x18\x05 \x01(\tR\nseatDigest\"\x7f\n\x07Refused\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12#\n\rdeployment_id\x18\x02 \x01(\tR\x0c\x64\x65ploymentId\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusR\x05\x65rror\"\xa8\x01\n\x04Idle\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12>\n\x05state\x18\x03 \x01(\x0e\x32(.tickmesh.marketdata.v1.EnvironmentStateR\x05state\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence*\x8a\x01\n\x0fParticipantRole\x12 \n\x1cPARTICIPANT_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARTICIPANT_ROLE_VENUE\x10\x01\x12\x1a\n\x16PARTICIPANT_ROLE_BOOKS\x10\x02\x12\x1d\n\x19PARTICIPANT_ROLE_STRATEGY\x10\x03\x32x\n\rReplayService\x12g\n\nJoinReplay\x12).tickmesh.marketdata.v1.JoinReplayRequest\x1a*.tickmesh.marketdata.v1.JoinReplayResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+tickmesh/marketdata/v1/replay_service.proto\x12\x16tickmesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a(tickmesh/marketdata/v1/environment.proto\"\xf5\x02\n\x11JoinReplayRequest\x12\x35\n\x05hello\x18\x01 \x01(\x0b\x32\x1d.tickmesh.marketdata.v1.HelloH\x00R\x05hello\x12\x32\n\x04join\x18\x02 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.JoinH\x00R\x04join\x12;\n\x07reached\x18\x03 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.ReachedH\x00R\x07reached\x12;\n\x07\x61pplied\x18\x04 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.AppliedH\x00R\x07\x61pplied\x12\x32\n\x04\x64one\x18\x05 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.DoneH\x00R\x04\x64one\x12\x35\n\x05leave\x18\x06 \x01(\x0b\x32\x1d.tickmesh.marketdata.v1.LeaveH\x00R\x05leaveB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\xe9\x03\n\x12JoinReplayResponse\x12\x41\n\tannounced\x18\x01 \x01(\x0b\x32!.tickmesh.marketdata.v1.AnnouncedH\x00R\tannounced\x12;\n\x07welcome\x18\x02 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.WelcomeH\x00R\x07welcome\x12\x35\n\x05grant\x18\x03 \x01(\x0b\x32\x1d.tickmesh.marketdata.v1.GrantH\x00R\x05grant\x12\x32\n\x04\x66old\x18\x04 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.FoldH\x00R\x04\x66old\x12\x38\n\x06\x64\x65\x63ide\x18\x05 \x01(\x0b\x32\x1e.tickmesh.marketdata.v1.DecideH\x00R\x06\x64\x65\x63ide\x12\x32\n\x04idle\x18\x06 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.IdleH\x00R\x04idle\x12\x32\n\x04roll\x18\x07 \x01(\x0b\x32\x1c.tickmesh.marketdata.v1.RollH\x00R\x04roll\x12;\n\x07refused\x18\x08 \x01(\x0b\x32\x1f.tickmesh.marketdata.v1.RefusedH\x00R\x07refusedB\t\n\x07message\"\x81\x01\n\x05Hello\x12G\n\x04role\x18\x01 \x01(\x0e\x32\'.tickmesh.marketdata.v1.ParticipantRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04role\x12/\n\x0bparticipant\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0bparticipant\"\x88\x03\n\x04Join\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x31\n\rdeployment_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0c\x64\x65ploymentId\x12=\n\tnext_wake\x18\x03 \x01(\x0b\x32 .tickmesh.marketdata.v1.NextWakeR\x08nextWake\x12,\n\rtape_sequence\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x0ctapeSequence\x12\x1d\n\x05\x63ycle\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x05\x63ycle\x12+\n\nseat_token\x18\x06 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\tseatToken\x12-\n\x0bstrategy_id\x18\x07 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\nstrategyId\x12/\n\x0cportfolio_id\x18\x08 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\"\xba\x01\n\x08NextWake\x12%\n\x0erecord_symbols\x18\x01 \x03(\tR\rrecordSymbols\x12\x32\n\x04\x62\x61rs\x18\x02 \x03(\x0b\x32\x1e.tickmesh.marketdata.v1.BarKeyR\x04\x62\x61rs\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence\"<\n\x06\x42\x61rKey\x12\x16\n\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x1a\n\x08interval\x18\x02 \x01(\tR\x08interval\"R\n\tAnnounced\x12\x45\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32#.tickmesh.marketdata.v1.EnvironmentR\x0b\x65nvironment\"\xa9\x01\n\x07Welcome\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12#\n\rdeployment_id\x18\x02 \x01(\tR\x0c\x64\x65ploymentId\x12+\n\x11\x64\x65ployment_number\x18\x03 \x01(\x03R\x10\x64\x65ploymentNumber\x12%\n\x0estart_sequence\x18\x04 \x01(\x03R\rstartSequence\"t\n\x05Grant\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12\x18\n\x07through\x18\x03 \x01(\x03R\x07through\x12\x14\n\x05\x66inal\x18\x04 \x01(\x08R\x05\x66inal\"\x8a\x01\n\x07Reached\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12\x1d\n\norder_head\x18\x04 \x01(\x03R\torderHead\"\xa8\x01\n\x04\x46old\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12\x1d\n\norder_head\x18\x04 \x01(\x03R\torderHead\x12\x1f\n\x0bledger_head\x18\x05 \x01(\x03R\nledgerHead\"g\n\x07\x41pplied\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12\x1f\n\x0bledger_head\x18\x03 \x01(\x03R\nledgerHead\"\xb0\x01\n\x06\x44\x65\x63ide\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12\x1d\n\norder_head\x18\x04 \x01(\x03R\torderHead\x12%\n\x0e\x64\x65ployment_ids\x18\x05 \x03(\tR\rdeploymentIds\"\x81\x01\n\x04\x44one\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12<\n\x05wakes\x18\x03 \x03(\x0b\x32&.tickmesh.marketdata.v1.DeploymentWakeR\x05wakes\"t\n\x0e\x44\x65ploymentWake\x12#\n\rdeployment_id\x18\x01 \x01(\tR\x0c\x64\x65ploymentId\x12=\n\tnext_wake\x18\x02 \x01(\x0b\x32 .tickmesh.marketdata.v1.NextWakeR\x08nextWake\"\x9f\x01\n\x05Leave\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x32\n\rdeployment_id\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0c\x64\x65ploymentId\x12,\n\nseat_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\tseatToken\"q\n\x04Roll\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x42\n\x0b\x64\x65ployments\x18\x02 \x03(\x0b\x32 .tickmesh.marketdata.v1.EnrolledR\x0b\x64\x65ployments\"\xc1\x01\n\x08\x45nrolled\x12#\n\rdeployment_id\x18\x01 \x01(\tR\x0c\x64\x65ploymentId\x12+\n\x11\x64\x65ployment_number\x18\x02 \x01(\x03R\x10\x64\x65ploymentNumber\x12\x1f\n\x0bstrategy_id\x18\x03 \x01(\tR\nstrategyId\x12!\n\x0cportfolio_id\x18\x04 \x01(\tR\x0bportfolioId\x12\x1f\n\x0bseat_digest\x18\x05 \x01(\tR\nseatDigest\"\x7f\n\x07Refused\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12#\n\rdeployment_id\x18\x02 \x01(\tR\x0c\x64\x65ploymentId\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusR\x05\x65rror\"\xa8\x01\n\x04Idle\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x14\n\x05\x63ycle\x18\x02 \x01(\x03R\x05\x63ycle\x12>\n\x05state\x18\x03 \x01(\x0e\x32(.tickmesh.marketdata.v1.EnvironmentStateR\x05state\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence*\x8a\x01\n\x0fParticipantRole\x12 \n\x1cPARTICIPANT_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PARTICIPANT_ROLE_VENUE\x10\x01\x12\x1a\n\x16PARTICIPANT_ROLE_BOOKS\x10\x02\x12\x1d\n\x19PARTICIPANT_ROLE_STRATEGY\x10\x03\x32x\n\rReplayService\x12g\n\nJoinReplay\x12).tickmesh.marketdata.v1.JoinReplayRequest\x1a*.tickmesh.marketdata.v1.JoinReplayResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOIN'].fields_by_name['environment_id']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
   _globals['_JOIN'].fields_by_name['deployment_id']._loaded_options = None
   _globals['_JOIN'].fields_by_name['deployment_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_JOIN'].fields_by_name['tape_sequence']._loaded_options = None
+  _globals['_JOIN'].fields_by_name['tape_sequence']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_JOIN'].fields_by_name['cycle']._loaded_options = None
+  _globals['_JOIN'].fields_by_name['cycle']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_JOIN'].fields_by_name['seat_token']._loaded_options = None
   _globals['_JOIN'].fields_by_name['seat_token']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
   _globals['_JOIN'].fields_by_name['strategy_id']._loaded_options = None
@@ -59,8 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAVE'].fields_by_name['deployment_id']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
   _globals['_LEAVE'].fields_by_name['seat_token']._loaded_options = None
   _globals['_LEAVE'].fields_by_name['seat_token']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
-  _globals['_PARTICIPANTROLE']._serialized_start=3887
-  _globals['_PARTICIPANTROLE']._serialized_end=4025
+  _globals['_PARTICIPANTROLE']._serialized_start=3905
+  _globals['_PARTICIPANTROLE']._serialized_end=4043
   _globals['_JOINREPLAYREQUEST']._serialized_start=266
   _globals['_JOINREPLAYREQUEST']._serialized_end=639
   _globals['_JOINREPLAYRESPONSE']._serialized_start=642
@@ -68,39 +72,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=1134
   _globals['_HELLO']._serialized_end=1263
   _globals['_JOIN']._serialized_start=1266
-  _globals['_JOIN']._serialized_end=1640
-  _globals['_NEXTWAKE']._serialized_start=1643
-  _globals['_NEXTWAKE']._serialized_end=1829
-  _globals['_BARKEY']._serialized_start=1831
-  _globals['_BARKEY']._serialized_end=1891
-  _globals['_ANNOUNCED']._serialized_start=1893
-  _globals['_ANNOUNCED']._serialized_end=1975
-  _globals['_WELCOME']._serialized_start=1978
-  _globals['_WELCOME']._serialized_end=2147
-  _globals['_GRANT']._serialized_start=2149
-  _globals['_GRANT']._serialized_end=2265
-  _globals['_REACHED']._serialized_start=2268
-  _globals['_REACHED']._serialized_end=2406
-  _globals['_FOLD']._serialized_start=2409
-  _globals['_FOLD']._serialized_end=2577
-  _globals['_APPLIED']._serialized_start=2579
-  _globals['_APPLIED']._serialized_end=2682
-  _globals['_DECIDE']._serialized_start=2685
-  _globals['_DECIDE']._serialized_end=2861
-  _globals['_DONE']._serialized_start=2864
-  _globals['_DONE']._serialized_end=2993
-  _globals['_DEPLOYMENTWAKE']._serialized_start=2995
-  _globals['_DEPLOYMENTWAKE']._serialized_end=3111
-  _globals['_LEAVE']._serialized_start=3114
-  _globals['_LEAVE']._serialized_end=3273
-  _globals['_ROLL']._serialized_start=3275
-  _globals['_ROLL']._serialized_end=3388
-  _globals['_ENROLLED']._serialized_start=3391
-  _globals['_ENROLLED']._serialized_end=3584
-  _globals['_REFUSED']._serialized_start=3586
-  _globals['_REFUSED']._serialized_end=3713
-  _globals['_IDLE']._serialized_start=3716
-  _globals['_IDLE']._serialized_end=3884
-  _globals['_REPLAYSERVICE']._serialized_start=4027
-  _globals['_REPLAYSERVICE']._serialized_end=4147
+  _globals['_JOIN']._serialized_end=1658
+  _globals['_NEXTWAKE']._serialized_start=1661
+  _globals['_NEXTWAKE']._serialized_end=1847
+  _globals['_BARKEY']._serialized_start=1849
+  _globals['_BARKEY']._serialized_end=1909
+  _globals['_ANNOUNCED']._serialized_start=1911
+  _globals['_ANNOUNCED']._serialized_end=1993
+  _globals['_WELCOME']._serialized_start=1996
+  _globals['_WELCOME']._serialized_end=2165
+  _globals['_GRANT']._serialized_start=2167
+  _globals['_GRANT']._serialized_end=2283
+  _globals['_REACHED']._serialized_start=2286
+  _globals['_REACHED']._serialized_end=2424
+  _globals['_FOLD']._serialized_start=2427
+  _globals['_FOLD']._serialized_end=2595
+  _globals['_APPLIED']._serialized_start=2597
+  _globals['_APPLIED']._serialized_end=2700
+  _globals['_DECIDE']._serialized_start=2703
+  _globals['_DECIDE']._serialized_end=2879
+  _globals['_DONE']._serialized_start=2882
+  _globals['_DONE']._serialized_end=3011
+  _globals['_DEPLOYMENTWAKE']._serialized_start=3013
+  _globals['_DEPLOYMENTWAKE']._serialized_end=3129
+  _globals['_LEAVE']._serialized_start=3132
+  _globals['_LEAVE']._serialized_end=3291
+  _globals['_ROLL']._serialized_start=3293
+  _globals['_ROLL']._serialized_end=3406
+  _globals['_ENROLLED']._serialized_start=3409
+  _globals['_ENROLLED']._serialized_end=3602
+  _globals['_REFUSED']._serialized_start=3604
+  _globals['_REFUSED']._serialized_end=3731
+  _globals['_IDLE']._serialized_start=3734
+  _globals['_IDLE']._serialized_end=3902
+  _globals['_REPLAYSERVICE']._serialized_start=4045
+  _globals['_REPLAYSERVICE']._serialized_end=4165
 # @@protoc_insertion_point(module_scope)

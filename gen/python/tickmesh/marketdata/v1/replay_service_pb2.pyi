@@ -322,7 +322,9 @@ Global___BarKey: _TypeAlias = BarKey  # noqa: Y015
 
 @_typing.final
 class Announced(_message.Message):
-    """An environment as it stands."""
+    """An environment as it stands. VENUE and BOOKS are told of each that has not ended when they say hello, and of every
+    change; strategies of changes where they take part.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

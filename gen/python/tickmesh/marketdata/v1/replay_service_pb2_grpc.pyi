@@ -28,7 +28,8 @@ class ReplayServiceStub:
     A deployment belongs to whoever joined with it first, by the token it chose then: a `join` or `leave` with another
     token changes nothing and is answered `refused`; the stream and its other deployments go on.
 
-    Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+    Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT
+    `INVALID_ARGUMENT` for what is not the role's to say or out of turn, UNAVAILABLE `SERVICE_UNAVAILABLE` as it restarts.
 
     A two-way stream has no REST form.
     """
@@ -53,7 +54,8 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         A deployment belongs to whoever joined with it first, by the token it chose then: a `join` or `leave` with another
         token changes nothing and is answered `refused`; the stream and its other deployments go on.
 
-        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT
+        `INVALID_ARGUMENT` for what is not the role's to say or out of turn, UNAVAILABLE `SERVICE_UNAVAILABLE` as it restarts.
 
         A two-way stream has no REST form.
         """

@@ -393,7 +393,8 @@ class TapeKind(betterproto2.Enum):
 @dataclass(eq=False, repr=False)
 class Announced(betterproto2.Message):
     """
-    An environment as it stands.
+    An environment as it stands. VENUE and BOOKS are told of each that has not ended when they say hello, and of every
+    change; strategies of changes where they take part.
     """
 
     environment: "Environment | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
@@ -902,7 +903,8 @@ class Environment(betterproto2.Message):
 
     blocked_on: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
-    The participants that are missing while it is BLOCKED: `order`, `portfolio`, `risk`, or a deployment's id.
+    The participants that are missing while it is BLOCKED: `order`, `portfolio`, `risk`, or a deployment's id; `marketdata`
+    where its tape is lost.
     """
 
     data_set_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -2567,7 +2569,8 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lets time begin. A replay that runs already keeps running.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:start
         """
@@ -2592,7 +2595,8 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Holds time after the cycle under way; orders are still served. Returns when it stands.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:pause
         """
@@ -2617,7 +2621,8 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lets time go on.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:resume
         """
@@ -2642,7 +2647,7 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Ends the replay before its tape does: resting orders expire, new ones are refused. Final.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, UNAVAILABLE `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:stop
         """
@@ -2667,7 +2672,8 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Changes how fast the replay may advance; takes effect with the next cycle.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where its tape is lost.
 
             POST /api/v1/environments/replay-1:setSpeed
             {"pace": {"multiple": 3600}}
@@ -2950,7 +2956,8 @@ class ReplayServiceStub(betterproto2_grpclib.ServiceStub):
         A deployment belongs to whoever joined with it first, by the token it chose then: a `join` or `leave` with another
         token changes nothing and is answered `refused`; the stream and its other deployments go on.
 
-        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`, NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT
+        `INVALID_ARGUMENT` for what is not the role's to say or out of turn, UNAVAILABLE `SERVICE_UNAVAILABLE` as it restarts.
 
         A two-way stream has no REST form.
         """
