@@ -97,6 +97,10 @@ def mesh(tmp_path: Path) -> Iterator[Mesh]:
     made.run("down")
 
 
+MOST_MEGABYTES = 600
+"""All processes together, pages that they share counted once."""
+
+
 def eventually(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -115,6 +119,9 @@ def test_a_day_in_the_life(mesh: Mesh) -> None:
     eventually(lambda: mesh.pid("order") != killed and mesh.run("status").returncode == 0)
     status = mesh.run("status").stdout
     assert re.search(r"^order +[0-9]+ +[0-9:]+ +1 ", status, re.MULTILINE), status
+    together = re.search(r"^together +([0-9]+) MB", status, re.MULTILINE)
+    assert together, status
+    assert int(together[1]) < MOST_MEGABYTES, status
     up.wait_for(r"  fill  ", after=len(up.lines))
 
     # What the mesh came to so far is what a backtest comes to.
