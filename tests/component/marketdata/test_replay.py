@@ -432,16 +432,16 @@ async def test_grants_are_bounded_so_that_public_streams_flow(client: Client) ->
         ([Request()], "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
         (
             [
-                Request(hello=Wire.Hello(role=1, participant="order")),  # type: ignore[arg-type]
-                Request(join=Wire.Join(environment_id="x", cycle=-1)),
+                Request(hello=Wire.Hello(role=3, participant="x")),  # type: ignore[arg-type]
+                Request(join=Wire.Join(environment_id="x", deployment_id="d", cycle=-1)),
             ],
             "INVALID_ARGUMENT",
             "INVALID_ARGUMENT",
         ),
         (
             [
-                Request(hello=Wire.Hello(role=2, participant="risk")),  # type: ignore[arg-type]
-                Request(join=Wire.Join(environment_id="x", tape_sequence=-1)),
+                Request(hello=Wire.Hello(role=3, participant="x")),  # type: ignore[arg-type]
+                Request(join=Wire.Join(environment_id="x", deployment_id="d", tape_sequence=-1)),
             ],
             "INVALID_ARGUMENT",
             "INVALID_ARGUMENT",
