@@ -70,6 +70,7 @@ async def test_rule_32_a_replay_without_strategies_runs_to_its_end(client: Clien
     assert (made.state, made.start_sequence) == (environment_pb2.ENVIRONMENT_STATE_CREATED, 15)
     assert (made.tape_sequence, made.cycle) == (15, 0)
     async with inner_of(client, made.environment_id) as inner:
+        await _until(lambda: inner.venue.heard("idle"))
         await client.move("Start", made.environment_id)
         ended = await client.until_state(made.environment_id, "COMPLETED")
         assert (ended.tape_sequence, ended.market_time.seconds) == (made.end_sequence, 1362171600)
