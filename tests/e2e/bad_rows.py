@@ -152,7 +152,6 @@ ROWS: dict[str, list[Row]] = {
         row(scope="KILL_SWITCH_SCOPE_ENVIRONMENT"),
     ],
     "RiskService/ReleaseKillSwitch": [
-        row(KILL_SWITCH_NOT_FOUND),
         row(KILL_SWITCH_NOT_FOUND, environment_id="nobody"),
         row(KILL_SWITCH_NOT_FOUND, target_id="nobody"),
         row(KILL_SWITCH_NOT_FOUND, scope="KILL_SWITCH_SCOPE_STRATEGY", target_id=FROZEN),
