@@ -30,7 +30,7 @@ _principal: ContextVar[str] = ContextVar("tickmesh_principal", default=LOCAL_PRI
 
 
 def principal() -> str:
-    """Who makes the current call; a single local principal for now."""
+    """Who makes the current call: the local principal, as long as the contract knows no identities."""
     return _principal.get()
 
 
