@@ -17,7 +17,8 @@ from services.chassis.database import Database
 from services.console.trial import CalendarFiles
 from services.marketdata.sessions import compile_in_child
 from services.marketdata.store import Store
-from tests.e2e.mesh import Mesh, Nursery
+from tests.e2e.mesh import Mesh
+from tests.e2e.nursery import Nursery
 
 Meshes = Callable[..., AbstractAsyncContextManager[Mesh]]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import random
 import signal
@@ -32,6 +31,7 @@ from services.chassis.catalog import SERVICES
 from services.chassis.channel import connect
 from services.chassis.errors import ApiError
 from services.chassis.settings import ServiceSettings
+from tests.e2e.nursery import Nursery
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = tuple(SERVICES)
@@ -39,65 +39,6 @@ NAMES = tuple(SERVICES)
 PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # A test that hangs is a failure: a service recovers within a second, five at once on a busy machine within some.
 RECOVERY_SECONDS = 60.0
-OnDeath = Callable[[int], None]
-
-
-class Nursery:
-    """Bears services by fork (see `nursery.py`); one for a whole run of tests."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.nursery"], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._lock = threading.Lock()
-        self._born: list[int] = []
-        self._mourners: dict[int, OnDeath] = {}
-        self._early: dict[int, int] = {}
-        self._news = threading.Condition()
-        self._hear()  # that it is ready
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def start(self, module: str, environment: Mapping[str, str], log: Path, on_death: OnDeath) -> int:
-        """Starts a service; returns its process id. `on_death` gets its exit code, in a thread."""
-        wanted = {"module": module, "environment": dict(environment), "log": str(log)}
-        with self._lock:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
-            self._process.stdin.flush()
-            with self._news:
-                assert self._news.wait_for(lambda: bool(self._born), timeout=30), "the nursery does not answer"
-                pid = self._born.pop()
-                self._mourners[pid] = on_death
-                if pid in self._early:
-                    self._mourn(pid, self._early.pop(pid))
-        return pid
-
-    def close(self) -> None:
-        """Kills what still lives."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-
-    def _hear(self) -> dict[str, int]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        heard: dict[str, int] = json.loads(line) if line else {}
-        return heard
-
-    def _listen(self) -> None:
-        while heard := self._hear():
-            with self._news:
-                if "born" in heard:
-                    self._born.append(heard["born"])
-                    self._news.notify_all()
-                elif heard["died"] in self._mourners:
-                    self._mourn(heard["died"], heard["code"])
-                else:
-                    self._early[heard["died"]] = heard["code"]
-
-    def _mourn(self, pid: int, code: int) -> None:
-        # In a thread of its own: it may start the next one, and waits until the listening thread hears of that.
-        threading.Thread(target=self._mourners.pop(pid), args=(code,), daemon=True).start()
 
 
 class Mesh:
@@ -125,6 +66,7 @@ class Mesh:
             **{f"TICKMESH_{name.upper()}": value for name, value in settings.items()},
         }
         self._armed: dict[str, str] = {}
+        self._deaths_when_armed: dict[str, int] = {}
         self._pids: dict[str, int] = {}
         self._held: set[str] = set()
         self._change = threading.Condition(threading.RLock())
@@ -146,8 +88,12 @@ class Mesh:
                 if name not in self._pids:
                     self._start(name)
 
-    def kill(self, *names: str, hold: bool = False) -> None:
-        """`kill -9` at once of all that are named; returns when they are dead. `hold` keeps them so until `start`."""
+    def kill(self, *names: str, hold: bool = False) -> set[str]:
+        """`kill -9` at once of all that are named; returns when they are dead. `hold` keeps them so until `start`.
+
+        Returns:
+            Those of them that ran.
+        """
         with self._change:
             if hold:
                 self._held.update(names)
@@ -159,19 +105,24 @@ class Mesh:
                 lambda: all(self._pids.get(name) != pid for name, pid in before.items()), timeout=30
             )
         assert gone, f"{names} would not die"
+        return set(before)
 
     def arm(self, name: str, failpoints: str = "") -> None:
         """Sets a service's failpoints for its next lives, the next of which begins now. A `kill-once` is new again."""
         with self._change:
             self._armed[name] = failpoints
+            # The life that ends below is not one that a point ended.
+            self._deaths_when_armed[name] = self.deaths[name] + (name in self._pids)
             for marker in (self.data / "failpoints").glob(f"{name}.*"):
                 marker.unlink()
         self.kill(name)
         self.start()
 
     def hit(self, point: str) -> bool:
-        """Whether a `kill-once` has killed."""
-        return (self.data / "failpoints" / point).exists()
+        """Whether a `kill-once` was passed as often as it asked for, and the process died there."""
+        name = point.partition(".")[0]
+        died = self.deaths[name] > self._deaths_when_armed[name]
+        return died and (self.data / "failpoints" / point).exists()
 
     def wait_for_hit(self, point: str, seconds: float) -> bool:
         """Waits until a `kill-once` has killed, but no longer than so many seconds."""

@@ -20,14 +20,78 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
 import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from services.chassis import failpoints
 from services.chassis.catalog import SERVICES
 from services.chassis.server import run
 
+PROJECT = Path(__file__).resolve().parents[2]
 MODULES = [f"services.{name}.main" for name in SERVICES]
+OnDeath = Callable[[int], None]
+
+
+class Nursery:
+    """The one who asks: bears services by fork; one for a whole run of tests."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.nursery"], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._lock = threading.Lock()
+        self._born: list[int] = []
+        self._mourners: dict[int, OnDeath] = {}
+        self._early: dict[int, int] = {}
+        self._news = threading.Condition()
+        self._hear()  # that it is ready
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, module: str, environment: Mapping[str, str], log: Path, on_death: OnDeath) -> int:
+        """Starts a service; returns its process id. `on_death` gets its exit code, in a thread."""
+        wanted = {"module": module, "environment": dict(environment), "log": str(log)}
+        with self._lock:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
+            self._process.stdin.flush()
+            with self._news:
+                assert self._news.wait_for(lambda: bool(self._born), timeout=30), "the nursery does not answer"
+                pid = self._born.pop()
+                self._mourners[pid] = on_death
+                if pid in self._early:
+                    self._mourn(pid, self._early.pop(pid))
+        return pid
+
+    def close(self) -> None:
+        """Kills what still lives."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+    def _hear(self) -> dict[str, int]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        heard: dict[str, int] = json.loads(line) if line else {}
+        return heard
+
+    def _listen(self) -> None:
+        while heard := self._hear():
+            with self._news:
+                if "born" in heard:
+                    self._born.append(heard["born"])
+                    self._news.notify_all()
+                elif heard["died"] in self._mourners:
+                    self._mourn(heard["died"], heard["code"])
+                else:
+                    self._early[heard["died"]] = heard["code"]
+
+    def _mourn(self, pid: int, code: int) -> None:
+        # In a thread of its own: it may start the next one, and waits until the listening thread hears of that.
+        threading.Thread(target=self._mourners.pop(pid), args=(code,), daemon=True).start()
 
 
 def main() -> None:

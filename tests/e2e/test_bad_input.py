@@ -26,7 +26,7 @@ from tests.e2e.bad_input import (
 )
 from tests.e2e.bad_rows import INSIDE, JOINS, OF_A_STRATEGY, ONE_PAGE, PAGES, ROWS, STREAMS
 from tests.e2e.front import Answer, Front, bindings, methods, standing
-from tests.e2e.mesh import Nursery
+from tests.e2e.nursery import Nursery
 from tests.e2e.world import everything, populate
 
 pytestmark = pytest.mark.timeout(300)

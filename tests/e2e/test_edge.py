@@ -25,7 +25,7 @@ from tickmesh_api.tickmesh.order.v1 import (
 
 from services.chassis.catalog import PUBLIC
 from tests.e2e.front import Front, open_edge, standing
-from tests.e2e.mesh import Nursery
+from tests.e2e.nursery import Nursery
 from tests.e2e.world import MAIN, PORTFOLIO, everything, get, order, populate, post, until
 
 Tool = Callable[[str], str]

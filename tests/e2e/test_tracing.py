@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.front import Front, standing
-from tests.e2e.mesh import Nursery
+from tests.e2e.nursery import Nursery
 from tests.e2e.receiver import Receiver, Span, receiving, tree
 from tests.e2e.world import MAIN, PORTFOLIO, get, order, populate, portfolio
 
