@@ -55,7 +55,15 @@ def connect(
     """
     config = json.dumps(service_config(idempotent))
     given = [*OPTIONS, *options, ("grpc.service_config", config)]
-    return Channel(grpc.aio.insecure_channel(address, options=given), deadline_seconds)
+    return Channel(grpc.aio.insecure_channel(address, options=given), deadline_seconds, _server(address))
+
+
+def _server(address: str) -> telemetry.Attributes:
+    """Who is called, as spans tell it; an address without a port, such as a socket's path, is told as it is."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return {"server.address": address}
+    return {"server.address": host.strip("[]"), "server.port": int(port)}
 
 
 def service_config(idempotent: Iterable[str]) -> dict[str, Any]:
@@ -80,13 +88,20 @@ def service_config(idempotent: Iterable[str]) -> dict[str, Any]:
 class Channel(grpc.aio.Channel):
     """A channel to give to a generated stub; its calls raise `ApiError`."""
 
-    def __init__(self, channel: grpc.aio.Channel, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+        server: telemetry.Attributes | None = None,
+    ) -> None:
+        """Wraps a channel; `server` says in spans who is called."""
         self._channel = channel
         self._seconds = deadline_seconds
+        self._server = server
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Called by a stub."""
-        return _Unary(self._channel.unary_unary(method, *args, **kwargs), method, self._seconds)
+        return _Unary(self._channel.unary_unary(method, *args, **kwargs), method, self._seconds, self._server)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Called by a stub."""
@@ -126,12 +141,11 @@ class Channel(grpc.aio.Channel):
 
 
 class _Unary:
-    def __init__(self, inner: Any, method: str, seconds: float) -> None:
+    def __init__(self, inner: Any, method: str, seconds: float, server: telemetry.Attributes | None) -> None:
         self._inner = inner
         self._name = method.lstrip("/")
         self._seconds = seconds
-        service, _, name = self._name.partition("/")
-        self._attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+        self._server = server
 
     async def __call__(
         self,
@@ -142,7 +156,7 @@ class _Unary:
         **more: Any,
     ) -> Any:
         left = deadline.budget(self._seconds if timeout is None else timeout)
-        with telemetry.span_if_sampled(self._name, self._attributes, kind="CLIENT"):
+        with telemetry.span_if_sampled(self._name, self._server, kind="CLIENT"):
             try:
                 return await self._inner(request, timeout=left, metadata=_with_trace(metadata), **more)
             except grpc.aio.AioRpcError as error:

@@ -114,29 +114,26 @@ def wrap(service: str, method: str, handler: Any, conversations: Conversations) 
     are to be read by their iterator: what `context.read()` gives is not validated.
     """
     decode, encode = _decoder(handler.request_deserializer), _encoder(handler.response_serializer)
-    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
     name, many = f"{service}/{method}", handler.request_streaming
     opens = conversations.open if many else None
     if not handler.response_streaming:
         inner = handler.stream_unary if many else handler.unary_unary
         make = grpc.stream_unary_rpc_method_handler if many else grpc.unary_unary_rpc_method_handler
-        return make(_unary(inner, opens, name, attributes), decode, encode)
+        return make(_unary(inner, opens, name), decode, encode)
     inner = handler.stream_stream if many else handler.unary_stream
     make = grpc.stream_stream_rpc_method_handler if many else grpc.unary_stream_rpc_method_handler
     # A coroutine calls context.write() itself, returns nothing to iterate over, and is wrapped like a unary one.
     if inspect.iscoroutinefunction(inner):
-        return make(_unary(inner, opens, name, attributes, streaming=True), decode, encode)
-    return make(_stream(inner, opens, name, attributes), decode, encode)
+        return make(_unary(inner, opens, name, streaming=True), decode, encode)
+    return make(_stream(inner, opens, name), decode, encode)
 
 
-def _unary(
-    inner: Any, opens: Opens | None, name: str, attributes: dict[str, Any], *, streaming: bool = False
-) -> Callable[[Any, Context], Any]:
+def _unary(inner: Any, opens: Opens | None, name: str, *, streaming: bool = False) -> Callable[[Any, Context], Any]:
     joins_only = streaming or opens is not None
 
     async def call(request: Any, context: Context) -> Any:
         try:
-            with _enter(context, name, attributes, joins_only) as span, _Status(span):
+            with _enter(context, name, joins_only):
                 if opens is None:
                     _check(request)
                     return await inner(request, context)
@@ -155,10 +152,10 @@ def _unary(
     return call
 
 
-def _stream(inner: Any, opens: Opens | None, name: str, attributes: dict[str, Any]) -> Callable[[Any, Context], Any]:
+def _stream(inner: Any, opens: Opens | None, name: str) -> Callable[[Any, Context], Any]:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
-            with _enter(context, name, attributes, True) as span, _Status(span):
+            with _enter(context, name, True):
                 if opens is None:
                     _check(request)
                     requests = None
@@ -184,7 +181,7 @@ def _stream(inner: Any, opens: Opens | None, name: str, attributes: dict[str, An
     return call
 
 
-def _enter(context: Context, name: str, attributes: dict[str, Any], joins_only: bool) -> AbstractContextManager[Any]:
+def _enter(context: Context, name: str, joins_only: bool) -> AbstractContextManager[Any]:
     """Takes deadline, trace and principal over into this call's task, whose context nobody else sees."""
     deadline.start(context.time_remaining())
     traceparent = ""
@@ -196,25 +193,7 @@ def _enter(context: Context, name: str, attributes: dict[str, Any], joins_only: 
     # A stream may last for days: it gets a span only where its caller's trace asks for one, and never starts a trace.
     if joins_only and not traceparent:
         return nullcontext()
-    return telemetry.span_if_sampled(name, attributes, kind="SERVER")
-
-
-class _Status:
-    """Puts the status code on a span as the call leaves; nothing for None."""
-
-    def __init__(self, span: Any) -> None:
-        self._span = span
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._span is not None:
-            code = grpc.StatusCode.OK
-            if error is not None:
-                ours = error.code if isinstance(error, ApiError) else grpc.StatusCode.UNKNOWN
-                code = ours if isinstance(error, Exception) else grpc.StatusCode.CANCELLED
-            self._span.set_attribute("rpc.grpc.status_code", code.value[0])
+    return telemetry.span_if_sampled(name, kind="SERVER")
 
 
 def _check(request: Any) -> None:

@@ -23,7 +23,10 @@ Attributes = Mapping[str, str | int | float | bool]
 Kind = Literal["INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 
 HEADER: Final = "traceparent"
+# Statuses that are a server's fault; the others are its answer to a caller's mistake (semantic conventions for gRPC).
+_FAULTS: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 _PATTERN: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_CALLS: Final = ("SERVER", "CLIENT")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _current: ContextVar[str] = ContextVar("tickmesh_traceparent", default="")
@@ -94,7 +97,7 @@ def span(
     return span_from(_current.get(), name, attributes, kind=kind, start_time_ns=start_time_ns)
 
 
-def span_if_sampled(name: str, attributes: Attributes, *, kind: Kind) -> AbstractContextManager[Any]:
+def span_if_sampled(name: str, attributes: Attributes | None = None, *, kind: Kind) -> AbstractContextManager[Any]:
     """As `span`, but next to free for a call whose trace is known not to be sampled."""
     traceparent = _current.get()
     if traceparent and not sampled(traceparent):
@@ -116,8 +119,9 @@ def span_from(
 
     Args:
         traceparent: the cause's, as stored on its event; empty starts a new trace, kept by the sample ratio.
-        name: the span's name; keep ids out of it.
-        attributes: put on the span; nothing is built when the trace is not sampled.
+        name: the span's name; keep ids out of it. Of a call (SERVER, CLIENT) its method, `package.Service/Method`.
+        attributes: put on the span, as `tickmesh.<name>` unless the name has a dot; what the semantic conventions ask
+            of a call is added. Nothing is built when the trace is not sampled.
         kind: the span's kind.
         start_time_ns: wall time to begin a back-dated span at, in ns since the epoch; now when None.
         end_time_ns: likewise its end; the block's end when None.
@@ -137,19 +141,52 @@ def span_from(
     from opentelemetry import trace
 
     context = _context(parent)
-    started = _tracer.start_span(name, context, trace.SpanKind[kind], attributes, start_time=start_time_ns)
+    described = _described(name, kind, attributes or {})
+    started = _tracer.start_span(name, context, trace.SpanKind[kind], described, start_time=start_time_ns)
     own = started.get_span_context()
     token = _current.set(f"00-{own.trace_id:032x}-{own.span_id:016x}-01")
+    failure: BaseException | None = None
     try:
         yield started
-    except Exception as error:
-        started.set_status(trace.StatusCode.ERROR, str(error)[:256])
+    except BaseException as error:
+        failure = error
         raise
     finally:
+        _conclude(started, kind, failure)
         # A stream that its client left is closed from another context, where the token means nothing.
         with suppress(ValueError):
             _current.reset(token)
         started.end(end_time_ns)
+
+
+def _described(name: str, kind: Kind, attributes: Attributes) -> dict[str, str | int | float | bool]:
+    """Attributes under their full names."""
+    described = {key if "." in key else f"tickmesh.{key}": value for key, value in attributes.items()}
+    return {"rpc.system.name": "grpc", "rpc.method": name, **described} if kind in _CALLS else described
+
+
+def _conclude(span: Any, kind: Kind, error: BaseException | None) -> None:
+    """Says how it ended: a call by its status, other work by its exception."""
+    from opentelemetry.trace import StatusCode
+
+    if kind in _CALLS:
+        kind_of_error = code = "OK" if error is None else _code(error)
+        span.set_attribute("rpc.response.status_code", code)
+        failed = code in _FAULTS if kind == "SERVER" else code != "OK"
+    else:
+        kind_of_error, failed = type(error).__qualname__, isinstance(error, Exception)
+    if failed:
+        span.set_attribute("error.type", kind_of_error)
+        span.set_status(StatusCode.ERROR, str(error)[:256])
+
+
+def _code(error: BaseException) -> str:
+    """The status that a caller is answered with for it."""
+    if not isinstance(error, Exception):
+        return "CANCELLED"
+    code = getattr(error, "code", None)
+    name = getattr(code() if callable(code) else code, "name", None)
+    return name if isinstance(name, str) else "DEADLINE_EXCEEDED" if isinstance(error, TimeoutError) else "INTERNAL"
 
 
 def _context(parent: str) -> Any:

@@ -119,18 +119,24 @@ async def test_a_trace_goes_through_client_and_server(mesh: Any, exporter: InMem
     assert inside == f"00-{root.context.trace_id:032x}-{server.context.span_id:016x}-01"
     assert server.name == "toy.ToyService/Echo"
     assert dict(server.attributes or {}) == {
-        "rpc.system": "grpc",
-        "rpc.service": "toy.ToyService",
-        "rpc.method": "Echo",
-        "rpc.grpc.status_code": 0,
+        "rpc.system.name": "grpc",
+        "rpc.method": "toy.ToyService/Echo",
+        "rpc.response.status_code": "OK",
     }
+    called = {key: (client.attributes or {})[key] for key in ("rpc.method", "server.address", "server.port")}
+    host, _, port = mesh.address.rpartition(":")
+    assert called == {"rpc.method": server.name, "server.address": host, "server.port": int(port)}
 
 
 async def test_a_failed_call_has_its_status_code_on_the_span(mesh: Any, exporter: InMemorySpanExporter) -> None:
     with telemetry.span_from(SAMPLED, "root"), pytest.raises(ApiError):
         await mesh.echo("missing")
-    [server] = [span for span in exporter.get_finished_spans() if span.kind.name == "SERVER"]
-    assert (server.attributes or {})["rpc.grpc.status_code"] == grpc.StatusCode.NOT_FOUND.value[0]
+    server, client = (span for span in exporter.get_finished_spans() if span.name != "root")
+    for span in (server, client):
+        assert (span.attributes or {})["rpc.response.status_code"] == "NOT_FOUND"
+    # What the caller got wrong is an error to it, and none of the server's.
+    assert (server.status.status_code.name, client.status.status_code.name) == ("UNSET", "ERROR")
+    assert (client.attributes or {})["error.type"] == "NOT_FOUND"
 
 
 async def test_a_stream_joins_a_trace_and_never_starts_one(mesh: Any, exporter: InMemorySpanExporter) -> None:

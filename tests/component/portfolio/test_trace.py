@@ -33,6 +33,6 @@ async def test_a_posting_is_a_span_of_the_orders_trace(
         assert f"{span.context.trace_id:032x}" == TRACEPARENT[3:35]
         assert f"{span.parent.span_id:016x}" == TRACEPARENT[36:52]
         assert span.attributes is not None
-        assert span.attributes["portfolio_id"] in {"trend", "revert"}
+        assert span.attributes["tickmesh.portfolio_id"] in {"trend", "revert"}
     entries = await listed(service.stub, "trend")
     assert {entry.traceparent for entry in entries if entry.exec_id} == {TRACEPARENT}

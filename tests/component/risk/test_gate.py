@@ -216,7 +216,7 @@ async def test_a_check_is_a_span_of_its_orders_trace_and_of_no_other(world: Worl
     assert span.parent is not None
     assert (f"{span.parent.trace_id:x}", f"{span.parent.span_id:x}") == ("a" * 32, "b" * 16)
     assert span.attributes is not None
-    assert span.attributes["order_id"] == f"{ENVIRONMENT}-1"
+    assert span.attributes["tickmesh.order_id"] == f"{ENVIRONMENT}-1"
 
 
 async def test_a_short_needs_permission_and_margin(world: World, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Logs are JSON with trace ids; spans follow W3C context, by our own light hand."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -9,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis import telemetry
+from services.chassis.errors import ApiError
 
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
@@ -27,7 +29,7 @@ def exporter() -> Iterator[InMemorySpanExporter]:
 def test_a_child_joins_its_parents_trace(exporter: InMemorySpanExporter) -> None:
     with telemetry.span("parent"):
         outside = telemetry.current_traceparent()
-        with telemetry.span("child", {"symbol": "AAPL"}, kind="CLIENT"):
+        with telemetry.span("child", {"symbol": "AAPL", "server.port": 1}, kind="CLIENT"):
             inside = telemetry.current_traceparent()
         assert telemetry.current_traceparent() == outside
     child, parent = exporter.get_finished_spans()
@@ -35,7 +37,13 @@ def test_a_child_joins_its_parents_trace(exporter: InMemorySpanExporter) -> None
     assert child.parent is not None
     assert child.parent.span_id == parent.context.span_id
     assert inside == f"00-{parent.context.trace_id:032x}-{child.context.span_id:016x}-01"
-    assert dict(child.attributes or {}) == {"symbol": "AAPL"}
+    assert dict(child.attributes or {}) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "child",
+        "rpc.response.status_code": "OK",
+        "tickmesh.symbol": "AAPL",
+        "server.port": 1,
+    }
     assert child.kind.name == "CLIENT"
     assert parent.resource.attributes["service.name"] == "toy"
 
@@ -79,6 +87,28 @@ def test_an_error_marks_its_span(exporter: InMemorySpanExporter) -> None:
         raise ValueError("no")
     [span] = exporter.get_finished_spans()
     assert span.status.status_code.name == "ERROR"
+    assert dict(span.attributes or {}) == {"error.type": "ValueError"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "fault"),
+    [
+        (ApiError.failed_precondition("ORDER_ENDED", "no"), "FAILED_PRECONDITION", False),
+        (ApiError.unavailable("SERVICE_UNAVAILABLE", "no"), "UNAVAILABLE", True),
+        (TimeoutError(), "DEADLINE_EXCEEDED", True),
+        (ValueError(), "INTERNAL", True),
+        (asyncio.CancelledError(), "CANCELLED", False),
+    ],
+)
+def test_a_served_call_is_marked_an_error_only_where_the_server_is_at_fault(
+    exporter: InMemorySpanExporter, error: BaseException, code: str, fault: bool
+) -> None:
+    with pytest.raises(type(error)), telemetry.span("toy.ToyService/Echo", kind="SERVER"):
+        raise error
+    [span] = exporter.get_finished_spans()
+    assert (span.attributes or {})["rpc.response.status_code"] == code
+    assert (span.attributes or {}).get("error.type") == (code if fault else None)
+    assert (span.status.status_code.name == "ERROR") is fault
 
 
 def test_without_an_exporter_spans_only_carry_ids() -> None:
