@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
 from typing import Final
 
 from services.chassis.errors import ApiError
@@ -48,6 +49,8 @@ class Coordinator:
         announce: tells the inner participants, and the strategies on some streams.
         publish: shows the tape up to a position, which is stored.
         grant_records: the longest grant.
+        silence_seconds: who has not answered for longer is named. Wall time, which measures this and decides nothing:
+            the answer is waited for all the same.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Coordinator:
         announce: Callable[[View, list[Link]], None],
         publish: Callable[[Position], None],
         grant_records: int,
+        silence_seconds: float,
     ) -> None:
         self.plan = stored.plan
         self.control = stored.control
@@ -68,6 +72,8 @@ class Coordinator:
         self._herald = Herald(announce)
         self._publish = publish
         self._grant_records = grant_records
+        self._silence_seconds = silence_seconds
+        self._named_silent = False
         self._pacer = Pacer(timeline.tape, session_ends(timeline.tape), stored.control.pace)
         self._roster = Roster(stored.enrolments)
         self._cycle = Cycle.recovered(self._id, stored.position)
@@ -87,10 +93,22 @@ class Coordinator:
         missing = self._missing()
         # A replay that nobody has started waits for its participants without being blocked.
         blocked = missing and (self._wanted() or (not self._cycle.finished and self._cycle.number > 0))
-        state = State.BLOCKED if blocked else self.control.state
+        state, waits_for = (State.BLOCKED, missing) if blocked else (self.control.state, self._silent())
         stored = self._stored
         cycle, time = max(stored.cycle, 0), stored.market_time or None
-        return View(self.plan, state, missing if blocked else (), self.control.pace, stored.tape_sequence, time, cycle)
+        return View(self.plan, state, waits_for, self.control.pace, stored.tape_sequence, time, cycle)
+
+    def _silent(self) -> tuple[str, ...]:
+        """Who is there but has not answered for long. Such a one never makes it BLOCKED: that refuses orders."""
+        long_ago = monotonic() - self._silence_seconds
+        asked = () if self.ended else self._roster.asked(self._cycle.number)
+        return tuple(name for name, since in asked if since <= long_ago)
+
+    def _until_silent(self) -> float:
+        """Seconds until somebody may have to be named; whoever is asked meanwhile has longer than that."""
+        long_ago = monotonic() - self._silence_seconds
+        left = (since - long_ago for _, since in self._roster.asked(self._cycle.number))
+        return min((each for each in left if each > 0), default=self._silence_seconds)
 
     def _wanted(self) -> bool:
         return self.control.state is State.RUNNING or self.control.stopping
@@ -181,6 +199,9 @@ class Coordinator:
         """Asks the next one at once; only a finished cycle is the loop's business (a task switch less a step)."""
         if self._cycle.finished or self._cycle.ask(self._roster, absent=not self.control.stopping):
             self._changed.set()
+        elif self._named_silent:
+            # It may have been the one who was named.
+            self._changed.set()
 
     # What its owner asks for
 
@@ -221,7 +242,9 @@ class Coordinator:
             view = self._show()
             if not self._cycle.ask(self._roster, absent=not self.control.stopping):
                 self._stand(view)
-                await self._changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._until_silent()):
+                        await self._changed.wait()
                 continue
             if not self._cycle.finished:
                 reached = self._cycle.reached or (self.position.tape_sequence, 0)
@@ -321,6 +344,7 @@ class Coordinator:
     def _show(self) -> View:
         """Announces the environment when it looks different."""
         view = self.view()
+        self._named_silent = bool(view.blocked_on) and view.state is not State.BLOCKED
         if self._herald.show(view, self._roster.strategies):
             # In mid-cycle a venue that was told to stand serves strategies again once it is granted what it reached.
             now, seat = self._cycle, self._roster.seats[VENUE]

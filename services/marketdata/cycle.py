@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from time import monotonic
 from typing import Self
 
 from services.chassis.errors import ApiError
@@ -78,7 +79,7 @@ class Cycle:
         link, group = late
         if link is not None and any(each.asked != (link, self.number) for each in group):
             for each in group:
-                each.asked = (link, self.number)
+                each.asked, each.since = (link, self.number), monotonic()
             names = tuple(each.enrolment.deployment_id for each in group)
             link.send(Decide(self.environment_id, self.number, *reached, names))
         return False

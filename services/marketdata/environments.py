@@ -63,6 +63,7 @@ class Environments:
         tapes: TapeFiles,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         grant_records: int,
+        silence_seconds: float,
     ) -> None:
         self._store = store
         self._data_sets = data_sets
@@ -71,6 +72,7 @@ class Environments:
         self.feeds = Feeds()
         self._spawn = spawn
         self._grant_records = grant_records
+        self._silence_seconds = silence_seconds
         self._all: dict[str, Coordinator | Ended] = {}
         self._by_request: dict[str, str] = {}
         self._creating = asyncio.Lock()
@@ -252,6 +254,7 @@ class Environments:
             announce=self.participants.announce,
             publish=lambda position: feed.publish(position.tape_sequence),
             grant_records=self._grant_records,
+            silence_seconds=self._silence_seconds,
         )
         self._remember(coordinator)
         self._spawn(self._run(coordinator, feed), f"environment:{stored.plan.environment_id}")

@@ -54,6 +54,7 @@ async def main() -> None:
             tapes=TapeFiles(settings.tapes_directory),
             spawn=server.spawn,
             grant_records=settings.marketdata_grant_records,
+            silence_seconds=settings.marketdata_silence_seconds,
         )
         quotes, bars = Quotes(environments.feeds, cache), Bars(environments.feeds, calendars)
         streams = Streams(settings.heartbeat_seconds, settings.marketdata_slow_consumer_records, server.draining)

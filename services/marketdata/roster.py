@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
+from time import monotonic
 
 from services.chassis.errors import ApiError
 from services.domain.timeline import Wake
@@ -23,11 +24,13 @@ class Seat:
     Attributes:
         asked: the stream and cycle of the last request.
         answered: the stream and cycle of the last answer: on another stream the cycle is asked for again.
+        since: when that request was sent, on the monotonic clock, s.
     """
 
     link: Link | None = None
     asked: tuple[Link, int] | None = None
     answered: tuple[Link, int] | None = None
+    since: float = 0.0
 
     def caught_up(self, cycle: int) -> bool:
         """Whether it has answered the cycle on the stream it has now."""
@@ -38,7 +41,7 @@ class Seat:
         if self.caught_up(cycle):
             return True
         if self.link is not None and self.asked != (self.link, cycle):
-            self.asked = (self.link, cycle)
+            self.asked, self.since = (self.link, cycle), monotonic()
             self.link.send(message)
         return False
 
@@ -51,6 +54,7 @@ class Deployment:
         wake: what it waits for; None while nobody has said.
         done: the last cycle it has decided in.
         asked: the stream and cycle of the last request.
+        since: from when on its answer is waited for, on the monotonic clock, s.
     """
 
     enrolment: Enrolment
@@ -58,6 +62,7 @@ class Deployment:
     wake: Wake | None = None
     done: int = -1
     asked: tuple[Link, int] | None = None
+    since: float = 0.0
 
 
 class Roster:
@@ -135,6 +140,11 @@ class Roster:
             known = self._deployments.get(deployment_id)
             if known is not None and known.link is link:
                 known.done, known.wake = cycle, wake
+        # Who was asked together answers one after another: the next one's turn begins now.
+        now = monotonic()
+        for each in self._deployments.values():
+            if each.link is link and each.done < cycle:
+                each.since = now
 
     def leave(self, deployment_id: str, cycle: int) -> None:
         """A deployment goes at the next boundary, and is not waited for in this cycle."""
@@ -162,6 +172,15 @@ class Roster:
         """
         late = [each for each in self._deployments.values() if each.done < cycle and (absent or each.link is not None)]
         return next(((link, list(group)) for link, group in groupby(late, lambda each: each.link)), None)
+
+    def asked(self, cycle: int) -> Iterator[tuple[str, float]]:
+        """Who has a cycle to answer and has not, and since when; of strategies the one whose turn it is."""
+        for name, seat in self.seats.items():
+            if seat.link is not None and seat.asked == (seat.link, cycle) and not seat.caught_up(cycle):
+                yield name, seat.since
+        late = self.late(cycle, absent=False)
+        if late is not None and late[1][0].asked == (late[0], cycle):
+            yield late[1][0].enrolment.deployment_id, late[1][0].since
 
     def take_roll(self, position: Position) -> list[Enrolment]:
         """At a boundary: lets go who leaves and gives numbers to who comes; answers what is to be stored."""
@@ -203,7 +222,10 @@ class Herald:
         if shown and (shown.state, shown.blocked_on, shown.pace) == (view.state, view.blocked_on, view.pace):
             return False
         extra = {"environment_id": view.plan.environment_id, "state": view.state, "blocked_on": view.blocked_on}
-        _log.info("the environment changed", extra=extra)
+        if view.blocked_on and view.state is not State.BLOCKED:
+            _log.warning("a participant does not answer", extra=extra)
+        else:
+            _log.info("the environment changed", extra=extra)
         self._announce(view, strategies)
         if shown is None or shown.state is not State.BLOCKED or view.state is State.BLOCKED:
             return False

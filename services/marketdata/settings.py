@@ -24,6 +24,11 @@ class Settings(ServiceSettings):
     marketdata_slow_consumer_records: int = Field(
         default=1_000_000, ge=1, description="How many records a live subscriber may fall behind before it is reset."
     )
+    marketdata_silence_seconds: float = Field(
+        default=10.0,
+        ge=0.1,
+        description="How long a participant may leave a replay waiting before `blocked_on` names it.",
+    )
 
     @property
     def tapes_directory(self) -> Path:

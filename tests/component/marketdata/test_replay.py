@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -17,7 +18,10 @@ from tests.component.marketdata.support import (
     Request,
     StrategyPeer,
     Wire,
+    client_of,
+    copied,
     inner_of,
+    running,
     seat,
 )
 
@@ -257,6 +261,32 @@ async def test_rule_33_a_missing_participant_blocks_and_is_named(client: Client)
         inner.venue.released.set()
         await client.until_state(environment_id, "COMPLETED")
         await strategy.down()
+
+
+async def test_rule_33_who_is_there_but_silent_is_named_while_it_is_waited_for(template: Path, tmp_path: Path) -> None:
+    directory = copied(template, tmp_path / "data")
+    with running(directory, TICKMESH_MARKETDATA_SILENCE_SECONDS="0.3") as service:
+        async with client_of(service) as client:
+            made = await client.create(**SHORT)
+            environment_id = made.environment_id
+            async with inner_of(client, environment_id) as inner:
+                strategy = StrategyPeer(client, environment_id, "d")
+                strategy.up()
+                await _until(lambda: strategy.heard("welcome"))
+                strategy.holds.add(("decide", 4))
+                await client.move("Start", environment_id)
+                silent = await client.until(environment_id, lambda each: bool(each.blocked_on))
+                assert (silent.state, list(silent.blocked_on)) == (environment_pb2.ENVIRONMENT_STATE_RUNNING, ["d"])
+                assert silent.cycle == 3
+                # Nobody was told to stand still: strategies and their orders are served.
+                stood = [each.state for each in inner.venue.heard("idle")]
+                assert environment_pb2.ENVIRONMENT_STATE_BLOCKED not in stood
+                await _until(lambda: list(inner.risk.heard("announced")[-1].environment.blocked_on) == ["d"])
+                strategy.released.set()
+                ended = await client.until_state(environment_id, "COMPLETED")
+                assert not ended.blocked_on
+                await strategy.down()
+        assert "a participant does not answer" in service.log
 
 
 @pytest.mark.parametrize("name", ["venue", "portfolio", "risk"])

@@ -16,6 +16,7 @@ from tests.unit.domain.markets import clock, daily, splits, walk
 
 PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, 0.0, False, "", "", "local", 0)
 SEAT = Claim("s", "digest")
+SILENCE_SECONDS = 0.3
 EVERY_BAR = Wake(bars=frozenset({("S", "1d")}))
 
 
@@ -49,8 +50,10 @@ class SlowStore:
 class Side:
     """The participants' streams and what was sent on them."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, enrolled: Sequence[str], announced: list[tuple[str, ...]]) -> None:
         self.coordinator = coordinator
+        self.enrolled = enrolled
+        self.announced = announced
         self.links = {
             name: Link(Role.VENUE if name == VENUE else Role.BOOKS, name) for name in (VENUE, PORTFOLIO, RISK)
         }
@@ -61,7 +64,8 @@ class Side:
         self.coordinator.join(self.links[VENUE], cycle, at)
         self.coordinator.join(self.links[PORTFOLIO], 0, 0)
         self.coordinator.join(self.links[RISK], 0, 0)
-        self.coordinator.enrol(self.strategy, SEAT, EVERY_BAR, decided)
+        for deployment_id in self.enrolled:
+            self.coordinator.enrol(self.strategy, Claim(deployment_id, SEAT.seat_digest), EVERY_BAR, decided)
 
     async def sent(self, name: str, kind: type) -> Any:
         """The last message of a kind that is queued for somebody; None where there is none."""
@@ -78,20 +82,24 @@ def tape_of(*more: Any) -> Tape:
 
 
 @contextlib.asynccontextmanager
-async def coordinated(store: SlowStore, position: Position, tape: Tape) -> AsyncIterator[Side]:
+async def coordinated(store: SlowStore, position: Position, tape: Tape, *enrolled: str) -> AsyncIterator[Side]:
+    names = enrolled or (SEAT.deployment_id,)
     plan = Plan("r", 1, "", "d", ("S",), None, None, "", 0, len(tape), 0, 0.0, False, "", "", "local", 0)
-    stored = Stored(plan, Control(State.RUNNING), position, (Enrolment("s", 1, 0, SEAT.seat_digest),))
+    enrolments = tuple(Enrolment(name, n, 0, SEAT.seat_digest) for n, name in enumerate(names, 1))
+    stored = Stored(plan, Control(State.RUNNING), position, enrolments)
+    announced: list[tuple[str, ...]] = []
     made = Coordinator(
         stored,
         Timeline(tape),
         store,
-        announce=lambda view, links: None,
+        announce=lambda view, links: announced.append(view.blocked_on),
         publish=lambda position: None,
         grant_records=1000,
+        silence_seconds=SILENCE_SECONDS,
     )
     running = asyncio.create_task(made.run())
     try:
-        yield Side(made)
+        yield Side(made, names, announced)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -155,3 +163,48 @@ async def test_books_fold_side_by_side_where_nothing_can_be_entered() -> None:
             side.coordinator.applied(side.links[PORTFOLIO], 4, 12)
             if not together:
                 assert await side.sent(RISK, Fold) == Fold("r", 4, through, head, 12)
+
+
+async def test_rule_33_who_does_not_answer_for_long_is_named_and_waited_for_all_the_same() -> None:
+    store = SlowStore()
+    before = Position(cycle=3, tape_sequence=4, granted_through=6)
+    async with coordinated(store, before, tape_of(), "s", "t", "u") as side:
+        coordinator, told = side.coordinator, side.announced
+
+        def stands() -> tuple[State, tuple[str, ...]]:
+            return coordinator.view().state, coordinator.view().blocked_on
+
+        async def silence_of(name: str) -> None:
+            assert stands() == (State.RUNNING, ())
+            async with asyncio.timeout(10):
+                while told[-1:] != [(name,)]:  # noqa: ASYNC110 nothing else happens
+                    await asyncio.sleep(0.01)
+            assert stands() == (State.RUNNING, (name,))
+
+        side.join()
+        side.coordinator.reached(side.links[VENUE], 4, 6, 0)
+        await side.sent(VENUE, Grant)
+        await silence_of("order")
+        coordinator.reached(side.links[VENUE], 4, 6, 2)
+        assert await side.sent(PORTFOLIO, Fold) is not None
+        await silence_of("portfolio")
+        # One who is missing goes before: then it is BLOCKED, and names that one.
+        coordinator.lost(side.links[RISK])
+        assert stands() == (State.BLOCKED, ("risk",))
+        side.links[RISK] = Link(Role.BOOKS, RISK)
+        coordinator.join(side.links[RISK], 0, 0)
+        coordinator.applied(side.links[PORTFOLIO], 4, 6)
+        assert await side.sent(RISK, Fold) is not None
+        coordinator.applied(side.links[RISK], 4, 0)
+        assert (await side.sent("strategy", Decide)).deployment_ids == ("s", "t", "u")
+        await silence_of("s")
+        # What one of them answers alone counts, and the next one's turn begins with it.
+        coordinator.done(side.strategy, 4, {"s": EVERY_BAR})
+        assert await side.sent("strategy", Decide) is None
+        await silence_of("t")
+        coordinator.done(side.strategy, 4, {"t": EVERY_BAR, "u": EVERY_BAR})
+        assert (await side.sent(VENUE, Grant)).cycle == 5
+        assert stands() == (State.RUNNING, ())
+        # Everybody was told of each, and that it was over.
+        changes = [names for names in told if names != ("risk",)]
+        assert changes == [(), ("order",), (), ("portfolio",), (), ("s",), (), ("t",), ()]

@@ -31,11 +31,15 @@ class _EnvironmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Envi
     ENVIRONMENT_STATE_CREATED: _EnvironmentState.ValueType  # 1
     """Made, at its first position, time not yet moving."""
     ENVIRONMENT_STATE_RUNNING: _EnvironmentState.ValueType  # 2
-    """Time moves."""
+    """Time moves as soon as everybody who takes part has answered; who is there but silent for long is named in
+    `blocked_on`.
+    """
     ENVIRONMENT_STATE_PAUSED: _EnvironmentState.ValueType  # 3
     """Time stands still; orders, cancels and limits are served."""
     ENVIRONMENT_STATE_BLOCKED: _EnvironmentState.ValueType  # 4
-    """Time stands still because a participant is missing; `blocked_on` names it. Cancels and kill switches are served."""
+    """Time stands still because a participant is missing: its stream has ended. `blocked_on` names it. Cancels and kill
+    switches are served.
+    """
     ENVIRONMENT_STATE_COMPLETED: _EnvironmentState.ValueType  # 5
     """The tape has ended: resting orders have expired, new ones are refused."""
     ENVIRONMENT_STATE_STOPPED: _EnvironmentState.ValueType  # 6
@@ -49,11 +53,15 @@ ENVIRONMENT_STATE_UNSPECIFIED: EnvironmentState.ValueType  # 0
 ENVIRONMENT_STATE_CREATED: EnvironmentState.ValueType  # 1
 """Made, at its first position, time not yet moving."""
 ENVIRONMENT_STATE_RUNNING: EnvironmentState.ValueType  # 2
-"""Time moves."""
+"""Time moves as soon as everybody who takes part has answered; who is there but silent for long is named in
+`blocked_on`.
+"""
 ENVIRONMENT_STATE_PAUSED: EnvironmentState.ValueType  # 3
 """Time stands still; orders, cancels and limits are served."""
 ENVIRONMENT_STATE_BLOCKED: EnvironmentState.ValueType  # 4
-"""Time stands still because a participant is missing; `blocked_on` names it. Cancels and kill switches are served."""
+"""Time stands still because a participant is missing: its stream has ended. `blocked_on` names it. Cancels and kill
+switches are served.
+"""
 ENVIRONMENT_STATE_COMPLETED: EnvironmentState.ValueType  # 5
 """The tape has ended: resting orders have expired, new ones are refused."""
 ENVIRONMENT_STATE_STOPPED: EnvironmentState.ValueType  # 6
@@ -140,8 +148,11 @@ class Environment(_message.Message):
     """Whether a limit order fills when the price only touches it."""
     @_builtins.property
     def blocked_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The participants that are missing while it is BLOCKED: `order`, `portfolio`, `risk`, or a deployment's id; `marketdata`
-        where its tape is lost.
+        """Whom it waits for. While it is BLOCKED: the participants that are missing, which are `order`, `portfolio`, `risk`, or a
+        deployment's id; `marketdata` where its tape is lost. In other states: those that are there but have not answered for
+        longer than the service's `TICKMESH_MARKETDATA_SILENCE_SECONDS` (10 s of wall time unless set), as a strategy whose
+        code does not return. They are waited for all the same and nothing is refused for it: wall time only measures. Of
+        strategies on one stream it is the one whose turn it is. A name goes with its answer, or when its deployment is stopped.
         """
 
     @_builtins.property

@@ -537,7 +537,7 @@ class Decide(_message.Message):
     """Order events up to here are known."""
     @_builtins.property
     def deployment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The deployments of this participant that follow each other in number."""
+        """The deployments of this participant that follow each other in number; they decide in this order."""
 
     def __init__(
         self,
@@ -571,7 +571,9 @@ class Done(_message.Message):
     """The cycle's number."""
     @_builtins.property
     def wakes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeploymentWake]:
-        """What each waits for now."""
+        """What each waits for now. It may name some of those asked, as they have decided, and another Done the rest: so that the
+        environment's `blocked_on` names the one that takes long.
+        """
 
     def __init__(
         self,

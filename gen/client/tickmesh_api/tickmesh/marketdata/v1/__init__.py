@@ -196,7 +196,8 @@ class EnvironmentState(betterproto2.Enum):
 
     RUNNING = 2
     """
-    Time moves.
+    Time moves as soon as everybody who takes part has answered; who is there but silent for long is named in
+    `blocked_on`.
     """
 
     PAUSED = 3
@@ -206,7 +207,8 @@ class EnvironmentState(betterproto2.Enum):
 
     BLOCKED = 4
     """
-    Time stands still because a participant is missing; `blocked_on` names it. Cancels and kill switches are served.
+    Time stands still because a participant is missing: its stream has ended. `blocked_on` names it. Cancels and kill
+    switches are served.
     """
 
     COMPLETED = 5
@@ -791,7 +793,7 @@ class Decide(betterproto2.Message):
 
     deployment_ids: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
     """
-    The deployments of this participant that follow each other in number.
+    The deployments of this participant that follow each other in number; they decide in this order.
     """
 
 
@@ -836,7 +838,8 @@ class Done(betterproto2.Message):
 
     wakes: "list[DeploymentWake]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    What each waits for now.
+    What each waits for now. It may name some of those asked, as they have decided, and another Done the rest: so that the
+    environment's `blocked_on` names the one that takes long.
     """
 
 
@@ -903,8 +906,11 @@ class Environment(betterproto2.Message):
 
     blocked_on: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
     """
-    The participants that are missing while it is BLOCKED: `order`, `portfolio`, `risk`, or a deployment's id; `marketdata`
-    where its tape is lost.
+    Whom it waits for. While it is BLOCKED: the participants that are missing, which are `order`, `portfolio`, `risk`, or a
+    deployment's id; `marketdata` where its tape is lost. In other states: those that are there but have not answered for
+    longer than the service's `TICKMESH_MARKETDATA_SILENCE_SECONDS` (10 s of wall time unless set), as a strategy whose
+    code does not return. They are waited for all the same and nothing is refused for it: wall time only measures. Of
+    strategies on one stream it is the one whose turn it is. A name goes with its answer, or when its deployment is stopped.
     """
 
     data_set_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
