@@ -203,6 +203,8 @@ return {
     },
     ["order.v1.CancelOrderRequest"] = {
       order_id = false,
+      portfolio_id = false,
+      orig_client_order_id = false,
     },
     ["order.v1.ListExecutionsRequest"] = {
       environment_id = false,

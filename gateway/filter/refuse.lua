@@ -55,7 +55,8 @@ end
 
 local function refuse(handle, refusal)
   note(handle, "refused", true)
-  local status, told = refusals.told(refusal)
+  local status, told, code = refusals.told(refusal)
+  note(handle, "grpc_status", code)
   handle:respond({ [":status"] = status, ["content-type"] = "application/json" }, told)
 end
 

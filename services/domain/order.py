@@ -76,6 +76,7 @@ class CancelReason(IntEnum):
     END_OF_SESSION = 5
     END_OF_TAPE = 6
     CORPORATE_ACTION = 7
+    DISCONNECTED = 8
 
 
 class Refusal(NamedTuple):

@@ -1,9 +1,9 @@
-"""How orders end because somebody says so: by a cancel, or by a kill switch (rule 5). Neither asks risk."""
+"""How orders end because somebody says so: by a cancel, by a kill switch (rule 5), or by leaving. None asks risk."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -93,6 +93,16 @@ class Canceling:
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
         await self._end(kill, ending)
+
+    async def disconnect(self, session_ids: Container[str]) -> None:
+        """Cancels the open orders of sessions that are over and had asked for it."""
+        desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
+        for order in desk.venue.open_orders():
+            if desk.journal.session_of(order.order_id) in session_ids:
+                time, why = row.market_time, CancelReason.DISCONNECTED
+                events += desk.venue.cancel(order.order_id, row.tape_sequence, time, why)
+        if events:
+            await desk.journal.commit(events, cause="disconnect")
 
     async def judge(self) -> None:
         """Cancels the buys that do not close a short, as far as the books have told."""

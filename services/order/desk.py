@@ -85,6 +85,7 @@ class Desk:
         self._slice = FIRST_SLICE
         self._kills: list[Kill] = []
         self._cancels: list[Cancel] = []
+        self._left: set[str] = set()
         self._ready: deque[Create] = deque()
         self._waiting: list[Create] = []
         self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
@@ -98,7 +99,7 @@ class Desk:
     @property
     def urgent(self) -> bool:
         """Whether something waits that must not wait for risk."""
-        return bool(self._kills or self._cancels or self._canceling.judged)
+        return bool(self._kills or self._left or self._cancels or self._canceling.judged)
 
     @property
     def ending(self) -> bool:
@@ -106,9 +107,12 @@ class Desk:
         return self.phase is Phase.ENDED or (self._grant is not None and self._grant[0].final)
 
     async def restore(self) -> None:
-        """Takes the open orders back from the store."""
+        """Takes the open orders back from the store. No session has survived: who asked for it is disconnected."""
         orders, headroom = await self.journal.restore()
         self.venue.restore(orders, headroom)
+        for order in orders:
+            if session_id := self.journal.session_of(order.order_id):
+                self.disconnect(session_id)
 
     def load(self, environment: Environment, tape: Tape) -> None:
         """Puts the venue on its tape, where it stood; records up to the environment's start are history."""
@@ -197,6 +201,11 @@ class Desk:
             self._kills.append(kill)
             self._wake.set()
 
+    def disconnect(self, session_id: str) -> None:
+        """A session is over that asked for its open orders to be canceled then."""
+        self._left.add(session_id)
+        self._wake.set()
+
     async def run(self) -> None:
         """Does what there is to do; until cancelled."""
         while True:
@@ -206,10 +215,13 @@ class Desk:
                 pass
 
     async def serve_urgent(self) -> None:
-        """Serves kill switches and cancels."""
+        """Serves kill switches, sessions that are over, and cancels."""
         kills, self._kills = self._kills, []
         for kill in kills:
             await self._canceling.kill(kill)
+        if self._left:
+            left, self._left = self._left, set()
+            await self._canceling.disconnect(left)
         await self._canceling.judge()
         cancels, self._cancels = self._cancels, []
         if cancels:

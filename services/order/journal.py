@@ -117,6 +117,10 @@ class Journal:
         self._provenance[order_id] = provenance
         self._portfolios.setdefault(portfolio.portfolio_id, portfolio)
 
+    def session_of(self, order_id: str) -> str:
+        """The session that an open order does not outlive; empty where there is none."""
+        return self._provenance[order_id].session_id
+
     def snapshot(self, portfolio_id: str = "") -> list[bytes]:
         """The open orders as of `committed_head`, by number, each an element of a repeated field."""
         return [each.data for each in self._open.values() if portfolio_id in {"", each.portfolio_id}]

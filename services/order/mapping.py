@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
@@ -20,6 +22,9 @@ from services.wire.values import nanoseconds, text, timestamp
 from services.wire.versions import ORDER_EVENT, check_version
 
 _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
+_ORDER_IN_ACK = order_service_pb2.OrderAck.ORDER_FIELD_NUMBER
+_ACK_IN_ACKS = order_service_pb2.OrderAcks.ACKS_FIELD_NUMBER
+_ACKS_IN_MESSAGE = order_service_pb2.EnterOrdersResponse.ACKS_FIELD_NUMBER
 _MONEY_PLACES = 2
 # The domain's times are 64-bit integers; tapes hold them so.
 _END_OF_TIME = 2**63
@@ -147,6 +152,7 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
             owner=provenance.owner,
             event_count=order.event_count,
             gross_amount=exact(order.gross_amount),
+            session_id=provenance.session_id,
         )
     )
     return message
@@ -213,6 +219,7 @@ def provenance_from_proto(event: order_pb2.OrderEvent, key: str, asked: str) -> 
         owner=order.owner,
         create_time=nanoseconds(order.create_time),
         traceparent=event.traceparent,
+        session_id=order.session_id,
     )
 
 
@@ -225,6 +232,29 @@ def refusal_error(order: order_pb2.Order) -> ApiError:
     short = f", missing {refusal.missing}" if refusal.missing else ""
     message = f"The order was refused by {refusal.limit}: bound {refusal.bound}, value {refusal.value}{short}."
     return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order.order_id, metadata=metadata)
+
+
+def ack_of_order(number: int, client_order_id: str, order: bytes) -> bytes:
+    """What a session is told of a command that was done."""
+    head = order_service_pb2.OrderAck(number=number, client_order_id=client_order_id).SerializeToString()
+    return head + length_delimited(_ORDER_IN_ACK, order)
+
+
+def ack_of_error(number: int, client_order_id: str, error: ApiError) -> bytes:
+    """What a session is told of a command that was refused or failed."""
+    ack = order_service_pb2.OrderAck(number=number, client_order_id=client_order_id, error=error.to_status())
+    return ack.SerializeToString()
+
+
+def acks_message(acks: Iterable[bytes]) -> bytes:
+    """Acknowledgements as a session's message."""
+    listed = b"".join(length_delimited(_ACK_IN_ACKS, ack) for ack in acks)
+    return length_delimited(_ACKS_IN_MESSAGE, listed)
+
+
+def session_heartbeat() -> bytes:
+    """A session's message that says nothing new."""
+    return order_service_pb2.EnterOrdersResponse(heartbeat=stream_pb2.Heartbeat()).SerializeToString()
 
 
 def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:

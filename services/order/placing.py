@@ -38,6 +38,7 @@ class Create:
 
     Attributes:
         seat_token: of a strategy's command, what shows that it is its deployment's own.
+        session_id: the session that it shall not outlive, if there is one.
         deadline: monotonic seconds; set once nothing but risk is waited for.
     """
 
@@ -48,6 +49,7 @@ class Create:
     traceparent: str
     answer: asyncio.Future[bytes]
     seat_token: str = ""
+    session_id: str = ""
     deadline: float = 0.0
     repeats: list[Create] = field(default_factory=list)
 
@@ -215,6 +217,7 @@ class Placing:
             owner=create.portfolio.owner,
             create_time=time.time_ns(),
             traceparent=create.traceparent,
+            session_id=create.session_id,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from services.chassis.errors import ApiError
@@ -66,6 +66,10 @@ class Desks:
     def existing(self, environment_id: str) -> Desk | None:
         """The desk of an environment that is open here."""
         return self._desks.get(environment_id)
+
+    def all(self) -> Iterable[Desk]:
+        """The desks that are open here."""
+        return self._desks.values()
 
     async def traded(self, environment_id: str) -> Desk | None:
         """The desk of an environment that had orders, ended ones too; nobody is asked."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
@@ -12,7 +12,6 @@ from tickmesh.order.v1 import order_service_pb2, order_service_pb2_grpc
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
 from services.chassis.stream import Closed, Events, Heartbeat, Reset
-from services.chassis.telemetry import current_traceparent
 from services.chassis.tokens import (
     ResumeTokens,
     TokenExpired,
@@ -20,11 +19,12 @@ from services.chassis.tokens import (
 )
 from services.domain.order import ExecType
 from services.order.desk import Desk
+from services.order.intake import Intake, no_order, parse_order_id
 from services.order.journal import Seen
-from services.order.mapping import decode_event, execution, ticket_from_proto
-from services.order.placing import Create, check_increments
+from services.order.mapping import decode_event, execution
 from services.order.replay import Desks
-from services.order.ticket import Ticket, client_key
+from services.order.session import Session
+from services.order.ticket import client_key
 from services.wire.cycle import SEAT_KEY
 from services.wire.pages import Page
 from services.wire.streams import Envelopes, resume_point
@@ -39,29 +39,24 @@ _MISSED: Final = "The cursor is of another life of this stream; a snapshot follo
 class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     """Orders, from their creation to their end."""
 
-    def __init__(self, desks: Desks, tokens: ResumeTokens) -> None:
+    def __init__(self, desks: Desks, tokens: ResumeTokens, heartbeat_seconds: float) -> None:
         self._desks = desks
         self._store = desks.store
         self._tokens = tokens
+        self._intake = Intake(desks)
+        self._heartbeat = heartbeat_seconds
 
     async def CreateOrder(self, request: order_service_pb2.CreateOrderRequest, context: Context) -> Any:
         """Checks an order and sends it to the venue."""
-        ticket = ticket_from_proto(request)
-        portfolio = await self._desks.peers.portfolio(request.portfolio_id)
-        desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
-        instrument = await self._instrument(desk, ticket)
-        check_increments(ticket, instrument)
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        seat_token = _seat_token(context) if ticket.of_strategy else ""
-        desk.submit(Create(ticket, portfolio, instrument, principal(), current_traceparent(), answer, seat_token))
+        answer = await self._intake.create(request, principal(), seat_token=_seat_token(context))
         return await answer
 
     async def GetOrder(self, request: order_service_pb2.GetOrderRequest, context: Context) -> Any:
         """Returns an order as it is now."""
-        environment_id, number = _parse_order_id(request.order_id)
+        environment_id, number = parse_order_id(request.order_id)
         payload = await self._store.order(environment_id, number) if number else None
         if payload is None:
-            raise _no_order(request.order_id)
+            raise no_order(request.order_id)
         return decode_event(payload).order
 
     async def GetOrderByClientOrderId(
@@ -71,7 +66,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         key = client_key(request.portfolio_id, request.client_order_id)
         found = await self._store.orders_by_key([key])
         if key not in found:
-            raise _no_order(request.client_order_id)
+            raise no_order(request.client_order_id)
         return decode_event(found[key].payload).order
 
     async def ListOrders(self, request: order_service_pb2.ListOrdersRequest, context: Context) -> Any:
@@ -91,15 +86,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def CancelOrder(self, request: order_service_pb2.CancelOrderRequest, context: Context) -> Any:
         """Cancels an order."""
-        environment_id, number = _parse_order_id(request.order_id)
-        desk = await self._desks.traded(environment_id) if number else None
-        if desk is None:
-            raise _no_order(request.order_id)
-        return await desk.cancel(request.order_id, principal())
+        return await self._intake.cancel(request, principal())
 
     async def ListExecutions(self, request: order_service_pb2.ListExecutionsRequest, context: Context) -> Any:
         """Lists fills, oldest first."""
-        of_order, number = _parse_order_id(request.order_id)
+        of_order, number = parse_order_id(request.order_id)
         named = request.environment_id or request.portfolio_id or request.order_id
         page, environment_id = await self._page(request, named)
         wanted = environment_id or of_order
@@ -120,14 +111,14 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ListOrderEvents(self, request: order_service_pb2.ListOrderEventsRequest, context: Context) -> Any:
         """Lists an order's events, oldest first."""
-        environment_id, number = _parse_order_id(request.order_id)
+        environment_id, number = parse_order_id(request.order_id)
         page, _ = await self._page(request, request.order_id)
         rows = []
         if number:
             after, limit = page.number or 0, page.size + 1
             rows = await self._store.events_page(environment_id=environment_id, number=number, after=after, limit=limit)
         if not rows and not page.after:
-            raise _no_order(request.order_id)
+            raise no_order(request.order_id)
         shown, token = page.cut(rows, lambda row: ("", row.number))
         events = [decode_event(row.payload) for row in shown]
         return order_service_pb2.ListOrderEventsResponse(order_events=events, next_page_token=token)
@@ -166,17 +157,14 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                     yield envelopes.closed(item.error)
                     raise item.error
 
-    async def _instrument(self, desk: Desk, ticket: Ticket) -> Any:
-        symbol = ticket.symbol
-        instrument = self._desks.peers.instruments.get(symbol) or await self._desks.peers.instrument(symbol)
-        if desk.symbols is not None and symbol not in desk.symbols:
-            environment_id = desk.row.environment_id
-            message = f"{symbol} does not trade in {environment_id}."
-            metadata = {"symbol": symbol, "environment_id": environment_id}
-            raise ApiError.failed_precondition(
-                "INSTRUMENT_NOT_IN_ENVIRONMENT", message, subject=symbol, metadata=metadata
-            )
-        return instrument
+    async def EnterOrders(
+        self, request_iterator: AsyncIterator[order_service_pb2.EnterOrdersRequest], context: Context
+    ) -> AsyncIterator[Any]:
+        """Takes commands as they come, and tells what becomes of each."""
+        session = Session(self._intake, principal(), _seat_token(context), self._heartbeat)
+        async with aclosing(session.run(request_iterator)) as messages:
+            async for message in messages:
+                yield message
 
     async def _page(self, request: Any, narrowed: str) -> tuple[Page, str]:
         """A list's page and its environment: where the request names nothing, the newest at its first page."""
@@ -237,18 +225,3 @@ def _filter(request: order_service_pb2.StreamOrderEventsRequest) -> Callable[[Se
     if not portfolio_id and not exec_types:
         return None
     return lambda seen: portfolio_id in {"", seen.portfolio_id} and (not exec_types or seen.exec_type in exec_types)
-
-
-def _parse_order_id(order_id: str) -> tuple[str, int | None]:
-    """The environment and number that an order id names; None as number where no order can have it."""
-    environment_id, _, digits = order_id.rpartition("-")
-    return environment_id, int(digits) if _is_number(digits) else None
-
-
-def _is_number(digits: str) -> bool:
-    """Whether it is a number from 1 as it is written, and one that a database can hold."""
-    return digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= 18
-
-
-def _no_order(name: str) -> ApiError:
-    return ApiError.not_found("order", name, "ORDER_NOT_FOUND")

@@ -43,7 +43,12 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What an order's messages say beyond the domain's order. `create_time` is wall time, ns."""
+    """What an order's messages say beyond the domain's order.
+
+    Attributes:
+        create_time: wall time, ns.
+        session_id: the session that it does not outlive, if there is one.
+    """
 
     environment_id: str
     client_key: str
@@ -53,6 +58,7 @@ class Provenance:
     owner: str = ""
     create_time: int = 0
     traceparent: str = ""
+    session_id: str = ""
 
 
 def client_key(portfolio_id: str, client_order_id: str) -> str:

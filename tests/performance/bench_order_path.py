@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import psutil
@@ -38,6 +38,7 @@ SERVICES = ("marketdata", "order", "risk", "portfolio")
 IN_FLIGHT = (1, 16, 64)
 ENVIRONMENT, PORTFOLIO = "bench", "load"
 CREATE = "/tickmesh.order.v1.OrderService/CreateOrder"
+ENTER = "/tickmesh.order.v1.OrderService/EnterOrders"
 CHECK = "/grpc.health.v1.Health/Check"
 Send = Callable[[str], Awaitable[None]]
 
@@ -178,10 +179,64 @@ async def over_grpc(mesh: Mesh, in_flight: int) -> AsyncIterator[list[Send]]:
 
 
 @contextlib.asynccontextmanager
+async def by_session(mesh: Mesh, in_flight: int) -> AsyncIterator[list[Send]]:
+    """Senders that share one session: what is to be sent while a message is written travels with the next."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.ports['order']}") as channel:
+        call: grpc.aio.StreamStreamCall[Any, Any] = channel.stream_stream(
+            ENTER,
+            request_serializer=order_service_pb2.EnterOrdersRequest.SerializeToString,
+            response_deserializer=order_service_pb2.EnterOrdersResponse.FromString,
+        )()
+        entry = Entry(call)
+        tasks = [asyncio.create_task(entry.write()), asyncio.create_task(entry.read())]
+        try:
+            yield [entry.send] * in_flight
+        finally:
+            for task in tasks:
+                task.cancel()
+            call.cancel()
+
+
+class Entry:
+    """The client's side of a session."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._waiting: list[order_service_pb2.OrderCommand] = []
+        self._news = asyncio.Event()
+        self._answers: dict[str, asyncio.Future[None]] = {}
+
+    async def send(self, client_order_id: str) -> None:
+        """Sends an order with the next message, and waits for its acknowledgement."""
+        answer = self._answers[client_order_id] = asyncio.get_running_loop().create_future()
+        self._waiting.append(order_service_pb2.OrderCommand(create=order(client_order_id)))
+        self._news.set()
+        await answer
+
+    async def write(self) -> None:
+        """Sends what waits, until cancelled."""
+        while await self._news.wait():
+            self._news.clear()
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                await self._call.write(order_service_pb2.EnterOrdersRequest(commands=waiting))
+
+    async def read(self) -> None:
+        """Hands out acknowledgements, until cancelled."""
+        async for message in self._call:
+            for ack in message.acks.acks:
+                answer = self._answers.pop(ack.client_order_id)
+                if ack.HasField("order"):
+                    answer.set_result(None)
+                else:
+                    answer.set_exception(RuntimeError(ack.error.message))
+
+
+@contextlib.asynccontextmanager
 async def bare(mesh: Mesh, in_flight: int) -> AsyncIterator[list[Send]]:
     """Callers of a method that does nothing, over one channel."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{mesh.ports['order']}") as channel:
-        call = channel.unary_unary(CHECK)
+        call: Any = channel.unary_unary(CHECK)
 
         async def send(_: str) -> None:
             await call(b"")
@@ -252,7 +307,7 @@ async def run(mesh: Mesh, name: str, in_flight: int, seconds: float) -> Case:
     return Case(f"{name:<5} {in_flight:>3}", latencies, took, {each: after[each] - before[each] for each in after})
 
 
-WAYS = {"bare": bare, "gRPC": over_grpc, "REST": over_rest}
+WAYS = {"bare": bare, "enter": by_session, "gRPC": over_grpc, "REST": over_rest}
 
 
 def durable_writes(folder: Path, seconds: float = 1.0) -> float:

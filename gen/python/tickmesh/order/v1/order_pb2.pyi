@@ -197,6 +197,8 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     """Its tape ended."""
     CANCEL_REASON_CORPORATE_ACTION: _CancelReason.ValueType  # 7
     """A split left less than one increment of it."""
+    CANCEL_REASON_DISCONNECTED: _CancelReason.ValueType  # 8
+    """The session that created it ended, and had asked for this."""
 
 class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
     """Why an order ended without being filled."""
@@ -217,6 +219,8 @@ CANCEL_REASON_END_OF_TAPE: CancelReason.ValueType  # 6
 """Its tape ended."""
 CANCEL_REASON_CORPORATE_ACTION: CancelReason.ValueType  # 7
 """A split left less than one increment of it."""
+CANCEL_REASON_DISCONNECTED: CancelReason.ValueType  # 8
+"""The session that created it ended, and had asked for this."""
 Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
 
 @_typing.final
@@ -325,6 +329,7 @@ class Order(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
     GROSS_AMOUNT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Given by the service."""
     client_order_id: _builtins.str
@@ -381,6 +386,8 @@ class Order(_message.Message):
     """How many events it has had."""
     gross_amount: _builtins.str
     """Money traded so far, exact where `avg_price` is rounded (FIX 381)."""
+    session_id: _builtins.str
+    """The session it does not outlive: the one that created it with `cancel_on_disconnect`."""
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """The bound that refused it, when REJECTED."""
@@ -432,10 +439,11 @@ class Order(_message.Message):
         owner: _builtins.str = ...,
         event_count: _builtins.int = ...,
         gross_amount: _builtins.str = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "create_time", b"create_time", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_count", b"event_count", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "principal", b"principal", "quantity", b"quantity", "refusal", b"refusal", "reservation", b"reservation", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_count", b"event_count", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "principal", b"principal", "quantity", b"quantity", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,7 +484,7 @@ class OrderEvent(_message.Message):
     tape_sequence: _builtins.int
     """The record that caused it, or the position it was decided at."""
     cause: _builtins.str
-    """What caused it: `command`, `tape`, `kill_switch`, `end_of_tape`."""
+    """What caused it: `command`, `tape`, `kill_switch`, `end_of_tape`, `disconnect`."""
     principal: _builtins.str
     """Who caused it."""
     traceparent: _builtins.str

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 from tickmesh.common.v1 import side_pb2 as _side_pb2
 from tickmesh.common.v1 import stream_pb2 as _stream_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
@@ -230,21 +231,29 @@ Global___ListOrdersResponse: _TypeAlias = ListOrdersResponse  # noqa: Y015
 
 @_typing.final
 class CancelOrderRequest(_message.Message):
-    """Asks for an order's end."""
+    """Asks for an order's end. The order is named by `order_id`, or by `portfolio_id` and `orig_client_order_id`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    ORIG_CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Which."""
+    portfolio_id: _builtins.str
+    """Whose."""
+    orig_client_order_id: _builtins.str
+    """The client's id of the order that is to end (FIX 41)."""
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        orig_client_order_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "orig_client_order_id", b"orig_client_order_id", "portfolio_id", b"portfolio_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -551,3 +560,183 @@ class StreamOrderEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___StreamOrderEventsResponse: _TypeAlias = StreamOrderEventsResponse  # noqa: Y015
+
+@_typing.final
+class EnterOrdersRequest(_message.Message):
+    """What a client says in a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def options(self) -> Global___SessionOptions:
+        """How the session behaves; in its first message only."""
+
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderCommand]:
+        """What is to be done, in this order. Each is checked by itself: one that is wrong is acknowledged with its error."""
+
+    def __init__(
+        self,
+        *,
+        options: Global___SessionOptions | None = ...,
+        commands: _abc.Iterable[Global___OrderCommand] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnterOrdersRequest: _TypeAlias = EnterOrdersRequest  # noqa: Y015
+
+@_typing.final
+class SessionOptions(_message.Message):
+    """How a session behaves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    cancel_on_disconnect: _builtins.bool
+    """Whether orders that this session created, and that are open when it ends, are canceled."""
+    def __init__(
+        self,
+        *,
+        cancel_on_disconnect: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_on_disconnect", b"cancel_on_disconnect"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionOptions: _TypeAlias = SessionOptions  # noqa: Y015
+
+@_typing.final
+class OrderCommand(_message.Message):
+    """One thing to do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATE_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def create(self) -> Global___CreateOrderRequest:
+        """As by `CreateOrder`; a strategy's command likewise, with the seat token in the session's metadata."""
+
+    @_builtins.property
+    def cancel(self) -> Global___CancelOrderRequest:
+        """As by `CancelOrder`."""
+
+    def __init__(
+        self,
+        *,
+        create: Global___CreateOrderRequest | None = ...,
+        cancel: Global___CancelOrderRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "cancel"]  # noqa: Y015
+    _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
+
+Global___OrderCommand: _TypeAlias = OrderCommand  # noqa: Y015
+
+@_typing.final
+class EnterOrdersResponse(_message.Message):
+    """What a session answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKS_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acks(self) -> Global___OrderAcks:
+        """What has become of commands."""
+
+    @_builtins.property
+    def heartbeat(self) -> _stream_pb2.Heartbeat:
+        """Nothing new, but alive."""
+
+    def __init__(
+        self,
+        *,
+        acks: Global___OrderAcks | None = ...,
+        heartbeat: _stream_pb2.Heartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "event", b"event", "heartbeat", b"heartbeat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "event", b"event", "heartbeat", b"heartbeat"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["acks", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___EnterOrdersResponse: _TypeAlias = EnterOrdersResponse  # noqa: Y015
+
+@_typing.final
+class OrderAcks(_message.Message):
+    """What has become of commands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acks(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderAck]:
+        """One a command."""
+
+    def __init__(
+        self,
+        *,
+        acks: _abc.Iterable[Global___OrderAck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderAcks: _TypeAlias = OrderAcks  # noqa: Y015
+
+@_typing.final
+class OrderAck(_message.Message):
+    """What has become of one command."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Which command of the session, counted from 1."""
+    client_order_id: _builtins.str
+    """The client's id of the order that was to be created, or that the cancel named."""
+    @_builtins.property
+    def order(self) -> _order_pb2.Order:
+        """Done: the order as it is then."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Refused or failed, with the same code, reason and details."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        client_order_id: _builtins.str = ...,
+        order: _order_pb2.Order | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "order", b"order", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "error", b"error", "number", b"number", "order", b"order", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["order", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___OrderAck: _TypeAlias = OrderAck  # noqa: Y015

@@ -76,6 +76,11 @@ class OrderServiceStub:
                 request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.StreamOrderEventsRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.StreamOrderEventsResponse.FromString,
                 _registered_method=True)
+        self.EnterOrders = channel.stream_stream(
+                '/tickmesh.order.v1.OrderService/EnterOrders',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.EnterOrdersRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.EnterOrdersResponse.FromString,
+                _registered_method=True)
 
 
 class OrderServiceServicer:
@@ -143,7 +148,8 @@ class OrderServiceServicer:
     def CancelOrder(self, request, context):
         """Cancels an order; never needs risk. An order canceled already is returned as it is.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
+        `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
 
         POST /api/v1/orders/replay-1-7:cancel
         """
@@ -182,6 +188,29 @@ class OrderServiceServicer:
         that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         GET /api/v1/orders:stream?portfolio_id=trend
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnterOrders(self, request_iterator, context):
+        """A session for whoever sends many orders: commands travel together, and each is acknowledged as its own call would be
+        answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
+        decided; `number` says which command each one answers. There is no REST form of it.
+
+        Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
+        it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+        1,024 commands are worked on at once; more wait to be read.
+
+        The session ends when the client has sent its last command and got all answers. One that asked for it by
+        `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death.
+
+        Fails as a whole with INVALID_ARGUMENT `INVALID_ARGUMENT` for options in a later message than the first, or for bytes that
+        are no message; UNAVAILABLE `SERVICE_UNAVAILABLE` when the service restarts.
+
+        No REST form. grpcurl -d @ localhost:8080 tickmesh.order.v1.OrderService/EnterOrders
+        {"commands": [{"create": {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
+        "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}}]}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -229,6 +258,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.StreamOrderEvents,
                     request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.StreamOrderEventsRequest.FromString,
                     response_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.StreamOrderEventsResponse.SerializeToString,
+            ),
+            'EnterOrders': grpc.stream_stream_rpc_method_handler(
+                    servicer.EnterOrders,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.EnterOrdersRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.EnterOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -448,6 +482,33 @@ class OrderService:
             '/tickmesh.order.v1.OrderService/StreamOrderEvents',
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.StreamOrderEventsRequest.SerializeToString,
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.StreamOrderEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnterOrders(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tickmesh.order.v1.OrderService/EnterOrders',
+            tickmesh_dot_order_dot_v1_dot_order__service__pb2.EnterOrdersRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__service__pb2.EnterOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,7 +62,8 @@ class OrderServiceStub:
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_pb2.Order]
     """Cancels an order; never needs risk. An order canceled already is returned as it is.
 
-    Fails with NOT_FOUND `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
+    Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
+    `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
 
         POST /api/v1/orders/replay-1-7:cancel
     """
@@ -89,6 +90,25 @@ class OrderServiceStub:
     that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         GET /api/v1/orders:stream?portfolio_id=trend
+    """
+    EnterOrders: _aio.StreamStreamMultiCallable[_order_service_pb2.EnterOrdersRequest, _order_service_pb2.EnterOrdersResponse]
+    """A session for whoever sends many orders: commands travel together, and each is acknowledged as its own call would be
+    answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
+    decided; `number` says which command each one answers. There is no REST form of it.
+
+    Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
+    it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+    1,024 commands are worked on at once; more wait to be read.
+
+    The session ends when the client has sent its last command and got all answers. One that asked for it by
+    `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death.
+
+    Fails as a whole with INVALID_ARGUMENT `INVALID_ARGUMENT` for options in a later message than the first, or for bytes that
+    are no message; UNAVAILABLE `SERVICE_UNAVAILABLE` when the service restarts.
+
+        No REST form. grpcurl -d @ localhost:8080 tickmesh.order.v1.OrderService/EnterOrders
+        {"commands": [{"create": {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
+         "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}}]}
     """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -168,7 +188,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_order_pb2.Order]:
         """Cancels an order; never needs risk. An order canceled already is returned as it is.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
+        `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
 
             POST /api/v1/orders/replay-1-7:cancel
         """
@@ -213,6 +234,31 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
             GET /api/v1/orders:stream?portfolio_id=trend
+        """
+
+    @_abc_1.abstractmethod
+    def EnterOrders(
+        self,
+        request_iterator: _abc.AsyncIterator[_order_service_pb2.EnterOrdersRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_order_service_pb2.EnterOrdersRequest], _abc.AsyncIterator[_order_service_pb2.EnterOrdersResponse]],
+    ) -> _abc.AsyncIterator[_order_service_pb2.EnterOrdersResponse]:
+        """A session for whoever sends many orders: commands travel together, and each is acknowledged as its own call would be
+        answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
+        decided; `number` says which command each one answers. There is no REST form of it.
+
+        Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
+        it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+        1,024 commands are worked on at once; more wait to be read.
+
+        The session ends when the client has sent its last command and got all answers. One that asked for it by
+        `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death.
+
+        Fails as a whole with INVALID_ARGUMENT `INVALID_ARGUMENT` for options in a later message than the first, or for bytes that
+        are no message; UNAVAILABLE `SERVICE_UNAVAILABLE` when the service restarts.
+
+            No REST form. grpcurl -d @ localhost:8080 tickmesh.order.v1.OrderService/EnterOrders
+            {"commands": [{"create": {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
+             "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}}]}
         """
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _aio.Server) -> None: ...

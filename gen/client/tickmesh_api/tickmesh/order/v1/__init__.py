@@ -7,6 +7,8 @@ __all__ = (
     "CancelOrderRequest",
     "CancelReason",
     "CreateOrderRequest",
+    "EnterOrdersRequest",
+    "EnterOrdersResponse",
     "ExecType",
     "Execution",
     "GetOrderByClientOrderIdRequest",
@@ -18,6 +20,9 @@ __all__ = (
     "ListOrdersRequest",
     "ListOrdersResponse",
     "Order",
+    "OrderAck",
+    "OrderAcks",
+    "OrderCommand",
     "OrderEvent",
     "OrderEvents",
     "OrderServiceStub",
@@ -26,13 +31,14 @@ __all__ = (
     "OrderType",
     "Refusal",
     "Reservation",
+    "SessionOptions",
     "StreamOrderEventsRequest",
     "StreamOrderEventsResponse",
     "TimeInForce",
 )
 
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,6 +100,11 @@ class CancelReason(betterproto2.Enum):
     A split left less than one increment of it.
     """
 
+    DISCONNECTED = 8
+    """
+    The session that created it ended, and had asked for this.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -105,6 +116,7 @@ class CancelReason(betterproto2.Enum):
             5: "CANCEL_REASON_END_OF_SESSION",
             6: "CANCEL_REASON_END_OF_TAPE",
             7: "CANCEL_REASON_CORPORATE_ACTION",
+            8: "CANCEL_REASON_DISCONNECTED",
         }
 
     @classmethod
@@ -118,6 +130,7 @@ class CancelReason(betterproto2.Enum):
             "CANCEL_REASON_END_OF_SESSION": 5,
             "CANCEL_REASON_END_OF_TAPE": 6,
             "CANCEL_REASON_CORPORATE_ACTION": 7,
+            "CANCEL_REASON_DISCONNECTED": 8,
         }
 
 
@@ -377,12 +390,22 @@ class TimeInForce(betterproto2.Enum):
 @dataclass(eq=False, repr=False)
 class CancelOrderRequest(betterproto2.Message):
     """
-    Asks for an order's end.
+    Asks for an order's end. The order is named by `order_id`, or by `portfolio_id` and `orig_client_order_id`.
     """
 
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Which.
+    """
+
+    portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Whose.
+    """
+
+    orig_client_order_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The client's id of the order that is to end (FIX 41).
     """
 
 
@@ -483,6 +506,51 @@ class CreateOrderRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.order.v1", "CreateOrderRequest", CreateOrderRequest)
+
+
+@dataclass(eq=False, repr=False)
+class EnterOrdersRequest(betterproto2.Message):
+    """
+    What a client says in a session.
+    """
+
+    options: "SessionOptions | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    How the session behaves; in its first message only.
+    """
+
+    commands: "list[OrderCommand]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    What is to be done, in this order. Each is checked by itself: one that is wrong is acknowledged with its error.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "EnterOrdersRequest", EnterOrdersRequest)
+
+
+@dataclass(eq=False, repr=False)
+class EnterOrdersResponse(betterproto2.Message):
+    """
+    What a session answers.
+
+    Oneofs:
+        - event: What.
+    """
+
+    acks: "OrderAcks | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True, group="event")
+    """
+    What has become of commands.
+    """
+
+    heartbeat: "__common__v1__.Heartbeat | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, optional=True, group="event"
+    )
+    """
+    Nothing new, but alive.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "EnterOrdersResponse", EnterOrdersResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -945,8 +1013,90 @@ class Order(betterproto2.Message):
     Money traded so far, exact where `avg_price` is rounded (FIX 381).
     """
 
+    session_id: "str" = betterproto2.field(33, betterproto2.TYPE_STRING)
+    """
+    The session it does not outlive: the one that created it with `cancel_on_disconnect`.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "Order", Order)
+
+
+@dataclass(eq=False, repr=False)
+class OrderAck(betterproto2.Message):
+    """
+    What has become of one command.
+
+    Oneofs:
+        - outcome: What its own call would have answered.
+    """
+
+    number: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    """
+    Which command of the session, counted from 1.
+    """
+
+    client_order_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The client's id of the order that was to be created, or that the cancel named.
+    """
+
+    order: "Order | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="outcome")
+    """
+    Done: the order as it is then.
+    """
+
+    error: "___google__rpc__.Status | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True, group="outcome"
+    )
+    """
+    Refused or failed, with the same code, reason and details.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "OrderAck", OrderAck)
+
+
+@dataclass(eq=False, repr=False)
+class OrderAcks(betterproto2.Message):
+    """
+    What has become of commands.
+    """
+
+    acks: "list[OrderAck]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    One a command.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "OrderAcks", OrderAcks)
+
+
+@dataclass(eq=False, repr=False)
+class OrderCommand(betterproto2.Message):
+    """
+    One thing to do.
+
+    Oneofs:
+        - command: What.
+    """
+
+    create: "CreateOrderRequest | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True, group="command"
+    )
+    """
+    As by `CreateOrder`; a strategy's command likewise, with the seat token in the session's metadata.
+    """
+
+    cancel: "CancelOrderRequest | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, optional=True, group="command"
+    )
+    """
+    As by `CancelOrder`.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "OrderCommand", OrderCommand)
 
 
 @dataclass(eq=False, repr=False)
@@ -1011,7 +1161,7 @@ class OrderEvent(betterproto2.Message):
 
     cause: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
     """
-    What caused it: `command`, `tape`, `kill_switch`, `end_of_tape`.
+    What caused it: `command`, `tape`, `kill_switch`, `end_of_tape`, `disconnect`.
     """
 
     principal: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
@@ -1131,6 +1281,21 @@ class Reservation(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.order.v1", "Reservation", Reservation)
+
+
+@dataclass(eq=False, repr=False)
+class SessionOptions(betterproto2.Message):
+    """
+    How a session behaves.
+    """
+
+    cancel_on_disconnect: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    Whether orders that this session created, and that are open when it ends, are canceled.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "SessionOptions", SessionOptions)
 
 
 @dataclass(eq=False, repr=False)
@@ -1374,7 +1539,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Cancels an order; never needs risk. An order canceled already is returned as it is.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
+        `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
 
             POST /api/v1/orders/replay-1-7:cancel
         """
@@ -1467,6 +1633,46 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def enter_orders(
+        self,
+        messages: "AsyncIterable[EnterOrdersRequest] | Iterable[EnterOrdersRequest]",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[EnterOrdersResponse]":
+        """
+        A session for whoever sends many orders: commands travel together, and each is acknowledged as its own call would be
+        answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
+        decided; `number` says which command each one answers. There is no REST form of it.
+
+        Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
+        it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+        1,024 commands are worked on at once; more wait to be read.
+
+        The session ends when the client has sent its last command and got all answers. One that asked for it by
+        `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death.
+
+        Fails as a whole with INVALID_ARGUMENT `INVALID_ARGUMENT` for options in a later message than the first, or for bytes that
+        are no message; UNAVAILABLE `SERVICE_UNAVAILABLE` when the service restarts.
+
+            No REST form. grpcurl -d @ localhost:8080 tickmesh.order.v1.OrderService/EnterOrders
+            {"commands": [{"create": {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
+             "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}}]}
+        """
+
+        async for response in self._stream_stream(
+            "/tickmesh.order.v1.OrderService/EnterOrders",
+            messages,
+            EnterOrdersRequest,
+            EnterOrdersResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
 
 from ....google import protobuf as ___google__protobuf__
+from ....google import rpc as ___google__rpc__
 from ...common import v1 as __common__v1__

@@ -1,0 +1,111 @@
+"""Where requests become the desk's work, whether they come in calls of their own or by a session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from services.chassis.deadline import detach
+from services.chassis.errors import ApiError
+from services.chassis.telemetry import current_traceparent
+from services.domain.instrument import Instrument
+from services.order.desk import Desk
+from services.order.mapping import decode_event, ticket_from_proto
+from services.order.placing import Create, check_increments
+from services.order.replay import Desks
+from services.order.ticket import client_key
+
+
+class Intake:
+    """Finds whose an order is and what it trades, and hands it to the desk of its environment."""
+
+    def __init__(self, desks: Desks) -> None:
+        self._desks = desks
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def create(
+        self, request: Any, principal: str, *, seat_token: str = "", session_id: str = ""
+    ) -> asyncio.Future[bytes]:
+        """Submits an order; the future tells what became of it, as soon as that is durable.
+
+        Args:
+            request: a validated CreateOrderRequest.
+            principal: who sends it.
+            seat_token: what shows that a strategy's command is its deployment's own.
+            session_id: the session that the order shall not outlive.
+
+        Raises:
+            ApiError: as `OrderService.CreateOrder` says.
+        """
+        ticket = ticket_from_proto(request)
+        portfolio = await self._desks.peers.portfolio(ticket.portfolio_id)
+        desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
+        instrument = await self._instrument(desk, ticket.symbol)
+        check_increments(ticket, instrument)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        token = seat_token if ticket.of_strategy else ""
+        desk.submit(Create(ticket, portfolio, instrument, principal, current_traceparent(), answer, token, session_id))
+        return answer
+
+    async def cancel(self, request: Any, principal: str) -> bytes:
+        """Cancels the order that a validated CancelOrderRequest names; returns it as it then is, encoded.
+
+        Raises:
+            ApiError: as `OrderService.CancelOrder` says.
+        """
+        order_id = request.order_id
+        if not order_id:
+            order_id = await self._order_id(request.portfolio_id, request.orig_client_order_id)
+        environment_id, number = parse_order_id(order_id)
+        desk = await self._desks.traded(environment_id) if number else None
+        if desk is None:
+            raise no_order(order_id)
+        return await desk.cancel(order_id, principal)
+
+    def leave(self, session_id: str, creating: Collection[asyncio.Future[bytes]]) -> None:
+        """Has the open orders of a session canceled, once those that it is still creating are there."""
+        # The session's call has ended, and its end must not end this too.
+        leaving = detach(self._disconnect(session_id, creating), name=f"leave:{session_id}")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _disconnect(self, session_id: str, creating: Collection[asyncio.Future[bytes]]) -> None:
+        if creating:
+            await asyncio.wait(creating)
+        for desk in self._desks.all():
+            desk.disconnect(session_id)
+
+    async def _order_id(self, portfolio_id: str, client_order_id: str) -> str:
+        key = client_key(portfolio_id, client_order_id)
+        found = (await self._desks.store.orders_by_key([key])).get(key)
+        if found is None:
+            raise no_order(client_order_id)
+        return decode_event(found.payload).order.order_id
+
+    async def _instrument(self, desk: Desk, symbol: str) -> Instrument:
+        instrument = self._desks.peers.instruments.get(symbol) or await self._desks.peers.instrument(symbol)
+        if desk.symbols is not None and symbol not in desk.symbols:
+            environment_id = desk.row.environment_id
+            message = f"{symbol} does not trade in {environment_id}."
+            metadata = {"symbol": symbol, "environment_id": environment_id}
+            raise ApiError.failed_precondition(
+                "INSTRUMENT_NOT_IN_ENVIRONMENT", message, subject=symbol, metadata=metadata
+            )
+        return instrument
+
+
+def parse_order_id(order_id: str) -> tuple[str, int | None]:
+    """The environment and number that an order id names; None as number where no order can have it."""
+    environment_id, _, digits = order_id.rpartition("-")
+    return environment_id, int(digits) if _is_number(digits) else None
+
+
+def no_order(name: str) -> ApiError:
+    """There is no such order."""
+    return ApiError.not_found("order", name, "ORDER_NOT_FOUND")
+
+
+def _is_number(digits: str) -> bool:
+    """Whether it is a number from 1 as it is written, and one that a database can hold."""
+    return digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= 18
