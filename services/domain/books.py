@@ -28,6 +28,10 @@ class Folded(NamedTuple):
     points: list[EquityPoint]
 
 
+_TRADE = ExecType.TRADE
+_new_point, _new_folded = EquityPoint.__new__, Folded.__new__
+
+
 class Books:
     """The ledgers of all portfolios of one environment, at one position of its tape.
 
@@ -53,13 +57,13 @@ class Books:
             self.position = through
         filled: dict[str, None] = {}
         for event in events:
-            if event.exec_type is ExecType.TRADE:
+            if event.exec_type is _TRADE:
                 order = event.order
                 posting = self.ledgers[order.portfolio_id].apply(event, self._instruments[order.symbol])
                 postings.append((order.portfolio_id, posting))
                 filled[order.portfolio_id] = None
         points += [self.point(portfolio_id, through) for portfolio_id in filled]
-        return Folded(postings, points)
+        return _new_folded(Folded, postings, points)
 
     def point(self, portfolio_id: str, sequence: int) -> EquityPoint:
         """The portfolio's worth as it is, at the prices of ``sequence``."""
@@ -68,7 +72,8 @@ class Books:
         for symbol, position in ledger.positions.items():
             if position.quantity and (mark := self._timeline.mark(symbol, sequence)) is not None:
                 marks[symbol] = mark
-        return EquityPoint(portfolio_id, sequence, self._timeline.time(sequence), ledger.cash, ledger.equity(marks))
+        cash, equity = ledger.cash, ledger.equity(marks)
+        return _new_point(EquityPoint, portfolio_id, sequence, self._timeline.time(sequence), cash, equity)
 
     def _split(self, sequence: int) -> list[tuple[str, Posting]]:
         split = cast("Split", self._timeline.tape.record(sequence))

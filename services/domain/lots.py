@@ -70,6 +70,9 @@ class Closing(NamedTuple):
     changed: list[Lot]
 
 
+_new_closing = Closing.__new__
+
+
 def close_lots(lots: list[Lot], quantity: Decimal, everything: bool, matching: LotMatching) -> Closing:
     """Take ``quantity`` units, signed like the lots, out of ``lots``, in place.
 
@@ -79,20 +82,21 @@ def close_lots(lots: list[Lot], quantity: Decimal, everything: bool, matching: L
     Raises:
         ValueError: the lots hold less.
     """
-    cost, closed, remaining = ZERO, list[Lot](), quantity
+    cost, remaining = ZERO, quantity
+    closed: list[Lot] = []
     while lots and (remaining or everything):
         index = matching.choose(lots)
         lot = lots[index]
         if abs(lot.quantity) > abs(remaining):
             share = _exact(lot.cost * remaining / lot.quantity)
             lots[index] = lot._replace(quantity=lot.quantity - remaining, cost=lot.cost - share)
-            return Closing(cost + share, closed, [lots[index]])
+            return _new_closing(Closing, cost + share, closed, [lots[index]])
         closed.append(lots.pop(index))
         cost += lot.cost
         remaining -= lot.quantity
     if remaining:
         raise ValueError(f"the lots hold {quantity - remaining} units, {quantity} were to be closed")
-    return Closing(cost, closed, [])
+    return _new_closing(Closing, cost, closed, [])
 
 
 def _exact(cost: Decimal) -> Decimal:
