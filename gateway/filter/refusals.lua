@@ -52,15 +52,16 @@ end
 -- Not raised: what takes the place of an error of the filter's own.
 M.fault = { status = "500", code = 13, reason = "INTERNAL_ERROR", message = "Something went wrong here; it was logged." }
 
--- The HTTP status and the JSON of a refusal.
+-- The HTTP status, the JSON and the status code of a refusal.
 function M.told(refusal)
+  local code = refusal.code or 3
   local metadata = refusal.field and format('{"field":"%s"}', refusal.field) or "{}"
   local details = format(ERROR_INFO, refusal.reason, metadata)
   if refusal.field then
     details = details .. format(BAD_REQUEST, refusal.field, refusal.described)
   end
-  local body = format('{"code":%d,"message":"%s","details":[%s]}', refusal.code or 3, refusal.message, details)
-  return refusal.status or "400", body
+  local body = format('{"code":%d,"message":"%s","details":[%s]}', code, refusal.message, details)
+  return refusal.status or "400", body, code
 end
 
 return M

@@ -56,7 +56,7 @@ end
 local function refuse(handle, refusal)
   note(handle, "refused", true)
   local status, told, code = refusals.told(refusal)
-  note(handle, "grpc_status", code)
+  note(handle, "grpc_status", tostring(code))
   handle:respond({ [":status"] = status, ["content-type"] = "application/json" }, told)
 end
 

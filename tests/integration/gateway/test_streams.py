@@ -132,3 +132,21 @@ def test_every_call_leaves_a_line_in_the_access_log(edge: Edge) -> None:
     called = edge.log(lambda line: line["path"] == "/api/v1/orders/logged")
     assert (called["rpc"], called["upstream"]) == ("/tickmesh.order.v1.OrderService/GetOrder", "order")
     assert called["status"] == 404
+
+
+def test_the_access_log_has_the_status_that_was_answered_not_one_guessed_from_https(edge: Edge) -> None:
+    asked = [
+        ("GET", "/api/v1/orders/missing-1?x=1", 400, "3"),  # refused by the edge
+        ("GET", "/api/v1/orders/missing-1", 404, "5"),
+        ("GET", "/api/v1/orders?page_size=1001", 400, "3"),
+        ("GET", "/api/v1/strategies?page_size=7", 503, None),  # no service answered
+        ("GET", "/api/v1/market-data/AAPL", 200, "0"),
+        ("GET", f"{STREAM}?portfolio_id=ends&symbol=", 400, "3"),
+        ("GET", f"{STREAM}?portfolio_id=ends", 200, "14"),  # after its first message
+    ]
+    with edge.client() as client:
+        for verb, path, status, _ in asked:
+            assert client.request(verb, path).status_code == status
+    for _, path, status, meant in asked:
+        line = edge.log(lambda line, path=path: line["path"] == path)
+        assert (line["status"], line["grpc_status"]) == (status, meant)
