@@ -79,6 +79,10 @@ class Postgres:
                 rows: Sequence[Any] = (await connection.execute(query, parameters or {})).fetchall()
                 return rows
 
+    async def lookup(self, query: sa.Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """The few rows of a query by keys: a server is asked like that as well as for many."""
+        return await self.fetch(query, parameters)
+
     async def begin(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs a function in one transaction."""
         async with self._turn:

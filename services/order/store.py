@@ -173,7 +173,7 @@ class Store:
 
     async def orders_by_key(self, keys: Sequence[str]) -> dict[str, OrderRow]:
         """The orders that exist under these clients' keys, in one query."""
-        return {row.client_key: OrderRow(*row) for row in await self._database.fetch_all(_BY_KEY, {"keys": keys})}
+        return {row.client_key: OrderRow(*row) for row in await self._database.lookup(_BY_KEY, {"keys": keys})}
 
     async def order(self, environment_id: str, number: int) -> bytes | None:
         """An order's last event."""

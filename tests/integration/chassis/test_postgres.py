@@ -132,6 +132,15 @@ async def test_an_upsert_inserts_then_replaces(database: Database) -> None:
     assert await database.fetch_all(by_id) == [(1, Decimal("1.5"), "FILLED")]
 
 
+async def test_a_lookup_sees_what_was_committed_just_before_it(database: Database) -> None:
+    by_key = sa.select(orders.c.state).where(orders.c.id.in_(sa.bindparam("ids", expanding=True)))
+    for n in range(1, 4):
+        assert await database.lookup(by_key, {"ids": [n]}) == []
+        await database.writer.commit([(insert_order, [{"id": n, "price": Decimal(n), "state": f"S{n}"}])])
+        assert [row.state for row in await database.lookup(by_key, {"ids": [n]})] == [f"S{n}"]
+    assert await database.lookup(by_key, {"ids": []}) == []
+
+
 async def test_a_read_sees_one_snapshot(database: Database) -> None:
     def twice(connection: sa.Connection) -> list[int]:
         first = len(connection.execute(by_id).fetchall())
