@@ -154,6 +154,10 @@ class Replays:
         """Gives a place up; returns once that is said."""
         await self._say(_leave(seat))
 
+    async def done(self, moment: Moment, wakes: Mapping[str, Wake]) -> None:
+        """Answers for deployments that have decided before others; returns once that is said."""
+        await self._say(done_to_proto(moment.environment_id, moment.cycle, wakes))
+
     async def _say(self, message: Any) -> None:
         # What is said at a connection may have been gathered before this was to be said: so it is said after it.
         while not await self._participant.send(message):

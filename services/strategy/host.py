@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from services.domain.strategy import Strategy
 from services.domain.timeline import Wake
 from services.strategy.clients import Peers
 from services.strategy.journal import Journal
+from services.strategy.mind import Decision, StrategyFailed
 from services.strategy.places import Place
 from services.strategy.records import Deployment, Made, Moment, Seat, State
-from services.strategy.runner import Decider, Decision, Stale, StrategyFailed
+from services.strategy.runner import Decider, Stale
 from services.strategy.sites import Site, Sites
 from services.strategy.store import Store, Stored
+from services.strategy.turns import Turn
 from services.wire.environments import Environment
 
 # The order service and the coordinator disagree on the position for as long as one of them restarts.
@@ -138,7 +140,8 @@ class Host:
         await self._store.writer.commit(unit, then)
 
     def _ended(self, place: Place) -> None:
-        place.deployment, place.decider = place.latest, None
+        place.deployment = place.latest
+        place.rest()
         place.settled.set()
         place.over.set()
         self._sites.leave(place)
@@ -202,37 +205,37 @@ class Host:
         """
         began = time.time_ns()
         site = await self._sites.get(moment)
-        wakes: dict[str, Wake] = {}
-        storing: list[asyncio.Future[None]] = []
-        for deployment_id in deployment_ids:
-            place = self.places.get(deployment_id)
-            if place is None or place.ending:
-                if place is not None:
-                    self._say(self._peers.replays.leave(place.seat))
-                continue
-            if moment.cycle <= place.cycle and place.wake is not None:
-                wakes[deployment_id] = place.wake
-                continue
-            try:
-                decision = await self._decide(place, site, moment, began)
-            except Stale as error:
-                _log.info("a decision is void", extra={"deployment_id": deployment_id, "error": str(error)})
-                place.decider = None
-                await asyncio.sleep(STALE_SECONDS)
-                return place.seat
-            except StrategyFailed as error:
-                await self.end([place], State.FAILED, str(error), error.made)
-                continue
-            if decision is None or place.ending:
-                continue
-            wakes[deployment_id] = decision.wake
-            site.events.decided(deployment_id, moment.order_head)
-            if (stored := self._journal.take(place, moment, decision)) is not None:
-                storing.append(stored)
-        for stored in storing:
-            await stored
+        with Turn(lambda wakes, storing: self._say(self._done(moment, wakes, storing))) as turn:
+            for deployment_id in deployment_ids:
+                place = self.places.get(deployment_id)
+                if place is None or place.ending:
+                    if place is not None:
+                        self._say(self._peers.replays.leave(place.seat))
+                    continue
+                if moment.cycle <= place.cycle and place.wake is not None:
+                    turn.take(deployment_id, place.wake)
+                    continue
+                try:
+                    decision = await self._decide(place, site, moment, began)
+                except Stale as error:
+                    _log.info("a decision is void", extra={"deployment_id": deployment_id, "error": str(error)})
+                    place.rest()
+                    await asyncio.sleep(STALE_SECONDS)
+                    return place.seat
+                except StrategyFailed as error:
+                    await self.end([place], State.FAILED, str(error), error.made)
+                    continue
+                if decision is not None and not place.ending:
+                    site.events.decided(deployment_id, moment.order_head)
+                    turn.take(deployment_id, decision.wake, self._journal.take(place, moment, decision))
+        wakes = await turn.answer()
         failpoint("strategy.before_done")
         return wakes or None
+
+    async def _done(self, moment: Moment, wakes: Mapping[str, Wake], storing: Iterable[Awaitable[None]]) -> None:
+        for stored in storing:
+            await stored
+        await self._peers.replays.done(moment, wakes)
 
     async def _decide(self, place: Place, site: Site, moment: Moment, began: int) -> Decision | None:
         """A deployment's decision; None where it was ended meanwhile."""
@@ -241,12 +244,11 @@ class Host:
             async with asyncio.timeout(None) as scope:
                 place.scope = scope
                 if place.decider is None:
-                    decider = self._decider(place, site)
-                    await decider.start()
-                    place.decider = decider
+                    place.decider = self._decider(place, site)
+                    await place.decider.start()
                 if moment.cycle <= place.cycle:
                     # Stored, then forgotten by a restart.
-                    return Decision(place.decider.wake())
+                    return Decision(await place.decider.wake())
                 events = await site.events.own(deployment.deployment_id, moment.order_head)
                 return await place.decider.decide(moment, events, began)
         except TimeoutError:

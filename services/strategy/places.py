@@ -55,6 +55,12 @@ class Place:
             deployment.portfolio_id,
         )
 
+    def rest(self) -> None:
+        """Its strategy is put away; what is stored makes it again."""
+        if self.decider is not None:
+            self.decider.close()
+            self.decider = None
+
     def shown(self) -> tuple[Deployment, Progress]:
         """As clients see it."""
         return self.deployment, replace(self.progress, tape_sequence=self.tape_sequence)

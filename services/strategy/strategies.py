@@ -12,6 +12,7 @@ from services.domain.strategy import Strategy
 from services.strategy.kinds import Kinds
 from services.strategy.records import Deployment, StrategyRecord, unused_id
 from services.strategy.store import Store
+from services.strategy.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Strategies:
         """
         if wanted.kind not in self.kinds:
             raise ApiError.not_found("strategy kind", wanted.kind, "STRATEGY_KIND_NOT_FOUND")
-        parameters = self._parameters(wanted)
+        parameters = await self._tried(wanted)
         found = self._existing(wanted, parameters)
         if found is not None:
             await self._store.writer.drain()
@@ -107,6 +108,14 @@ class Strategies:
             raise LookupError(f"there is no kind {strategy.kind} any more")
         return self.kinds.create(strategy.kind, strategy.parameters, strategy.symbols)
 
+    async def _tried(self, wanted: NewStrategy) -> dict[str, str]:
+        """Makes the strategy once, on a bench: code that does not return leaves only its caller waiting."""
+        bench = Workbench(f"strategy:{wanted.kind}")
+        try:
+            return await bench.run(lambda: self._parameters(wanted))
+        finally:
+            bench.close()
+
     def _parameters(self, wanted: NewStrategy) -> dict[str, str]:
         """All parameters, of which the kind has made a strategy."""
         try:
@@ -118,7 +127,7 @@ class Strategies:
             raise ApiError.invalid_argument(
                 str(error), "STRATEGY_PARAMETERS_INVALID", field_violations=[violation]
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ApiError.invalid_field("parameters", repr(error), "STRATEGY_PARAMETERS_INVALID") from error
         return parameters
 

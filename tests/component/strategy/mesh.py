@@ -526,6 +526,14 @@ class Supervised:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    async def terminate(self) -> int:
+        """As a supervisor ends it; gives the exit code."""
+        assert self._process is not None
+        assert self._keeping is not None
+        self._keeping.cancel()
+        self._process.terminate()
+        return await self._process.wait()
+
     async def _keep(self) -> None:
         while True:
             with self._log.open("ab") as log:

@@ -22,10 +22,11 @@ from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge
 from services.domain.timeline import Timeline, next_through
-from services.strategy import runner
+from services.strategy import mind
 from services.strategy.mapping import number_signal
+from services.strategy.mind import Decision, StrategyFailed
 from services.strategy.records import Deployment, Moment, Progress, State
-from services.strategy.runner import Decider, Decision, StrategyFailed
+from services.strategy.runner import Decider
 from tests.unit.domain.markets import clock, daily, instrument, splits, walk
 
 INSTRUMENTS = {symbol: instrument(symbol) for symbol in ("A", "B")}
@@ -124,7 +125,7 @@ class Mesh:
 
     async def run(self, deaths: Collection[int] = ()) -> None:
         simulation, cycle = self.simulation, 0
-        wake = (await self.ready()).wake()
+        wake = await (await self.ready()).wake()
         while not simulation.done:
             cycle += 1
             through = next_through(self.timeline, simulation.position, [wake])
@@ -208,7 +209,7 @@ async def test_a_decision_that_came_to_nothing_is_not_stored(monkeypatch: pytest
     happened = {event.tape_sequence for event in mesh.simulation.result.events}
     bars = len(mesh.timeline.bars("A")) + len(mesh.timeline.bars("B"))
     assert 0 < mesh.commits <= len(happened) < bars
-    monkeypatch.setattr(runner, "MOST_UNSTORED", 4)
+    monkeypatch.setattr(mind, "MOST_UNSTORED", 4)
     often = Mesh(tape, cross, set(), scanning=False)
     await often.run()
     assert often.commits > mesh.commits
@@ -236,31 +237,6 @@ async def test_a_strategy_that_decides_otherwise_when_it_decides_again_fails() -
     mesh.decider = None
     with pytest.raises(StrategyFailed, match=f"at position {first} it decides otherwise"):
         await (await mesh.ready()).decide(Moment("r1", 3, third, 0), [], 0)
-
-
-async def test_a_long_history_is_taken_in_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[Any] = []
-
-    async def to_thread(work: Callable[..., Any], *args: Any) -> Any:
-        threads.append(work)
-        return work(*args)
-
-    monkeypatch.setattr(runner.asyncio, "to_thread", to_thread)
-    monkeypatch.setattr(runner, "LONG_STEP", 10)
-    tape = market(3)
-    decider = Decider(
-        Deployment(**{**{name: getattr(DEPLOYMENT, name) for name in DEPLOYMENT.__slots__}, "start_sequence": 60}),
-        Progress(),
-        cross,
-        timeline=Timeline(tape),
-        instruments=INSTRUMENTS,
-        orders=Desk(Simulation(tape, INSTRUMENTS, [], start_sequence=60)),
-        scanning=True,
-    )
-    await decider.start()
-    assert len(threads) == 1
-    decision = await decider.decide(Moment("r1", 1, 60, 0), [], 0)
-    assert decision.wake.sequence > 60
 
 
 async def test_the_state_is_plain_json() -> None:
