@@ -230,6 +230,17 @@ def _tracing(settings: EdgeSettings) -> list[str]:
             "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
             "grpc_service": {"envoy_grpc": {"cluster_name": "otlp"}, "timeout": "1s"},
             "service_name": "edge",
+            "resource_detectors": [
+                {
+                    "name": "envoy.tracers.opentelemetry.resource_detectors.static_config",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.tracers.opentelemetry.resource_detectors.v3"
+                        ".StaticConfigResourceDetectorConfig",
+                        # As the services' own spans say.
+                        "attributes": {"service.namespace": "tickmesh"},
+                    },
+                }
+            ],
         },
     }
     sampled = {"value": settings.trace_sample_ratio * 100}

@@ -27,7 +27,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
             names = {each.key: each.value.string_value for each in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    self.spans.put_nowait((names["service.name"], span))
+                    self.spans.put_nowait((f"{names['service.namespace']} {names['service.name']}", span))
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
@@ -47,7 +47,7 @@ async def test_the_edge_adds_its_span_to_the_callers_trace(own_edge: Callable[..
             service, span = await asyncio.wait_for(receiver.spans.get(), 30)
             if span.trace_id.hex() == TRACE_ID:
                 found[span.span_id.hex()] = span
-                assert service == "edge"
+                assert service == "tickmesh edge"
     finally:
         await server.stop(0)
     [server_span] = [span for span in found.values() if span.parent_span_id.hex() == PARENT_ID]
