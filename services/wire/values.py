@@ -25,6 +25,14 @@ def timestamp(nanoseconds: int) -> Timestamp:
     return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
 
 
+def set_time(field: Timestamp, nanoseconds: int) -> None:
+    """`timestamp` into a message's own field, which saves making one and copying it."""
+    field.seconds, field.nanos = divmod(nanoseconds, 1_000_000_000)
+    if not nanoseconds:
+        # The epoch is set too, though both parts of it are zero.
+        field.SetInParent()
+
+
 def nanoseconds(of: Timestamp) -> int:
     """The wire's timestamp as nanoseconds since the epoch; 0 for one that is not set."""
     return of.seconds * 1_000_000_000 + of.nanos
