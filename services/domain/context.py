@@ -56,6 +56,7 @@ class CancelOrder(NamedTuple):
 
 
 Command = NewOrder | CancelOrder
+_new_order, _new_signal = NewOrder.__new__, Signal.__new__
 
 
 @dataclass(slots=True)
@@ -170,7 +171,8 @@ class Context:
         self._count += 1
         client_order_id = f"{self._number}-{self.tape_sequence}-{self._count}"
         self.commands.append(
-            NewOrder(
+            _new_order(
+                NewOrder,
                 client_order_id,
                 symbol,
                 side,
@@ -205,7 +207,7 @@ class Context:
     ) -> Signal:
         """Record a decision; hand it to ``buy`` or ``sell`` to say what the order came from."""
         signal_id = f"{self._number}-{self.tape_sequence}-{self._signals + 1}"
-        made = Signal(signal_id, symbol, side, strength, values or {}, self.tape_sequence, self.now)
+        made = _new_signal(Signal, signal_id, symbol, side, strength, values or {}, self.tape_sequence, self.now)
         if not self.warming:
             self._signals += 1
             self.signals.append(made)

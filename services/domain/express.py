@@ -7,7 +7,7 @@ answer None wherever it is not: the order then takes the usual way. Tests hold t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
+from decimal import Decimal, getcontext, setcontext
 from typing import NamedTuple
 
 from services.domain.buying_power import round_down, round_up
@@ -41,15 +41,28 @@ class CertainFill(NamedTuple):
     last: float
 
 
+_MARKET, _GTC, _BUY, _FILLED, _TRADE = (
+    OrderType.MARKET,
+    TimeInForce.GTC,
+    Side.BUY,
+    OrderState.FILLED,
+    ExecType.TRADE,
+)
+_certain, _event, _reserved = CertainFill.__new__, OrderEvent.__new__, Reservation.__new__
+
+
 @dataclass(frozen=True, slots=True)
 class _Lane:
     """Where one symbol's orders may fill for certain: at the bars of its only source.
 
     Attributes:
+        end: the tape's length.
         share: of a bar's volume that orders get; None for no limit.
     """
 
     index: TapeIndex
+    tape: Tape
+    end: int
     source: int
     share: Decimal | None
     instrument: Instrument
@@ -88,16 +101,16 @@ class ExpressVenue(Venue):
         if (
             lane is None
             or self._blotter.orders
-            or order.order_type is not OrderType.MARKET
-            or order.time_in_force is not TimeInForce.GTC
+            or order.order_type is not _MARKET
+            or order.time_in_force is not _GTC
             or order.cash_quantity is not None
         ):
             return None
-        tape, source, instrument = lane.index.tape, lane.source, lane.instrument
+        tape, source, instrument = lane.tape, lane.source, lane.instrument
         # Decided on a bar of its own: no split lies between that price and now.
-        if not 0 < at < len(tape) or tape.source[at - 1] != source:
+        if not 0 < at < lane.end or tape.source.item(at - 1) != source:
             return None
-        row = at if tape.source[at] == source else lane.index.next_row(source, at)
+        row = at if tape.source.item(at) == source else lane.index.next_row(source, at)
         if row == NEVER or (start := tape.start.item(row)) < order.basis_time:
             return None
         if lane.edges.rows and not lane.edges.admits(row, start):
@@ -107,27 +120,27 @@ class ExpressVenue(Venue):
             if share < quantity or quantity % instrument.quantity_increment:
                 return None
         price = _on_step(decimal_of(tape.values.item(row, 0)), instrument.price_increment)
-        return CertainFill(row + 1, start, price, tape.values.item(at - 1, 3)) if price > 0 else None
+        return _certain(CertainFill, row + 1, start, price, tape.values.item(at - 1, 3)) if price > 0 else None
 
     def fill_at_once(self, new: Order, fill: CertainFill) -> OrderEvent:
         """The TRADE of an order just NEW; the venue then stands at the bar that filled it."""
-        quantity, reservation = new.quantity, new.reservation
-        gross = quantity * fill.price * self._instruments[new.symbol].contract_multiplier
-        moved = reservation.cash - gross if new.side is Side.BUY else gross
-        headroom = self._blotter.headroom[new.portfolio_id] = reservation.headroom + moved
+        quantity, price, cash = new.quantity, fill.price, new.reservation.cash
+        gross = quantity * price * self._instruments[new.symbol].contract_multiplier
+        headroom = new.reservation.headroom + (cash - gross if new.side is _BUY else gross)
+        self._blotter.headroom[new.portfolio_id] = headroom
         filled = new._replace(
-            state=OrderState.FILLED,
+            state=_FILLED,
             cum_quantity=quantity,
             leaves_quantity=ZERO,
             gross_amount=gross,
-            avg_price=fill.price,
-            reservation=Reservation(reservation.cash, reservation.quantity, headroom),
+            avg_price=price,
+            reservation=_reserved(Reservation, cash, new.reservation.quantity, headroom),
             event_count=2,
         )
         self._position = fill.sequence
         self._quiet_until = fill.sequence - 1
         exec_id = f"{new.order_id}-2"
-        return OrderEvent(exec_id, ExecType.TRADE, filled, fill.time, fill.sequence, quantity, fill.price, ZERO)
+        return _event(OrderEvent, exec_id, _TRADE, filled, fill.time, fill.sequence, quantity, price, ZERO)
 
     def _lane(self, symbol: str) -> _Lane | None:
         settings, index = self._settings, self._index
@@ -137,7 +150,8 @@ class ExpressVenue(Venue):
         if len(sources) != 1 or index.tape.sources[sources[0]].kind is not Kind.BAR:
             return None
         share = settings.volume_share if index.sized(sources[0]) else None
-        return _Lane(index, sources[0], share, instrument, index.edges(instrument.calendar))
+        tape, edges = index.tape, index.edges(instrument.calendar)
+        return _Lane(index, tape, len(tape), sources[0], share, instrument, edges)
 
     def _forget(self) -> None:
         super()._forget()
@@ -157,26 +171,32 @@ class ExpressGate(Gate):
         funds = self._funds.get(portfolio_id)
         if funds is None or not funds.opened or self._limits or self._kills or funds.reserved or funds.collateral:
             return None
-        holding = funds.holding(order.symbol)
-        with localcontext(EXACT):
-            cash, spendable, quantity = ZERO, round_down(funds.cash), order.quantity
-            signed = quantity if order.side is Side.BUY else -quantity
-            paid = signed * fill.price * instrument.contract_multiplier
-            if order.side is Side.BUY:
+        holding, multiplier = funds.holding(order.symbol), instrument.contract_multiplier
+        context = getcontext()
+        setcontext(EXACT)
+        try:
+            cash, spendable, signed = ZERO, round_down(funds.cash), order.quantity
+            if order.side is _BUY:
                 step = instrument.price_increment
                 reference = max(step, _on_step(decimal_of(fill.last), step))
-                cash = round_up(quantity * reference * instrument.contract_multiplier)
-                if max(cash, paid) > spendable:
+                cash, paid = round_up(signed * reference * multiplier), signed * fill.price * multiplier
+                if cash > spendable or paid > spendable:
                     return None
-            elif quantity > holding.quantity or holding.pending_sell:
+            elif signed > holding.quantity or holding.pending_sell:
                 return None
-            reservation = Reservation(cash, signed, round_down(funds.cash - cash))
+            else:
+                signed = -signed
+                paid = signed * fill.price * multiplier
             funds.cash -= paid
             holding.quantity += signed
-            holding.multiplier = instrument.contract_multiplier
-            self._marks.setdefault(order.symbol, fill.last)
+            # The cash has at most nine places, so what is left is rounded down as the whole was.
+            headroom = spendable - cash
+        finally:
+            setcontext(context)
+        holding.multiplier = multiplier
+        self._marks.setdefault(order.symbol, fill.last)
         funds.count_order(order.basis_time)
-        return reservation
+        return _reserved(Reservation, cash, signed, headroom)
 
 
 def _on_step(price: Decimal, step: Decimal) -> Decimal:

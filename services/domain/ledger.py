@@ -132,7 +132,7 @@ class Ledger:
         order, symbol, price, exec_id = event.order, instrument.symbol, event.last_price, event.exec_id
         commission, multiplier = event.last_commission, instrument.contract_multiplier
         source = (exec_id, event.transact_time, event.tape_sequence, order.order_id, exec_id)
-        posting = Posting()
+        posting = Posting([], None, [], [])
         context = getcontext()
         setcontext(EXACT)
         try:

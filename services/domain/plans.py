@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from services.domain.context import NewOrder
 from services.domain.limits import Limit
-from services.domain.order import Order
+from services.domain.money import ZERO
+from services.domain.order import CancelReason, Order, OrderState, Reservation
 from services.domain.strategy import Strategy
 
 
@@ -37,9 +38,19 @@ class DeploymentPlan:
     start_sequence: int | None = None
 
 
-def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str) -> Order:
-    """The order that a strategy's command asks for, as a desk receives it."""
-    return Order(
+_PENDING_NEW, _NEW = OrderState.PENDING_NEW, OrderState.NEW
+_NO_RESERVATION, _NO_REASON = Reservation(), CancelReason.NONE
+_new_order = Order.__new__
+
+
+def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str, reservation: Reservation | None = None) -> Order:
+    """The order that a strategy's command asks for, as a desk receives it; with a reservation NEW, as a venue takes it.
+
+    Each value by its place: by names it takes half as long again, and every order of a backtest passes here.
+    """
+    state, leaves, events = (_PENDING_NEW, ZERO, 0) if reservation is None else (_NEW, command.quantity, 1)
+    return _new_order(
+        Order,
         order_id,
         command.client_order_id,
         plan.portfolio_id,
@@ -54,6 +65,16 @@ def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str) -> Order:
         plan.strategy_id,
         plan.deployment_id,
         command.label,
-        basis_sequence=command.basis_sequence,
-        basis_time=command.basis_time,
+        state,
+        ZERO,
+        leaves,
+        ZERO,
+        ZERO,
+        ZERO,
+        command.basis_sequence,
+        command.basis_time,
+        reservation or _NO_RESERVATION,
+        None,
+        _NO_REASON,
+        events,
     )

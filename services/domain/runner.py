@@ -18,6 +18,8 @@ from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, OrderSt
 from services.domain.strategy import Scanner, Strategy
 from services.domain.timeline import Timeline, Wake
 
+_TRADE, _BUY = ExecType.TRADE, Side.BUY
+
 
 class StrategyRunner:
     """One deployment. Not started before ``warm_up``; afterwards ``position`` is the last record it was handed.
@@ -191,18 +193,20 @@ class StrategyRunner:
             return False
         working.events, working.order_id, working.state = order.event_count, order.order_id, order.state
         working.leaves_quantity = order.leaves_quantity
-        if event.exec_type is ExecType.TRADE:
+        if event.exec_type is _TRADE:
             self._fill(event)
         if order.state in TERMINAL:
             del self.holdings.working[order.client_order_id]
         return True
 
     def _fill(self, event: OrderEvent) -> None:
-        symbol = event.order.symbol
-        signed = event.last_quantity if event.order.side is Side.BUY else -event.last_quantity
+        order, positions, cash = event.order, self.holdings.positions, self.holdings.cash
+        symbol, signed = order.symbol, event.last_quantity
+        if order.side is not _BUY:
+            signed = -signed
         paid = signed * event.last_price * self._instruments[symbol].contract_multiplier + event.last_commission
-        self.holdings.positions[symbol] = self.holdings.positions.get(symbol, ZERO) + signed
-        self.holdings.cash[symbol] = self.holdings.cash.get(symbol, ZERO) - paid
+        positions[symbol] = positions.get(symbol, ZERO) + signed
+        cash[symbol] = cash.get(symbol, ZERO) - paid
 
     def _split(self, split: Split) -> None:
         """The position in new units, less the fraction that the books close for cash."""
@@ -212,7 +216,10 @@ class StrategyRunner:
             self.holdings.positions[split.symbol] = after - after % self._instruments[split.symbol].quantity_increment
 
     def _take_commands(self) -> list[Command]:
-        commands, self._context.commands = self._context.commands, []
+        context = self._context
+        if not context.commands:
+            return []
+        commands, context.commands = context.commands, []
         return commands
 
 

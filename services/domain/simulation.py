@@ -17,7 +17,7 @@ from services.domain.instrument import Instrument
 from services.domain.ledger import Entry, EntryKind, Ledger
 from services.domain.matching import VenueSettings
 from services.domain.money import ZERO
-from services.domain.order import ExecType, Order, OrderEvent, OrderState, Refusal
+from services.domain.order import ExecType, Order, OrderEvent, Refusal, Reservation
 from services.domain.plans import DeploymentPlan, PortfolioPlan, order_from
 from services.domain.runner import StrategyRunner
 from services.domain.tape import Tape
@@ -39,6 +39,7 @@ NO_PRICE = Refusal("NO_REFERENCE_PRICE", "reference_price", ZERO, ZERO)
 """An order of a symbol that has no price yet: there is nothing to check it against."""
 FILL_KINDS = frozenset({EntryKind.TRADE, EntryKind.COMMISSION})
 """Entries that the gate knows from the order events already."""
+_NEW, _new_event = ExecType.NEW, OrderEvent.__new__
 
 
 @dataclass(slots=True)
@@ -197,13 +198,12 @@ class Simulation:
         reservation = self.gate.trade_at_once(plan.portfolio_id, command, self.instruments[command.symbol], fill)
         if reservation is None:
             return None
-        order = self._order(plan, command)._replace(
-            state=OrderState.NEW, reservation=reservation, leaves_quantity=command.quantity, event_count=1
-        )
-        accepted = OrderEvent(f"{order.order_id}-1", ExecType.NEW, order, order.basis_time, order.basis_sequence)
+        order = self._order(plan, command, reservation)
         filled = self.venue.fill_at_once(order, fill)
         self.position = fill.sequence
-        self.result.events.append(accepted)
+        self.result.events.append(
+            _new_event(OrderEvent, f"{order.order_id}-1", _NEW, order, command.basis_time, command.basis_sequence)
+        )
         self._keep([filled])
         return filled
 
@@ -226,11 +226,11 @@ class Simulation:
         self._fold(events)
         return events
 
-    def _order(self, plan: DeploymentPlan, command: NewOrder) -> Order:
+    def _order(self, plan: DeploymentPlan, command: NewOrder, reservation: Reservation | None = None) -> Order:
         self._orders += 1
-        order = order_from(command, plan, f"{self._environment_id}-{self._orders}")
-        self._order_ids[plan.portfolio_id, command.client_order_id] = order.order_id
-        return order
+        order_id = f"{self._environment_id}-{self._orders}"
+        self._order_ids[plan.portfolio_id, command.client_order_id] = order_id
+        return order_from(command, plan, order_id, reservation)
 
     def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:
         order = self._order(plan, command)

@@ -87,19 +87,21 @@ class Tape:
         return total.hexdigest()
 
 
+_BAR, _new_bar = Kind.BAR, Bar.__new__
+
+
 def make_record(source: Source, time: int, start: int, values: Sequence[float]) -> Record:
     """The value of one row."""
+    if source.kind is _BAR:
+        return _new_bar(Bar, source.symbol, source.interval, start, time, *values)
     match source.kind:
-        case Kind.BAR:
-            return Bar(source.symbol, source.interval, start, time, *values[:5])
         case Kind.QUOTE:
             return Quote(source.symbol, time, *values[:4])
         case Kind.TRADE:
             return Trade(source.symbol, time, *values[:2])
         case Kind.SPLIT:
             return Split(source.symbol, time, *values[:2])
-        case Kind.CLOCK:
-            return Clock(source.symbol, time, values[0] == 1.0)
+    return Clock(source.symbol, time, values[0] == 1.0)
 
 
 def merge(series: Iterable[Series]) -> Tape:

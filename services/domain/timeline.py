@@ -131,11 +131,15 @@ class Timeline:
         if symbol not in self._prices:
             self._prices[symbol] = self._prices_of(symbol)
         sequences, prices = self._prices[symbol]
-        row = int(sequences.searchsorted(at, side="right")) - 1
+        # On a tape of one source the row is known without a search.
+        if 0 < at <= len(sequences) and sequences.item(at - 1) == at:
+            row = at - 1
+        else:
+            row = int(sequences.searchsorted(at, side="right")) - 1
         if row < 0:
             return None
         price, since = prices.item(row), sequences.item(row)
-        while (since := self.next_split(since, symbol)) <= at:
+        while self._splits and (since := self.next_split(since, symbol)) <= at:
             numerator, denominator = self.tape.values[since - 1, :2].tolist()
             price = price * denominator / numerator
         return decimal_of(price)

@@ -36,6 +36,7 @@ class Action(IntFlag):
 # Plain integers: an operation on a flag takes as long as twenty on these.
 ENTER_LONG, EXIT_LONG, ENTER_SHORT, EXIT_SHORT = (action.value for action in Action)
 ENTRIES, BUYS = ENTER_LONG | ENTER_SHORT, ENTER_LONG | EXIT_SHORT
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 class Readings(NamedTuple):
@@ -81,12 +82,16 @@ class Outlook:
         self.through = 0
         self.settled = 0
         self._row = -1
-        self._hits: dict[int, list[int]] = {}
+        self._hits: dict[int, tuple[list[int], list[int]]] = {}
+        self._found = -1
 
     @property
     def row(self) -> int:
-        """The next bar that it has not taken in."""
-        return int(self.sequences.searchsorted(self.through, side="right"))
+        """The next bar that it has not taken in: mostly the one last found, which takes a fifth of a search to see."""
+        found, through, sequences = self._found, self.through, self.sequences
+        if found >= 0 and sequences.item(found) > through and (not found or sequences.item(found - 1) <= through):
+            return found
+        return int(sequences.searchsorted(through, side="right"))
 
     def take(self) -> int:
         """Take in the next bar: the actions it asks for."""
@@ -103,9 +108,14 @@ class Outlook:
         """The first sequence after ``after`` that asks for one of ``mask``."""
         hits = self._hits.get(mask)
         if hits is None:
-            hits = self._hits[mask] = self.sequences[np.flatnonzero(self.readings.actions & mask)].tolist()
-        place = bisect_right(hits, after)
-        return hits[place] if place < len(hits) else None
+            found = np.flatnonzero(self.readings.actions & mask)
+            hits = self._hits[mask] = (self.sequences[found].tolist(), found.tolist())
+        sequences, rows = hits
+        place = bisect_right(sequences, after)
+        if place == len(sequences):
+            return None
+        self._found = rows[place]
+        return sequences[place]
 
 
 class BarRule(Strategy, Scanner):
@@ -189,7 +199,7 @@ class BarRule(Strategy, Scanner):
             self._rules[symbol].restore(history)
 
     def _act(self, context: Context, symbol: str, wanted: int, figures: dict[str, float]) -> None:
-        side = Side.BUY if wanted & BUYS else Side.SELL
+        side = _BUY if wanted & BUYS else _SELL
         quantity, cash = abs(context.position(symbol)), ZERO
         if wanted & ENTRIES:
             quantity, cash = self._size(context, symbol)
@@ -237,9 +247,9 @@ def _concerns(holdings: Holdings, symbol: str) -> int:
     units = holdings.positions.get(symbol, ZERO)
     for order in holdings.working.values():
         if order.symbol == symbol:
-            if (units > 0 and order.side is Side.SELL) or (units < 0 and order.side is Side.BUY):
+            if (units > 0 and order.side is _SELL) or (units < 0 and order.side is _BUY):
                 return 0
-            return EXIT_LONG if order.side is Side.BUY else EXIT_SHORT
+            return EXIT_LONG if order.side is _BUY else EXIT_SHORT
     if units:
         return EXIT_LONG if units > 0 else EXIT_SHORT
     return ENTRIES
