@@ -183,14 +183,14 @@ def _named(verb: str, environment: environment_pb2.Environment) -> Any:
 
 
 async def test_a_drained_service_says_so_on_every_stream(directory: Path) -> None:
-    with running(directory) as service:
+    # Streams that are not told would be waited for this long, which `stop` does not: it gives up after 20 s. What ends
+    # takes 0.2 s, but 3 s on a machine with four times the work that it can do.
+    with running(directory, TICKMESH_DRAIN_SECONDS="60") as service:
         async with client_of(service) as client:
             await client.create(**CUT)
             async with inner_of(client) as inner:
                 await _until(lambda: inner.venue.heard("idle"))
-                begun = asyncio.get_running_loop().time()
                 assert await asyncio.to_thread(service.stop) == 0
-                assert asyncio.get_running_loop().time() - begun < 3
 
 
 async def _until(holds: object, seconds: float = 20) -> None:
