@@ -335,6 +335,9 @@ class Coordinator:
     def _stand(self, view: View) -> None:
         """Where time stands still: tells everybody who has not been told, and those who wait for that."""
         if view.state is not State.BLOCKED and not self._cycle.finished:
+            if self._missing():
+                # Held before anybody came to prime it.
+                self._standing.set()
             return
         if view.state is State.BLOCKED or not self.control.stopping:
             self._standing.set()

@@ -245,6 +245,10 @@ async def test_rule_33_a_missing_participant_blocks_and_is_named(client: Client)
     started = await client.move("Start", environment_id)
     assert started.state == environment_pb2.ENVIRONMENT_STATE_BLOCKED
     assert list(started.blocked_on) == ["order", "portfolio", "risk"]
+    # Nobody has primed it yet: time stands.
+    paused = await client.move("Pause", environment_id)
+    assert (paused.state, list(paused.blocked_on)) == (environment_pb2.ENVIRONMENT_STATE_PAUSED, [])
+    await client.move("Resume", environment_id)
     async with inner_of(client, environment_id, held_grant=1) as inner:
         strategy = StrategyPeer(client, environment_id, "d")
         await _until(lambda: cycles(inner.venue, "grant")[-1:] == [1])
