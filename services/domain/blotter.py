@@ -5,7 +5,7 @@ The lifecycle table is asked at each event, so an illegal one changes nothing (r
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
@@ -17,12 +17,20 @@ from services.domain.order import (
     OrderEvent,
     OrderState,
     Refusal,
+    Reservation,
     Side,
     TimeInForce,
     check_transition,
     reserved_cash,
 )
 from services.domain.resting import Book
+
+# Bound once, for what every order passes (see ``ledger``).
+_BUY, _TRADE, _HELD, _GTC = Side.BUY, ExecType.TRADE, OrderState.HELD, TimeInForce.GTC
+_new_event, _new_reservation = OrderEvent.__new__, Reservation.__new__
+_Last = tuple[Decimal, Decimal, Decimal]
+"""Units, price and commission of a fill."""
+_NOTHING: _Last = (ZERO, ZERO, ZERO)
 
 
 class When(NamedTuple):
@@ -91,26 +99,24 @@ class Blotter:
     def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
         """The order is filled; its cost or proceeds move the headroom."""
         before = self.orders[arrival]
-        check_transition(before.state, ExecType.TRADE, after.state)
         amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
         cash = -commission
-        if before.side is Side.BUY:
+        if before.side is _BUY:
             cash -= amount
         elif not before.reservation.cash:
             # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
             # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
             cash += amount
-        self.headroom[before.portfolio_id] += cash
         quantity = after.cum_quantity - before.cum_quantity
-        after = self._replace(arrival, ExecType.TRADE, after)
-        return _event(ExecType.TRADE, after, when, last_quantity=quantity, last_price=price, last_commission=commission)
+        return _event(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
 
-    def _replace(self, arrival: int, exec_type: ExecType, after: Order) -> Order:
+    def _replace(self, arrival: int, exec_type: ExecType, after: Order, cash: Decimal = ZERO) -> Order:
+        """``after`` takes its order's place; what it no longer reserves, and ``cash``, move the headroom."""
         before = self.orders[arrival]
         check_transition(before.state, exec_type, after.state)
-        headroom = self.headroom[before.portfolio_id] + reserved_cash(before) - reserved_cash(after)
+        headroom = self.headroom[before.portfolio_id] + cash + reserved_cash(before) - reserved_cash(after)
         self.headroom[before.portfolio_id] = headroom
-        reservation = after.reservation._replace(headroom=headroom)
+        reservation = _new_reservation(Reservation, after.reservation.cash, after.reservation.quantity, headroom)
         after = after._replace(reservation=reservation, event_count=before.event_count + 1)
         self._take(arrival, before)
         if after.state in TERMINAL:
@@ -124,14 +130,14 @@ class Blotter:
         book = self.books.get(order.symbol)
         if book is None:
             book = self.books[order.symbol] = Book(order.symbol, self._fill_on_touch)
-        if order.state is not OrderState.HELD:
+        if order.state is not _HELD:
             book.add(order, arrival)
         if (edge := self._edge(order)) is not None:
             self.timed.setdefault(edge, {})[arrival] = None
         self.changed.add(order.symbol)
 
     def _take(self, arrival: int, order: Order) -> None:
-        if order.state is not OrderState.HELD:
+        if order.state is not _HELD:
             self.books[order.symbol].remove(order, arrival)
         if (edge := self._edge(order)) is not None:
             del self.timed[edge][arrival]
@@ -139,9 +145,9 @@ class Blotter:
 
     def _edge(self, order: Order) -> tuple[str, bool] | None:
         """The session edge (calendar, opens) it awaits: HELD waits for the open, DAY and IOC end at the close."""
-        if order.time_in_force is TimeInForce.GTC:
+        if order.time_in_force is _GTC:
             return None
-        return self._instruments[order.symbol].calendar, order.state is OrderState.HELD
+        return self._instruments[order.symbol].calendar, order.state is _HELD
 
 
 def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
@@ -151,5 +157,7 @@ def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
     return _event(ExecType.REJECTED, after, when)
 
 
-def _event(exec_type: ExecType, after: Order, when: When, **last: Any) -> OrderEvent:
-    return OrderEvent(f"{after.order_id}-{after.event_count}", exec_type, after, when.time, when.sequence, **last)
+def _event(exec_type: ExecType, after: Order, when: When, last: _Last = _NOTHING) -> OrderEvent:
+    quantity, price, commission = last
+    exec_id = f"{after.order_id}-{after.event_count}"
+    return _new_event(OrderEvent, exec_id, exec_type, after, when.time, when.sequence, quantity, price, commission)

@@ -60,14 +60,17 @@ class Claim(NamedTuple):
     confirmed: bool
 
 
+_BUY, _new_claim = Side.BUY, Claim.__new__
+
+
 def claim_of(order: Order) -> Claim:
     """What an open order claims, from its value alone (an event's, so confirmed)."""
     if order.cash_quantity is None:
         units = order.quantity - order.cum_quantity
     else:
         units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
-    signed = units if order.side is Side.BUY else -units
-    return Claim(order.portfolio_id, order.symbol, signed, reserved_cash(order), confirmed=True)
+    signed = units if order.side is _BUY else -units
+    return _new_claim(Claim, order.portfolio_id, order.symbol, signed, reserved_cash(order), True)
 
 
 @dataclass(slots=True)
@@ -174,7 +177,7 @@ class Funds:
     def pledge(self, symbol: str, signed: Decimal, cash: Decimal) -> Decimal:
         """The collateral that would pay for an order of ``signed`` units which reserves ``cash``."""
         holding = self.holding(symbol)
-        return holding.pledged(signed, cash) - holding.pledged() if signed > 0 else ZERO
+        return holding.pledged(signed, cash) - holding.pledged() if signed > 0 and holding.collateral else ZERO
 
     def reserve(self, claim: Claim) -> None:
         """Set its cash and units aside."""

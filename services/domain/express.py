@@ -7,7 +7,7 @@ answer None wherever it is not: the order then takes the usual way. Tests hold t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.buying_power import round_down, round_up
@@ -15,9 +15,8 @@ from services.domain.context import NewOrder
 from services.domain.fills import NoCommission
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
-from services.domain.ledger import EXACT
 from services.domain.matching import Venue, VenueSettings
-from services.domain.money import ZERO, decimal_of, snap
+from services.domain.money import ZERO, decimal_of, exactly, snap
 from services.domain.order import (
     ExecType,
     Order,
@@ -161,6 +160,7 @@ class ExpressVenue(Venue):
 class ExpressGate(Gate):
     """A gate that can check an order and fold its whole fill in one step."""
 
+    @exactly
     def trade_at_once(
         self, portfolio_id: str, order: NewOrder, instrument: Instrument, fill: CertainFill
     ) -> Reservation | None:
@@ -172,27 +172,22 @@ class ExpressGate(Gate):
         if funds is None or not funds.opened or self._limits or self._kills or funds.reserved or funds.collateral:
             return None
         holding, multiplier = funds.holding(order.symbol), instrument.contract_multiplier
-        context = getcontext()
-        setcontext(EXACT)
-        try:
-            cash, spendable, signed = ZERO, round_down(funds.cash), order.quantity
-            if order.side is _BUY:
-                step = instrument.price_increment
-                reference = max(step, _on_step(decimal_of(fill.last), step))
-                cash, paid = round_up(signed * reference * multiplier), signed * fill.price * multiplier
-                if cash > spendable or paid > spendable:
-                    return None
-            elif signed > holding.quantity or holding.pending_sell:
+        cash, spendable, signed = ZERO, round_down(funds.cash), order.quantity
+        if order.side is _BUY:
+            step = instrument.price_increment
+            reference = max(step, _on_step(decimal_of(fill.last), step))
+            cash, paid = round_up(signed * reference * multiplier), signed * fill.price * multiplier
+            if cash > spendable or paid > spendable:
                 return None
-            else:
-                signed = -signed
-                paid = signed * fill.price * multiplier
-            funds.cash -= paid
-            holding.quantity += signed
-            # The cash has at most nine places, so what is left is rounded down as the whole was.
-            headroom = spendable - cash
-        finally:
-            setcontext(context)
+        elif signed > holding.quantity or holding.pending_sell:
+            return None
+        else:
+            signed = -signed
+            paid = signed * fill.price * multiplier
+        funds.cash -= paid
+        holding.quantity += signed
+        # The cash has at most nine places, so what is left is rounded down as the whole was.
+        headroom = spendable - cash
         holding.multiplier = multiplier
         self._marks.setdefault(order.symbol, fill.last)
         funds.count_order(order.basis_time)

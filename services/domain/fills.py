@@ -50,6 +50,10 @@ class VenueSettings:
     commission: Commission = field(default_factory=NoCommission)
 
 
+_BUY, _SELL, _MARKET, _STOP = Side.BUY, Side.SELL, OrderType.MARKET, OrderType.STOP
+_BAR, _QUOTE, _SIDES = Kind.BAR, Kind.QUOTE, tuple(Side)
+
+
 class Attempt(NamedTuple):
     """How an order stands in a record. Attempts sort by price, then time: the order in which units are handed out.
 
@@ -74,10 +78,10 @@ class Attempt(NamedTuple):
 
 def attempt(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> Attempt:
     """What ``prices`` let ``order`` do (rules 8 and 9). Liveness, sessions and sizes are the caller's."""
-    first, rising = prices.first, order.side is Side.BUY
-    if order.order_type is OrderType.MARKET:
+    first, rising = prices.first, order.side is _BUY
+    if order.order_type is _MARKET:
         return Attempt(0, 0.0, arrival)
-    if order.order_type is OrderType.STOP:
+    if order.order_type is _STOP:
         trigger = float(order.stop_price or 0)
         if order.state in TRIGGERED_STATES:
             return Attempt(0, 0.0, arrival)
@@ -105,27 +109,26 @@ class Supply:
 
     def take(self, side: Side, quantity: Decimal) -> None:
         """Use units up: a bar's volume and a trade's size are one supply for both sides, a quote's sizes are two."""
-        for each in Side if self.shared else (side,):
+        for each in _SIDES if self.shared else (side,):
             if (left := self.units[each]) is not None:
                 self.units[each] = left - quantity
 
 
 def supply_of(kind: Kind, values: list[float], share: Decimal | None, step: Decimal) -> Supply:
     """What a record of these values offers when orders get ``share`` of its size, in whole steps (rule 11)."""
-    bought, sold = {Kind.BAR: (4, 4), Kind.QUOTE: (3, 2)}.get(kind, (1, 1))
-    return Supply(
-        {side: prices_of(kind, values, side) for side in Side},
-        {
-            side: None if share is None else floor_to(share * decimal_of(values[column]), step)
-            for side, column in ((Side.BUY, bought), (Side.SELL, sold))
-        },
-        kind is not Kind.QUOTE,
-    )
+    shared = kind is not _QUOTE
+    ask, bought = prices_of(kind, values, _BUY), 4 if kind is _BAR else 1 if shared else 3
+    bid, sold = (ask, bought) if shared else (prices_of(kind, values, _SELL), 2)
+    buys = sells = None
+    if share is not None:
+        buys = floor_to(share * decimal_of(values[bought]), step)
+        sells = buys if shared else floor_to(share * decimal_of(values[sold]), step)
+    return Supply({_BUY: ask, _SELL: bid}, {_BUY: buys, _SELL: sells}, shared)
 
 
 def fill_price(order: Order, how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
     """The record's first price where it was there at once, else the order's own (rule 8)."""
-    own = order.stop_price if order.order_type is OrderType.STOP else order.limit_price
+    own = order.stop_price if order.order_type is _STOP else order.limit_price
     if how.at_first or own is None:
         return snap(decimal_of(prices.first), instrument.price_increment)
     return own
@@ -168,7 +171,7 @@ def fill(
             return Fill(ZERO, order, unpaid=True)
     quantity = leaves if units is None else min(leaves, units)
     after = _filled(order, quantity, leaves, price, instrument=instrument, commission=commission)
-    if order.side is Side.SELL or not quantity:
+    if order.side is _SELL or not quantity:
         return Fill(quantity, after, unpaid=False)
     cost = after.gross_amount - order.gross_amount + after.commission - order.commission
     if cost <= reserved_cash(order) - reserved_cash(after) + headroom:
@@ -221,12 +224,16 @@ def _filled(
 ) -> Order:
     cum = order.cum_quantity + quantity
     gross = order.gross_amount + quantity * price * instrument.contract_multiplier
+    if order.gross_amount or not quantity:
+        avg_price = at_most_places(gross / (cum * instrument.contract_multiplier), 9) if cum else ZERO
+    else:
+        avg_price = price
     return order._replace(
         state=OrderState.FILLED if quantity == leaves else OrderState.PARTIALLY_FILLED,
         quantity=order.cum_quantity + leaves,
         cum_quantity=cum,
         leaves_quantity=leaves - quantity,
         gross_amount=gross,
-        avg_price=at_most_places(gross / (cum * instrument.contract_multiplier), 9) if cum else ZERO,
+        avg_price=avg_price,
         commission=order.commission + (commission.charge(quantity, price) if quantity else ZERO),
     )

@@ -19,32 +19,16 @@ from typing import Any, NamedTuple
 from services.domain.buying_power import Claim, Funds, claim_of, round_down
 from services.domain.exposure import Exposure, exposure_of
 from services.domain.instrument import Instrument
-from services.domain.ledger import EXACT, Account, Entry, EntryKind, as_decimal
-from services.domain.limits import (
-    ORDERED,
-    BuyingPower,
-    Intent,
-    KillScope,
-    Limit,
-    Scope,
-    ShortSale,
-    make_limit,
-    reservation_cash,
-)
-from services.domain.money import ZERO, floor_to
-from services.domain.order import (
-    TERMINAL,
-    ExecType,
-    Order,
-    OrderEvent,
-    OrderType,
-    Refusal,
-    Reservation,
-    Side,
-)
+from services.domain.ledger import Account, Entry, EntryKind, as_decimal
+from services.domain.limits import ORDERED, BuyingPower, Intent, KillScope, Limit, Scope, ShortSale, make_limit
+from services.domain.money import EXACT, ZERO, exactly, floor_to
+from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, OrderType, Refusal, Reservation, Side
 
 _NO_SHORTS = ShortSale(ZERO)
 _BUYING_POWER = BuyingPower(ZERO)
+# Bound once, for what every order passes (see ``ledger``).
+_BUY, _TRADE, _REJECTED, _LIMIT, _STOP = Side.BUY, ExecType.TRADE, ExecType.REJECTED, OrderType.LIMIT, OrderType.STOP
+_new_claim, _new_intent, _new_reservation = Claim.__new__, Intent.__new__, Reservation.__new__
 _RANK = {kind.name: rank for rank, kind in enumerate(ORDERED)}
 
 
@@ -117,6 +101,7 @@ class Gate:
         """The last price of ``symbol``, in today's units."""
         self._marks[symbol] = price
 
+    @exactly
     def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
         """Refuse the order or reserve for it, at market ``time`` (ns).
 
@@ -128,19 +113,20 @@ class Gate:
         claim = self._claims.get(order.order_id)
         if claim is not None and claim.confirmed:
             raise ValueError(f"order {order.order_id} is open: it was checked before")
-        with localcontext(EXACT):
+        if claim is not None:
             self._release(order.order_id)
-            funds = self._funds.get(order.portfolio_id)
-            if funds is None or not funds.opened:
-                return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
-            self._marks.setdefault(order.symbol, reference_price)
-            intent = self._intent(order, instrument, reference_price, time, funds)
-            refusal = self._refusal(intent)
-            if refusal is not None:
-                return Verdict(order.order_id, refusal=refusal)
-            cash = reservation_cash(intent)
-            self._claim(order.order_id, Claim(order.portfolio_id, order.symbol, intent.signed, cash, confirmed=False))
-            return Verdict(order.order_id, Reservation(cash, intent.signed, round_down(funds.spendable)))
+        funds = self._funds.get(order.portfolio_id)
+        if funds is None or not funds.opened:
+            return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
+        self._marks.setdefault(order.symbol, reference_price)
+        intent = self._intent(order, instrument, reference_price, time, funds)
+        refusal = self._refusal(intent)
+        if refusal is not None:
+            return Verdict(order.order_id, refusal=refusal)
+        cash, signed = intent.cash, intent.signed
+        self._claim(order.order_id, _new_claim(Claim, order.portfolio_id, order.symbol, signed, cash, False))
+        reservation = _new_reservation(Reservation, cash, signed, round_down(funds.spendable))
+        return Verdict(order.order_id, reservation)
 
     def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
         """Set ``amount`` aside until the entry of transaction ``transfer_id`` comes, or say why it cannot be spared."""
@@ -157,22 +143,27 @@ class Gate:
 
     def fold(self, event: OrderEvent, instrument: Instrument) -> None:
         """Fold one order event: what the order claims now replaces what it claimed, and a fill becomes exposure."""
-        order = event.order
-        claim, left = self._claims.get(order.order_id), claim_of(order)
-        with localcontext(EXACT):
+        # What is left is rounded as the venue rounds it: in the caller's context, not in the exact one.
+        self._fold(event, instrument, None if event.order.state in TERMINAL else claim_of(event.order))
+
+    @exactly
+    def _fold(self, event: OrderEvent, instrument: Instrument, left: Claim | None) -> None:
+        order, exec_type = event.order, event.exec_type
+        claim = self._claims.get(order.order_id)
+        if claim is not None:
             self._release(order.order_id)
-            if event.exec_type is ExecType.REJECTED:
-                return
-            funds = self._known(order.portfolio_id)
-            funds.holding(order.symbol).multiplier = instrument.contract_multiplier
-            if event.exec_type is ExecType.TRADE:
-                signed = event.last_quantity if order.side is Side.BUY else -event.last_quantity
-                funds.trade(order.symbol, signed, event.last_price)
-                funds.cash -= event.last_commission
-                self._marks.setdefault(order.symbol, event.last_price)
-            if order.state in TERMINAL:
-                return
-            self._claim(order.order_id, left)
+        if exec_type is _REJECTED:
+            return
+        funds = self._known(order.portfolio_id)
+        funds.holding(order.symbol).multiplier = instrument.contract_multiplier
+        if exec_type is _TRADE:
+            signed = event.last_quantity if order.side is _BUY else -event.last_quantity
+            funds.trade(order.symbol, signed, event.last_price)
+            funds.cash -= event.last_commission
+            self._marks.setdefault(order.symbol, event.last_price)
+        if left is None:
+            return
+        self._claim(order.order_id, left)
         if claim is None or not claim.confirmed:
             funds.count_order(event.transact_time)
 
@@ -253,8 +244,11 @@ class Gate:
         if order.cash_quantity is not None:
             units = floor_to(order.cash_quantity / (price * multiplier), instrument.quantity_increment)
         notional = order.cash_quantity if order.cash_quantity is not None else units * price * multiplier
-        signed = units if order.side is Side.BUY else -units
-        return Intent(order, instrument, funds, signed, reference, price, notional, time, self._mark)
+        signed = units if order.side is _BUY else -units
+        # An order to buy for an amount reserves that amount.
+        by_cash = order.cash_quantity if order.side is _BUY else None
+        cash = funds.cost(order.symbol, signed, price) if by_cash is None else by_cash
+        return _new_intent(Intent, order, instrument, funds, signed, reference, price, notional, cash, time, self._mark)
 
     def _refusal(self, intent: Intent) -> Refusal | None:
         if self._kills and self._killed(intent):
@@ -289,9 +283,9 @@ class Gate:
 
 def _price(order: Order, reference: Decimal) -> Decimal:
     """What the order may trade at: a limit buy at its limit, else the worse of its own price and the reference."""
-    own = order.stop_price if order.order_type is OrderType.STOP else order.limit_price
+    own = order.stop_price if order.order_type is _STOP else order.limit_price
     if own is None:
         return reference
-    if order.order_type is OrderType.LIMIT and order.side is Side.BUY:
+    if order.order_type is _LIMIT and order.side is _BUY:
         return own
     return max(own, reference)

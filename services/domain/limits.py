@@ -15,7 +15,7 @@ from services.domain.buying_power import Funds, round_down, round_up
 from services.domain.exposure import gross_at_worst
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.order import Order, Refusal, Side
+from services.domain.order import Order, Refusal
 
 
 class Intent(NamedTuple):
@@ -27,6 +27,7 @@ class Intent(NamedTuple):
         reference: the venue's last price.
         price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known.
         notional: absolute value in the instrument's currency, at ``price``.
+        cash: what the order reserves once it passes.
         time: market time, ns.
         mark: the last price of any symbol.
     """
@@ -38,6 +39,7 @@ class Intent(NamedTuple):
     reference: Decimal
     price: Decimal
     notional: Decimal
+    cash: Decimal
     time: int
     mark: Callable[[str], Decimal]
 
@@ -192,7 +194,7 @@ class BuyingPower(Limit):
 
     def value(self, intent: Intent, scope: Scope) -> Decimal | None:
         """The cash to reserve; None where the order needs none, or none but the collateral it sets free."""
-        cash = reservation_cash(intent)
+        cash = intent.cash
         return cash if cash > intent.funds.pledge(intent.order.symbol, intent.signed, cash) else None
 
     def check(self, intent: Intent, scope: Scope) -> Refusal | None:
@@ -202,14 +204,6 @@ class BuyingPower(Limit):
             return None
         there = round_down(funds.spendable + funds.pledge(intent.order.symbol, intent.signed, needed))
         return Refusal(self.reason, self.name, there, needed, needed - there) if needed > there else None
-
-
-def reservation_cash(intent: Intent) -> Decimal:
-    """The cash a passed order reserves; an order to buy for an amount reserves that amount."""
-    order = intent.order
-    if order.cash_quantity is not None and order.side is Side.BUY:
-        return order.cash_quantity
-    return intent.funds.cost(order.symbol, intent.signed, intent.price)
 
 
 ORDERED: tuple[type[Limit], ...] = (

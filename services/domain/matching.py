@@ -32,6 +32,9 @@ MARKET_CLOSED = "MARKET_CLOSED"
 """Reason of the refusal of an order that may not wait for its session."""
 
 _UNKNOWN = -1
+# Bound once, for what every order passes (see ``ledger``).
+_BUY, _SELL, _NEW, _IOC = Side.BUY, Side.SELL, OrderState.NEW, TimeInForce.IOC
+_LIMIT, _STOP, _CLOCK, _SPLIT = OrderType.LIMIT, OrderType.STOP, Kind.CLOCK, Kind.SPLIT
 
 
 class Venue:
@@ -101,10 +104,10 @@ class Venue:
             KeyError: its symbol is unknown.
         """
         _check_shape(order)
-        when, state, exec_type = When(at, time), OrderState.NEW, ExecType.NEW
+        when, state, exec_type = When(at, time), _NEW, ExecType.NEW
         if not self._in_session(self._instruments[order.symbol].calendar, at, time):
             day = order.time_in_force is TimeInForce.DAY
-            if order.time_in_force is TimeInForce.IOC or (day and not self._settings.hold_day_orders):
+            if order.time_in_force is _IOC or (day and not self._settings.hold_day_orders):
                 return [refuse(order, Refusal(MARKET_CLOSED, "session", ZERO, ZERO), when)]
             if day:
                 state, exec_type = OrderState.HELD, ExecType.HELD
@@ -180,16 +183,14 @@ class Venue:
 
     def _meet(self, index: TapeIndex, row: int) -> list[OrderEvent]:
         """One record happens. Any row may be asked; one that concerns no order makes no event."""
-        source = index.tape.sources[index.tape.source[row]]
+        source = index.tape.sources[index.tape.source.item(row)]
         values = index.tape.values[row].tolist()
-        when = When(row + 1, int(index.tape.time[row]))
-        match source.kind:
-            case Kind.CLOCK:
-                return self._clock(source.symbol, values[0] == 1.0, when)
-            case Kind.SPLIT:
-                return self._split(source.symbol, decimal_of(values[0]) / decimal_of(values[1]), when)
-            case _:
-                return self._match(index, row, values) if source.symbol in self._blotter.books else []
+        if source.kind is _CLOCK:
+            return self._clock(source.symbol, values[0] == 1.0, When(row + 1, index.tape.time.item(row)))
+        if source.kind is _SPLIT:
+            ratio = decimal_of(values[0]) / decimal_of(values[1])
+            return self._split(source.symbol, ratio, When(row + 1, index.tape.time.item(row)))
+        return self._match(index, row, values) if source.symbol in self._blotter.books else []
 
     def _clock(self, calendar: str, opens: bool, when: When) -> list[OrderEvent]:
         blotter, events = self._blotter, []
@@ -217,22 +218,24 @@ class Venue:
 
     def _match(self, index: TapeIndex, row: int, values: list[float]) -> list[OrderEvent]:
         """Orders meet a bar, a quote or a trade, by price and time."""
-        number = int(index.tape.source[row])
-        source, start = index.tape.sources[number], int(index.tape.start[row])
+        number = index.tape.source.item(row)
+        source, start = index.tape.sources[number], index.tape.start.item(row)
         instrument = self._instruments[source.symbol]
         if not self._in_session(instrument.calendar, row, start):
             return []
         share = self._settings.volume_share if index.sized(number) else None
         supply = supply_of(source.kind, values, share, instrument.quantity_increment)
         attempts = []
-        for arrival in self._blotter.books[source.symbol].reached(supply.prices[Side.BUY], supply.prices[Side.SELL]):
+        for arrival in self._blotter.books[source.symbol].reached(supply.prices[_BUY], supply.prices[_SELL]):
             order = self._blotter.orders[arrival]
             prices = supply.prices[order.side]
             live = order.basis_sequence <= row and start >= order.basis_time + self._settings.latency
             # A side of a quote that nobody takes has no price.
             if live and prices.first > 0:
                 attempts.append(attempt(order, arrival, prices, self._settings.fill_on_touch))
-        first, last = When(row + 1, start), When(row + 1, int(index.tape.time[row]))
+        if not attempts:
+            return []
+        first, last = When(row + 1, start), When(row + 1, index.tape.time.item(row))
         events = []
         for how in sorted(attempts):
             events += self._try(how, supply, instrument, first if how.at_first else last)
@@ -243,7 +246,7 @@ class Venue:
         blotter, arrival, events = self._blotter, how.arrival, []
         order = blotter.orders[arrival]
         if how.reached:
-            if order.order_type is OrderType.STOP and order.state is OrderState.NEW:
+            if order.order_type is _STOP and order.state is _NEW:
                 triggered = order._replace(state=OrderState.TRIGGERED)
                 events.append(blotter.change(arrival, ExecType.TRIGGERED, triggered, when))
                 order = blotter.orders[arrival]
@@ -257,7 +260,7 @@ class Venue:
                 events.append(blotter.trade(arrival, after, price, when))
             if unpaid:
                 events.append(blotter.end(arrival, ExecType.CANCELED, CancelReason.INSUFFICIENT_CASH, when))
-        if blotter.arrival(order.order_id) is not None and order.time_in_force is TimeInForce.IOC:
+        if order.time_in_force is _IOC and blotter.arrival(order.order_id) is not None:
             events.append(blotter.end(arrival, ExecType.CANCELED, CancelReason.IOC_REMAINDER, when))
         return events
 
@@ -268,7 +271,7 @@ class Venue:
 def _check_shape(order: Order) -> None:
     if (order.quantity > 0) is (order.cash_quantity is not None):
         raise ValueError("an order states either a quantity or a cash_quantity")
-    if (order.order_type is OrderType.LIMIT) is (order.limit_price is None):
+    if (order.order_type is _LIMIT) is (order.limit_price is None):
         raise ValueError("a LIMIT order needs its limit_price, another has none")
-    if (order.order_type is OrderType.STOP) is (order.stop_price is None):
+    if (order.order_type is _STOP) is (order.stop_price is None):
         raise ValueError("a STOP order needs its stop_price, another has none")

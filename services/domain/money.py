@@ -5,11 +5,35 @@ as long as it has at most 15 significant digits, so ``decimal_of`` goes through 
 """
 
 import re
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from collections.abc import Callable
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, getcontext, localcontext, setcontext
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 ZERO = Decimal(0)
 MAX_PRICE_DIGITS = 15
+EXACT = Context(prec=60)
+"""Wire decimals have 27 digits, so a product of two needs 54: no sum of products is ever rounded."""
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,9})?")
+
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+def exactly(function: Callable[_Arguments, _Answer]) -> Callable[_Arguments, _Answer]:
+    """``function`` in the context ``EXACT``, at half the price of ``localcontext``, which copies it: 800 ns."""
+
+    @wraps(function)
+    def inside(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        before = getcontext()
+        setcontext(EXACT)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            setcontext(before)
+
+    return inside
 
 
 class NotADecimal(ValueError):

@@ -207,7 +207,7 @@ def check_transition(before: OrderState, exec_type: ExecType, after: OrderState)
     Raises:
         IllegalTransition: the event does not fit the state.
     """
-    if after not in TRANSITIONS.get((before, exec_type), frozenset()):
+    if after not in TRANSITIONS.get((before, exec_type), ()):
         raise IllegalTransition(f"{exec_type.name} does not lead from {before.name} to {after.name}")
 
 

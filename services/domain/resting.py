@@ -28,11 +28,15 @@ class Prices(NamedTuple):
     high: float
 
 
+_BUY, _BAR, _QUOTE, _new_prices = Side.BUY, Kind.BAR, Kind.QUOTE, Prices.__new__
+_MARKET, _STOP, _IOC = OrderType.MARKET, OrderType.STOP, TimeInForce.IOC
+
+
 def prices_of(kind: Kind, values: list[float], side: Side) -> Prices:
     """The prices of a record's values for orders of ``side``: buys meet a quote's ask, sells its bid."""
-    if kind is Kind.BAR:
-        return Prices(values[0], values[2], values[1])
-    price = values[1] if kind is Kind.QUOTE and side is Side.BUY else values[0]
+    if kind is _BAR:
+        return _new_prices(Prices, values[0], values[2], values[1])
+    price = values[1] if kind is _QUOTE and side is _BUY else values[0]
     return Prices(price, price, price)
 
 
@@ -61,9 +65,9 @@ class Ladder:
 
     def column(self, kind: Kind) -> int:
         """The tape's value column that holds the extreme."""
-        if kind is Kind.BAR:
+        if kind is _BAR:
             return 1 if self.sign > 0 else 2
-        return 1 if kind is Kind.QUOTE and self.side is Side.BUY else 0
+        return 1 if kind is _QUOTE and self.side is _BUY else 0
 
 
 class Book:
@@ -96,12 +100,12 @@ class Book:
 
     def _place(self, order: Order, arrival: int) -> tuple[Ladder, tuple[float, int]] | None:
         """The order's ladder and entry; None for one that any record may fill or end."""
-        if order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC:
+        if order.order_type is _MARKET or order.time_in_force is _IOC:
             return None
-        if order.order_type is OrderType.STOP and order.state in TRIGGERED_STATES:
+        if order.order_type is _STOP and order.state in TRIGGERED_STATES:
             return None
         ladder = self._ladders[order.side, order.order_type]
-        price = order.stop_price if order.order_type is OrderType.STOP else order.limit_price
+        price = order.stop_price if order.order_type is _STOP else order.limit_price
         return ladder, (ladder.sign * float(price or 0), arrival)
 
     def reached(self, buys: Prices, sells: Prices) -> Iterator[int]:
@@ -109,7 +113,7 @@ class Book:
         yield from list(self.urgent)
         for ladder in self._ladders.values():
             if ladder.entries:
-                yield from ladder.reached(buys if ladder.side is Side.BUY else sells)
+                yield from ladder.reached(buys if ladder.side is _BUY else sells)
 
     def next_row(self, index: TapeIndex, row: int, calendar: str, through: int) -> int:
         """The first row from ``row`` on that may concern a waiting order, or an earlier bound of it.
@@ -127,7 +131,7 @@ class Book:
         best = horizon if horizon < len(index.tape) else NEVER
         for source in index.data_sources(self.symbol):
             # Nothing but a bar reaches back into a session that has closed.
-            begin = row if index.tape.sources[source].kind is Kind.BAR else max(row, opening)
+            begin = row if index.tape.sources[source].kind is _BAR else max(row, opening)
             best = min(best, self._next_of(index, source, begin, min(best, horizon), ladders))
         return best
 
