@@ -5,6 +5,7 @@ return {
     { verb = "GET", path = "/api/v1/data-sets", body = false, request = "marketdata.v1.ListDataSetsRequest" },
     { verb = "POST", path = "/api/v1/environments", body = true, request = "marketdata.v1.CreateReplayRequest" },
     { verb = "GET", path = "/api/v1/environments/{environment_id}", body = false, request = "marketdata.v1.GetEnvironmentRequest" },
+    { verb = "GET", path = "/api/v1/environments:default", body = false, request = "marketdata.v1.GetDefaultEnvironmentRequest" },
     { verb = "GET", path = "/api/v1/environments", body = false, request = "marketdata.v1.ListEnvironmentsRequest" },
     { verb = "POST", path = "/api/v1/environments/{environment_id}:start", body = true, request = "marketdata.v1.StartReplayRequest" },
     { verb = "POST", path = "/api/v1/environments/{environment_id}:pause", body = true, request = "marketdata.v1.PauseReplayRequest" },
@@ -87,6 +88,8 @@ return {
     },
     ["marketdata.v1.GetEnvironmentRequest"] = {
       environment_id = false,
+    },
+    ["marketdata.v1.GetDefaultEnvironmentRequest"] = {
     },
     ["marketdata.v1.ListEnvironmentsRequest"] = {
       page_size = false,

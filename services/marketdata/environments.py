@@ -103,8 +103,8 @@ class Environments:
         """
         return self._find(environment_id).view()
 
-    def newest(self) -> str:
-        """The newest that moves; where none does, the newest.
+    def default(self) -> View:
+        """The one that is meant by who names none: the newest that moves; where none does, the newest.
 
         Raises:
             ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is none.
@@ -113,7 +113,7 @@ class Environments:
         if not views:
             raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "There is no environment yet.")
         moving = [view for view in views if view.state in MOVING and OURSELVES not in view.blocked_on]
-        return max(moving or views, key=lambda view: view.plan.number).plan.environment_id
+        return max(moving or views, key=lambda view: view.plan.number)
 
     def page(self, before: int | None, size: int) -> list[View]:
         """Newest first, of those numbered before ``before``."""

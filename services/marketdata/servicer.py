@@ -145,7 +145,7 @@ class MarketDataServicer(MarketDataServiceServicer):
                 environment_id, after = resume_point(self._tokens, request.resume_token, hashed)
             except TokenExpired:
                 expired = True
-        feed = self._feeds.get(environment_id or self._environments.newest())
+        feed = self._feeds.get(environment_id or self._environment_id(""))
         columns = request.encoding == market_data_pb2.ENCODING_COLUMNS
         delay = (
             round(request.max_delay.ToTimedelta().total_seconds(), 3)
@@ -162,7 +162,8 @@ class MarketDataServicer(MarketDataServiceServicer):
         return Subscription(self._streams, feed, Terms(selection, encoding, delay), after, expired), envelopes
 
     def _environment_id(self, asked: str) -> str:
-        return self._environments.get(asked).plan.environment_id if asked else self._environments.newest()
+        found = self._environments.get(asked) if asked else self._environments.default()
+        return found.plan.environment_id
 
     def _quote(self, latest: Latest, environment_id: str) -> market_data_pb2.Quote:
         instrument = self._instruments.get(latest.symbol)
@@ -251,6 +252,12 @@ class EnvironmentServicer(EnvironmentServiceServicer):
     ) -> environment_pb2.Environment:
         """One environment."""
         return mapping.environment_to_proto(self._environments.get(request.environment_id))
+
+    async def GetDefaultEnvironment(
+        self, request: environment_service_pb2.GetDefaultEnvironmentRequest, context: Context
+    ) -> environment_pb2.Environment:
+        """The environment that is meant where none is named."""
+        return mapping.environment_to_proto(self._environments.default())
 
     async def ListEnvironments(
         self, request: environment_service_pb2.ListEnvironmentsRequest, context: Context

@@ -108,6 +108,14 @@ class Peers:
         """
         return await self._market.environment(environment_id)
 
+    async def default_environment(self) -> str:
+        """The environment that is meant by who names none.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE.
+        """
+        return (await self._market.default()).environment_id
+
     async def tape(self, environment: Environment) -> Tape:
         """The whole tape of an environment.
 

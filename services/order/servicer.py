@@ -167,13 +167,13 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 yield message
 
     async def _page(self, request: Any, narrowed: str) -> tuple[Page, str]:
-        """A list's page and its environment: where the request names nothing, the newest at its first page."""
+        """A list's page and its environment: where the request names nothing, the default at its first page."""
         page = Page(request, 2)
         if page.after:
             return page, page.after[0]
         environment_id = getattr(request, "environment_id", "")
         if not narrowed:
-            environment_id = await self._store.newest_environment() or ""
+            environment_id = await self._desks.peers.default_environment()
         return page, environment_id
 
     async def _cursor(
@@ -199,12 +199,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 message = f"{request.environment_id} has no portfolio {request.portfolio_id}."
                 raise ApiError.not_found("portfolio", request.portfolio_id, "PORTFOLIO_NOT_FOUND", message)
             return home
-        if request.environment_id:
-            return request.environment_id
-        newest = await self._store.newest_environment()
-        if newest is None:
-            raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "No environment has orders yet.")
-        return newest
+        return request.environment_id or await self._desks.peers.default_environment()
 
 
 def _snapshot(envelopes: Envelopes, desk: Desk, portfolio_id: str) -> Iterable[bytes]:

@@ -75,12 +75,6 @@ _last_event = sa.and_(
 _STREAM = sa.select(_streams.c.epoch).where(_streams.c.name == sa.bindparam("name"))
 _ALL_ENVIRONMENTS = sa.select(_environments)
 _ENVIRONMENT = sa.select(_environments).where(_environments.c.environment_id == sa.bindparam("environment_id"))
-_NEWEST = (
-    sa.select(_environments.c.environment_id)
-    .where(_environments.c.order_count > 0)
-    .order_by(_environments.c.first_order_time.desc(), _environments.c.environment_id.desc())
-    .limit(1)
-)
 _PORTFOLIO = sa.select(_portfolios).where(_portfolios.c.portfolio_id == sa.bindparam("portfolio_id"))
 _PORTFOLIOS = sa.select(_portfolios).where(_portfolios.c.environment_id == sa.bindparam("environment_id"))
 _ALL_INSTRUMENTS = sa.select(_instruments)
@@ -141,11 +135,6 @@ class Store:
         """One environment; None before its first commit."""
         row = await self._database.fetch_one(_ENVIRONMENT, {"environment_id": environment_id})
         return None if row is None else EnvironmentRow(**row._mapping)  # noqa: SLF001
-
-    async def newest_environment(self) -> str | None:
-        """The environment whose first order is the youngest."""
-        row = await self._database.fetch_one(_NEWEST)
-        return None if row is None else str(row.environment_id)
 
     async def portfolio(self, portfolio_id: str) -> PortfolioRow | None:
         """A portfolio that has traded."""

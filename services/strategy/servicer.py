@@ -136,7 +136,7 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         environment_id = request.environment_id or self._signals.home(request.deployment_id)
         if not environment_id and not request.deployment_id:
             # The pages of a list stay in the environment that its first one was of.
-            environment_id = page.after[0] if page.after else self._signals.newest()
+            environment_id = page.after[0] if page.after else await self._signals.default()
         rows = await self._signals.page(
             environment_id, request.deployment_id, request.symbol, page.number or 0, page.size + 1
         )
@@ -179,8 +179,11 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
                 return *resume_point(self._tokens, request.resume_token, hashed), False
             except TokenExpired:
                 expired = True
-        environment_id = request.environment_id or self._signals.home(request.deployment_id) or self._signals.newest()
-        await self._signals.require(environment_id)
+        environment_id = request.environment_id or self._signals.home(request.deployment_id)
+        if environment_id:
+            await self._signals.require(environment_id)
+        else:
+            environment_id = await self._signals.default()
         head = self._signals.head(environment_id)
         return environment_id, request.after_sequence if request.HasField("after_sequence") else head, expired
 

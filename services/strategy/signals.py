@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.chassis.errors import ApiError
 from services.chassis.stream import EventLog, Subscription
 from services.strategy.clients import Peers
 from services.strategy.host import Host
@@ -18,10 +17,13 @@ class Signals:
     def __init__(self, store: Store, log: EventLog[SignalKey], host: Host, peers: Peers) -> None:
         self._store, self._log, self._host, self._market = store, log, host, peers.market
 
-    def newest(self) -> str:
-        """The newest environment that has signals; empty if none has."""
-        environments = (place.deployment.environment_id for place in reversed(self._host.places.values()))
-        return next((each for each in environments if self._log.head(each)), "")
+    async def default(self) -> str:
+        """The environment that is meant by who names none, as marketdata says.
+
+        Raises:
+            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
+        """
+        return (await self._market.default()).environment_id
 
     def home(self, deployment_id: str) -> str:
         """A deployment's environment; empty where there is no such deployment."""
@@ -34,8 +36,6 @@ class Signals:
         Raises:
             ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
         """
-        if not environment_id:
-            raise ApiError.not_found("environment", "", "ENVIRONMENT_NOT_FOUND", "No environment has signals yet.")
         if not self._log.head(environment_id):
             await self._market.environment(environment_id)
 

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 IDEMPOTENT: Final = (
     "tickmesh.marketdata.v1.EnvironmentService/GetEnvironment",
+    "tickmesh.marketdata.v1.EnvironmentService/GetDefaultEnvironment",
     "tickmesh.marketdata.v1.InstrumentService/GetInstrument",
 )
 """The calls made here that may be repeated; a stream is not repeated by its channel."""
@@ -45,6 +46,11 @@ class Market:
         """An environment as it stands."""
         request = environment_service_pb2.GetEnvironmentRequest(environment_id=environment_id)
         return environment_from_proto(await promptly(self._environments.GetEnvironment(request), "marketdata"))
+
+    async def default(self) -> Environment:
+        """The environment that is meant by who names none."""
+        request = environment_service_pb2.GetDefaultEnvironmentRequest()
+        return environment_from_proto(await promptly(self._environments.GetDefaultEnvironment(request), "marketdata"))
 
     async def instruments(self, symbols: Iterable[str]) -> dict[str, Instrument]:
         """The instruments of these symbols."""

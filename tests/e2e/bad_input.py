@@ -178,6 +178,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "EnvironmentService/ListDataSets": {},
     "EnvironmentService/CreateReplay": replay("replay-other"),
     "EnvironmentService/GetEnvironment": {"environment_id": MAIN},
+    "EnvironmentService/GetDefaultEnvironment": {},
     "EnvironmentService/ListEnvironments": {},
     "EnvironmentService/StartReplay": {"environment_id": MAIN},
     "EnvironmentService/PauseReplay": {"environment_id": MAIN},
@@ -216,6 +217,6 @@ RIGHT: dict[str, dict[str, Any]] = {
     "StrategyService/StopStrategy": {"strategy_id": STRATEGY},
     "StrategyService/GetDeployment": {"deployment_id": DEPLOYMENT},
     "StrategyService/ListDeployments": {},
-    "StrategyService/ListSignals": {},
+    "StrategyService/ListSignals": {"environment_id": MAIN},
     "StrategyService/StreamSignals": {},
 }

@@ -161,7 +161,9 @@ def test_a_value_of_another_type_is_refused(front: Front, name: str) -> None:
 @pytest.mark.parametrize("name", METHODS | INTERNAL)
 def test_bytes_that_are_no_message_are_refused(front: Front, name: str) -> None:
     method = (METHODS | INTERNAL)[name]
-    told([("gRPC", data, INVALID, front.grpc(method, data)) for data in (b"\xff\xff", b"\x08", b"\0" * 1000)])
+    # Of a message without fields protobuf takes the zeros for unknown ones.
+    none = [b"\xff\xff", b"\x08", *([b"\0" * 1000] if method.input_type.fields else [])]
+    told([("gRPC", data, INVALID, front.grpc(method, data)) for data in none])
 
 
 @pytest.mark.parametrize("name", TIMES)

@@ -236,9 +236,29 @@ async def test_a_quote_of_a_bar_is_its_close_and_never_of_the_future(client: Cli
     cold = await client.create(**CUT)
     assert (await refused(quote(client, "AAPL", cold.environment_id)))[:2] == ("NOT_FOUND", "QUOTE_NOT_FOUND")
     assert (await refused(quote(client, "AAPL", "nowhere")))[:2] == ("NOT_FOUND", "ENVIRONMENT_NOT_FOUND")
-    # Who names no environment means the newest.
-    newest = await client.create(**CUT, warm_up_sessions=1)
-    assert (await quote(client, "AAPL", "")).environment_id == newest.environment_id
+
+
+async def test_who_names_no_environment_means_the_newest_running_one(template: Path, tmp_path: Path) -> None:
+    with running(copied(template, tmp_path / "data")) as service:
+        async with client_of(service) as client:
+
+            async def default() -> str:
+                found = await client.environments.GetDefaultEnvironment(Envs.GetDefaultEnvironmentRequest())
+                assert (await quote(client, "AAPL", "")).environment_id == found.environment_id
+                assert (await list_bars(client, "AAPL", "")).bars
+                return found.environment_id
+
+            asked = client.environments.GetDefaultEnvironment(Envs.GetDefaultEnvironmentRequest())
+            assert (await refused(asked))[:2] == ("NOT_FOUND", "ENVIRONMENT_NOT_FOUND")
+            first, second, third = [(await client.create(**CUT, warm_up_sessions=1)).environment_id for _ in range(3)]
+            # None runs: the newest there is. Nobody takes part, so those that run are BLOCKED.
+            assert await default() == third
+            await client.move("Start", first)
+            assert await default() == first
+            await client.move("Start", second)
+            assert await default() == second
+            await client.move("Pause", second)
+            assert await default() == first
 
 
 async def test_a_split_brings_the_last_price_into_todays_units(client: Client) -> None:

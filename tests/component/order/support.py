@@ -214,6 +214,9 @@ class Environments(environment_service_pb2_grpc.EnvironmentServiceServicer):
             raise ApiError.not_found("environment", request.environment_id, "ENVIRONMENT_NOT_FOUND")
         return self._market.environment()
 
+    async def GetDefaultEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
+        return self._market.environment()
+
 
 class Tapes(tape_service_pb2_grpc.TapeServiceServicer):
     def __init__(self, market: Market) -> None:

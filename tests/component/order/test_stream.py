@@ -171,10 +171,7 @@ async def test_bad_tokens_and_unknown_environments_are_refused(mesh: Mesh) -> No
         assert (error.code, error.reason) == (code, reason), fields
 
 
-async def test_the_newest_environment_with_orders_is_the_default(mesh: Mesh) -> None:
-    error = await refused(stream(mesh).read())
-    assert (error.code, error.reason) == (StatusCode.NOT_FOUND, "ENVIRONMENT_NOT_FOUND")
-    await mesh.orders.CreateOrder(limit("a"))
+async def test_who_names_no_environment_means_marketdatas_default(mesh: Mesh) -> None:
     call = stream(mesh)
     assert (await call.read()).partition == ENVIRONMENT
     call.cancel()

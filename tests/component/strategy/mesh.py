@@ -212,6 +212,9 @@ class Toy:
             raise ApiError.not_found("environment", request.environment_id, "ENVIRONMENT_NOT_FOUND")
         return self.environment()
 
+    async def GetDefaultEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
+        return self.environment()
+
     async def GetInstrument(self, request: Any, context: Any) -> instrument_pb2.Instrument:
         found = self.instruments[request.symbol]
         return instrument_pb2.Instrument(
@@ -483,7 +486,7 @@ async def strategy_service(settings: Settings) -> AsyncIterator[StrategyServiceS
         try:
             yield StrategyServiceStub(channel)
         finally:
-            await server.stop(1)
+            await server.stop(5)
 
 
 def plans(count: int, cash: int = 20_000, limits: Iterable[Any] = ()) -> list[PortfolioPlan]:

@@ -143,6 +143,10 @@ async def test_without_a_coordinator_a_deployment_waits_for_it(tmp_path: Path, u
             with pytest.raises(ApiError) as refused:
                 await deploy(stub, "s1")
             assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+            # Nor can anybody say which environment is meant where none is named.
+            with pytest.raises(ApiError) as refused:
+                await stub.ListSignals(strategy_service_pb2.ListSignalsRequest())
+            assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
             async with peers(toy, away):
                 assert (await deploy(stub, "s1")).deployment_id == "s1-1"
                 await reached(stub, "s1-1", RUNNING)

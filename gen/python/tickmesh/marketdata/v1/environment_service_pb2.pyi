@@ -173,6 +173,23 @@ class GetEnvironmentRequest(_message.Message):
 Global___GetEnvironmentRequest: _TypeAlias = GetEnvironmentRequest  # noqa: Y015
 
 @_typing.final
+class GetDefaultEnvironmentRequest(_message.Message):
+    """Asks for the environment that is meant where none is named."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDefaultEnvironmentRequest: _TypeAlias = GetDefaultEnvironmentRequest  # noqa: Y015
+
+@_typing.final
 class ListEnvironmentsRequest(_message.Message):
     """Asks for environments."""
 

@@ -51,6 +51,11 @@ class EnvironmentServiceStub:
                 request_serializer=tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.GetEnvironmentRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_marketdata_dot_v1_dot_environment__pb2.Environment.FromString,
                 _registered_method=True)
+        self.GetDefaultEnvironment = channel.unary_unary(
+                '/tickmesh.marketdata.v1.EnvironmentService/GetDefaultEnvironment',
+                request_serializer=tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.GetDefaultEnvironmentRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_marketdata_dot_v1_dot_environment__pb2.Environment.FromString,
+                _registered_method=True)
         self.ListEnvironments = channel.unary_unary(
                 '/tickmesh.marketdata.v1.EnvironmentService/ListEnvironments',
                 request_serializer=tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.ListEnvironmentsRequest.SerializeToString,
@@ -118,6 +123,19 @@ class EnvironmentServiceServicer:
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
 
         GET /api/v1/environments/replay-1
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDefaultEnvironment(self, request, context):
+        """Returns the environment that is meant by whoever names none, in lists and streams of prices, orders, executions and
+        signals: the newest running one, also where it is BLOCKED on somebody; where none runs, the newest there is. One whose
+        tape is lost does not run.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is none.
+
+        GET /api/v1/environments:default
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +228,11 @@ def add_EnvironmentServiceServicer_to_server(servicer, server):
             'GetEnvironment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEnvironment,
                     request_deserializer=tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.GetEnvironmentRequest.FromString,
+                    response_serializer=tickmesh_dot_marketdata_dot_v1_dot_environment__pb2.Environment.SerializeToString,
+            ),
+            'GetDefaultEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDefaultEnvironment,
+                    request_deserializer=tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.GetDefaultEnvironmentRequest.FromString,
                     response_serializer=tickmesh_dot_marketdata_dot_v1_dot_environment__pb2.Environment.SerializeToString,
             ),
             'ListEnvironments': grpc.unary_unary_rpc_method_handler(
@@ -324,6 +347,33 @@ class EnvironmentService:
             target,
             '/tickmesh.marketdata.v1.EnvironmentService/GetEnvironment',
             tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.GetEnvironmentRequest.SerializeToString,
+            tickmesh_dot_marketdata_dot_v1_dot_environment__pb2.Environment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDefaultEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.marketdata.v1.EnvironmentService/GetDefaultEnvironment',
+            tickmesh_dot_marketdata_dot_v1_dot_environment__service__pb2.GetDefaultEnvironmentRequest.SerializeToString,
             tickmesh_dot_marketdata_dot_v1_dot_environment__pb2.Environment.FromString,
             options,
             channel_credentials,

@@ -41,6 +41,15 @@ class EnvironmentServiceStub:
 
         GET /api/v1/environments/replay-1
     """
+    GetDefaultEnvironment: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.GetDefaultEnvironmentRequest, _environment_pb2.Environment]
+    """Returns the environment that is meant by whoever names none, in lists and streams of prices, orders, executions and
+    signals: the newest running one, also where it is BLOCKED on somebody; where none runs, the newest there is. One whose
+    tape is lost does not run.
+
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is none.
+
+        GET /api/v1/environments:default
+    """
     ListEnvironments: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.ListEnvironmentsRequest, _environment_service_pb2.ListEnvironmentsResponse]
     """Lists environments, newest first.
 
@@ -132,6 +141,21 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
 
             GET /api/v1/environments/replay-1
+        """
+
+    @_abc_1.abstractmethod
+    def GetDefaultEnvironment(
+        self,
+        request: _environment_service_pb2.GetDefaultEnvironmentRequest,
+        context: _aio.ServicerContext[_environment_service_pb2.GetDefaultEnvironmentRequest, _abc.Awaitable[_environment_pb2.Environment]],
+    ) -> _abc.Awaitable[_environment_pb2.Environment]:
+        """Returns the environment that is meant by whoever names none, in lists and streams of prices, orders, executions and
+        signals: the newest running one, also where it is BLOCKED on somebody; where none runs, the newest there is. One whose
+        tape is lost does not run.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is none.
+
+            GET /api/v1/environments:default
         """
 
     @_abc_1.abstractmethod

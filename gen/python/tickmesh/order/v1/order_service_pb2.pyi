@@ -172,7 +172,7 @@ class ListOrdersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
-    """Of this environment; default the newest that has orders."""
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     portfolio_id: _builtins.str
     """Of this portfolio."""
     symbol: _builtins.str
@@ -272,7 +272,7 @@ class ListExecutionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
-    """Of this environment; default the newest that has orders."""
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     portfolio_id: _builtins.str
     """Of this portfolio."""
     symbol: _builtins.str
@@ -399,7 +399,7 @@ class StreamOrderEventsRequest(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
-    """Of this environment; default the newest that has orders."""
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     portfolio_id: _builtins.str
     """Only of this portfolio."""
     resume_token: _builtins.str

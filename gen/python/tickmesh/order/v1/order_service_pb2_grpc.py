@@ -137,7 +137,8 @@ class OrderServiceServicer:
     def ListOrders(self, request, context):
         """Lists orders, newest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -160,7 +161,8 @@ class OrderServiceServicer:
     def ListExecutions(self, request, context):
         """Lists fills, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/executions?portfolio_id=trend
         """

@@ -55,7 +55,8 @@ class OrderServiceStub:
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
     """Lists orders, newest first.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
+    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders?portfolio_id=trend&open_only=true
     """
@@ -70,7 +71,8 @@ class OrderServiceStub:
     ListExecutions: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListExecutionsRequest, _order_service_pb2.ListExecutionsResponse]
     """Lists fills, oldest first.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
+    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/executions?portfolio_id=trend
     """
@@ -175,7 +177,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_order_service_pb2.ListOrdersResponse]:
         """Lists orders, newest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -202,7 +205,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_order_service_pb2.ListExecutionsResponse]:
         """Lists fills, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/executions?portfolio_id=trend
         """

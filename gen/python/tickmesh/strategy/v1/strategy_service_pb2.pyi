@@ -397,7 +397,7 @@ class ListSignalsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
-    """Of this environment; default the newest that has signals."""
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     deployment_id: _builtins.str
     """Of this deployment."""
     symbol: _builtins.str
@@ -462,7 +462,7 @@ class StreamSignalsRequest(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
-    """Of this environment; default the newest that has signals."""
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     deployment_id: _builtins.str
     """Only of this deployment."""
     resume_token: _builtins.str

@@ -191,7 +191,8 @@ class StrategyServiceServicer:
     def ListSignals(self, request, context):
         """Lists signals, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or deployment is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/signals?deployment_id=cross-1
         """
@@ -202,8 +203,9 @@ class StrategyServiceServicer:
     def StreamSignals(self, request, context):
         """Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
-        or `INVALID_ARGUMENT` for a token together with `after_sequence`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up;
+        INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+        `after_sequence`.
 
         GET /api/v1/signals:stream?environment_id=replay-1
         """

@@ -84,15 +84,17 @@ class StrategyServiceStub:
     ListSignals: _aio.UnaryUnaryMultiCallable[_strategy_service_pb2.ListSignalsRequest, _strategy_service_pb2.ListSignalsResponse]
     """Lists signals, oldest first.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or deployment is named, with NOT_FOUND
+    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/signals?deployment_id=cross-1
     """
     StreamSignals: _aio.UnaryStreamMultiCallable[_strategy_service_pb2.StreamSignalsRequest, _strategy_service_pb2.StreamSignalsResponse]
     """Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
-    or `INVALID_ARGUMENT` for a token together with `after_sequence`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up;
+    INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+    `after_sequence`.
 
         GET /api/v1/signals:stream?environment_id=replay-1
     """
@@ -220,7 +222,8 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_strategy_service_pb2.ListSignalsResponse]:
         """Lists signals, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or deployment is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/signals?deployment_id=cross-1
         """
@@ -233,8 +236,9 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_strategy_service_pb2.StreamSignalsResponse]:
         """Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
-        or `INVALID_ARGUMENT` for a token together with `after_sequence`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up;
+        INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+        `after_sequence`.
 
             GET /api/v1/signals:stream?environment_id=replay-1
         """

@@ -24,6 +24,7 @@ __all__ = (
     "EnvironmentServiceStub",
     "EnvironmentState",
     "Fold",
+    "GetDefaultEnvironmentRequest",
     "GetEnvironmentRequest",
     "GetInstrumentRequest",
     "GetQuoteRequest",
@@ -1024,6 +1025,20 @@ class Fold(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "Fold", Fold)
+
+
+@dataclass(eq=False, repr=False)
+class GetDefaultEnvironmentRequest(betterproto2.Message):
+    """
+    Asks for the environment that is meant where none is named.
+    """
+
+    pass
+
+
+default_message_pool.register_message(
+    "tickmesh.marketdata.v1", "GetDefaultEnvironmentRequest", GetDefaultEnvironmentRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -2532,6 +2547,36 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
 
         return await self._unary_unary(
             "/tickmesh.marketdata.v1.EnvironmentService/GetEnvironment",
+            message,
+            Environment,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_default_environment(
+        self,
+        message: "GetDefaultEnvironmentRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Environment":
+        """
+        Returns the environment that is meant by whoever names none, in lists and streams of prices, orders, executions and
+        signals: the newest running one, also where it is BLOCKED on somebody; where none runs, the newest there is. One whose
+        tape is lost does not run.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is none.
+
+            GET /api/v1/environments:default
+        """
+
+        if message is None:
+            message = GetDefaultEnvironmentRequest()
+
+        return await self._unary_unary(
+            "/tickmesh.marketdata.v1.EnvironmentService/GetDefaultEnvironment",
             message,
             Environment,
             timeout=timeout,

@@ -682,7 +682,7 @@ class ListExecutionsRequest(betterproto2.Message):
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of this environment; default the newest that has orders.
+    Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`).
     """
 
     portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -787,7 +787,7 @@ class ListOrdersRequest(betterproto2.Message):
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of this environment; default the newest that has orders.
+    Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`).
     """
 
     portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1306,7 +1306,7 @@ class StreamOrderEventsRequest(betterproto2.Message):
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of this environment; default the newest that has orders.
+    Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`).
     """
 
     portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1514,7 +1514,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists orders, newest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -1565,7 +1566,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists fills, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/executions?portfolio_id=trend
         """

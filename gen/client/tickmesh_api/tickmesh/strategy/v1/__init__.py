@@ -402,7 +402,7 @@ class ListSignalsRequest(betterproto2.Message):
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of this environment; default the newest that has signals.
+    Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`).
     """
 
     deployment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -809,7 +809,7 @@ class StreamSignalsRequest(betterproto2.Message):
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Of this environment; default the newest that has signals.
+    Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`).
     """
 
     deployment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1126,7 +1126,8 @@ class StrategyServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists signals, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or deployment is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/signals?deployment_id=cross-1
         """
@@ -1151,8 +1152,9 @@ class StrategyServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Streams signals in order, none twice. Durable: any point of the past can be asked.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`,
-        or `INVALID_ARGUMENT` for a token together with `after_sequence`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up;
+        INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+        `after_sequence`.
 
             GET /api/v1/signals:stream?environment_id=replay-1
         """
