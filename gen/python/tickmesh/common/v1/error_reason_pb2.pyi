@@ -109,7 +109,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RISK_UNAVAILABLE: _ErrorReason.ValueType  # 110
     """UNAVAILABLE. Risk did not answer in time; nothing was decided, repeat the call."""
     ERROR_REASON_ENVIRONMENT_BLOCKED: _ErrorReason.ValueType  # 111
-    """UNAVAILABLE. A participant of the environment's replay is missing; `blocked_on` names it."""
+    """UNAVAILABLE. A participant of the environment's replay is missing, or its tape is lost; `blocked_on` names whom it waits for."""
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 112
     """UNAVAILABLE. A service that this call needs is away; repeat the call."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 120
@@ -118,7 +118,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A fault of ours."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call failed: `google.rpc.ErrorInfo.reason` is one of these names without the prefix, its `domain` is `tickmesh`."""
+    """Why a call failed: `google.rpc.ErrorInfo.reason` is one of these names without the prefix, its `domain` is `tickmesh`.
+
+    Each method's comment names its own. Any call may fail besides with `INVALID_ARGUMENT` for a field that breaks its rule,
+    `TOO_LARGE`, `DEADLINE_EXCEEDED`, `INTERNAL_ERROR`, and `SERVICE_UNAVAILABLE` while the service that is called, or its
+    database, is away; over REST also with `MALFORMED_JSON`, `UNKNOWN_FIELD`, `UNKNOWN_QUERY_PARAMETER` and `METHOD_NOT_FOUND`.
+    """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not a reason; never sent."""
@@ -207,7 +212,7 @@ ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 100
 ERROR_REASON_RISK_UNAVAILABLE: ErrorReason.ValueType  # 110
 """UNAVAILABLE. Risk did not answer in time; nothing was decided, repeat the call."""
 ERROR_REASON_ENVIRONMENT_BLOCKED: ErrorReason.ValueType  # 111
-"""UNAVAILABLE. A participant of the environment's replay is missing; `blocked_on` names it."""
+"""UNAVAILABLE. A participant of the environment's replay is missing, or its tape is lost; `blocked_on` names whom it waits for."""
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 112
 """UNAVAILABLE. A service that this call needs is away; repeat the call."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 120

@@ -72,7 +72,9 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class Reset(_message.Message):
-    """The cursor broke: what was missed cannot be told. A fresh snapshot follows."""
+    """The cursor broke: what was missed cannot be told. A fresh snapshot follows where the stream has one; where it has none, as
+    those of ledger entries and of signals, it goes on with what comes.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -104,10 +104,12 @@ class EnvironmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateReplay(self, request, context):
-        """Makes a replay of a data set. It stands at its first position until it is started.
+        """Makes a replay of a data set. It stands at its first position until it is started. The same id with the same values is
+        the same replay.
 
-        Fails with NOT_FOUND `DATA_SET_NOT_FOUND`, INVALID_ARGUMENT `INVALID_ARGUMENT` for symbols or times it does not hold,
-        ALREADY_EXISTS `REQUEST_ID_REUSED` or `ALREADY_EXISTS`.
+        Fails with NOT_FOUND `DATA_SET_NOT_FOUND`, or `CALENDAR_NOT_FOUND` for a calendar that its instruments name;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for symbols or times it does not hold; ALREADY_EXISTS `REQUEST_ID_REUSED` or
+        `ALREADY_EXISTS`.
 
         POST /api/v1/environments
         {"data_set_id": "us-daily", "symbols": ["AAPL", "IBM"], "warm_up_sessions": 30,

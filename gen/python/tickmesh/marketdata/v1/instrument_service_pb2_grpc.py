@@ -87,7 +87,8 @@ class InstrumentServiceServicer:
     def CreateInstrument(self, request, context):
         """Creates an instrument. The same instrument again is the same instrument.
 
-        Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one.
+        Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one; INVALID_ARGUMENT `INVALID_ARGUMENT` for
+        a calendar that is not known.
 
         POST /api/v1/instruments
         {"instrument": {"symbol": "ACME", "currency_code": "USD", "calendar": "XNYS",
@@ -100,7 +101,8 @@ class InstrumentServiceServicer:
     def ListTradingSessions(self, request, context):
         """Lists the sessions of a calendar, oldest first.
 
-        Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known.
+        Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known; INVALID_ARGUMENT `INVALID_ARGUMENT`
+        for a date that does not exist, or dates in the wrong order, or `PAGE_TOKEN_INVALID`.
 
         GET /api/v1/market-sessions?calendar=XNYS&start_date=2013-01-01&end_date=2013-01-31
         """

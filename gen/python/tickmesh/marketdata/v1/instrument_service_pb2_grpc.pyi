@@ -34,7 +34,8 @@ class InstrumentServiceStub:
     CreateInstrument: _aio.UnaryUnaryMultiCallable[_instrument_service_pb2.CreateInstrumentRequest, _instrument_pb2.Instrument]
     """Creates an instrument. The same instrument again is the same instrument.
 
-    Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one.
+    Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one; INVALID_ARGUMENT `INVALID_ARGUMENT` for
+    a calendar that is not known.
 
         POST /api/v1/instruments
         {"instrument": {"symbol": "ACME", "currency_code": "USD", "calendar": "XNYS",
@@ -43,7 +44,8 @@ class InstrumentServiceStub:
     ListTradingSessions: _aio.UnaryUnaryMultiCallable[_instrument_service_pb2.ListTradingSessionsRequest, _instrument_service_pb2.ListTradingSessionsResponse]
     """Lists the sessions of a calendar, oldest first.
 
-    Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known.
+    Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known; INVALID_ARGUMENT `INVALID_ARGUMENT`
+    for a date that does not exist, or dates in the wrong order, or `PAGE_TOKEN_INVALID`.
 
         GET /api/v1/market-sessions?calendar=XNYS&start_date=2013-01-01&end_date=2013-01-31
     """
@@ -85,7 +87,8 @@ class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_instrument_pb2.Instrument]:
         """Creates an instrument. The same instrument again is the same instrument.
 
-        Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one.
+        Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one; INVALID_ARGUMENT `INVALID_ARGUMENT` for
+        a calendar that is not known.
 
             POST /api/v1/instruments
             {"instrument": {"symbol": "ACME", "currency_code": "USD", "calendar": "XNYS",
@@ -100,7 +103,8 @@ class InstrumentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_instrument_service_pb2.ListTradingSessionsResponse]:
         """Lists the sessions of a calendar, oldest first.
 
-        Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known.
+        Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known; INVALID_ARGUMENT `INVALID_ARGUMENT`
+        for a date that does not exist, or dates in the wrong order, or `PAGE_TOKEN_INVALID`.
 
             GET /api/v1/market-sessions?calendar=XNYS&start_date=2013-01-01&end_date=2013-01-31
         """

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class MarketDataServiceStub:
-    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest.
+    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest. An environment whose tape
+    is lost has none to tell.
     """
 
     def __init__(self, channel):
@@ -64,13 +65,14 @@ class MarketDataServiceStub:
 
 
 class MarketDataServiceServicer:
-    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest.
+    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest. An environment whose tape
+    is lost has none to tell.
     """
 
     def GetQuote(self, request, context):
         """Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
 
-        Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
         GET /api/v1/market-data/AAPL
         """
@@ -81,7 +83,7 @@ class MarketDataServiceServicer:
     def BatchGetQuotes(self, request, context):
         """Returns the latest prices of several symbols, in the order asked; those without a price are named apart.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
         POST /api/v1/market-data:batchGet
         {"symbols": ["AAPL", "IBM"]}
@@ -93,7 +95,8 @@ class MarketDataServiceServicer:
     def ListQuotes(self, request, context):
         """Lists the latest prices of all symbols, by symbol.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED`
+        where the tape is lost.
 
         GET /api/v1/market-data
         """
@@ -104,8 +107,9 @@ class MarketDataServiceServicer:
     def ListBars(self, request, context):
         """Lists a symbol's bars by time, up to where the environment stands.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`, INVALID_ARGUMENT `INVALID_ARGUMENT` for an
-        interval that the tape's records do not make.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for an interval that the tape's records do not make, or times in the wrong order, or
+        `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
         GET /api/v1/market-data/AAPL/bars?interval=1d&page_size=5
         """
@@ -117,7 +121,8 @@ class MarketDataServiceServicer:
         """Streams records: first a snapshot of the latest prices, then every record as time reaches it.
         `sequence` is the record's place on the tape.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+        UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost, or `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
         GET /api/v1/market-data:stream?symbols=AAPL&symbols=IBM
         """
@@ -162,7 +167,8 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MarketDataService:
-    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest.
+    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest. An environment whose tape
+    is lost has none to tell.
     """
 
     @staticmethod

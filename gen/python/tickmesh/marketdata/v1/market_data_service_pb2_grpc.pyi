@@ -14,20 +14,22 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MarketDataServiceStub:
-    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest."""
+    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest. An environment whose tape
+    is lost has none to tell.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetQuote: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.GetQuoteRequest, _market_data_pb2.Quote]
     """Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
 
-    Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`.
+    Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
         GET /api/v1/market-data/AAPL
     """
     BatchGetQuotes: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.BatchGetQuotesRequest, _market_data_service_pb2.BatchGetQuotesResponse]
     """Returns the latest prices of several symbols, in the order asked; those without a price are named apart.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
         POST /api/v1/market-data:batchGet
         {"symbols": ["AAPL", "IBM"]}
@@ -35,15 +37,17 @@ class MarketDataServiceStub:
     ListQuotes: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.ListQuotesRequest, _market_data_service_pb2.ListQuotesResponse]
     """Lists the latest prices of all symbols, by symbol.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED`
+    where the tape is lost.
 
         GET /api/v1/market-data
     """
     ListBars: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.ListBarsRequest, _market_data_service_pb2.ListBarsResponse]
     """Lists a symbol's bars by time, up to where the environment stands.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`, INVALID_ARGUMENT `INVALID_ARGUMENT` for an
-    interval that the tape's records do not make.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+    INVALID_ARGUMENT `INVALID_ARGUMENT` for an interval that the tape's records do not make, or times in the wrong order, or
+    `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
         GET /api/v1/market-data/AAPL/bars?interval=1d&page_size=5
     """
@@ -51,13 +55,16 @@ class MarketDataServiceStub:
     """Streams records: first a snapshot of the latest prices, then every record as time reaches it.
     `sequence` is the record's place on the tape.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+    UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost, or `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
         GET /api/v1/market-data:stream?symbols=AAPL&symbols=IBM
     """
 
 class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest."""
+    """Prices. Reads that name no environment mean the newest running one; where none runs, the newest. An environment whose tape
+    is lost has none to tell.
+    """
 
     @_abc_1.abstractmethod
     def GetQuote(
@@ -67,7 +74,7 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_market_data_pb2.Quote]:
         """Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
 
-        Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             GET /api/v1/market-data/AAPL
         """
@@ -80,7 +87,7 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_market_data_service_pb2.BatchGetQuotesResponse]:
         """Returns the latest prices of several symbols, in the order asked; those without a price are named apart.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             POST /api/v1/market-data:batchGet
             {"symbols": ["AAPL", "IBM"]}
@@ -94,7 +101,8 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_market_data_service_pb2.ListQuotesResponse]:
         """Lists the latest prices of all symbols, by symbol.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED`
+        where the tape is lost.
 
             GET /api/v1/market-data
         """
@@ -107,8 +115,9 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_market_data_service_pb2.ListBarsResponse]:
         """Lists a symbol's bars by time, up to where the environment stands.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`, INVALID_ARGUMENT `INVALID_ARGUMENT` for an
-        interval that the tape's records do not make.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for an interval that the tape's records do not make, or times in the wrong order, or
+        `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             GET /api/v1/market-data/AAPL/bars?interval=1d&page_size=5
         """
@@ -122,7 +131,8 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams records: first a snapshot of the latest prices, then every record as time reaches it.
         `sequence` is the record's place on the tape.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+        UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost, or `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
             GET /api/v1/market-data:stream?symbols=AAPL&symbols=IBM
         """

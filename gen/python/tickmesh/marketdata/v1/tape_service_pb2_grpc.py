@@ -49,7 +49,8 @@ class TapeServiceServicer:
     def ReadTape(self, request, context):
         """Streams a tape's records from a position on, to the tape's end.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, PERMISSION_DENIED `NOT_OPEN_AT_EDGE`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
+        the tape is lost.
 
         It has no REST form: `grpcurl -d '{"environment_id": "replay-1"}' … tickmesh.marketdata.v1.TapeService/ReadTape`
         """

@@ -19,7 +19,8 @@ class TapeServiceStub:
     ReadTape: _aio.UnaryStreamMultiCallable[_tape_service_pb2.ReadTapeRequest, _tape_service_pb2.ReadTapeResponse]
     """Streams a tape's records from a position on, to the tape's end.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, PERMISSION_DENIED `NOT_OPEN_AT_EDGE`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
+    the tape is lost.
 
     It has no REST form: `grpcurl -d '{"environment_id": "replay-1"}' … tickmesh.marketdata.v1.TapeService/ReadTape`
     """
@@ -35,7 +36,8 @@ class TapeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_tape_service_pb2.ReadTapeResponse]:
         """Streams a tape's records from a position on, to the tape's end.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, PERMISSION_DENIED `NOT_OPEN_AT_EDGE`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
+        the tape is lost.
 
         It has no REST form: `grpcurl -d '{"environment_id": "replay-1"}' … tickmesh.marketdata.v1.TapeService/ReadTape`
         """

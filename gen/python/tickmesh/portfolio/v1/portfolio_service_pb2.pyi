@@ -652,7 +652,7 @@ class StreamLedgerEntriesResponse(_message.Message):
 
     @_builtins.property
     def reset(self) -> _stream_pb2.Reset:
-        """The cursor broke."""
+        """The cursor broke; what comes from now on follows."""
 
     @_builtins.property
     def closed(self) -> _stream_pb2.Closed:

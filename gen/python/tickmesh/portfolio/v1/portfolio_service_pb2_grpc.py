@@ -88,10 +88,12 @@ class PortfolioServiceServicer:
     """
 
     def CreatePortfolio(self, request, context):
-        """Creates a portfolio with its opening deposit.
+        """Creates a portfolio with its opening deposit. The same id with the same values is the same portfolio.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
-        FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_ARGUMENT` for a currency that the environment's
+        instruments do not trade in; ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away, or `ENVIRONMENT_BLOCKED` where the
+        environment's tape is lost.
 
         POST /api/v1/portfolios
         {"portfolio_id": "trend", "environment_id": "replay-1", "display_name": "Trend",
@@ -170,7 +172,8 @@ class PortfolioServiceServicer:
     def StreamPortfolio(self, request, context):
         """Streams a portfolio: first a snapshot, then each change. `sequence` is the last ledger entry told of.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+        UNAVAILABLE `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
         GET /api/v1/portfolios/trend:stream
         """
@@ -180,8 +183,11 @@ class PortfolioServiceServicer:
 
     def StreamLedgerEntries(self, request, context):
         """Streams an environment's ledger entries, every one, in order, none twice. Durable: any point of the past can be asked.
+        There is no snapshot: it begins with what comes, or where `resume_token` or `after_sequence` says.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or
+        `INVALID_ARGUMENT` for a token together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata, which
+        knows the environments, is away, or as the service restarts: resume.
 
         GET /api/v1/ledger-entries:stream?environment_id=replay-1
         """

@@ -18,10 +18,12 @@ class PortfolioServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePortfolio: _aio.UnaryUnaryMultiCallable[_portfolio_service_pb2.CreatePortfolioRequest, _portfolio_pb2.Portfolio]
-    """Creates a portfolio with its opening deposit.
+    """Creates a portfolio with its opening deposit. The same id with the same values is the same portfolio.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
-    FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_ARGUMENT` for a currency that the environment's
+    instruments do not trade in; ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`; FAILED_PRECONDITION
+    `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away, or `ENVIRONMENT_BLOCKED` where the
+    environment's tape is lost.
 
         POST /api/v1/portfolios
         {"portfolio_id": "trend", "environment_id": "replay-1", "display_name": "Trend",
@@ -72,14 +74,18 @@ class PortfolioServiceStub:
     StreamPortfolio: _aio.UnaryStreamMultiCallable[_portfolio_service_pb2.StreamPortfolioRequest, _portfolio_service_pb2.StreamPortfolioResponse]
     """Streams a portfolio: first a snapshot, then each change. `sequence` is the last ledger entry told of.
 
-    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+    UNAVAILABLE `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
         GET /api/v1/portfolios/trend:stream
     """
     StreamLedgerEntries: _aio.UnaryStreamMultiCallable[_portfolio_service_pb2.StreamLedgerEntriesRequest, _portfolio_service_pb2.StreamLedgerEntriesResponse]
     """Streams an environment's ledger entries, every one, in order, none twice. Durable: any point of the past can be asked.
+    There is no snapshot: it begins with what comes, or where `resume_token` or `after_sequence` says.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or
+    `INVALID_ARGUMENT` for a token together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata, which
+    knows the environments, is away, or as the service restarts: resume.
 
         GET /api/v1/ledger-entries:stream?environment_id=replay-1
     """
@@ -93,10 +99,12 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _portfolio_service_pb2.CreatePortfolioRequest,
         context: _aio.ServicerContext[_portfolio_service_pb2.CreatePortfolioRequest, _abc.Awaitable[_portfolio_pb2.Portfolio]],
     ) -> _abc.Awaitable[_portfolio_pb2.Portfolio]:
-        """Creates a portfolio with its opening deposit.
+        """Creates a portfolio with its opening deposit. The same id with the same values is the same portfolio.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
-        FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_ARGUMENT` for a currency that the environment's
+        instruments do not trade in; ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away, or `ENVIRONMENT_BLOCKED` where the
+        environment's tape is lost.
 
             POST /api/v1/portfolios
             {"portfolio_id": "trend", "environment_id": "replay-1", "display_name": "Trend",
@@ -189,7 +197,8 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_portfolio_service_pb2.StreamPortfolioResponse]:
         """Streams a portfolio: first a snapshot, then each change. `sequence` is the last ledger entry told of.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+        UNAVAILABLE `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
             GET /api/v1/portfolios/trend:stream
         """
@@ -201,8 +210,11 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_portfolio_service_pb2.StreamLedgerEntriesRequest, _abc.AsyncIterator[_portfolio_service_pb2.StreamLedgerEntriesResponse]],
     ) -> _abc.AsyncIterator[_portfolio_service_pb2.StreamLedgerEntriesResponse]:
         """Streams an environment's ledger entries, every one, in order, none twice. Durable: any point of the past can be asked.
+        There is no snapshot: it begins with what comes, or where `resume_token` or `after_sequence` says.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or
+        `INVALID_ARGUMENT` for a token together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata, which
+        knows the environments, is away, or as the service restarts: resume.
 
             GET /api/v1/ledger-entries:stream?environment_id=replay-1
         """

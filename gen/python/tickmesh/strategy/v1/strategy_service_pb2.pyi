@@ -551,7 +551,7 @@ class StreamSignalsResponse(_message.Message):
 
     @_builtins.property
     def reset(self) -> _stream_pb2.Reset:
-        """The cursor broke."""
+        """The cursor broke; what comes from now on follows."""
 
     @_builtins.property
     def closed(self) -> _stream_pb2.Closed:

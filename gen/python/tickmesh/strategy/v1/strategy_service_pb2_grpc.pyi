@@ -28,8 +28,8 @@ class StrategyServiceStub:
     CreateStrategy: _aio.UnaryUnaryMultiCallable[_strategy_service_pb2.CreateStrategyRequest, _strategy_pb2.Strategy]
     """Creates a strategy: a kind with its parameters and symbols. The same id with the same values is the same strategy.
 
-    Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`, INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`,
-    ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
+    Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`; INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`, also where the kind's own
+    code refuses them or fails; ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
 
         POST /api/v1/strategies
         {"strategy_id": "cross", "kind": "sma_cross", "symbols": ["AAPL"], "parameters": {"fast": "10", "slow": "30"}}
@@ -54,7 +54,7 @@ class StrategyServiceStub:
 
     Fails with NOT_FOUND `STRATEGY_NOT_FOUND`, `STRATEGY_KIND_NOT_FOUND` (its code is gone) or `PORTFOLIO_NOT_FOUND`,
     FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
-    UNAVAILABLE `SERVICE_UNAVAILABLE`.
+    UNAVAILABLE `SERVICE_UNAVAILABLE` while portfolio or marketdata is away.
 
         POST /api/v1/strategies/cross:deploy
         {"portfolio_id": "trend"}
@@ -90,10 +90,11 @@ class StrategyServiceStub:
         GET /api/v1/signals?deployment_id=cross-1
     """
     StreamSignals: _aio.UnaryStreamMultiCallable[_strategy_service_pb2.StreamSignalsRequest, _strategy_service_pb2.StreamSignalsResponse]
-    """Streams signals in order, none twice. Durable: any point of the past can be asked.
+    """Streams signals in order, none twice. Durable: any point of the past can be asked. There is no snapshot: it begins with
+    what comes, or where `resume_token` or `after_sequence` says.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up;
-    INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up, or as the
+    service restarts: resume; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
     `after_sequence`.
 
         GET /api/v1/signals:stream?environment_id=replay-1
@@ -124,8 +125,8 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_strategy_pb2.Strategy]:
         """Creates a strategy: a kind with its parameters and symbols. The same id with the same values is the same strategy.
 
-        Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`, INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`,
-        ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
+        Fails with NOT_FOUND `STRATEGY_KIND_NOT_FOUND`; INVALID_ARGUMENT `STRATEGY_PARAMETERS_INVALID`, also where the kind's own
+        code refuses them or fails; ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`.
 
             POST /api/v1/strategies
             {"strategy_id": "cross", "kind": "sma_cross", "symbols": ["AAPL"], "parameters": {"fast": "10", "slow": "30"}}
@@ -168,7 +169,7 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with NOT_FOUND `STRATEGY_NOT_FOUND`, `STRATEGY_KIND_NOT_FOUND` (its code is gone) or `PORTFOLIO_NOT_FOUND`,
         FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
-        UNAVAILABLE `SERVICE_UNAVAILABLE`.
+        UNAVAILABLE `SERVICE_UNAVAILABLE` while portfolio or marketdata is away.
 
             POST /api/v1/strategies/cross:deploy
             {"portfolio_id": "trend"}
@@ -234,10 +235,11 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _strategy_service_pb2.StreamSignalsRequest,
         context: _aio.ServicerContext[_strategy_service_pb2.StreamSignalsRequest, _abc.AsyncIterator[_strategy_service_pb2.StreamSignalsResponse]],
     ) -> _abc.AsyncIterator[_strategy_service_pb2.StreamSignalsResponse]:
-        """Streams signals in order, none twice. Durable: any point of the past can be asked.
+        """Streams signals in order, none twice. Durable: any point of the past can be asked. There is no snapshot: it begins with
+        what comes, or where `resume_token` or `after_sequence` says.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up;
-        INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up, or as the
+        service restarts: resume; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
         `after_sequence`.
 
             GET /api/v1/signals:stream?environment_id=replay-1

@@ -18,6 +18,10 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 class ErrorReason(betterproto2.Enum):
     """
     Why a call failed: `google.rpc.ErrorInfo.reason` is one of these names without the prefix, its `domain` is `tickmesh`.
+
+    Each method's comment names its own. Any call may fail besides with `INVALID_ARGUMENT` for a field that breaks its rule,
+    `TOO_LARGE`, `DEADLINE_EXCEEDED`, `INTERNAL_ERROR`, and `SERVICE_UNAVAILABLE` while the service that is called, or its
+    database, is away; over REST also with `MALFORMED_JSON`, `UNKNOWN_FIELD`, `UNKNOWN_QUERY_PARAMETER` and `METHOD_NOT_FOUND`.
     """
 
     UNSPECIFIED = 0
@@ -237,7 +241,7 @@ class ErrorReason(betterproto2.Enum):
 
     ENVIRONMENT_BLOCKED = 111
     """
-    UNAVAILABLE. A participant of the environment's replay is missing; `blocked_on` names it.
+    UNAVAILABLE. A participant of the environment's replay is missing, or its tape is lost; `blocked_on` names whom it waits for.
     """
 
     SERVICE_UNAVAILABLE = 112
@@ -494,7 +498,8 @@ default_message_pool.register_message("tickmesh.common.v1", "Money", Money)
 @dataclass(eq=False, repr=False)
 class Reset(betterproto2.Message):
     """
-    The cursor broke: what was missed cannot be told. A fresh snapshot follows.
+    The cursor broke: what was missed cannot be told. A fresh snapshot follows where the stream has one; where it has none, as
+    those of ledger entries and of signals, it goes on with what comes.
     """
 
     reason: "ResetReason" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: ResetReason(0))

@@ -2510,10 +2510,12 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Environment":
         """
-        Makes a replay of a data set. It stands at its first position until it is started.
+        Makes a replay of a data set. It stands at its first position until it is started. The same id with the same values is
+        the same replay.
 
-        Fails with NOT_FOUND `DATA_SET_NOT_FOUND`, INVALID_ARGUMENT `INVALID_ARGUMENT` for symbols or times it does not hold,
-        ALREADY_EXISTS `REQUEST_ID_REUSED` or `ALREADY_EXISTS`.
+        Fails with NOT_FOUND `DATA_SET_NOT_FOUND`, or `CALENDAR_NOT_FOUND` for a calendar that its instruments name;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for symbols or times it does not hold; ALREADY_EXISTS `REQUEST_ID_REUSED` or
+        `ALREADY_EXISTS`.
 
             POST /api/v1/environments
             {"data_set_id": "us-daily", "symbols": ["AAPL", "IBM"], "warm_up_sessions": 30,
@@ -2806,7 +2808,8 @@ class InstrumentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Creates an instrument. The same instrument again is the same instrument.
 
-        Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one.
+        Fails with ALREADY_EXISTS `ALREADY_EXISTS` when the symbol is taken by another one; INVALID_ARGUMENT `INVALID_ARGUMENT` for
+        a calendar that is not known.
 
             POST /api/v1/instruments
             {"instrument": {"symbol": "ACME", "currency_code": "USD", "calendar": "XNYS",
@@ -2833,7 +2836,8 @@ class InstrumentServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists the sessions of a calendar, oldest first.
 
-        Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known.
+        Fails with NOT_FOUND `CALENDAR_NOT_FOUND` for a calendar or a date beyond what is known; INVALID_ARGUMENT `INVALID_ARGUMENT`
+        for a date that does not exist, or dates in the wrong order, or `PAGE_TOKEN_INVALID`.
 
             GET /api/v1/market-sessions?calendar=XNYS&start_date=2013-01-01&end_date=2013-01-31
         """
@@ -2850,7 +2854,8 @@ class InstrumentServiceStub(betterproto2_grpclib.ServiceStub):
 
 class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
     """
-    Prices. Reads that name no environment mean the newest running one; where none runs, the newest.
+    Prices. Reads that name no environment mean the newest running one; where none runs, the newest. An environment whose tape
+    is lost has none to tell.
     """
 
     async def get_quote(
@@ -2864,7 +2869,7 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
 
-        Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             GET /api/v1/market-data/AAPL
         """
@@ -2889,7 +2894,7 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Returns the latest prices of several symbols, in the order asked; those without a price are named apart.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             POST /api/v1/market-data:batchGet
             {"symbols": ["AAPL", "IBM"]}
@@ -2915,7 +2920,8 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists the latest prices of all symbols, by symbol.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED`
+        where the tape is lost.
 
             GET /api/v1/market-data
         """
@@ -2940,8 +2946,9 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists a symbol's bars by time, up to where the environment stands.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`, INVALID_ARGUMENT `INVALID_ARGUMENT` for an
-        interval that the tape's records do not make.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for an interval that the tape's records do not make, or times in the wrong order, or
+        `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             GET /api/v1/market-data/AAPL/bars?interval=1d&page_size=5
         """
@@ -2967,7 +2974,8 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
         Streams records: first a snapshot of the latest prices, then every record as time reaches it.
         `sequence` is the record's place on the tape.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+        UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost, or `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
             GET /api/v1/market-data:stream?symbols=AAPL&symbols=IBM
         """
@@ -3041,7 +3049,8 @@ class TapeServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Streams a tape's records from a position on, to the tape's end.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, PERMISSION_DENIED `NOT_OPEN_AT_EDGE`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
+        the tape is lost.
 
         It has no REST form: `grpcurl -d '{"environment_id": "replay-1"}' … tickmesh.marketdata.v1.TapeService/ReadTape`
         """

@@ -943,7 +943,7 @@ class StreamLedgerEntriesResponse(betterproto2.Message):
         9, betterproto2.TYPE_MESSAGE, optional=True, group="event"
     )
     """
-    The cursor broke.
+    The cursor broke; what comes from now on follows.
     """
 
     closed: "__common__v1__.Closed | None" = betterproto2.field(
@@ -1071,10 +1071,12 @@ class PortfolioServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Portfolio":
         """
-        Creates a portfolio with its opening deposit.
+        Creates a portfolio with its opening deposit. The same id with the same values is the same portfolio.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`,
-        FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_ARGUMENT` for a currency that the environment's
+        instruments do not trade in; ALREADY_EXISTS `ALREADY_EXISTS` or `REQUEST_ID_REUSED`; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away, or `ENVIRONMENT_BLOCKED` where the
+        environment's tape is lost.
 
             POST /api/v1/portfolios
             {"portfolio_id": "trend", "environment_id": "replay-1", "display_name": "Trend",
@@ -1251,7 +1253,8 @@ class PortfolioServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Streams a portfolio: first a snapshot, then each change. `sequence` is the last ledger entry told of.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`;
+        UNAVAILABLE `SERVICE_UNAVAILABLE` as the service restarts: resume.
 
             GET /api/v1/portfolios/trend:stream
         """
@@ -1276,8 +1279,11 @@ class PortfolioServiceStub(betterproto2_grpclib.ServiceStub):
     ) -> "AsyncIterator[StreamLedgerEntriesResponse]":
         """
         Streams an environment's ledger entries, every one, in order, none twice. Durable: any point of the past can be asked.
+        There is no snapshot: it begins with what comes, or where `resume_token` or `after_sequence` says.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or
+        `INVALID_ARGUMENT` for a token together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata, which
+        knows the environments, is away, or as the service restarts: resume.
 
             GET /api/v1/ledger-entries:stream?environment_id=replay-1
         """
