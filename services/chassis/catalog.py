@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+EDGE: Final = "edge"
 EDGE_PORT: Final = 8080
 EDGE_ADMIN_PORT: Final = 9901
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import catalog, deadline, handlers, telemetry
 from services.chassis.ownership import EXIT_DATABASE_IN_USE, DatabaseInUseError
-from services.chassis.settings import ServiceSettings
+from services.chassis.settings import ServiceSettings, unknown
 
 EXIT_FAILED: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -121,6 +122,9 @@ class Server:
         await self._server.start()
         for name in ["", *self._names]:
             await self.set_health(name, serving=True)
+        if strangers := unknown(self._settings, os.environ):
+            message = "the environment names settings that there are not; 'tickmesh config' says which were meant"
+            _log.warning(message, extra={"variables": strangers})
         _log.info("serving", extra={"address": self._address, "port": self.port, "services": self._names})
         return self.port
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
@@ -13,6 +14,8 @@ from services.chassis import catalog
 
 PREFIX = "TICKMESH_"
 EXIT_BAD_SETTINGS = 2
+# Read before there are settings, and by tests alone; see failpoints.py.
+NO_SETTINGS = frozenset({"TICKMESH_FAILPOINTS"})
 
 Address = Annotated[
     str, StringConstraints(pattern=r"^(dns:///)?[^\s:/]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$|^unix:\S+$")
@@ -87,3 +90,16 @@ def load(settings: type[S]) -> S:
             name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
             sys.stderr.write(f"{name}: {problem['msg']} (got {problem['input']!r})\n")
         raise SystemExit(EXIT_BAD_SETTINGS) from None
+
+
+def unknown(settings: ServiceSettings, variables: Iterable[str]) -> list[str]:
+    """Variables that look like settings of this service, or of all, and are none: a misspelt one does nothing.
+
+    What begins with another's name is that one's own, and that one tells of it.
+    """
+    known = NO_SETTINGS | {f"{PREFIX}{name}".upper() for name in type(settings).model_fields}
+    rooms = {*catalog.SERVICES, catalog.EDGE} - {settings.service}
+    elsewhere = tuple(f"{PREFIX}{name}_".upper() for name in rooms)
+    spelt = {variable: variable.upper() for variable in variables}
+    mine = (variable for variable, name in spelt.items() if name.startswith(PREFIX) and not name.startswith(elsewhere))
+    return sorted(variable for variable in mine if spelt[variable] not in known)

@@ -10,13 +10,11 @@ from typing import ClassVar, NamedTuple
 from pydantic_settings import BaseSettings
 
 from gateway.settings import EdgeSettings
-from services.chassis.settings import PREFIX, ServiceSettings, load
+from services.chassis.settings import NO_SETTINGS, PREFIX, ServiceSettings, load
 
 _PASSWORD = re.compile(r"(?<=//)([^/@:]*):([^/@]*)@")
 _SECRET_NAME = re.compile(r"password|secret|token|api_key")
 MASK = "***"
-# Read before there are settings, and by tests alone; see failpoints.py.
-_NO_SETTINGS = frozenset({"TICKMESH_FAILPOINTS"})
 
 
 class ConsoleSettings(EdgeSettings):
@@ -59,7 +57,7 @@ def unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     known = [each.variable for _, listed in effective() for each in listed]
     for variable in sorted(environment):
         name = variable.upper()
-        if name.startswith(PREFIX) and name not in known and name not in _NO_SETTINGS:
+        if name.startswith(PREFIX) and name not in known and name not in NO_SETTINGS:
             yield variable, next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), "")
 
 

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from services.chassis import handlers
 from services.chassis.errors import DETAILS_KEY, ApiError
 from services.chassis.server import Server
+from tests.component.chassis.conftest import Serve
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -193,6 +194,16 @@ async def test_a_second_server_cannot_take_the_same_port(mesh: Any) -> None:
 
     with pytest.raises(RuntimeError, match=r"[Ff]ailed to bind"):
         await Server(ServiceSettings(), address=mesh.address).start()
+
+
+async def test_a_misspelt_setting_is_warned_of_once_at_the_start(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TICKMESH_ORDER_RISK_DEADLIN", "7")
+    monkeypatch.setenv("TICKMESH_RISK_STORE_INTERVALL", "7")
+    async with serve():
+        warned = [vars(each).get("variables") for each in caplog.records if each.levelname == "WARNING"]
+    assert [each for each in warned if each] == [["TICKMESH_ORDER_RISK_DEADLIN"]]
 
 
 async def test_a_failed_background_task_ends_the_server_with_its_error() -> None:

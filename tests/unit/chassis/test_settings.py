@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.chassis import catalog
-from services.chassis.settings import ServiceSettings, load
+from services.chassis.settings import ServiceSettings, load, unknown
 from services.chassis.stream import HEARTBEAT_SECONDS
 
 
@@ -81,3 +81,19 @@ def test_a_bad_setting_is_named_and_ends_the_process_with_code_2(
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         OrderSettings().log_level = "ERROR"  # type: ignore[misc]
+
+
+def test_a_misspelt_variable_is_told_of_by_the_service_it_was_meant_for() -> None:
+    names = [
+        "TICKMESH_ORDER_CHECK_DEADLINE",
+        "tickmesh_log_levle",
+        "TICKMESH_RISK_CHECK_PATIENCE",
+        "TICKMESH_EDGE_ADRESS",
+        "TICKMESH_ORDER_CHECK_DEADLINE_MS",
+        "TICKMESH_ORDER_ADDRESS",
+        "TICKMESH_FAILPOINTS",
+        "TICKMESHED",
+        "HOME",
+    ]
+    assert unknown(OrderSettings(), names) == ["TICKMESH_ORDER_CHECK_DEADLINE", "tickmesh_log_levle"]
+    assert unknown(ServiceSettings(), names) == ["tickmesh_log_levle"]
