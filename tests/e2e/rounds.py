@@ -236,8 +236,8 @@ class Tally:
     canceled: int = 0
     deaths: int = 0
     seconds: float = 0.0
-    meant: Counter[str] = field(default_factory=Counter)
-    fallen: Counter[str] = field(default_factory=Counter)
+    meant: Counter[str] = field(default_factory=Counter, repr=False)
+    fallen: Counter[str] = field(default_factory=Counter, repr=False)
 
 
 async def kill_rounds(mesh: Mesh, clients: Clients, seed: int, count: int, *, name: str = "w") -> Tally:
