@@ -417,7 +417,8 @@ class Mesh:
     async def ready(self) -> None:
         """Waits until it answers."""
         try:
-            await self.orders.ListOrders(order_service_pb2.ListOrdersRequest(), wait_for_ready=True, timeout=40)
+            anything = order_service_pb2.ListOrdersRequest(environment_id=ENVIRONMENT)
+            await self.orders.ListOrders(anything, wait_for_ready=True, timeout=40)
         except ApiError:
             if self.task is not None and self.task.done():
                 self.task.result()
