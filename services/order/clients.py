@@ -45,6 +45,10 @@ class Peers:
         for payload in (await self._store.instruments()).values():
             self._keep(instrument_pb2.Instrument.FromString(payload))
 
+    def known(self, portfolio_id: str) -> PortfolioRow | None:
+        """A portfolio, if it was asked for before."""
+        return self._known.get(portfolio_id)
+
     async def portfolio(self, portfolio_id: str) -> PortfolioRow:
         """A portfolio's environment, owner and opening.
 
@@ -58,8 +62,13 @@ class Peers:
         asking = self._asking.get(portfolio_id)
         if asking is None:
             asking = self._asking[portfolio_id] = detach(self._find_portfolio(portfolio_id))
-            asking.add_done_callback(lambda _: self._asking.pop(portfolio_id))
+            asking.add_done_callback(lambda asked: self._has_asked(portfolio_id, asked))
         return await asyncio.shield(asking)
+
+    def _has_asked(self, portfolio_id: str, asked: asyncio.Task[PortfolioRow]) -> None:
+        del self._asking[portfolio_id]
+        # Whoever wanted to know may have gone meanwhile.
+        _ = asked.cancelled() or asked.exception()
 
     async def _find_portfolio(self, portfolio_id: str) -> PortfolioRow:
         known = await self._store.portfolio(portfolio_id)

@@ -24,8 +24,21 @@ class Intake:
         self._desks = desks
         self._leaving: set[asyncio.Task[None]] = set()
 
+    def knows(self, request: Any) -> bool:
+        """Whether nobody must be asked about what a CreateOrderRequest names: then `create` does not wait."""
+        peers, portfolio = self._desks.peers, self._desks.peers.known(request.portfolio_id)
+        if portfolio is None or request.symbol not in peers.instruments:
+            return False
+        return self._desks.existing(portfolio.environment_id) is not None
+
     async def create(
-        self, request: Any, principal: str, *, seat_token: str = "", session_id: str = ""
+        self,
+        request: Any,
+        principal: str,
+        *,
+        seat_token: str = "",
+        session_id: str = "",
+        turn: asyncio.Future[None] | None = None,
     ) -> asyncio.Future[bytes]:
         """Submits an order; the future tells what became of it, as soon as that is durable.
 
@@ -34,6 +47,7 @@ class Intake:
             principal: who sends it.
             seat_token: what shows that a strategy's command is its deployment's own.
             session_id: the session that the order shall not outlive.
+            turn: what the order is to come after.
 
         Raises:
             ApiError: as `OrderService.CreateOrder` says.
@@ -43,6 +57,8 @@ class Intake:
         desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
         instrument = await self._instrument(desk, ticket.symbol)
         check_increments(ticket, instrument)
+        if turn is not None:
+            await asyncio.wait({turn})
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         token = seat_token if ticket.of_strategy else ""
         desk.submit(Create(ticket, portfolio, instrument, principal, current_traceparent(), answer, token, session_id))
@@ -63,16 +79,16 @@ class Intake:
             raise no_order(order_id)
         return await desk.cancel(order_id, principal)
 
-    def leave(self, session_id: str, creating: Collection[asyncio.Future[bytes]]) -> None:
-        """Has the open orders of a session canceled, once those that it is still creating are there."""
+    def leave(self, session_id: str, working: Collection[asyncio.Future[Any]]) -> None:
+        """Has the open orders of a session canceled, once all that it is still working on is done."""
         # The session's call has ended, and its end must not end this too.
-        leaving = detach(self._disconnect(session_id, creating), name=f"leave:{session_id}")
+        leaving = detach(self._disconnect(session_id, working), name=f"leave:{session_id}")
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
-    async def _disconnect(self, session_id: str, creating: Collection[asyncio.Future[bytes]]) -> None:
-        if creating:
-            await asyncio.wait(creating)
+    async def _disconnect(self, session_id: str, working: Collection[asyncio.Future[Any]]) -> None:
+        if working:
+            await asyncio.wait(working)
         for desk in self._desks.all():
             desk.disconnect(session_id)
 
