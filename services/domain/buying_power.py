@@ -203,6 +203,11 @@ class Funds:
         if claim.symbol and not claim.confirmed:
             self.unconfirmed -= 1
 
+    def confirm(self, time: int) -> None:
+        """An order that passed a check exists, as its claim has it, since market ``time`` (ns)."""
+        self.unconfirmed -= 1
+        self.count_order(time)
+
     def trade(self, symbol: str, signed: Decimal, price: Decimal) -> None:
         """Fold a fill of ``signed`` units: its cash, and the collateral it frees or needs."""
         holding = self.holding(symbol)

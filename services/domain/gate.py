@@ -149,12 +149,18 @@ class Gate:
     @exactly
     def _fold(self, event: OrderEvent, instrument: Instrument, left: Claim | None) -> None:
         order, exec_type = event.order, event.exec_type
-        claim = self._claims.get(order.order_id)
+        claim, funds = self._claims.get(order.order_id), self._funds.get(order.portfolio_id)
         if claim is not None:
+            if left is not None and exec_type is not _TRADE and claim[:4] == left[:4] and funds is not None:
+                # It claims what it did: nothing is to be released and set aside again.
+                if not claim.confirmed:
+                    self._claims[order.order_id] = left
+                    funds.confirm(event.transact_time)
+                return
             self._release(order.order_id)
         if exec_type is _REJECTED:
             return
-        funds = self._known(order.portfolio_id)
+        funds = funds or self._known(order.portfolio_id)
         funds.holding(order.symbol).multiplier = instrument.contract_multiplier
         if exec_type is _TRADE:
             signed = event.last_quantity if order.side is _BUY else -event.last_quantity

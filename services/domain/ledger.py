@@ -8,7 +8,7 @@ has changed.
 Cash includes the proceeds of short sales; what of it can be spent is the gate's question (``gate.py``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -73,14 +73,10 @@ class Ledger:
         """The open lots of ``symbol``, oldest first."""
         return list(self._lots.get(symbol, ()))
 
-    @exactly
     def equity(self, marks: Mapping[str, Decimal | float]) -> Decimal:
         """Cash and all positions at ``marks`` (price a unit); where there is none, at the last fill's price."""
-        total = self.cash
-        for symbol, position in self.positions.items():
-            if position.quantity:
-                total += position.market_value(marks.get(symbol, position.last_price))
-        return total
+        held = [position for position in self.positions.values() if position.quantity]
+        return self._worth(held, marks) if held else self.cash
 
     def unrealized_pnl(self, marks: Mapping[str, Decimal | float]) -> Decimal:
         """What closing every position at ``marks`` would gain; marks as for ``equity``."""
@@ -206,6 +202,13 @@ class Ledger:
             numbers = (Decimal(quantity), Decimal(cost), Decimal(multiplier))
             ledger._lots[symbol].append(Lot(lot_id, symbol, *numbers, *opened))
         return ledger
+
+    @exactly
+    def _worth(self, held: Iterable[Position], marks: Mapping[str, Decimal | float]) -> Decimal:
+        total = self.cash
+        for position in held:
+            total += position.market_value(marks.get(position.symbol, position.last_price))
+        return total
 
     def _transfer(self, what: _Movement, amount: Decimal, signed: Decimal, source: _Source) -> Posting:
         if amount <= 0:

@@ -124,20 +124,23 @@ class Book:
         ladders = [ladder for ladder in self._ladders.values() if ladder.entries]
         if not ladders and not self.urgent:
             return NEVER
-        horizon = min(max(through, row + self._span), len(index.tape))
+        end = len(index.tape)
+        horizon = min(max(through, row + self._span), end)
         self._span = min(self._span * 2, _LONGEST_SPAN)
-        edges = index.edges(calendar)
-        opening = row if edges.open_at(row) else edges.next_row(row, opens=True)
-        best = horizon if horizon < len(index.tape) else NEVER
+        best = horizon if horizon < end else NEVER
         for source in index.data_sources(self.symbol):
-            # Nothing but a bar reaches back into a session that has closed.
-            begin = row if index.tape.sources[source].kind is _BAR else max(row, opening)
-            best = min(best, self._next_of(index, source, begin, min(best, horizon), ladders))
+            begin = row
+            if index.tape.sources[source].kind is not _BAR:
+                # Nothing but a bar reaches back into a session that has closed.
+                edges = index.edges(calendar)
+                begin = row if edges.open_at(row) else edges.next_row(row, opens=True)
+            if self.urgent:
+                best = min(best, index.next_row(source, begin))
+            else:
+                best = min(best, self._next_of(index, source, begin, min(best, horizon), ladders))
         return best
 
     def _next_of(self, index: TapeIndex, source: int, begin: int, end: int, ladders: list[Ladder]) -> int:
-        if self.urgent:
-            return index.next_row(source, begin)
         rows = index.rows(source)
         first, last = rows.searchsorted((begin, max(begin, end))).tolist()
         kind, step = index.tape.sources[source].kind, _FIRST_SPAN
