@@ -58,15 +58,18 @@ def main() -> None:
     tape = synthetic(chosen.bars)
     run(synthetic(chosen.bars // 10))
     load_before, loop_before = os.getloadavg(), reference_loop()
-    runs = [run(tape) for _ in range(chosen.runs)]
-    seconds = statistics.median(took for took, _, _ in runs)
-    used = statistics.median(cpu for _, cpu, _ in runs)
-    result = runs[0][2]
-    fills = len(result.fills)
+    runs: list[tuple[float, float]] = []
+    for _ in range(chosen.runs):
+        took, cpu, result = run(tape)
+        runs.append((took, cpu))
+        fills, equity = len(result.fills), result.equity[-1].equity
+        # A run of its own has no other's results beside it in memory.
+        del result
+    seconds, used = (statistics.median(column) for column in zip(*runs, strict=True))
     print(f"bars                {chosen.bars:,}")
     print(f"orders filled       {fills:,}")
-    print(f"final equity        {result.equity[-1].equity}")
-    print(f"median of {chosen.runs} runs    {seconds:.3f} s ({', '.join(f'{took:.3f}' for took, _, _ in runs)})")
+    print(f"final equity        {equity}")
+    print(f"median of {chosen.runs} runs    {seconds:.3f} s ({', '.join(f'{took:.3f}' for took, _ in runs)})")
     print(f"bars a second       {chosen.bars / seconds:,.0f}")
     print(f"bars a CPU second   {chosen.bars / used:,.0f}")
     print(f"an order round      {used / max(fills, 1) * 1e6:.0f} us of CPU, if bars cost nothing")
