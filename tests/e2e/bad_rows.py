@@ -8,7 +8,6 @@ from tests.e2e.bad_input import (
     ALREADY_EXISTS,
     ENVIRONMENT_COMPLETED,
     ENVIRONMENT_NOT_FOUND,
-    IDS,
     INVALID,
     PORTFOLIO_NOT_FOUND,
     REQUEST_ID_REUSED,
@@ -133,7 +132,19 @@ ROWS: dict[str, list[Row]] = {
         row(ORDER_NOT_FOUND, portfolio_id="nobody"),
         row(ORDER_NOT_FOUND, client_order_id="nobody"),
     ],
-    "OrderService/CancelOrder": [NO_ORDER, row(ORDER_ENDED, order_id=FILLED)],
+    "OrderService/CancelOrder": [
+        NO_ORDER,
+        row(ORDER_ENDED, order_id=FILLED),
+        row(portfolio_id=PORTFOLIO),
+        row(orig_client_order_id="open-1"),
+        row(portfolio_id=PORTFOLIO, orig_client_order_id="open-1"),
+        row(order_id=None),
+        row(order_id=None, portfolio_id=PORTFOLIO),
+        row(order_id=None, orig_client_order_id="open-1"),
+        row(ORDER_NOT_FOUND, order_id=None, portfolio_id=PORTFOLIO, orig_client_order_id="nobody"),
+        row(ORDER_NOT_FOUND, order_id=None, portfolio_id="nobody", orig_client_order_id="open-1"),
+        row(ORDER_ENDED, order_id=None, portfolio_id=PORTFOLIO, orig_client_order_id="filled-1"),
+    ],
     "OrderService/ListOrderEvents": [NO_ORDER],
     "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],
     "RiskService/GetPortfolioRisk": [NO_PORTFOLIO],
@@ -251,49 +262,4 @@ STREAMS: dict[str, dict[str, Any]] = {
     "PortfolioService/StreamPortfolio": {"portfolio_id": FROZEN},
     "PortfolioService/StreamLedgerEntries": {"portfolio_id": PORTFOLIO},
     "StrategyService/StreamSignals": {"deployment_id": DEPLOYMENT},
-}
-
-HELLO = {"hello": {"role": "PARTICIPANT_ROLE_STRATEGY", "participant": "outside"}}
-NOT_OPEN = ("PERMISSION_DENIED", "NOT_OPEN_AT_EDGE")
-JOIN = {"environment_id": MAIN, "deployment_id": "outside-1", "seat_token": "outside"}
-# What an outside strategy may say wrong to a replay, through the edge.
-JOINS: list[tuple[list[dict[str, Any]], Outcome]] = [
-    ([{}], INVALID),
-    ([{"join": JOIN}], INVALID),
-    ([{"leave": JOIN}], INVALID),
-    ([{"hello": {"role": 0, "participant": "outside"}}], INVALID),
-    ([{"hello": {"role": 99, "participant": "outside"}}], INVALID),
-    ([{"hello": {"role": 3}}], INVALID),
-    *(([{"hello": {"role": 3, "participant": each}}], INVALID) for each in IDS),
-    ([{"hello": {"role": 1, "participant": "order"}}], NOT_OPEN),
-    ([{"hello": {"role": 2, "participant": "risk"}}], NOT_OPEN),
-    ([HELLO, HELLO], INVALID),
-    ([HELLO, {}], INVALID),
-    *(([HELLO, {"join": {**JOIN, "environment_id": each}}], INVALID) for each in IDS),
-    *(([HELLO, {"join": {**JOIN, "deployment_id": each}}], INVALID) for each in ("", *IDS)),
-    *(([HELLO, {"leave": {**JOIN, "deployment_id": each}}], INVALID) for each in ("", *IDS)),
-    *(([HELLO, {kind: {**JOIN, "seat_token": each}}], INVALID) for kind in ("join", "leave") for each in ("", *IDS)),
-    *(([HELLO, {each: {**JOIN, "environment_id": "nobody"}}], ENVIRONMENT_NOT_FOUND) for each in ("join", "leave")),
-    ([HELLO, {"done": {"environment_id": "nobody", "cycle": 1}}], ENVIRONMENT_NOT_FOUND),
-    ([HELLO, {"reached": {"environment_id": MAIN, "cycle": 1}}], INVALID),
-    ([HELLO, {"applied": {"environment_id": MAIN, "cycle": 1}}], INVALID),
-]
-CONNECT = {"environment_id": MAIN, "epoch": 1}
-# The same of the methods that only the mesh itself calls.
-INSIDE: dict[str, list[tuple[list[dict[str, Any]], Outcome]]] = {
-    "TapeService/ReadTape": [
-        ([{}], INVALID),
-        ([{"environment_id": "nobody"}], ENVIRONMENT_NOT_FOUND),
-        ([{"environment_id": MAIN, "after_sequence": -1}], INVALID),
-        *(([{"environment_id": each}], INVALID) for each in IDS),
-    ],
-    "RiskGateService/CheckOrders": [
-        ([{}], INVALID),
-        ([{"batch": {}}], INVALID),
-        ([{"connect": {}}], INVALID),
-        ([{"connect": CONNECT}], STALE),
-        ([{"connect": {**CONNECT, "epoch": 0}}], INVALID),
-        ([{"connect": {**CONNECT, "order_head": -1}}], INVALID),
-        ([{"connect": {**CONNECT, "environment_id": "nobody"}}], ENVIRONMENT_NOT_FOUND),
-    ],
 }

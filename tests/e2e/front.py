@@ -7,7 +7,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,23 @@ class Front:
         Args:
             via: `edge`, or a service; default the service that has the method.
         """
+        try:
+            answer = self._call(method, requests, via)
+            if method.server_streaming:
+                first = next(answer)
+                answer.cancel()
+                answer = first
+        except grpc.RpcError as error:
+            return _refusal(error)
+        except StopIteration:
+            return Answer("OK")
+        return Answer("OK", body=_json(answer))
+
+    def answers(self, method: MethodDescriptor, *requests: Mapping[str, Any], via: str = "") -> list[dict[str, Any]]:
+        """All that a stream answers, which must not fail, in JSON's form."""
+        return [_json(each) for each in self._call(method, requests, via)]
+
+    def _call(self, method: MethodDescriptor, requests: Sequence[Mapping[str, Any] | bytes], via: str) -> Any:
         channel = self._channels[via or HOMES[method.containing_service.full_name]]
         request_type = message_factory.GetMessageClass(method.input_type)
         made = [
@@ -107,17 +124,7 @@ class Front:
             f"/{method.containing_service.full_name}/{method.name}",
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        try:
-            answer = call(iter(made) if method.client_streaming else made[0], timeout=SECONDS)
-            if method.server_streaming:
-                first = next(answer)
-                answer.cancel()
-                answer = first
-        except grpc.RpcError as error:
-            return _refusal(error)
-        except StopIteration:
-            return Answer("OK")
-        return Answer("OK", body=_json(answer))
+        return call(iter(made) if method.client_streaming else made[0], timeout=SECONDS)
 
     def http(self, method: MethodDescriptor, request: Mapping[str, Any], *, binding: int = 0, **more: Any) -> Answer:
         """The same over REST; what is in neither path nor query is the body. `more` is httpx's."""
@@ -146,11 +153,15 @@ class Front:
         if answer.status_code == 200:
             return Answer("OK", body=answer.json())
         assert answer.headers["content-type"] == "application/json", answer.text
-        error = answer.json()
-        assert set(error) == {"code", "message", "details"}, error
-        infos = [each for each in error["details"] if each["@type"].endswith("google.rpc.ErrorInfo")]
-        code = next(each.name for each in grpc.StatusCode if each.value[0] == error["code"])
-        return Answer(code, infos[0]["reason"] if infos else "", message=error["message"])
+        return refused(answer.json())
+
+
+def refused(error: dict[str, Any]) -> Answer:
+    """A status in JSON's form."""
+    assert set(error) == {"code", "message", "details"}, error
+    infos = [each for each in error["details"] if each["@type"].endswith("google.rpc.ErrorInfo")]
+    code = next(each.name for each in grpc.StatusCode if each.value[0] == error["code"])
+    return Answer(code, infos[0]["reason"] if infos else "", message=error["message"])
 
 
 def _query(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

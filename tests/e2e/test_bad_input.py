@@ -24,8 +24,9 @@ from tests.e2e.bad_input import (
     wrong_fields,
     wrong_types,
 )
-from tests.e2e.bad_rows import INSIDE, JOINS, OF_A_STRATEGY, ONE_PAGE, PAGES, ROWS, STREAMS
-from tests.e2e.front import Answer, Front, bindings, methods, standing
+from tests.e2e.bad_rows import OF_A_STRATEGY, ONE_PAGE, PAGES, ROWS, STREAMS
+from tests.e2e.bad_words import INSIDE, JOINS, SESSIONS
+from tests.e2e.front import Answer, Front, bindings, methods, refused, standing
 from tests.e2e.nursery import Nursery
 from tests.e2e.world import everything, populate
 
@@ -41,6 +42,7 @@ METHODS = methods()
 UNARY = {name: method for name, method in METHODS.items() if not method.client_streaming}
 BODIES = [name for name, method in UNARY.items() if bindings(method)[0][0] == "POST"]
 INTERNAL = methods(internal=True)
+ENTER = "OrderService/EnterOrders"
 TIMES = [name for name, method in UNARY.items() if _times(method)]
 
 
@@ -71,7 +73,7 @@ def told(answers: list[tuple[str, Any, Outcome, Answer]]) -> None:
 def test_every_method_has_its_rows() -> None:
     assert set(UNARY) == set(RIGHT)
     assert set(ROWS) <= set(UNARY)
-    assert set(METHODS) - set(UNARY) == {"ReplayService/JoinReplay"}
+    assert set(METHODS) - set(UNARY) == {"ReplayService/JoinReplay", ENTER}
     assert {name for name, method in UNARY.items() if "page_token" in method.input_type.fields_by_name} == {
         *PAGES,
         *ONE_PAGE,
@@ -214,6 +216,24 @@ def test_a_wrong_word_to_a_replay_ends_the_stream(front: Front, via: str) -> Non
     join = METHODS["ReplayService/JoinReplay"]
     rows = [(words, outcome) for words, outcome in JOINS if via == "edge" or outcome[0] != "PERMISSION_DENIED"]
     told([(via, words, outcome, front.grpc(join, *words, via=via)) for words, outcome in rows])
+
+
+@pytest.mark.parametrize("via", ["edge", "order"])
+def test_a_wrong_message_ends_a_session(front: Front, via: str) -> None:
+    told([(via, words, INVALID, front.grpc(METHODS[ENTER], *words, via=via)) for words in SESSIONS])
+
+
+@pytest.mark.parametrize("command", METHODS[ENTER].input_type.fields_by_name["commands"].message_type.fields_by_name)
+def test_a_wrong_command_of_a_session_is_told_what_its_own_call_is(front: Front, command: str) -> None:
+    name = f"OrderService/{command.capitalize()}Order"
+    rows = [Row({}), *wrong_fields(UNARY[name]), *ROWS[name]]
+    commands = [{command: over(RIGHT[name], row.change)} if row.change else {} for row in rows]
+    words = [{"commands": commands[start : start + 256]} for start in range(0, len(rows), 256)]
+    acks = front.answers(METHODS[ENTER], *words, via="edge")
+    numbered = sorted((ack for each in acks for ack in each["acks"]["acks"]), key=lambda ack: int(ack["number"]))
+    assert [int(ack["number"]) for ack in numbered] == list(range(1, len(rows) + 1))
+    answers = [Answer("OK", body=ack) if "order" in ack else refused(ack["error"]) for ack in numbered]
+    told([("session", row.change, row.outcome, answer) for row, answer in zip(rows, answers, strict=True)])
 
 
 @pytest.mark.parametrize("name", INTERNAL)

@@ -9,7 +9,8 @@ import pytest
 from tickmesh.common.v1 import error_reason_pb2
 
 from tests.e2e.bad_input import BAD_PAGE, BAD_TOKEN, INVALID, WRONG_TOKEN, Outcome
-from tests.e2e.bad_rows import INSIDE, JOINS, ROWS
+from tests.e2e.bad_rows import ROWS
+from tests.e2e.bad_words import INSIDE, JOINS
 from tests.e2e.front import bindings, methods
 from tests.e2e.mesh import PROJECT
 
