@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
 
 import grpc
 
@@ -21,14 +20,12 @@ from services.domain.books import EquityPoint
 from services.domain.timeline import Timeline
 from services.portfolio.book import Book
 from services.portfolio.clients import OrderFeed
-from services.portfolio.records import Change, Cursor, EntryKey, Fill, Kept, Opening, Portfolio, Register
+from services.portfolio.records import Cursor, EntryKey, Fill, Kept, Opening, Portfolio
+from services.portfolio.shelf import Shelf
 from services.portfolio.store import Store
 from services.wire.cycle import Fold
 from services.wire.environments import Environment
 from services.wire.market import Market
-
-# Equity points wait so long for a commit of their own: the tape would give them again, so no answer waits for them.
-FLUSH_SECONDS: Final = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -44,20 +41,15 @@ class Keeper:
         self, store: Store, log: EventLog[EntryKey], market: Market, feed: Callable[[str, int], OrderFeed]
     ) -> None:
         """Takes what opens an environment's feed of order events behind a number."""
-        self._store, self._log, self._market, self._feed = store, log, market, feed
-        self._books: dict[str, Book] = {}
-        self._register = Register()
+        self._store, self._market, self._feed = store, market, feed
+        self._shelf = Shelf(store, log)
         self._feeds: dict[str, tuple[OrderFeed, asyncio.Task[None]]] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._pending: dict[str, asyncio.Future[None]] = {}
-        self._flushing: dict[str, asyncio.TimerHandle] = {}
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def recover(self) -> None:
         """Restore all books as they were last stored; call once, before serving."""
-        for book in await self._store.books():
-            self._adopt(book)
-            self._log.recover(book.cursor.environment_id, book.cursor.ledger_sequence)
+        await self._shelf.recover()
 
     async def find(self, portfolio_id: str) -> tuple[Book, Kept]:
         """A portfolio and its environment's books, with nothing in them that is not stored.
@@ -65,16 +57,15 @@ class Keeper:
         Raises:
             ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`.
         """
-        environment_id = self._register.find(portfolio_id).environment_id
-        await self.settled(environment_id)
-        book = self._books[environment_id]
+        environment_id = self._shelf.register.find(portfolio_id).environment_id
+        await self._shelf.settled(environment_id)
+        book = self._shelf.books[environment_id]
         return book, book.kept[portfolio_id]
 
     async def portfolios(self, environment_id: str = "") -> list[tuple[Book, Kept]]:
         """All portfolios, or an environment's, oldest first."""
-        while busy := [key for key in self._pending if environment_id in {"", key}]:
-            await self.settled(busy[0])
-        books = [book for key, book in self._books.items() if environment_id in {"", key}]
+        await self._shelf.all_settled(environment_id)
+        books = [book for key, book in self._shelf.books.items() if environment_id in {"", key}]
         found = [(book, kept) for book in books for kept in book.kept.values()]
         return sorted(found, key=lambda each: each[1].portfolio.number)
 
@@ -86,18 +77,13 @@ class Keeper:
     async def points(self, portfolio_id: str, after: int, limit: int) -> list[EquityPoint]:
         """A portfolio's equity points behind a tape position; fails as `find`."""
         book, _ = await self.find(portfolio_id)
-        self._flush(book.cursor.environment_id)
-        await self.settled(book.cursor.environment_id)
+        self._shelf.flush(book.cursor.environment_id)
+        await self._shelf.settled(book.cursor.environment_id)
         return await self._store.points(portfolio_id, after, limit)
-
-    async def settled(self, environment_id: str) -> None:
-        """Returns when all that memory holds of an environment is stored."""
-        while (pending := self._pending.get(environment_id)) is not None:
-            await asyncio.shield(pending)
 
     async def require_environment(self, environment_id: str) -> None:
         """Makes sure that there is such an environment; fails as marketdata does, or when marketdata is away."""
-        if environment_id not in self._books:
+        if environment_id not in self._shelf.books:
             await self._market.environment(environment_id)
 
     async def create(self, opening: Opening) -> tuple[Book, Kept]:
@@ -107,12 +93,12 @@ class Keeper:
             ApiError: ALREADY_EXISTS, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, INVALID_ARGUMENT for a currency that
                 the environment does not trade in, or what marketdata says of the environment.
         """
-        found = self._register.answer(opening)
+        found = self._shelf.register.answer(opening)
         if found is None:
             environment = await self._market.environment(opening.environment_id)
             book = None if environment.ended else await self._started(environment)
             # Somebody else may have been faster while we waited.
-            found = self._register.answer(opening)
+            found = self._shelf.register.answer(opening)
             if found is None:
                 if book is None or book.cursor.ended:
                     ended = f"The environment {opening.environment_id} has ended."
@@ -129,15 +115,15 @@ class Keeper:
         if not environment.ended:
             cursor = (await self._started(environment)).cursor
             return cursor.tape_sequence, cursor.cycle
-        book = self._books.get(environment.environment_id)
+        book = self._shelf.books.get(environment.environment_id)
         if book is not None and not book.cursor.ended:
-            await self._commit(book, book.end(environment.tape_sequence, time.time_ns()))
+            await self._shelf.commit(book, book.end(environment.tape_sequence, time.time_ns()))
             self._release(book)
         return None
 
     async def close_ended(self) -> None:
         """Closes the books of environments that ended while we were away: those are not announced again."""
-        waiting = [key for key, book in self._books.items() if not book.cursor.ended]
+        waiting = [key for key, book in self._shelf.books.items() if not book.cursor.ended]
         while waiting:
             for key in list(waiting):
                 try:
@@ -158,13 +144,13 @@ class Keeper:
         Raises:
             RuntimeError: the environment was not announced, so there is no tape to stand on.
         """
-        book = self._books.get(step.environment_id)
+        book = self._shelf.books.get(step.environment_id)
         if book is None or not book.started:
             raise RuntimeError(f"{step.environment_id} is to be folded, but was not announced")
         if not book.cursor.covers(step):
             await self._fold(book, step)
         # The head that is told may be a deposit's, which came in between: a crash must not undo it either.
-        await self.settled(step.environment_id)
+        await self._shelf.settled(step.environment_id)
         return book.cursor.applied
 
     @contextmanager
@@ -185,15 +171,16 @@ class Keeper:
             change, points = book.fold(step, fills, begun)
         except Exception:
             # Half a step is in memory. What is stored is whole, and the step will come again.
-            self._reload(book)
+            self._release(book)
+            self._shelf.reload(book)
             raise
         if change is not None:
             failpoint("portfolio.mid_fold")
-            await self._commit(book, change)
+            await self._shelf.commit(book, change)
             failpoint("portfolio.after_commit")
             _trace(fills, begun)
         elif points:
-            self._flush_soon(step.environment_id)
+            self._shelf.flush_soon(step.environment_id)
         told = change.changed if change is not None else {}
         for portfolio_id in {point.portfolio_id for point in points} - told.keys():
             for event in self._watchers.get(portfolio_id, ()):
@@ -205,21 +192,21 @@ class Keeper:
             raise ApiError.invalid_field(
                 "initial_cash.currency_code", f"the instruments of {opening.environment_id} trade in {traded}"
             )
-        number, portfolio_id = self._register.next(opening.portfolio_id)
+        number, portfolio_id = self._shelf.register.next(opening.portfolio_id)
         named = replace(opening, portfolio_id=portfolio_id, display_name=opening.display_name or portfolio_id)
         change = book.open(named, number, time.time_ns())
         portfolio = book.kept[portfolio_id].portfolio
-        self._register.add(portfolio)
-        self._enqueue(book, change)
+        self._shelf.register.add(portfolio)
+        self._shelf.enqueue(book, change)
         return portfolio
 
     async def _started(self, environment: Environment) -> Book:
         """The books of an environment, standing on its tape; who comes meanwhile waits for the same."""
         key = environment.environment_id
-        await self.settled(key)
-        book = self._books.get(key)
+        await self._shelf.settled(key)
+        book = self._shelf.books.get(key)
         if book is None:
-            book = self._adopt(Book(Cursor(key)))
+            book = self._shelf.adopt(Book(Cursor(key)))
         if not book.started and not book.cursor.ended:
             task = self._starting.get(key)
             if task is None:
@@ -239,55 +226,6 @@ class Keeper:
         book.release()
         if (feed := self._feeds.pop(book.cursor.environment_id, None)) is not None:
             feed[1].cancel()
-
-    def _reload(self, book: Book) -> None:
-        """Forget what memory holds of an environment; whoever asks waits until it is restored."""
-        key = book.cursor.environment_id
-        self._release(book)
-        book.unstored.clear()
-        stored = self._pending.get(key)
-
-        async def reload() -> None:
-            if stored is not None:
-                await stored
-            books = await self._store.books(key)
-            self._adopt(books[0] if books else Book(Cursor(key)))
-            del self._pending[key]
-
-        self._pending[key] = deadline.detach(reload(), name=f"reload:{key}")
-
-    def _adopt(self, book: Book) -> Book:
-        self._books[book.cursor.environment_id] = book
-        for kept in book.kept.values():
-            self._register.add(kept.portfolio)
-        return book
-
-    def _flush_soon(self, environment_id: str) -> None:
-        if environment_id not in self._flushing:
-            loop = asyncio.get_running_loop()
-            self._flushing[environment_id] = loop.call_later(FLUSH_SECONDS, self._flush, environment_id)
-
-    def _flush(self, environment_id: str) -> None:
-        if (timer := self._flushing.pop(environment_id, None)) is not None:
-            timer.cancel()
-        book = self._books[environment_id]
-        if book.unstored:
-            self._enqueue(book, book.flush())
-
-    async def _commit(self, book: Book, change: Change) -> None:
-        self._enqueue(book, change)
-        await self.settled(book.cursor.environment_id)
-
-    def _enqueue(self, book: Book, change: Change) -> None:
-        key = book.cursor.environment_id
-        unit, entries = self._store.unit(change)
-
-        def publish() -> None:
-            self._log.publish(key, entries)
-            if self._pending.get(key) is done:
-                del self._pending[key]
-
-        done = self._pending[key] = self._store.writer.enqueue(unit, publish)
 
 
 def _trace(fills: list[Fill], begun: int) -> None:

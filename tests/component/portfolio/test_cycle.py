@@ -196,7 +196,7 @@ async def test_a_stopped_environment_is_valued_where_it_ends(peers: Peers, servi
     await open_portfolios(service.stub)
     await run(peers, replay, ran, cycles=12)
     peers.end(replay, STOPPED)
-    await eventually(lambda: service.keeper._books["replay-1"].cursor.ended)
+    await eventually(lambda: service.keeper._shelf.books["replay-1"].cursor.ended)
     mine = await points(service.stub, "trend")
     assert mine[-1][3] == round(ran.books.point("trend", ran.position).equity, 9)
     assert len({at for at, *_ in mine}) == len(mine)
@@ -209,7 +209,7 @@ async def test_books_of_an_environment_that_ended_while_we_were_away_are_closed(
         await run(peers, replay, ran, cycles=12)
     replay.state = STOPPED
     async with serve() as service:
-        await eventually(lambda: service.keeper._books["replay-1"].cursor.ended)
+        await eventually(lambda: service.keeper._shelf.books["replay-1"].cursor.ended)
         assert (await points(service.stub, "trend"))[-1][0] == replay.position
 
 
@@ -249,7 +249,7 @@ async def test_nothing_is_told_before_it_is_stored(peers: Peers, service: Servic
     request = api.CreatePortfolioRequest(portfolio_id="late", environment_id="replay-1")
     request.initial_cash.currency_code, request.initial_cash.amount = "USD", "1"
     told: list[asyncio.Future[Any]] = [asyncio.ensure_future(service.stub.CreatePortfolio(request))]
-    await eventually(lambda: bool(service.keeper._pending))
+    await eventually(lambda: bool(service.keeper._shelf._pending))
     told.append(asyncio.ensure_future(peers.coordinator.fold(replay, 1, START + 1, 0)))
     told.append(asyncio.ensure_future(service.stub.GetPortfolio(api.GetPortfolioRequest(portfolio_id="late"))))
     told.append(asyncio.ensure_future(service.stub.ListPortfolios(api.ListPortfoliosRequest())))
