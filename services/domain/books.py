@@ -62,7 +62,8 @@ class Books:
                 posting = self.ledgers[order.portfolio_id].apply(event, self._instruments[order.symbol])
                 postings.append((order.portfolio_id, posting))
                 filled[order.portfolio_id] = None
-        points += [self.point(portfolio_id, through) for portfolio_id in filled]
+        for portfolio_id in filled:
+            points.append(self.point(portfolio_id, through))
         return _new_folded(Folded, postings, points)
 
     def point(self, portfolio_id: str, sequence: int) -> EquityPoint:

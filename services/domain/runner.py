@@ -87,7 +87,8 @@ class StrategyRunner:
         """
         timer = self.strategy.next_wake().time if self._scanner is None else None
         self._context.at(through, timeline.time(through))
-        self._hand(events)
+        if events:
+            self._hand(events)
         self._deliver_until(timeline, through)
         if timer is not None and timeline.before(timer) <= through:
             self._run_timer(through, timer)

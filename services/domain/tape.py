@@ -93,7 +93,8 @@ _BAR, _new_bar = Kind.BAR, Bar.__new__
 def make_record(source: Source, time: int, start: int, values: Sequence[float]) -> Record:
     """The value of one row."""
     if source.kind is _BAR:
-        return _new_bar(Bar, source.symbol, source.interval, start, time, *values)
+        first, high, low, close, volume = values
+        return _new_bar(Bar, source.symbol, source.interval, start, time, first, high, low, close, volume)
     match source.kind:
         case Kind.QUOTE:
             return Quote(source.symbol, time, *values[:4])

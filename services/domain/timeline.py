@@ -19,6 +19,7 @@ from services.domain.tape_index import TapeIndex
 
 PRICED = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR})
 """Kinds of records that leave a price behind."""
+_CLOCK = Kind.CLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Timeline:
         """The record at ``sequence`` where it is a quote, trade, bar or split of ``symbols``."""
         tape, row = self.tape, sequence - 1
         source = tape.sources[tape.source.item(row)]
-        if source.symbol not in symbols or source.kind is Kind.CLOCK:
+        if source.symbol not in symbols or source.kind is _CLOCK:
             return None
         return make_record(source, tape.time.item(row), tape.start.item(row), tape.values[row].tolist())
 

@@ -153,7 +153,8 @@ class BarRule(Strategy, Scanner):
 
     def on_bar(self, context: Context, bar: Bar) -> None:
         """Take the close in, and do what it asks for as far as it concerns what is held."""
-        if self.parameters.interval not in {"", bar.interval}:
+        interval = self.parameters.interval
+        if interval and interval != bar.interval:
             return
         symbol, outlook = bar.symbol, self._outlooks.get(bar.symbol)
         figures: Sequence[float] = ()
