@@ -191,7 +191,7 @@ class Journal:
         if event.exec_type is ExecType.TRADE and telemetry.sampled(traceparent):
             # The fill's own span, so that what follows from the fill joins under it.
             attributes = {"order_id": event.order.order_id, "exec_id": event.exec_id, "symbol": event.order.symbol}
-            with telemetry.span_from(traceparent, "order/fill", attributes):
+            with telemetry.span_from(traceparent, "fill", attributes):
                 traceparent = telemetry.current_traceparent()
         return encode_event(
             event,

@@ -133,7 +133,7 @@ class Session:
         client_order_id = request.client_order_id
         try:
             validate(request)
-            with telemetry.span_if_sampled("order/enter", kind="INTERNAL"):
+            with telemetry.span_if_sampled("enter", kind="INTERNAL"):
                 answer = await self._intake.create(
                     request, self._principal, seat_token=self._seat_token, session_id=self._session_id, turn=turn
                 )

@@ -22,7 +22,7 @@ strategy INTERNAL tick
       order SERVER {CREATE_ORDER}
         order CLIENT {CHECK_ORDERS}
           risk SERVER {CHECK_ORDERS}
-        order INTERNAL order/fill
+        order INTERNAL fill
           portfolio INTERNAL ledger posting"""
 OF_A_CALL = f"""\
 edge SERVER {CREATE_ORDER}
@@ -79,7 +79,7 @@ def test_a_strategys_trade_is_one_trace_from_the_tick_to_the_ledger(front: Front
         traded += 1
         spans = whole(receiver, signal["traceparent"][3:35], OF_A_SIGNAL)
         tick, decided = spans["strategy INTERNAL tick"], spans["strategy INTERNAL signal"]
-        served, filled = spans[f"order SERVER {CREATE_ORDER}"], spans["order INTERNAL order/fill"]
+        served, filled = spans[f"order SERVER {CREATE_ORDER}"], spans["order INTERNAL fill"]
         # The tick began before the signal that it caused, and its span was made after.
         assert tick.start <= decided.start <= spans[f"strategy CLIENT {CREATE_ORDER}"].start
         assert tick.attributes["tickmesh.tape_sequence"] == int(signal["tape_sequence"])

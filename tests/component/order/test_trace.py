@@ -32,7 +32,7 @@ async def test_check_and_fill_join_the_creations_trace(exporter: InMemorySpanExp
     named = {span.name: span for span in spans}
     create = next(span for span in spans if span.name.endswith("CreateOrder") and span.kind.name == "SERVER")
     check = named["tickmesh.risk.v1.RiskGateService/CheckOrders"]
-    fill = named["order/fill"]
+    fill = named["fill"]
     for child in (check, fill):
         assert child.parent is not None
         assert f"{child.parent.span_id:016x}" == span_id(create)
