@@ -12,15 +12,13 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from time import monotonic
 from typing import Final
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.timeline import Timeline, Wake, next_through
+from services.domain.timeline import Timeline, Wake
 from services.marketdata.cycle import Cycle
 from services.marketdata.environment import (
-    ENDED,
     Claim,
     Control,
     Enrolment,
@@ -31,9 +29,12 @@ from services.marketdata.environment import (
     View,
     Writes,
 )
+from services.marketdata.helm import Helm
+from services.marketdata.herald import Herald
 from services.marketdata.pacing import Pacer
-from services.marketdata.participants import VENUE, Announced, Idle, Link, Roll, Welcome
-from services.marketdata.roster import Herald, Roster
+from services.marketdata.participants import VENUE, Announced, Link, Roll, Welcome
+from services.marketdata.roster import Roster
+from services.marketdata.schedule import Schedule
 from services.marketdata.tapes import session_ends
 
 # A shorter wait for the pace is not worth telling the participants of.
@@ -49,8 +50,7 @@ class Coordinator:
         announce: tells the inner participants, and the strategies on some streams.
         publish: shows the tape up to a position, which is stored.
         grant_records: the longest grant.
-        silence_seconds: who has not answered for longer is named. Wall time, which measures this and decides nothing:
-            the answer is waited for all the same.
+        silence_seconds: who has not answered for longer is named, and waited for all the same.
     """
 
     def __init__(
@@ -65,56 +65,33 @@ class Coordinator:
         silence_seconds: float,
     ) -> None:
         self.plan = stored.plan
-        self.control = stored.control
         self.position = self._stored = stored.position
         self.timeline = timeline
         self._store = store
-        self._herald = Herald(announce)
         self._publish = publish
-        self._grant_records = grant_records
-        self._silence_seconds = silence_seconds
-        self._named_silent = False
         self._pacer = Pacer(timeline.tape, session_ends(timeline.tape), stored.control.pace)
         self._roster = Roster(stored.enrolments)
         self._cycle = Cycle.recovered(self._id, stored.position)
         self._changed = asyncio.Event()
-        self._standing = asyncio.Event()
-        self._over = asyncio.Event()
+        self._helm = Helm(stored.plan, stored.control, store, self._pacer, self._changed.set)
+        self._herald = Herald(stored.plan, self._roster, self._helm, announce, silence_seconds)
+        self._schedule = Schedule(stored.plan, timeline, self._pacer, grant_records)
 
     # As it stands
 
     @property
+    def control(self) -> Control:
+        """What its owner asks for."""
+        return self._helm.control
+
+    @property
     def ended(self) -> bool:
         """Whether it is over."""
-        return self.control.state in ENDED
+        return self._helm.ended
 
     def view(self) -> View:
         """As it stands; positions that are not stored yet do not show."""
-        missing = self._missing()
-        # A replay that nobody has started waits for its participants without being blocked.
-        blocked = missing and (self._wanted() or (not self._cycle.finished and self._cycle.number > 0))
-        state, waits_for = (State.BLOCKED, missing) if blocked else (self.control.state, self._silent())
-        stored = self._stored
-        cycle, time = max(stored.cycle, 0), stored.market_time or None
-        return View(self.plan, state, waits_for, self.control.pace, stored.tape_sequence, time, cycle)
-
-    def _silent(self) -> tuple[str, ...]:
-        """Who is there but has not answered for long. Such a one never makes it BLOCKED: that refuses orders."""
-        long_ago = monotonic() - self._silence_seconds
-        asked = () if self.ended else self._roster.asked(self._cycle.number)
-        return tuple(name for name, since in asked if since <= long_ago)
-
-    def _until_silent(self) -> float:
-        """Seconds until somebody may have to be named; whoever is asked meanwhile has longer than that."""
-        long_ago = monotonic() - self._silence_seconds
-        left = (since - long_ago for _, since in self._roster.asked(self._cycle.number))
-        return min((each for each in left if each > 0), default=self._silence_seconds)
-
-    def _wanted(self) -> bool:
-        return self.control.state is State.RUNNING or self.control.stopping
-
-    def _missing(self) -> tuple[str, ...]:
-        return () if self.ended else self._roster.missing(strategies=not self.control.stopping)
+        return self._herald.view(self._cycle, self._stored)
 
     # What participants say
 
@@ -199,11 +176,9 @@ class Coordinator:
         """Asks the next one at once; only a finished cycle is the loop's business (a task switch less a step)."""
         if self._cycle.finished or self._cycle.ask(self._roster, absent=not self.control.stopping):
             self._changed.set()
-        elif self._named_silent:
+        elif self._herald.names_silent:
             # It may have been the one who was named.
             self._changed.set()
-
-    # What its owner asks for
 
     async def steer(self, state: State | None = None, *, stopping: bool = False, pace: Pace | None = None) -> View:
         """Changes what is asked of it; returns once that is stored, and time stands where that was asked for.
@@ -212,25 +187,9 @@ class Coordinator:
         """
         if self._cycle.final and self._cycle.finished:
             # It is being stored as ended, and nothing may be stored after that.
-            await self._over.wait()
-            return self.view()
-        control = self.control
-        stopping = stopping or control.stopping
-        wanted = Control(control.state if state is None or stopping else state, stopping, pace or control.pace)
-        if wanted != control:
-            self._pacer.change(wanted.pace)
-            if wanted.state is not control.state:
-                self._pacer.restart()
-            self.control = wanted
-            # Also for a caller who is gone by then.
-            await self._store.put(self.plan, [wanted], self._changed.set)
-        self._changed.set()
-        if (stopping or state is State.PAUSED) and not self._over.is_set():
-            self._standing.clear()
-            await self._standing.wait()
-        elif state is not None:
-            # Whoever still waits for it to stand waits for nothing now.
-            self._standing.set()
+            await self._helm.over()
+        else:
+            await self._helm.steer(state, stopping=stopping, pace=pace)
         return self.view()
 
     # The loop
@@ -241,17 +200,16 @@ class Coordinator:
             self._changed.clear()
             view = self._show()
             if not self._cycle.ask(self._roster, absent=not self.control.stopping):
-                self._stand(view)
+                self._herald.stand(view, self._cycle, self.position)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._until_silent()):
+                    async with asyncio.timeout(self._herald.due(self._cycle.number)):
                         await self._changed.wait()
                 continue
             if not self._cycle.finished:
                 reached = self._cycle.reached or (self.position.tape_sequence, 0)
                 self.position = self._cycle.finish(self.position, self.timeline.time(reached[0]))
             await self._boundary()
-        self._over.set()
-        self._standing.set()
+        self._helm.end()
 
     async def _boundary(self) -> None:
         """Between two cycles: takes in who joins, ends, waits, or grants the next one."""
@@ -282,32 +240,22 @@ class Coordinator:
             self._cycle = granted
             self._herald.clear()
             return
-        self._stand(self._show())
+        self._herald.stand(self._show(), self._cycle, self.position)
         with suppress(TimeoutError):
             async with asyncio.timeout(None if granted is None else wait):
                 await self._changed.wait()
 
     def _next(self) -> tuple[Cycle | None, float]:
         """The next cycle, and the seconds until it may begin; None while there is none."""
-        number, here = self.position.cycle + 1, self.position.tape_sequence
-        if not self._wanted() or self._missing():
+        if not self._helm.wanted or self._herald.missing():
             return None, 0.0
-        if self.control.stopping or here >= self.plan.end_sequence:
-            return Cycle(self._id, number, here, final=True), 0.0
-        wakes = self._roster.wakes
-        known = [wake for wake in wakes if wake is not None]
-        if len(known) < len(wakes):
-            # Somebody came without saying what it waits for: a cycle without a record asks it.
-            return Cycle(self._id, number, here), 0.0
-        through = min(next_through(self.timeline, here, known), here + self._grant_records)
-        through, wait = self._pacer.leave(here, through)
-        return Cycle(self._id, number, through), wait
+        return self._schedule.next(self.position, self._roster.wakes, stopping=self._helm.control.stopping)
 
     async def _end(self) -> None:
         state = State.STOPPED if self.control.stopping else State.COMPLETED
         position, control = self.position, replace(self.control, state=state, stopping=False)
         await self._store.put(self.plan, [position, control], lambda: self._is_stored(position, None))
-        self.control = control
+        self._helm.control = control
         self._show()
 
     def _is_stored(self, position: Position, granted: Cycle | None) -> None:
@@ -330,30 +278,8 @@ class Coordinator:
         self.position = replace(position, granted_through=None)
         _storing = self._store.put(self.plan, [position], lambda: self._is_stored(position, adopted))
 
-    # Telling
-
-    def _stand(self, view: View) -> None:
-        """Where time stands still: tells everybody who has not been told, and those who wait for that."""
-        if view.state is not State.BLOCKED and not self._cycle.finished:
-            if self._missing():
-                # Held before anybody came to prime it.
-                self._standing.set()
-            return
-        if view.state is State.BLOCKED or not self.control.stopping:
-            self._standing.set()
-        idle = Idle(self._id, self.position.cycle, view.state, self.position.tape_sequence)
-        self._herald.stand(idle, self._roster.links)
-
     def _show(self) -> View:
-        """Announces the environment when it looks different."""
-        view = self.view()
-        self._named_silent = bool(view.blocked_on) and view.state is not State.BLOCKED
-        if self._herald.show(view, self._roster.strategies):
-            # In mid-cycle a venue that was told to stand serves strategies again once it is granted what it reached.
-            now, seat = self._cycle, self._roster.seats[VENUE]
-            if not now.finished and now.reached is not None and seat.link is not None and seat.caught_up(now.number):
-                seat.link.send(now.grant())
-        return view
+        return self._herald.show(self._cycle, self._stored)
 
     @property
     def _id(self) -> str:

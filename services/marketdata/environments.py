@@ -13,8 +13,8 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline
+from services.marketdata.archive import Archive
 from services.marketdata.coordinator import Coordinator
-from services.marketdata.data_sets import DataSets
 from services.marketdata.environment import (
     ENDED,
     OURSELVES,
@@ -26,14 +26,13 @@ from services.marketdata.environment import (
     State,
     Stored,
     View,
-    Wanted,
     Writes,
     tape_lost,
 )
 from services.marketdata.feed import Feed, Feeds
 from services.marketdata.instruments import Instruments
 from services.marketdata.participants import Ended, Lost, Participants, Seats
-from services.marketdata.tapes import TapeFiles, session_ends
+from services.marketdata.tapes import session_ends
 
 PREFIX: Final = "replay-"
 MOVING: Final = frozenset({State.RUNNING, State.BLOCKED})
@@ -58,17 +57,15 @@ class Environments:
         self,
         *,
         store: EnvironmentStore,
-        data_sets: DataSets,
+        archive: Archive,
         instruments: Instruments,
-        tapes: TapeFiles,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         grant_records: int,
         silence_seconds: float,
     ) -> None:
         self._store = store
-        self._data_sets = data_sets
+        self._archive = archive
         self.instruments = instruments
-        self._tapes = tapes
         self.feeds = Feeds()
         self._spawn = spawn
         self._grant_records = grant_records
@@ -86,7 +83,7 @@ class Environments:
                 self._show(stored, Ended(stored.standing(stored.control.state)))
                 continue
             try:
-                tape = await self._tape_of(stored.plan)
+                tape = await self._archive.tape(stored.plan)
             except ApiError as error:
                 _log.error(
                     "a replay is blocked", extra={"environment_id": stored.plan.environment_id, "error": str(error)}
@@ -134,14 +131,9 @@ class Environments:
             known = self._repeated(request)
             if known is not None:
                 return known
-            _, data_set = await self._data_sets.find(request.wanted.data_set_id)
-            strangers = sorted(set(request.wanted.symbols) - set(data_set.symbols))
-            if strangers:
-                raise ApiError.invalid_field("symbols", f"the data set has no {strangers[0]}")
-            await self.instruments.ensure(data_set.instruments, owner)
-            tape = await self._data_sets.cut(request.wanted, self.instruments.all)
+            tape = await self._archive.cut(request.wanted, owner)
             start = _start_sequence(tape, request.warm_up_sessions)
-            plan = self._plan(request, tape, await self._tapes.save(tape), start, owner)
+            plan = self._plan(request, tape, await self._archive.keep(tape), start, owner)
             first = Position(-1, start, granted_through=start, market_time=int(tape.time[start - 1]) if start else 0)
             stored = Stored(plan, Control(pace=request.pace), first)
             await self._store.add_environment(stored)
@@ -184,7 +176,7 @@ class Environments:
             ApiError: NOT_FOUND; UNAVAILABLE `ENVIRONMENT_BLOCKED` where it is lost.
         """
         found = self._find(environment_id)
-        return found.timeline.tape if isinstance(found, Coordinator) else await self._tape_of(found.plan)
+        return found.timeline.tape if isinstance(found, Coordinator) else await self._archive.tape(found.plan)
 
     def _find(self, environment_id: str) -> Coordinator | Ended:
         found = self._all.get(environment_id)
@@ -245,7 +237,7 @@ class Environments:
 
     def _begin(self, stored: Stored, tape: Tape) -> None:
         timeline = Timeline(tape)
-        load = partial(self._tape_of, stored.plan)
+        load = partial(self._archive.tape, stored.plan)
         feed = self.feeds.add(stored.plan, stored.position.tape_sequence, timeline, load)
         coordinator = Coordinator(
             stored,
@@ -266,33 +258,13 @@ class Environments:
 
     def _show(self, stored: Stored, still: Ended) -> None:
         self._remember(still)
-        self.feeds.add(stored.plan, stored.position.tape_sequence, None, partial(self._tape_of, stored.plan))
+        self.feeds.add(stored.plan, stored.position.tape_sequence, None, partial(self._archive.tape, stored.plan))
 
     def _remember(self, found: Coordinator | Ended) -> None:
         plan = found.plan
         self._all[plan.environment_id] = found
         if plan.request_id:
             self._by_request[plan.request_id] = plan.environment_id
-
-    async def _tape_of(self, plan: Plan) -> Tape:
-        """Its tape's file; where that is gone (another machine, the same database), the tape is cut again.
-
-        Raises:
-            ApiError: UNAVAILABLE `ENVIRONMENT_BLOCKED` where that makes no tape, or another one.
-        """
-        tape = await self._tapes.load(plan.tape_digest)
-        if tape is not None:
-            return tape
-        _log.warning("cutting a tape again", extra={"environment_id": plan.environment_id})
-        wanted = Wanted(plan.data_set_id, plan.symbols, plan.start_time, plan.end_time)
-        try:
-            tape = await self._data_sets.cut(wanted, self.instruments.all)
-        except ApiError as error:
-            raise tape_lost(plan) from error
-        if tape.digest() != plan.tape_digest:
-            raise tape_lost(plan)
-        await self._tapes.save(tape)
-        return tape
 
 
 def _start_sequence(tape: Tape, warm_up_sessions: int) -> int:

@@ -17,6 +17,7 @@ from services.chassis.server import Server, run
 from services.chassis.settings import load
 from services.chassis.tokens import ResumeTokens
 from services.marketdata import migrations
+from services.marketdata.archive import Archive
 from services.marketdata.bars import Bars
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
@@ -49,9 +50,8 @@ async def main() -> None:
         data_sets = DataSets([SampleProvider(), FilesProvider(settings.data_sets_directory)], calendars)
         environments = Environments(
             store=store,
-            data_sets=data_sets,
+            archive=Archive(TapeFiles(settings.tapes_directory), data_sets, instruments),
             instruments=instruments,
-            tapes=TapeFiles(settings.tapes_directory),
             spawn=server.spawn,
             grant_records=settings.marketdata_grant_records,
             silence_seconds=settings.marketdata_silence_seconds,

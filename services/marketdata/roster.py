@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from time import monotonic
 
 from services.chassis.errors import ApiError
 from services.domain.timeline import Wake
-from services.marketdata.environment import Claim, Enrolment, Position, State, View
-from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Idle, Link, Message
+from services.marketdata.environment import Claim, Enrolment, Position
+from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Link, Message
 
 _log = logging.getLogger(__name__)
 
@@ -205,44 +205,3 @@ class Roster:
         """The stream that a deployment is on."""
         known = self._deployments.get(deployment_id)
         return None if known is None else known.link
-
-
-class Herald:
-    """Tells participants how an environment stands, each thing once."""
-
-    def __init__(self, announce: Callable[[View, list[Link]], None]) -> None:
-        """Takes how to reach the inner participants, and the strategies on some streams."""
-        self._announce = announce
-        self._shown: View | None = None
-        self._idled: dict[Link, Idle] = {}
-
-    def show(self, view: View, strategies: list[Link]) -> bool:
-        """Announces what looks different; True when it is no longer BLOCKED."""
-        shown, self._shown = self._shown, view
-        if shown and (shown.state, shown.blocked_on, shown.pace) == (view.state, view.blocked_on, view.pace):
-            return False
-        extra = {"environment_id": view.plan.environment_id, "state": view.state, "blocked_on": view.blocked_on}
-        if view.blocked_on and view.state is not State.BLOCKED:
-            _log.warning("a participant does not answer", extra=extra)
-        else:
-            _log.info("the environment changed", extra=extra)
-        self._announce(view, strategies)
-        if shown is None or shown.state is not State.BLOCKED or view.state is State.BLOCKED:
-            return False
-        self.clear()
-        return True
-
-    def stand(self, idle: Idle, links: list[Link]) -> None:
-        """Says that time stands still."""
-        for link in links:
-            if self._idled.get(link) != idle:
-                self._idled[link] = idle
-                link.send(idle)
-
-    def forget(self, link: Link) -> None:
-        """A stream has ended, or begins anew."""
-        self._idled.pop(link, None)
-
-    def clear(self) -> None:
-        """Time moves."""
-        self._idled.clear()
