@@ -140,10 +140,14 @@ def said(error: ApiError) -> tuple[Any, ...]:
     return (*told, error.field_violations, error.precondition_violations, error.resource)
 
 
+def in_messages(commands: list[Command]) -> list[list[Command]]:
+    """Commands in messages, as many in each as there may be."""
+    return [commands[start : start + 256] for start in range(0, len(commands), 256)]
+
+
 def many(count: int, name: str = "n") -> list[list[Command]]:
-    """Messages of 256 commands each, which create orders that rest."""
-    commands = resting(*(f"{name}-{number}" for number in range(count)), price="1")
-    return [commands[start : start + 256] for start in range(0, count, 256)]
+    """Messages of commands which create orders that rest."""
+    return in_messages(resting(*(f"{name}-{number}" for number in range(count)), price="1"))
 
 
 async def until(found: Callable[[], Awaitable[T]], seconds: float = SECONDS) -> T:
