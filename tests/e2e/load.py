@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from tickmesh.common.v1 import side_pb2
@@ -16,10 +16,21 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.domain.order import TERMINAL, OrderState
+from tests.e2e.entry import entering
 from tests.e2e.mesh import PASSING, Clients, repeated
 
 # How long a client waits for an answer before it asks again, later.
 PATIENCE_SECONDS = 3.0
+
+
+Call = Callable[..., Awaitable[Any]]
+
+
+class Way(NamedTuple):
+    """How a client's words travel."""
+
+    create: Call
+    cancel: Call
 
 
 @dataclass
@@ -97,9 +108,14 @@ class Customer:
     answers: int = 0
 
     async def trade(self, operations: int, at_once: int = 3) -> None:
-        """Does so many things, a few at a time."""
-        for _ in range(0, operations, at_once):
-            await asyncio.gather(*(self._do() for _ in range(at_once)))
+        """Does so many things, a few at a time: each in a call of its own, or in a session that all share."""
+        async with entering(self.clients.orders) as entry:
+            ways = (
+                Way(self.clients.orders.CreateOrder, self.clients.orders.CancelOrder),
+                Way(entry.create, entry.cancel),
+            )
+            for _ in range(0, operations, at_once):
+                await asyncio.gather(*(self._do(self.chance.choice(ways)) for _ in range(at_once)))
 
     async def settle(self) -> None:
         """Asks again for everything that was not answered, until it is."""
@@ -111,7 +127,7 @@ class Customer:
         """Cancels whatever is open."""
         for told in self.told.values():
             if told.order is not None and OrderState(told.order.state) not in TERMINAL:
-                await self._cancel(told, self._until)
+                await self._cancel(told, self.clients.orders.CancelOrder, self._until)
 
     async def learn_prices(self) -> None:
         """Looks up the last price of every symbol."""
@@ -120,23 +136,22 @@ class Customer:
             quote = await repeated(self.clients.market.GetQuote, request)
             self.prices[symbol] = Decimal(quote.last_price)
 
-    async def _do(self) -> None:
+    async def _do(self, way: Way) -> None:
         earlier = list(self.told.values())
         what = self.chance.random()
         if what < 0.2 and earlier:
-            await self._cancel(self.chance.choice(earlier), self._once)
+            await self._cancel(self.chance.choice(earlier), way.cancel, self._once)
         elif what < 0.35 and earlier:
             again = self.chance.choice(earlier)
-            await self._heard(again, self._once(self.clients.orders.CreateOrder, again.request))
+            await self._heard(again, self._once(way.create, again.request))
         elif what < 0.4 and any(each.known for each in earlier):
-            await self._reuse(self.chance.choice([each for each in earlier if each.known]))
+            await self._reuse(self.chance.choice([each for each in earlier if each.known]), way)
         else:
             told = Told(self._request())
             self.told[told.request.client_order_id] = told
-            create = self.clients.orders.CreateOrder
             # Twice at the same time, now and then: one of them is the other's repeat.
             times = 2 if self.chance.random() < 0.1 else 1
-            await asyncio.gather(*(self._heard(told, self._once(create, told.request)) for _ in range(times)))
+            await asyncio.gather(*(self._heard(told, self._once(way.create, told.request)) for _ in range(times)))
 
     def _request(self) -> order_service_pb2.CreateOrderRequest:
         chance = self.chance
@@ -171,14 +186,14 @@ class Customer:
             request.quantity = str(100_000 if chance.random() < 0.05 else chance.choice((1, 7, 20, 55)))
         return request
 
-    async def _reuse(self, told: Told) -> None:
+    async def _reuse(self, told: Told, way: Way) -> None:
         """The id of another order with other values is refused, and names that order."""
         request = order_service_pb2.CreateOrderRequest()
         request.CopyFrom(told.request)
         request.ClearField("cash_quantity")
         request.quantity = "3"
         try:
-            await self._once(self.clients.orders.CreateOrder, request)
+            await self._once(way.create, request)
         except ApiError as error:
             if error.code in PASSING:
                 return
@@ -198,12 +213,15 @@ class Customer:
                 raise AssertionError(f"an order was answered by {error}") from error
         self.answers += told.known
 
-    async def _cancel(self, told: Told, ask: Callable[..., Awaitable[Any]]) -> None:
+    async def _cancel(self, told: Told, cancel: Call, ask: Callable[[Call, Any], Awaitable[Any]]) -> None:
         if not told.order_id:
             return
         request = order_service_pb2.CancelOrderRequest(order_id=told.order_id)
+        if self.chance.random() < 0.5:
+            name = told.request.client_order_id
+            request = order_service_pb2.CancelOrderRequest(portfolio_id=self.portfolio_id, orig_client_order_id=name)
         try:
-            told.hear(await ask(self.clients.orders.CancelOrder, request))
+            told.hear(await ask(cancel, request))
             told.canceled = True
         except ApiError as error:
             if error.code in PASSING:
@@ -212,8 +230,8 @@ class Customer:
                 raise AssertionError(f"a cancel was answered by {error}") from error
         self.answers += 1
 
-    async def _once(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+    async def _once(self, call: Call, request: Any) -> Any:
         return await call(request, timeout=PATIENCE_SECONDS)
 
-    async def _until(self, call: Callable[..., Awaitable[Any]], request: Any) -> Any:
+    async def _until(self, call: Call, request: Any) -> Any:
         return await repeated(call, request)

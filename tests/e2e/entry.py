@@ -1,0 +1,94 @@
+"""A session as a client holds it that has many things to do at once: a call of each, answered as its own would be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
+
+from services.chassis.errors import ApiError
+
+LOST = ApiError.unavailable("SERVICE_UNAVAILABLE", "The session has ended.")
+
+
+class Entry:
+    """Calls that travel in one session; those without an answer fail when it ends, and then all to come."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._waiting: dict[int, asyncio.Future[order_service_pb2.OrderAck]] = {}
+        self._count = 0
+        self._writing = asyncio.Lock()
+        self._ended: ApiError | None = None
+
+    async def create(
+        self,
+        request: order_service_pb2.CreateOrderRequest,
+        timeout: float,  # noqa: ASYNC109 a stub's own parameter
+    ) -> order_pb2.Order:
+        """As `CreateOrder`."""
+        return await self._ask(order_service_pb2.OrderCommand(create=request), timeout)
+
+    async def cancel(
+        self,
+        request: order_service_pb2.CancelOrderRequest,
+        timeout: float,  # noqa: ASYNC109 as above
+    ) -> order_pb2.Order:
+        """As `CancelOrder`."""
+        return await self._ask(order_service_pb2.OrderCommand(cancel=request), timeout)
+
+    async def read(self) -> None:
+        """Hands out answers until the session ends."""
+        try:
+            async for message in self._call:
+                for ack in message.acks.acks:
+                    answer = self._waiting.pop(ack.number)
+                    if not answer.done():
+                        answer.set_result(ack)
+        except ApiError as error:
+            self._end(error)
+        else:
+            self._end(LOST)
+
+    async def _ask(self, command: order_service_pb2.OrderCommand, seconds: float) -> order_pb2.Order:
+        answer: asyncio.Future[order_service_pb2.OrderAck] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                async with self._writing:
+                    if self._ended is not None:
+                        raise self._ended
+                    self._count += 1
+                    self._waiting[self._count] = answer
+                    await self._call.write(order_service_pb2.EnterOrdersRequest(commands=[command]))
+                ack = await answer
+        except TimeoutError:
+            raise ApiError.deadline_exceeded("No answer came in time.") from None
+        if ack.HasField("error"):
+            raise ApiError.from_status(ack.error)
+        return ack.order
+
+    def _end(self, error: ApiError) -> None:
+        self._ended = error
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(error)
+            # Who gave up waiting asks no more.
+            _ = answer.cancelled() or answer.exception()
+
+
+@contextlib.asynccontextmanager
+async def entering(orders: OrderServiceStub) -> AsyncIterator[Entry]:
+    """A session, for as long as the block."""
+    call: Any = orders.EnterOrders()
+    entry = Entry(call)
+    reading = asyncio.create_task(entry.read())
+    try:
+        yield entry
+    finally:
+        call.cancel()
+        reading.cancel()
+        await asyncio.wait({reading})
