@@ -28,6 +28,7 @@ return {
     { verb = "GET", path = "/api/v1/orders:byClientOrderId", body = false, request = "order.v1.GetOrderByClientOrderIdRequest" },
     { verb = "GET", path = "/api/v1/orders", body = false, request = "order.v1.ListOrdersRequest" },
     { verb = "POST", path = "/api/v1/orders/{order_id}:cancel", body = true, request = "order.v1.CancelOrderRequest" },
+    { verb = "POST", path = "/api/v1/orders:cancelByClientOrderId", body = true, request = "order.v1.CancelOrderRequest" },
     { verb = "GET", path = "/api/v1/executions", body = false, request = "order.v1.ListExecutionsRequest" },
     { verb = "GET", path = "/api/v1/orders/{order_id}/events", body = false, request = "order.v1.ListOrderEventsRequest" },
     { verb = "GET", path = "/api/v1/orders:stream", body = false, request = "order.v1.StreamOrderEventsRequest" },

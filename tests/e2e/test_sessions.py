@@ -30,7 +30,7 @@ from tests.component.order.sessions import (
 )
 from tests.e2e.front import Front, open_edge, standing
 from tests.e2e.nursery import Nursery
-from tests.e2e.world import FILLED, PORTFOLIO, get, order, populate
+from tests.e2e.world import FILLED, PORTFOLIO, get, order, populate, post
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -151,6 +151,14 @@ async def test_a_quiet_session_stays_open_at_the_edge(orders: OrderServiceStub) 
     assert orders_of(await session.ask(*create("quiet", 1)))[0].state == STATE.ORDER_STATE_NEW
     await session.ask(cancel(client_order_id="quiet-0", portfolio_id=PORTFOLIO))
     await session.end()
+
+
+def test_a_cancel_over_rest_names_its_order_as_the_client_does(front: Front) -> None:
+    made = post(front, "/orders", order("by-name-1", **LIMIT))
+    named = {"portfolio_id": PORTFOLIO, "orig_client_order_id": "by-name-1"}
+    first, again = (post(front, "/orders:cancelByClientOrderId", named) for _ in range(2))
+    assert (first["order_id"], first["state"]) == (made["order_id"], "ORDER_STATE_CANCELED")
+    assert again == first
 
 
 def test_grpcurl_holds_a_session(front: Front, tool: Callable[[str], str]) -> None:

@@ -1653,10 +1653,12 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         1,024 commands are worked on at once; more wait to be read.
 
         The session ends when the client has sent its last command and got all answers. One that asked for it by
-        `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death.
+        `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death: those
+        that it created, not those that it found there when it repeated another's command.
 
-        Fails as a whole with INVALID_ARGUMENT `INVALID_ARGUMENT` for options in a later message than the first, or for bytes that
-        are no message; UNAVAILABLE `SERVICE_UNAVAILABLE` when the service restarts.
+        Fails as a whole with INVALID_ARGUMENT `INVALID_ARGUMENT` for options in a later message than the first, for more than 256
+        commands in one message, or for bytes that are no message, after the answers to all that came before; UNAVAILABLE
+        `SERVICE_UNAVAILABLE` when the service restarts.
 
             No REST form. grpcurl -d @ localhost:8080 tickmesh.order.v1.OrderService/EnterOrders
             {"commands": [{"create": {"client_order_id": "first-1", "portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY",
