@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
-from tickmesh.common.v1 import stream_pb2
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 
-from services.chassis.tokens import ResumeTokens, length_delimited
+from services.chassis.stream import Closed, Reset
+from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.market import Bar
 from services.domain.tape import Kind, Tape
@@ -22,8 +22,9 @@ from services.marketdata.broadcast import Encoding, Rows
 from services.marketdata.feed import Feed
 from services.marketdata.instruments import Instruments
 from services.marketdata.mapping import Writer, bar_to_proto, quote_to_proto
-from services.marketdata.streams import Heartbeat, Item, Records, Reset, Snapshot
+from services.marketdata.streams import Item, Nothing, Records, Snapshot
 from services.wire.columns import packed, packed_varints
+from services.wire.streams import Envelopes
 from services.wire.values import now as wall_time
 
 Response = market_data_service_pb2.StreamMarketDataResponse
@@ -73,7 +74,7 @@ class FeedWriter:
             found = self._tables[feed.plan.tape_digest] = Tables(tape)
         return found
 
-    def snapshot(self, feed: Feed, timeline: Timeline, symbols: frozenset[str]) -> market_data_pb2.MarketDataSnapshot:
+    def snapshot(self, feed: Feed, symbols: frozenset[str], timeline: Timeline) -> market_data_pb2.MarketDataSnapshot:
         """Where a stream begins, at the feed's head."""
         environment_id, now = feed.plan.environment_id, time.time_ns()
         tables = self.tables(feed, timeline.tape)
@@ -178,45 +179,18 @@ def _bars(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> 
 _COLUMNS: Final = ((1, Kind.QUOTE, _quotes), (2, Kind.TRADE, _trades), (3, Kind.BAR, _bars))
 
 
-class Envelopes:
-    """One subscription's messages: its own head, then the shared bytes."""
-
-    def __init__(self, subscription_id: str, feed: Feed, tokens: ResumeTokens, filter_hash: str) -> None:
-        self._feed = feed
-        self._tokens = tokens
-        self._hash = filter_hash
-        self._subscription_id = subscription_id
-
-    def write(self, item: Item, writer: FeedWriter, symbols: frozenset[str]) -> bytes:
-        """A message's bytes."""
-        match item:
-            case Records(previous, position, data):
-                head: bytes = self._head(previous, position).SerializeToString()
-                return head + data
-            case Heartbeat(previous, position):
-                made = self._head(previous, position)
-                made.heartbeat.scanned_sequence = position
-            case Snapshot(position, timeline):
-                made = self._head(item.previous, position)
-                made.snapshot.CopyFrom(writer.snapshot(self._feed, timeline, symbols))
-            case Reset(previous, position, reason):
-                made = self._head(previous, position)
-                made.reset.reason = stream_pb2.ResetReason.Value(f"RESET_REASON_{reason}")
-                made.reset.message = "What was missed cannot be told; a snapshot follows."
-            case _:
-                previous, error = item.previous, item.error
-                made = self._head(previous, previous)
-                made.closed.status.CopyFrom(error.to_status())
-        return made.SerializeToString()
-
-    def _head(self, previous: int, position: int) -> Response:
-        name = self._feed.plan.environment_id
-        made = Response(
-            subscription_id=self._subscription_id,
-            partition=name,
-            sequence=position,
-            previous_sequence=previous,
-            resume_token=self._tokens.encode({name: position}, self._hash),
-        )
-        _set(made.publish_time, time.time_ns())
-        return made
+def write(
+    envelopes: Envelopes, item: Item, snapshot: Callable[[Timeline], market_data_pb2.MarketDataSnapshot]
+) -> bytes:
+    """A message of a subscription: its own head, then bytes that may be shared; `snapshot` makes one at this moment."""
+    match item:
+        case Records(position, data):
+            return envelopes.around(data, position)
+        case Nothing(position):
+            return envelopes.heartbeat(position, position)
+        case Snapshot(position, timeline):
+            return envelopes.wrap("snapshot", snapshot(timeline).SerializeToString(), position)
+        case Reset(reason, head):
+            return envelopes.reset(reason, head, "What was missed cannot be told; a snapshot follows.")
+        case Closed(error):
+            return envelopes.closed(error)

@@ -20,13 +20,14 @@ from services.marketdata import migrations
 from services.marketdata.archive import Archive
 from services.marketdata.bars import Bars
 from services.marketdata.data_sets import DataSets
+from services.marketdata.environment_servicer import EnvironmentServicer
 from services.marketdata.environments import Environments
 from services.marketdata.instruments import Instruments
 from services.marketdata.providers.files import FilesProvider
 from services.marketdata.providers.sample import CALENDAR, INSTRUMENTS, SampleProvider
 from services.marketdata.quotes import Quotes
 from services.marketdata.replay_servicer import ReplayServicer, TapeServicer
-from services.marketdata.servicer import EnvironmentServicer, InstrumentServicer, MarketDataServicer
+from services.marketdata.servicer import InstrumentServicer, MarketDataServicer
 from services.marketdata.sessions import Calendars
 from services.marketdata.settings import Settings
 from services.marketdata.store import Store

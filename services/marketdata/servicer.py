@@ -1,43 +1,40 @@
-"""Market data, instruments and environments over gRPC."""
+"""Market data and instruments over gRPC."""
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import grpc
 from tickmesh.marketdata.v1 import (
-    environment_pb2,
-    environment_service_pb2,
     instrument_pb2,
     instrument_service_pb2,
     market_data_pb2,
     market_data_service_pb2,
 )
-from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServiceServicer
 from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceServicer
 from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServiceServicer
 
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
+from services.chassis.stream import Closed
 from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.calendar import UnknownTime
 from services.domain.tape import Kind
 from services.marketdata import mapping
 from services.marketdata.bars import BarPage, Bars
 from services.marketdata.broadcast import Selection, Terms
-from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
 from services.marketdata.feed import Latest
-from services.marketdata.feed_mapping import Envelopes, FeedWriter
+from services.marketdata.feed_mapping import FeedWriter, write
 from services.marketdata.instruments import Instruments
 from services.marketdata.quotes import Quotes
 from services.marketdata.sessions import DAY_NS, Calendars
-from services.marketdata.streams import Closed, Streams, Subscription
+from services.marketdata.streams import Streams, Subscription
 from services.wire.pages import Page
-from services.wire.streams import resume_point
+from services.wire.streams import Envelopes, resume_point
 from services.wire.values import time_from
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -131,9 +128,9 @@ class MarketDataServicer(MarketDataServiceServicer):
     ) -> AsyncIterator[Any]:
         """A snapshot, then records as time reaches them."""
         subscription, envelopes = self._subscribe(request)
-        symbols = subscription.terms.selection.symbols
+        snapshot = partial(self._writer.snapshot, subscription.feed, subscription.terms.selection.symbols)
         async for item in subscription.items():
-            yield envelopes.write(item, self._writer, symbols)
+            yield write(envelopes, item, snapshot)
             if isinstance(item, Closed):
                 raise item.error
 
@@ -158,7 +155,9 @@ class MarketDataServicer(MarketDataServiceServicer):
             frozenset(_KINDS[kind] for kind in request.kinds),
             frozenset(request.intervals),
         )
-        envelopes = Envelopes(uuid.uuid4().hex[:16], feed, self._tokens, hashed)
+        name, tokens = feed.plan.environment_id, self._tokens
+        response = market_data_service_pb2.StreamMarketDataResponse
+        envelopes = Envelopes(response, name, lambda at, _: tokens.encode({name: at}, hashed), told=after or 0)
         return Subscription(self._streams, feed, Terms(selection, encoding, delay), after, expired), envelopes
 
     def _environment_id(self, asked: str) -> str:
@@ -220,81 +219,3 @@ class InstrumentServicer(InstrumentServiceServicer):
         shown, token = page.cut(found, lambda session: (session[0],))
         made = [mapping.session_to_proto(request.calendar, session) for session in shown]
         return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=token)
-
-
-class EnvironmentServicer(EnvironmentServiceServicer):
-    """Replays: made, found, moved."""
-
-    def __init__(self, environments: Environments, data_sets: DataSets) -> None:
-        self._environments = environments
-        self._data_sets = data_sets
-
-    async def ListDataSets(
-        self, request: environment_service_pb2.ListDataSetsRequest, context: Context
-    ) -> environment_service_pb2.ListDataSetsResponse:
-        """What replays can be made of, by id."""
-        page = Page(request)
-        after = page.after[0] if page.after else ""
-        found = [each for each in await self._data_sets.all() if each.data_set_id > after]
-        shown, token = page.cut(found, lambda data_set: (data_set.data_set_id,))
-        made = [mapping.data_set_to_proto(each) for each in shown]
-        return environment_service_pb2.ListDataSetsResponse(data_sets=made, next_page_token=token)
-
-    async def CreateReplay(
-        self, request: environment_service_pb2.CreateReplayRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """A new replay, or the one this request made before."""
-        view = await self._environments.create(mapping.request_from_proto(request), principal())
-        return mapping.environment_to_proto(view)
-
-    async def GetEnvironment(
-        self, request: environment_service_pb2.GetEnvironmentRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """One environment."""
-        return mapping.environment_to_proto(self._environments.get(request.environment_id))
-
-    async def GetDefaultEnvironment(
-        self, request: environment_service_pb2.GetDefaultEnvironmentRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """The environment that is meant where none is named."""
-        return mapping.environment_to_proto(self._environments.default())
-
-    async def ListEnvironments(
-        self, request: environment_service_pb2.ListEnvironmentsRequest, context: Context
-    ) -> environment_service_pb2.ListEnvironmentsResponse:
-        """Environments, newest first."""
-        page = Page(request)
-        shown, token = page.cut(self._environments.page(page.number, page.size + 1), lambda view: (view.plan.number,))
-        made = [mapping.environment_to_proto(view) for view in shown]
-        return environment_service_pb2.ListEnvironmentsResponse(environments=made, next_page_token=token)
-
-    async def StartReplay(
-        self, request: environment_service_pb2.StartReplayRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """Lets time begin."""
-        return mapping.environment_to_proto(await self._environments.start(request.environment_id))
-
-    async def PauseReplay(
-        self, request: environment_service_pb2.PauseReplayRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """Holds time; returns when it stands."""
-        return mapping.environment_to_proto(await self._environments.pause(request.environment_id))
-
-    async def ResumeReplay(
-        self, request: environment_service_pb2.ResumeReplayRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """Lets time go on."""
-        return mapping.environment_to_proto(await self._environments.start(request.environment_id))
-
-    async def StopReplay(
-        self, request: environment_service_pb2.StopReplayRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """Ends the replay."""
-        return mapping.environment_to_proto(await self._environments.stop(request.environment_id))
-
-    async def SetReplaySpeed(
-        self, request: environment_service_pb2.SetReplaySpeedRequest, context: Context
-    ) -> environment_pb2.Environment:
-        """Changes how fast it may advance."""
-        pace = mapping.pace_from_proto(request.pace)
-        return mapping.environment_to_proto(await self._environments.set_pace(request.environment_id, pace))

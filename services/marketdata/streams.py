@@ -5,61 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import NamedTuple
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError, api_error
+from services.chassis.stream import Closed, Reset
 from services.domain.timeline import Timeline
 from services.marketdata.broadcast import Broadcast, Budget, Cursor, Terms
 from services.marketdata.feed import Feed
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Where a stream begins, or begins anew after a reset."""
 
     position: int
     timeline: Timeline
-    previous: int
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Encoded records of `(previous, position]`."""
+class Records(NamedTuple):
+    """Encoded records, up to a position."""
 
-    previous: int
     position: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """Nothing asked for in `(previous, position]`."""
+class Nothing(NamedTuple):
+    """Nothing asked for, up to a position; sent when a stream was silent for long."""
 
-    previous: int
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """The cursor broke; a snapshot at `position` follows."""
-
-    previous: int
-    position: int
-    reason: Literal["TOKEN_EXPIRED", "SLOW_CONSUMER"]
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The last item; then the error is raised."""
-
-    previous: int
-    error: ApiError
-
-
-Item = Snapshot | Records | Heartbeat | Reset | Closed
+Item = Snapshot | Records | Nothing | Reset | Closed
 
 
 class Streams:
@@ -116,7 +94,6 @@ class Subscription:
     terms: Terms
     after: int | None = None
     expired: bool = False
-    _sent: int = field(default=0, init=False)
 
     async def items(self) -> AsyncIterator[Item]:
         """What to send; ends with `Closed` when the server drains or something fails, and otherwise never."""
@@ -127,49 +104,43 @@ class Subscription:
                 async for item in self._follow(broadcast, timeline, cursor):
                     yield item
         except Exception as error:  # noqa: BLE001 whatever it is, subscribers are told before the stream ends
-            yield Closed(self._sent, api_error(error))
+            yield Closed(api_error(error))
 
     async def _follow(self, broadcast: Broadcast, timeline: Timeline, cursor: Cursor) -> AsyncIterator[Item]:
         feed, streams = self.feed, self.streams
-        self._sent = cursor.position
         expired = self.expired or cursor.position > feed.head
         if expired:
-            yield self._reset("TOKEN_EXPIRED")
+            yield Reset("TOKEN_EXPIRED", feed.head)
         if expired or self.after is None:
             cursor.position = feed.head
-            yield Snapshot(cursor.position, timeline, self._sent)
-            self._sent = cursor.position
+            yield Snapshot(cursor.position, timeline)
         # Who resumes is behind, but not slow: what was missed comes first, however much it is.
         catching_up, spoke = feed.head, monotonic()
         speak = self.after is not None
         while not streams.draining.is_set():
             changed = broadcast.changed
             if cursor.position >= catching_up and broadcast.head - cursor.position > streams.slow_records:
-                yield self._reset("SLOW_CONSUMER")
+                yield Reset("SLOW_CONSUMER", feed.head)
                 cursor.position = feed.head
-                yield Snapshot(cursor.position, timeline, self._sent)
-                self._sent, spoke = cursor.position, monotonic()
+                yield Snapshot(cursor.position, timeline)
+                spoke = monotonic()
             elif cursor.position < broadcast.head:
                 chunk = broadcast.next(cursor.position)
                 cursor.position = chunk.through
                 if chunk.data:
-                    yield Records(self._sent, cursor.position, chunk.data)
-                    self._sent, spoke, speak = cursor.position, monotonic(), False
+                    yield Records(cursor.position, chunk.data)
+                    spoke, speak = monotonic(), False
                 else:
                     await asyncio.sleep(0)
             elif speak or (due := spoke + streams.heartbeat - monotonic()) <= 0:
                 # The first one comes at once: a quiet stream's headers travel with its first message.
-                yield Heartbeat(self._sent, cursor.position)
-                self._sent, spoke, speak = cursor.position, monotonic(), False
+                yield Nothing(cursor.position)
+                spoke, speak = monotonic(), False
             else:
                 await _wait(changed, due)
                 if broadcast.task.done():
                     broadcast.task.result()
-        yield Closed(self._sent, ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; resume."))
-
-    def _reset(self, reason: Literal["TOKEN_EXPIRED", "SLOW_CONSUMER"]) -> Reset:
-        previous, self._sent = self._sent, self.feed.head
-        return Reset(previous, self._sent, reason)
+        yield Closed(ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; resume."))
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:

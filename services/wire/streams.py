@@ -39,6 +39,10 @@ class Envelopes:
         """An envelope around encoded data."""
         return self._message(arm, data, sequence, max(scanned, sequence, self.scanned))
 
+    def around(self, event: bytes, sequence: int) -> bytes:
+        """An envelope around an event that is encoded with its arm: what many are sent is copied once for each."""
+        return self._head(sequence, max(sequence, self.scanned)) + event
+
     def heartbeat(self, sequence: int, scanned: int) -> bytes:
         """Nothing new."""
         return self._message("heartbeat", _bytes(stream_pb2.Heartbeat(scanned_sequence=scanned)), sequence, scanned)
@@ -70,6 +74,9 @@ class Envelopes:
                 raise known from error
 
     def _message(self, arm: str, data: bytes, sequence: int, scanned: int) -> bytes:
+        return self._head(sequence, scanned) + length_delimited(self._arms[arm], data)
+
+    def _head(self, sequence: int, scanned: int) -> bytes:
         head = self._response(
             subscription_id=self._subscription_id,
             partition=self._partition,
@@ -79,7 +86,7 @@ class Envelopes:
             resume_token=self._token(sequence, scanned),
         )
         self.told, self.scanned = sequence, scanned
-        return _bytes(head) + length_delimited(self._arms[arm], data)
+        return _bytes(head)
 
 
 def resume_point(tokens: ResumeTokens, token: str, hashed: str) -> tuple[str, int]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2, tape_service_pb2
 
-from services.chassis.tokens import ResumeTokens
+from services.chassis.stream import Closed, Reset
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
@@ -19,10 +20,11 @@ from services.marketdata import broadcast as module
 from services.marketdata.broadcast import Selection, Terms
 from services.marketdata.environment import Plan
 from services.marketdata.feed import Feed
-from services.marketdata.feed_mapping import Envelopes, FeedWriter
+from services.marketdata.feed_mapping import FeedWriter, write
 from services.marketdata.instruments import Instruments
-from services.marketdata.streams import Closed, Item, Records, Snapshot, Streams, Subscription
+from services.marketdata.streams import Item, Nothing, Records, Snapshot, Streams, Subscription
 from services.wire.columns import packed_varints
+from services.wire.streams import Envelopes
 from services.wire.tapes import stretch_to_proto
 
 COUNT = 300
@@ -113,7 +115,7 @@ async def test_who_lags_gets_windows_joined_into_one_valid_message(feed: Feed, w
             windows.append(await anext(quick))
         item = await anext(slow)
         assert isinstance(item, Records)
-        assert (item.previous, item.position) == (0, 400)
+        assert item.position == 400
         joined = parse(item.data).columns
         assert item.data == b"".join(each.data for each in windows if isinstance(each, Records))
         sequences = sorted([*joined.quotes.tape_sequences, *joined.trades.tape_sequences, *joined.bars.tape_sequences])
@@ -131,7 +133,7 @@ async def test_who_begins_or_resumes_in_mid_window_gets_the_rest_of_it(feed: Fee
         async with subscribed(feed, writer, streams, after=150) as other:
             item = await anext(other)
             assert isinstance(item, Records)
-            assert (item.previous, item.position) == (150, 200)
+            assert item.position == 200
             found = parse(item.data).columns
             assert min(found.quotes.tape_sequences) > 150
 
@@ -153,7 +155,7 @@ async def test_what_is_kept_is_bounded(feed: Feed, writer: FeedWriter, monkeypat
         while position < 890:
             item = await anext(slow)
             assert isinstance(item, Records)
-            assert item.previous == position
+            assert item.position > position
             position = item.position
             got += parse(item.data).columns.quotes.tape_sequences
         assert got == sorted(set(got))
@@ -201,7 +203,6 @@ async def test_all_broadcasts_share_one_budget(feed: Feed, writer: FeedWriter) -
             )
         first = await anext(slow[0])
         assert isinstance(first, Records)
-        assert first.previous == 0
     assert streams._budget.used == 0
 
 
@@ -237,21 +238,16 @@ def test_rows_and_columns_say_the_same(feed: Feed, writer: FeedWriter) -> None:
     assert columns.bars.start_times[1] == columns.bars.end_times[1] - MINUTE
 
 
-async def test_an_envelope_tells_where_it_belongs(feed: Feed, writer: FeedWriter) -> None:
-    tokens = ResumeTokens("epoch")
-    envelopes = Envelopes("s", feed, tokens, "hash")
-    message = parse(
-        envelopes.write(Records(3, 9, writer.columns.encode(feed, tape(), np.arange(3, 9))), writer, frozenset())
-    )
-    assert (message.subscription_id, message.partition, message.previous_sequence, message.sequence) == (
-        "s",
-        "replay-1",
-        3,
-        9,
-    )
-    assert tokens.decode(message.resume_token, "hash") == {"replay-1": 9}
-    assert message.WhichOneof("event") == "columns"
-    assert message.publish_time.seconds > 0
+async def test_messages_follow_each_other_whatever_they_bring(feed: Feed, writer: FeedWriter) -> None:
+    envelopes = Envelopes(market_data_service_pb2.StreamMarketDataResponse, "replay-1", lambda *at: str(at), told=3)
+    records = writer.columns.encode(feed, tape(), np.arange(3, 9))
+    items = [Records(9, records), Nothing(12), Reset("SLOW_CONSUMER", 20), Snapshot(21, Timeline(tape()))]
+    made = [parse(write(envelopes, each, partial(writer.snapshot, feed, frozenset()))) for each in items]
+    assert [each.WhichOneof("event") for each in made] == ["columns", "heartbeat", "reset", "snapshot"]
+    assert [(each.previous_sequence, each.sequence) for each in made] == [(3, 9), (9, 12), (12, 20), (20, 21)]
+    assert [each.resume_token for each in made] == [f"({n}, {n})" for n in (9, 12, 20, 21)]
+    assert made[0].columns == parse(records).columns
+    assert {each.partition for each in made} == {"replay-1"}
 
 
 @given(st.lists(st.integers(0, 16_383), max_size=50))
