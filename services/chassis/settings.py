@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis import catalog
+from services.chassis import catalog, telemetry
 
 PREFIX = "TICKMESH_"
 EXIT_BAD_SETTINGS = 2
@@ -90,6 +90,15 @@ def load(settings: type[S]) -> S:
             name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
             sys.stderr.write(f"{name}: {problem['msg']} (got {problem['input']!r})\n")
         raise SystemExit(EXIT_BAD_SETTINGS) from None
+
+
+def begin(settings: type[S]) -> S:
+    """Reads a process's settings, as `load` does, and sets up its logs and traces by them; call it first."""
+    made = load(settings)
+    telemetry.configure(
+        made.service, otlp_endpoint=made.otlp_endpoint, ratio=made.trace_sample_ratio, log_level=made.log_level
+    )
+    return made
 
 
 def unknown(settings: ServiceSettings, variables: Iterable[str]) -> list[str]:

@@ -9,12 +9,11 @@ from tickmesh.marketdata.v1.market_data_service_pb2_grpc import add_MarketDataSe
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import add_ReplayServiceServicer_to_server
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import add_TapeServiceServicer_to_server
 
-from services.chassis import telemetry
 from services.chassis.cache import open_cache
 from services.chassis.database import Database
 from services.chassis.handlers import LOCAL_PRINCIPAL
 from services.chassis.server import Server, run
-from services.chassis.settings import load
+from services.chassis.settings import begin
 from services.chassis.tokens import ResumeTokens
 from services.marketdata import migrations
 from services.marketdata.archive import Archive
@@ -37,13 +36,7 @@ from services.marketdata.tapes import TapeFiles
 
 async def main() -> None:
     """Runs the service until it is told to stop."""
-    settings = load(Settings)
-    telemetry.configure(
-        settings.service,
-        otlp_endpoint=settings.otlp_endpoint,
-        ratio=settings.trace_sample_ratio,
-        log_level=settings.log_level,
-    )
+    settings = begin(Settings)
     async with await Database.open(settings.database_url, migrations, alone=True) as database:
         server, store, cache = Server(settings), Store(database), open_cache(settings.redis_url)
         calendars = Calendars(store)

@@ -7,12 +7,11 @@ from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
 from tickmesh.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_server
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 
-from services.chassis import telemetry
 from services.chassis.barrier import Participant
 from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.server import Server, run
-from services.chassis.settings import load
+from services.chassis.settings import begin
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.order import migrations
@@ -27,13 +26,7 @@ from services.wire.cycle import environment_of
 
 async def main() -> None:
     """Runs the service until it is told to stop."""
-    settings = load(Settings)
-    telemetry.configure(
-        settings.service,
-        otlp_endpoint=settings.otlp_endpoint,
-        ratio=settings.trace_sample_ratio,
-        log_level=settings.log_level,
-    )
+    settings = begin(Settings)
     seconds = settings.call_deadline_seconds
     async with (
         await Database.open(settings.database_url, migrations, alone=True) as database,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tickmesh
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import add_PortfolioServiceServicer_to_server
 
-from services.chassis import telemetry
 from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.server import Server, run
-from services.chassis.settings import load
+from services.chassis.settings import begin
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.portfolio import mapping, migrations
@@ -24,13 +23,7 @@ from services.wire.market import IDEMPOTENT, Market
 
 async def main() -> None:
     """Runs the service until it is told to stop."""
-    settings = load(Settings)
-    telemetry.configure(
-        settings.service,
-        otlp_endpoint=settings.otlp_endpoint,
-        ratio=settings.trace_sample_ratio,
-        log_level=settings.log_level,
-    )
+    settings = begin(Settings)
     async with (
         await Database.open(settings.database_url, migrations, alone=True) as database,
         connect(

@@ -6,11 +6,10 @@ import tickmesh
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import add_RiskGateServiceServicer_to_server
 from tickmesh.risk.v1.risk_service_pb2_grpc import add_RiskServiceServicer_to_server
 
-from services.chassis import telemetry
 from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.server import Server, run
-from services.chassis.settings import load
+from services.chassis.settings import begin
 from services.risk import migrations
 from services.risk.clients import IDEMPOTENT_PORTFOLIO, Peers
 from services.risk.controls import Controls
@@ -58,13 +57,7 @@ async def serve(settings: Settings) -> None:
 
 async def main() -> None:
     """Runs the service until it is told to stop."""
-    settings = load(Settings)
-    telemetry.configure(
-        settings.service,
-        otlp_endpoint=settings.otlp_endpoint,
-        ratio=settings.trace_sample_ratio,
-        log_level=settings.log_level,
-    )
+    settings = begin(Settings)
     await serve(settings)
 
 

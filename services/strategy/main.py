@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 import tickmesh
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import add_StrategyServiceServicer_to_server
 
-from services.chassis import telemetry
 from services.chassis.database import Database
 from services.chassis.server import Server, run
-from services.chassis.settings import load
+from services.chassis.settings import begin
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.strategy import migrations
@@ -60,13 +59,7 @@ async def service(settings: Settings) -> AsyncIterator[Server]:
 
 async def main() -> None:
     """Runs the service until it is told to stop."""
-    settings = load(Settings)
-    telemetry.configure(
-        settings.service,
-        otlp_endpoint=settings.otlp_endpoint,
-        ratio=settings.trace_sample_ratio,
-        log_level=settings.log_level,
-    )
+    settings = begin(Settings)
     async with service(settings) as server:
         await server.serve()
 
