@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from services.chassis.errors import ApiError
 from services.domain.timeline import Wake
 from services.marketdata.environment import Claim, Enrolment, View
+from services.wire.cycle import Fold
 
 VENUE: Final = "order"
 PORTFOLIO: Final = "portfolio"
@@ -54,17 +55,6 @@ class Grant:
     cycle: int
     through: int
     final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """To the books."""
-
-    environment_id: str
-    cycle: int
-    tape_sequence: int
-    order_head: int
-    ledger_head: int
 
 
 @dataclass(frozen=True, slots=True)

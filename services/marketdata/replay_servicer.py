@@ -20,7 +20,6 @@ from services.marketdata.mapping import environment_to_proto, state_to_proto
 from services.marketdata.participants import (
     Announced,
     Decide,
-    Fold,
     Grant,
     Idle,
     Link,
@@ -31,6 +30,7 @@ from services.marketdata.participants import (
     Roll,
     Welcome,
 )
+from services.wire.cycle import Fold
 from services.wire.tapes import STRETCH, stretch_to_proto
 from services.wire.wakes import wake_from_proto
 
