@@ -137,28 +137,21 @@ def _set(field: Timestamp, at: int) -> None:
     field.seconds, field.nanos = divmod(at, 1_000_000_000)
 
 
-def _quotes(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> bytes:
-    values = tape.values[rows]
-    return b"".join(
-        [
-            packed(1, rows + 1),
-            packed(2, tape.time[rows]),
-            packed_varints(3, tables.symbol_of[source]),
-            *(packed(4 + column, values[:, column]) for column in range(4)),
-        ]
-    )
+def _ticks(columns: int) -> Callable[[Tape, Rows, NDArray[np.int32], Tables], bytes]:
+    """Writes quotes or trades, which differ by how many values they have."""
 
+    def write_ticks(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> bytes:
+        values = tape.values[rows]
+        return b"".join(
+            [
+                packed(1, rows + 1),
+                packed(2, tape.time[rows]),
+                packed_varints(3, tables.symbol_of[source]),
+                *(packed(4 + column, values[:, column]) for column in range(columns)),
+            ]
+        )
 
-def _trades(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> bytes:
-    values = tape.values[rows]
-    return b"".join(
-        [
-            packed(1, rows + 1),
-            packed(2, tape.time[rows]),
-            packed_varints(3, tables.symbol_of[source]),
-            *(packed(4 + column, values[:, column]) for column in range(2)),
-        ]
-    )
+    return write_ticks
 
 
 def _bars(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> bytes:
@@ -176,7 +169,7 @@ def _bars(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> 
 
 
 # Their fields in MarketDataColumns.
-_COLUMNS: Final = ((1, Kind.QUOTE, _quotes), (2, Kind.TRADE, _trades), (3, Kind.BAR, _bars))
+_COLUMNS: Final = ((1, Kind.QUOTE, _ticks(4)), (2, Kind.TRADE, _ticks(2)), (3, Kind.BAR, _bars))
 
 
 def write(

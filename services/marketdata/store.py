@@ -12,103 +12,73 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from services.chassis.database import Database, DecimalText, upsert
+from services.chassis.database import Database, DecimalText, columns, upsert
 from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
 from services.marketdata.environment import Control, Enrolment, Pace, Plan, Position, State, Stored
 from services.marketdata.sessions import Calendar
 
 _metadata = sa.MetaData()
-_identity = sa.Table(
-    "identity", _metadata, sa.Column("singleton", sa.Integer, primary_key=True), sa.Column("epoch", sa.Text)
-)
-_instruments = sa.Table(
+_OWNED = ("principal", "owner")
+
+
+def _table(name: str, key: Sequence[sa.Column[Any]], *rest: sa.Column[Any]) -> sa.Table:
+    return sa.Table(name, _metadata, *key, *rest)
+
+
+def _key(*names: str) -> list[sa.Column[Any]]:
+    return [sa.Column(name, sa.Text, primary_key=True) for name in names]
+
+
+_identity = _table("identity", [sa.Column("singleton", sa.Integer, primary_key=True)], *columns(sa.Text, "epoch"))
+_instruments = _table(
     "instruments",
-    _metadata,
-    sa.Column("symbol", sa.Text, primary_key=True),
-    sa.Column("display_name", sa.Text),
-    sa.Column("currency_code", sa.Text),
-    sa.Column("calendar", sa.Text),
-    sa.Column("price_increment", DecimalText),
-    sa.Column("quantity_increment", DecimalText),
-    sa.Column("lot_size", DecimalText),
-    sa.Column("contract_multiplier", DecimalText),
-    sa.Column("create_time", sa.BigInteger),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _key("symbol"),
+    *columns(sa.Text, "display_name", "currency_code", "calendar"),
+    *columns(DecimalText, "price_increment", "quantity_increment", "lot_size", "contract_multiplier"),
+    *columns(sa.BigInteger, "create_time"),
+    *columns(sa.Text, *_OWNED),
 )
-_calendars = sa.Table(
+_calendars = _table(
     "calendars",
-    _metadata,
-    sa.Column("calendar", sa.Text, primary_key=True),
-    sa.Column("opens", sa.LargeBinary),
-    sa.Column("closes", sa.LargeBinary),
-    sa.Column("dates", sa.LargeBinary),
-    sa.Column("known_from", sa.BigInteger),
-    sa.Column("known_until", sa.BigInteger),
-    sa.Column("library", sa.Text),
-    sa.Column("compile_time", sa.BigInteger),
+    _key("calendar"),
+    *columns(sa.LargeBinary, "opens", "closes", "dates"),
+    *columns(sa.BigInteger, "known_from", "known_until", "compile_time"),
+    *columns(sa.Text, "library"),
 )
-_environments = sa.Table(
+_environments = _table(
     "environments",
-    _metadata,
-    sa.Column("environment_id", sa.Text, primary_key=True),
-    sa.Column("number", sa.BigInteger),
-    sa.Column("display_name", sa.Text),
-    sa.Column("data_set_id", sa.Text),
-    sa.Column("symbols", sa.Text),
-    sa.Column("start_time", sa.BigInteger),
-    sa.Column("end_time", sa.BigInteger),
-    sa.Column("tape_digest", sa.Text),
-    sa.Column("start_sequence", sa.BigInteger),
-    sa.Column("end_sequence", sa.BigInteger),
-    sa.Column("seed", sa.BigInteger),
-    sa.Column("volume_share", sa.Double),
-    sa.Column("fill_on_touch", sa.Boolean),
-    sa.Column("request_id", sa.Text),
-    sa.Column("request_digest", sa.Text),
-    sa.Column("create_time", sa.BigInteger),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _key("environment_id"),
+    *columns(sa.BigInteger, "number", "start_sequence", "end_sequence", "seed", "create_time"),
+    *(sa.Column(name, sa.BigInteger) for name in ("start_time", "end_time")),
+    *columns(sa.Text, "display_name", "data_set_id", "symbols", "tape_digest", "request_id", "request_digest"),
+    *columns(sa.Double, "volume_share"),
+    *columns(sa.Boolean, "fill_on_touch"),
+    *columns(sa.Text, *_OWNED),
 )
-_controls = sa.Table(
+_controls = _table(
     "controls",
-    _metadata,
-    sa.Column("environment_id", sa.Text, sa.ForeignKey("environments.environment_id"), primary_key=True),
-    sa.Column("state", sa.Text),
-    sa.Column("stopping", sa.Boolean),
-    sa.Column("multiple", sa.Double),
-    sa.Column("sessions_per_second", sa.Double),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _key("environment_id"),
+    *columns(sa.Text, "state"),
+    *columns(sa.Boolean, "stopping"),
+    *(sa.Column(name, sa.Double) for name in ("multiple", "sessions_per_second")),
+    *columns(sa.Text, *_OWNED),
 )
-_positions = sa.Table(
+_positions = _table(
     "positions",
-    _metadata,
-    sa.Column("environment_id", sa.Text, sa.ForeignKey("environments.environment_id"), primary_key=True),
-    sa.Column("cycle", sa.BigInteger),
-    sa.Column("tape_sequence", sa.BigInteger),
-    sa.Column("order_head", sa.BigInteger),
-    sa.Column("ledger_head", sa.BigInteger),
-    sa.Column("market_time", sa.BigInteger),
+    _key("environment_id"),
+    *columns(sa.BigInteger, "cycle", "tape_sequence", "order_head", "ledger_head", "market_time"),
     sa.Column("granted_through", sa.BigInteger),
-    sa.Column("final", sa.Boolean),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    *columns(sa.Boolean, "final"),
+    *columns(sa.Text, *_OWNED),
 )
-_enrolments = sa.Table(
+_enrolments = _table(
     "enrolments",
-    _metadata,
-    sa.Column("environment_id", sa.Text, sa.ForeignKey("environments.environment_id"), primary_key=True),
-    sa.Column("deployment_id", sa.Text, primary_key=True),
-    sa.Column("number", sa.BigInteger),
-    sa.Column("start_sequence", sa.BigInteger),
-    sa.Column("seat_digest", sa.Text),
-    sa.Column("strategy_id", sa.Text),
-    sa.Column("portfolio_id", sa.Text),
-    sa.Column("left", sa.Boolean),
-    sa.Column("principal", sa.Text),
-    sa.Column("owner", sa.Text),
+    _key("environment_id", "deployment_id"),
+    *columns(sa.BigInteger, "number", "start_sequence"),
+    *columns(sa.Text, "seat_digest", "strategy_id", "portfolio_id"),
+    *columns(sa.Boolean, "left"),
+    *columns(sa.Text, *_OWNED),
 )
 
 _Parts = Sequence[Control | Position | Enrolment]
@@ -124,9 +94,9 @@ class Store:
         self._add_instrument = sa.insert(_instruments)
         self._add_identity = sa.insert(_identity)
         self._put_calendar = upsert(_calendars, dialect)
-        self._put_control = upsert(_controls, dialect, keep=("principal", "owner"))
-        self._put_position = upsert(_positions, dialect, keep=("principal", "owner"))
-        self._put_enrolment = upsert(_enrolments, dialect, keep=("principal", "owner"))
+        self._put_control = upsert(_controls, dialect, keep=_OWNED)
+        self._put_position = upsert(_positions, dialect, keep=_OWNED)
+        self._put_enrolment = upsert(_enrolments, dialect, keep=_OWNED)
 
     async def epoch(self) -> str:
         """The id of this store's life: resume tokens of another are not ours."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -18,7 +19,7 @@ from services.domain.strategy import Strategy
 from services.domain.timeline import Wake
 from services.strategy.clients import Peers
 from services.strategy.journal import Journal
-from services.strategy.mind import Decision, StrategyFailed
+from services.strategy.mind import Decision, Mind, StrategyFailed
 from services.strategy.places import Place
 from services.strategy.records import Deployment, Made, Moment, Seat, State
 from services.strategy.runner import Decider, Stale
@@ -260,15 +261,16 @@ class Host:
 
     def _decider(self, place: Place, site: Site) -> Decider:
         deployment = place.deployment
-        return Decider(
+        think = partial(
+            Mind,
             deployment,
             place.progress,
-            lambda: self._make(deployment),
+            partial(self._make, deployment),
             timeline=site.timeline,
             instruments=site.instruments,
-            orders=self._peers.orders,
             scanning=self._scanning,
         )
+        return Decider(deployment, think, self._peers.orders)
 
     async def _close(self, environment_id: str, state: State, error: str = "") -> None:
         """Ends all deployments of an environment that has ended."""

@@ -61,7 +61,13 @@ class Mind:
         instruments: Mapping[str, Instrument],
         scanning: bool,
     ) -> None:
-        """Makes the strategy, which takes its history in or goes on from the stored state."""
+        """Makes the strategy, which takes its history in or goes on from the stored state.
+
+        Args:
+            progress: how far it had decided when that was last stored.
+            make: makes the strategy anew.
+            scanning: skip records that the strategy says it would not act on.
+        """
         number, start = deployment.deployment_number, deployment.start_sequence
         self._timeline = timeline
         self._unstored = 0

@@ -14,13 +14,11 @@ from typing import Protocol, TypeVar
 from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
 from services.domain.context import Command, NewOrder
-from services.domain.instrument import Instrument
 from services.domain.order import Order, OrderEvent
 from services.domain.runner import acknowledgement
-from services.domain.strategy import Strategy
-from services.domain.timeline import Timeline, Wake
+from services.domain.timeline import Wake
 from services.strategy.mind import Decision, Mind, Step, StrategyFailed
-from services.strategy.records import Deployment, Moment, Progress
+from services.strategy.records import Deployment, Moment
 from services.strategy.traces import Traces
 from services.strategy.workbench import Abandoned, Workbench
 
@@ -51,28 +49,14 @@ class Decider:
     """Drives one deployment. All code of its strategy runs on a workbench of its own.
 
     Args:
-        progress: how far it had decided when that was last stored.
-        make: makes the strategy anew.
-        scanning: skip records that the strategy says it would not act on.
+        think: makes its mind.
     """
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        progress: Progress,
-        make: Callable[[], Strategy],
-        *,
-        timeline: Timeline,
-        instruments: Mapping[str, Instrument],
-        orders: Orders,
-        scanning: bool,
-    ) -> None:
+    def __init__(self, deployment: Deployment, think: Callable[[], Mind], orders: Orders) -> None:
         self._deployment = deployment
         self._orders = orders
         self._bench = Workbench(f"strategy:{deployment.deployment_id}")
-        self._think = partial(
-            Mind, deployment, progress, make, timeline=timeline, instruments=instruments, scanning=scanning
-        )
+        self._think = think
         self._known: Mind | None = None
 
     async def start(self) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from services.domain.tape import Tape, merge
 from services.domain.timeline import Timeline, next_through
 from services.strategy import mind
 from services.strategy.mapping import number_signal
-from services.strategy.mind import Decision, StrategyFailed
+from services.strategy.mind import Decision, Mind, StrategyFailed
 from services.strategy.records import Deployment, Moment, Progress, State
 from services.strategy.runner import Decider
 from tests.unit.domain.markets import clock, daily, instrument, splits, walk
@@ -156,15 +157,16 @@ class Mesh:
 
     async def ready(self) -> Decider:
         if self.decider is None:
-            self.decider = Decider(
+            think = partial(
+                Mind,
                 DEPLOYMENT,
                 self.stored,
                 self.make,
                 timeline=self.timeline,
                 instruments=INSTRUMENTS,
-                orders=self.desk,
                 scanning=self.scanning,
             )
+            self.decider = Decider(DEPLOYMENT, think, self.desk)
             await self.decider.start()
         return self.decider
 
