@@ -10,10 +10,10 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.telemetry import current_traceparent
 from services.domain.instrument import Instrument
-from services.order.desk import Desk
+from services.order.desk.desk import Desk
+from services.order.desk.placing import Create, check_increments
+from services.order.desk.replay import Desks
 from services.order.mapping import decode_event, ticket_from_proto
-from services.order.placing import Create, check_increments
-from services.order.replay import Desks
 from services.order.ticket import client_key
 
 

@@ -16,8 +16,8 @@ from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.order import migrations
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
-from services.order.journal import OrderLog, reader
-from services.order.replay import Desks
+from services.order.desk.journal import OrderLog, reader
+from services.order.desk.replay import Desks
 from services.order.servicer import OrderServicer
 from services.order.settings import Settings
 from services.order.store import Store

@@ -18,11 +18,11 @@ from services.chassis.tokens import (
     filter_hash,
 )
 from services.domain.order import ExecType
-from services.order.desk import Desk
+from services.order.desk.desk import Desk
+from services.order.desk.journal import Seen
+from services.order.desk.replay import Desks
 from services.order.intake import Intake, no_order, parse_order_id
-from services.order.journal import Seen
 from services.order.mapping import decode_event, execution
-from services.order.replay import Desks
 from services.order.session import Session
 from services.order.ticket import client_key
 from services.wire.cycle import SEAT_KEY

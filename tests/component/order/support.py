@@ -40,7 +40,7 @@ from services.chassis.settings import ServiceSettings
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
-from services.order.gate_mapping import Check
+from services.order.desk.gate_mapping import Check
 from services.order.main import main
 from services.order.mapping import decode_event
 from services.wire.cycle import SEAT_KEY

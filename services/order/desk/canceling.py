@@ -14,10 +14,10 @@ from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
 from services.domain.order import CancelReason, Order, OrderEvent, OrderState, Side
 from services.order.clients import Peers
-from services.order.gate_mapping import Kill
-from services.order.journal import number_of
+from services.order.desk.gate_mapping import Kill
+from services.order.desk.journal import number_of
+from services.order.desk.placing import Desk
 from services.order.mapping import decode_event
-from services.order.placing import Desk
 from services.order.store import Store
 
 # An engaged kill switch has a second for everything (rule 5).

@@ -16,7 +16,7 @@ import grpc
 
 from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
-from services.order.gate_mapping import Kill, Ready, Verdicts, connect, gate_answer
+from services.order.desk.gate_mapping import Kill, Ready, Verdicts, connect, gate_answer
 
 FIRST_BACKOFF_SECONDS: Final = 0.02
 # Risk restarted by its supervisor is back within 2 s, which is all that an order waits.

@@ -23,14 +23,14 @@ from services.chassis.failpoints import failpoint
 from services.domain.matching import Venue, VenueSettings
 from services.domain.order import OrderEvent
 from services.domain.tape import Tape
-from services.order.canceling import Cancel, Canceling
 from services.order.clients import Peers
-from services.order.gate_mapping import Kill
-from services.order.journal import Journal
-from services.order.placing import Create, Placing
-from services.order.replay_mapping import Grant, Idle, Reached
-from services.order.risk_gate import RiskGate
-from services.order.roll import Roll
+from services.order.desk.canceling import Cancel, Canceling
+from services.order.desk.gate_mapping import Kill
+from services.order.desk.journal import Journal
+from services.order.desk.placing import Create, Placing
+from services.order.desk.replay_mapping import Grant, Idle, Reached
+from services.order.desk.risk_gate import RiskGate
+from services.order.desk.roll import Roll
 from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment

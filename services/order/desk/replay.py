@@ -8,11 +8,11 @@ from typing import Any
 
 from services.chassis.errors import ApiError
 from services.order.clients import Peers
-from services.order.desk import Desk
-from services.order.journal import Journal, OrderLog
+from services.order.desk.desk import Desk
+from services.order.desk.journal import Journal, OrderLog
+from services.order.desk.replay_mapping import Grant, Idle, instruction, reached_to_proto
+from services.order.desk.roll import Roll
 from services.order.records import EnvironmentRow
-from services.order.replay_mapping import Grant, Idle, instruction, reached_to_proto
-from services.order.roll import Roll
 from services.order.settings import Settings
 from services.order.store import Store
 from services.wire import cycle

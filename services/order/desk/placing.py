@@ -18,11 +18,11 @@ from services.domain.matching import Venue
 from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
 from services.domain.order import Order, OrderEvent, OrderState
 from services.domain.simulation import NO_PRICE
-from services.order.gate_mapping import Check, check_batch
-from services.order.journal import Journal
+from services.order.desk.gate_mapping import Check, check_batch
+from services.order.desk.journal import Journal
+from services.order.desk.risk_gate import RiskGate, RiskUnavailable
 from services.order.mapping import decode_event, decode_order, refusal_error
 from services.order.records import EnvironmentRow, OrderRow, PortfolioRow
-from services.order.risk_gate import RiskGate, RiskUnavailable
 from services.order.store import Store
 from services.order.ticket import Provenance, Ticket
 
