@@ -45,6 +45,12 @@ class NewOrder(NamedTuple):
     signal_id: str = ""
     basis_sequence: int = 0
     basis_time: int = 0
+    expire_time: int = 0
+    trailing_amount: Decimal | None = None
+    trailing_percent: Decimal | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    display_quantity: Decimal | None = None
 
 
 class CancelOrder(NamedTuple):
@@ -149,6 +155,12 @@ class Context:
         time_in_force: TimeInForce = TimeInForce.GTC,
         limit_price: Decimal | None = None,
         stop_price: Decimal | None = None,
+        trailing_amount: Decimal | None = None,
+        trailing_percent: Decimal | None = None,
+        expire_time: int = 0,
+        post_only: bool = False,
+        reduce_only: bool = False,
+        display_quantity: Decimal | None = None,
         label: str = "",
         signal: Signal | None = None,
     ) -> str:
@@ -186,6 +198,12 @@ class Context:
                 "" if signal is None else signal.signal_id,
                 self.tape_sequence,
                 self.now,
+                expire_time,
+                trailing_amount,
+                trailing_percent,
+                post_only,
+                reduce_only,
+                display_quantity,
             )
         )
         leaves = ZERO if quantity is None else quantity

@@ -25,14 +25,22 @@ class OrderType(IntEnum):
     MARKET = 1
     LIMIT = 2
     STOP = 3
+    STOP_LIMIT = 4
+    TRAILING_STOP = 5
+    MARKET_IF_TOUCHED = 6
+    LIMIT_IF_TOUCHED = 7
 
 
 class TimeInForce(IntEnum):
-    """FIX 59."""
+    """FIX 59; OPG and CLS fill at the session's opening and closing auction alone."""
 
     DAY = 1
     GTC = 2
     IOC = 3
+    GTD = 4
+    FOK = 5
+    OPG = 6
+    CLS = 7
 
 
 class OrderState(IntEnum):
@@ -60,6 +68,7 @@ class ExecType(IntEnum):
     REJECTED = 6
     EXPIRED = 7
     RESTATED = 8
+    REPLACED = 9
 
 
 TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED})
@@ -77,6 +86,13 @@ class CancelReason(IntEnum):
     END_OF_TAPE = 6
     CORPORATE_ACTION = 7
     DISCONNECTED = 8
+    FOK_UNFILLED = 9
+    POST_ONLY = 10
+    NOTHING_TO_REDUCE = 11
+    TWIN_FILLED = 12
+    END_OF_TIME = 13
+    AUCTION_OVER = 14
+    PARENT_ENDED = 15
 
 
 class Refusal(NamedTuple):
@@ -118,11 +134,21 @@ class Order(NamedTuple):
 
     Attributes:
         quantity: units; zero until the fill sizes an order by ``cash_quantity`` (FIX 152).
-        basis_sequence: the tape position it was decided at; it is live for later records only (rule 12).
+        stop_price: the trigger; a TRAILING_STOP has none until it is triggered, at this price then.
+        basis_sequence: the tape position it, or what replaced it, was decided at; it is live for later records only
+            (rule 12).
         basis_time: market time of that position, ns.
         avg_price: of the fills so far, rounded to the wire's nine places; ``gross_amount`` is exact.
         gross_amount: money traded so far, the fills' price x quantity x contract multiplier (FIX 381).
         event_count: events the order has had; the last one's exec_id ends in it.
+        expire_time: market time, ns, at which a GTD order expires; 0 for any other.
+        trailing_amount, trailing_percent: how far behind the best price a TRAILING_STOP's trigger stays; one of them.
+        post_only: canceled rather than filled where its first live record would fill it at once.
+        reduce_only: fills only what brings the portfolio's position nearer to zero.
+        display_quantity: the most units of an iceberg that others of its price wait for at once.
+        trail_price: the best price so far of a TRAILING_STOP that was split or replaced while it trailed, up to there;
+            what came later is read off the tape.
+        priority: its place in the venue's queue, the lower the earlier; 0 before the venue took it.
     """
 
     order_id: str
@@ -151,6 +177,14 @@ class Order(NamedTuple):
     refusal: Refusal | None = None
     cancel_reason: CancelReason = CancelReason.NONE
     event_count: int = 0
+    expire_time: int = 0
+    trailing_amount: Decimal | None = None
+    trailing_percent: Decimal | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    display_quantity: Decimal | None = None
+    trail_price: Decimal | None = None
+    priority: int = 0
 
 
 class OrderEvent(NamedTuple):
@@ -189,6 +223,7 @@ TRANSITIONS: dict[tuple[OrderState, ExecType], frozenset[OrderState]] = {
             _E.CANCELED: {_S.CANCELED},
             _E.EXPIRED: {_S.EXPIRED},
             _E.RESTATED: {state},
+            _E.REPLACED: {state},
         }.items()
     },
     (_S.HELD, _E.NEW): frozenset({_S.NEW}),

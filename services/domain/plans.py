@@ -77,4 +77,10 @@ def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str, reservati
         None,
         _NO_REASON,
         events,
+        command.expire_time,
+        command.trailing_amount,
+        command.trailing_percent,
+        command.post_only,
+        command.reduce_only,
+        command.display_quantity,
     )

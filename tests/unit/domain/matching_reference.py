@@ -440,7 +440,7 @@ def _order(rng: Random, number: int) -> Order:
         rng.randint(180, 220) / 2 if kind != "M" else None,
         symbol=rng.choice(["AAA", "BBB"]),
         cash_quantity=Decimal(rng.randint(20, 3000)) if by_cash else None,
-        time_in_force=rng.choice(list(TimeInForce)),
+        time_in_force=rng.choice([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC]),
     )
 
 
