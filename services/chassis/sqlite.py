@@ -7,15 +7,20 @@ import fcntl
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 
 from services.chassis.ownership import claim
-from services.chassis.writer import Groups
+from services.chassis.writer import Groups, Statement
 
 T = TypeVar("T")
+
+_DIALECT: Final = sqlite.dialect()
 
 
 class Sqlite:
@@ -65,11 +70,11 @@ class Sqlite:
 
     async def begin(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs a function in one transaction."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._begin, work)
+        return await self._writing(lambda connection: _in_transaction(connection, work))
 
     async def write(self, groups: Groups) -> None:
         """Runs statements in one transaction."""
-        await self.begin(lambda connection: _execute(connection, groups))
+        await self._writing(lambda connection: _write(connection, groups))
 
     async def close(self) -> None:
         """Disconnects, and lets others claim the file."""
@@ -92,17 +97,72 @@ class Sqlite:
         with self._engine.connect() as connection:
             return work(connection)
 
-    def _begin(self, work: Callable[[sa.Connection], T]) -> T:
+    async def _writing(self, work: Callable[[sa.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
         if self._connection is None:
             self._connection = self._engine.connect()
-        with self._connection.begin():
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
-            return work(self._connection)
+        return work(self._connection)
 
 
-def _execute(connection: sa.Connection, groups: Groups) -> None:
-    for statement, rows in groups:
-        connection.execute(statement, rows)
+def _in_transaction(connection: sa.Connection, work: Callable[[sa.Connection], T]) -> T:
+    with connection.begin():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return work(connection)
+
+
+def _write(connection: sa.Connection, groups: Groups) -> None:
+    """One transaction by the driver: Core writes the SQL once, and takes 0.4 ms of a commit to hand it on each time."""
+    prepared = [(prepare(statement, tuple(rows[0])), rows) for statement, rows in groups]
+    if any(each is None for each, _ in prepared):
+        _in_transaction(connection, lambda own: [own.execute(statement, rows) for statement, rows in groups])
+        return
+    cursor: Any = connection.connection.cursor()
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            for each, rows in prepared:
+                if each is not None:
+                    cursor.executemany(each.sql, map(each.values, rows))
+        except BaseException:
+            cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
+    finally:
+        cursor.close()
+
+
+class Prepared(NamedTuple):
+    """A statement as the driver takes it, and what makes its parameters of a row."""
+
+    sql: str
+    values: Callable[[Mapping[str, Any]], Sequence[Any]]
+
+
+@lru_cache(maxsize=256)
+def prepare(statement: Statement, columns: tuple[str, ...]) -> Prepared | None:
+    """The SQL of a statement that is given these columns; None where only Core can run it.
+
+    That is where its text depends on the values, or where it makes values by itself.
+    """
+    compiled: Any = statement.compile(dialect=_DIALECT, column_keys=list(columns))  # type: ignore[attr-defined]
+    made = compiled.post_compile_params | compiled.literal_execute_params
+    if made or getattr(compiled, "insert_prefetch", ()) or getattr(compiled, "update_prefetch", ()):
+        return None
+    places = []
+    for name in compiled.positiontup:
+        bound = compiled.binds[name]
+        adapt = bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+        places.append((name, bound.effective_value, adapt))
+    if all(name in columns and adapt is None for name, _, adapt in places) and len(places) > 1:
+        return Prepared(str(compiled), itemgetter(*(name for name, _, _ in places)))
+
+    def values(row: Mapping[str, Any]) -> Sequence[Any]:
+        found = ((row.get(name, stated), adapt) for name, stated, adapt in places)
+        return [value if adapt is None else adapt(value) for value, adapt in found]
+
+    return Prepared(str(compiled), values)
 
 
 def _in_snapshot(connection: sa.Connection, work: Callable[[sa.Connection], T]) -> T:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -118,7 +119,7 @@ async def test_a_unit_is_stored_whole_or_not_at_all(tmp_path: Path, migrations: 
     row = {"id": 1, "price": None, "state": "NEW"}
     with pytest.raises(RuntimeError, match="commit failed"):
         await database.writer.commit([(insert, [row, {**row, "id": 2}]), (sa.insert(orders), [row])])
-    assert isinstance(failures[0], sa.exc.IntegrityError)
+    assert isinstance(failures[0], sqlite3.IntegrityError)
     assert await database.fetch_all(by_id) == []
 
 
