@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.timeline import Timeline, Wake
@@ -196,20 +197,26 @@ class Coordinator:
 
     async def run(self) -> None:
         """Moves time for as long as there is any."""
+        watch = self._herald.watch(lambda: self._cycle.number, self._changed.set)
+        watching = detach(watch, name=f"silence:{self._id}")
+        try:
+            await self._run()
+        finally:
+            watching.cancel()
+        self._helm.end()
+
+    async def _run(self) -> None:
         while not self.ended:
             self._changed.clear()
             view = self._show()
             if not self._cycle.ask(self._roster, absent=not self.control.stopping):
                 self._herald.stand(view, self._cycle, self.position)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._herald.due(self._cycle.number)):
-                        await self._changed.wait()
+                await self._changed.wait()
                 continue
             if not self._cycle.finished:
                 reached = self._cycle.reached or (self.position.tape_sequence, 0)
                 self.position = self._cycle.finish(self.position, self.timeline.time(reached[0]))
             await self._boundary()
-        self._helm.end()
 
     async def _boundary(self) -> None:
         """Between two cycles: takes in who joins, ends, waits, or grants the next one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
@@ -38,6 +39,8 @@ class Herald:
         self._announce = announce
         self._silence_seconds = silence_seconds
         self._shown: View | None = None
+        # The cycle that was looked at last, and since when.
+        self._cycle, self._since = -1, 0.0
         self._idled: dict[Link, Idle] = {}
 
     def missing(self) -> tuple[str, ...]:
@@ -95,10 +98,18 @@ class Herald:
         """Whether somebody was named last who is there but silent."""
         return self._shown is not None and self._shown.state is not State.BLOCKED and bool(self._shown.blocked_on)
 
-    def due(self, cycle: int) -> float:
+    async def watch(self, cycle: Callable[[], int], changed: Callable[[], None]) -> None:
+        """Says for ever when somebody has to be named: one timer for all cycles, as a cycle takes a few ms."""
+        while True:
+            await asyncio.sleep(self._due(cycle()))
+            shown = self._shown
+            if shown and shown.state is not State.BLOCKED and shown.blocked_on != self._silent(cycle()):
+                changed()
+
+    def _due(self, cycle: int) -> float:
         """Seconds until somebody may have to be named; whoever is asked meanwhile has longer than that."""
-        long_ago = monotonic() - self._silence_seconds
-        left = (since - long_ago for _, since in self._roster.asked(cycle))
+        now = monotonic()
+        left = (since + self._silence_seconds - now for _, since in self._roster.asked(cycle))
         return min((each for each in left if each > 0), default=self._silence_seconds)
 
     def forget(self, link: Link) -> None:
@@ -110,5 +121,10 @@ class Herald:
         self._idled.clear()
 
     def _silent(self, cycle: int) -> tuple[str, ...]:
-        long_ago = monotonic() - self._silence_seconds
-        return tuple(name for name, since in self._roster.asked(cycle) if since <= long_ago)
+        now = monotonic()
+        if cycle != self._cycle:
+            self._cycle, self._since = cycle, now
+        # Most cycles end long before: then nobody need be looked through.
+        if now - self._since < self._silence_seconds:
+            return ()
+        return tuple(name for name, since in self._roster.asked(cycle) if since + self._silence_seconds <= now)

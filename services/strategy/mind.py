@@ -10,6 +10,7 @@ from services.domain.context import Command, Signal
 from services.domain.instrument import Instrument
 from services.domain.order import OrderEvent
 from services.domain.runner import StrategyRunner
+from services.domain.strategies import BUILT_IN
 from services.domain.strategy import Strategy
 from services.domain.timeline import Timeline, Wake
 from services.strategy.records import Deployment, Made, Progress
@@ -17,6 +18,8 @@ from services.strategy.records import Deployment, Made, Progress
 # A decision that came to nothing can be worked out again from the tape, some 20 µs each, where storing it costs an
 # fsync; so many may have to be worked out again after a kill.
 MOST_UNSTORED: Final = 256
+# Over more records a step takes some 20 ms.
+NEAR: Final = 5_000
 
 
 class StrategyFailed(Exception):
@@ -76,6 +79,15 @@ class Mind:
             self._runner.restore(json.loads(progress.runner))
         else:
             self._runner.warm_up(timeline)
+
+    @property
+    def ours(self) -> bool:
+        """Whether its strategy is a built-in one, whose code is known to return."""
+        return type(self._runner.strategy) in BUILT_IN
+
+    def is_near(self, at: int) -> bool:
+        """Whether a step up to there takes no time to speak of."""
+        return at - self._runner.position <= NEAR
 
     def wake(self) -> Wake:
         """What the strategy waits for."""
