@@ -189,6 +189,12 @@ return {
       signal_id = false,
       basis_sequence = false,
       basis_time = false,
+      expire_time = false,
+      trailing_amount = false,
+      trailing_percent = false,
+      post_only = false,
+      reduce_only = false,
+      display_quantity = false,
     },
     ["order.v1.GetOrderRequest"] = {
       order_id = false,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
@@ -30,6 +31,10 @@ _MONEY_PLACES = 2
 _END_OF_TIME = 2**63
 # A deployment's number, and what makes the command unique in it: nobody else may be in its way.
 _OF_DEPLOYMENTS = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
+_GTD = order_pb2.TIME_IN_FORCE_GTD
+# The fields from `expire_time` to `trail_price`: most orders have none of them, and one look says so.
+_INSTRUCTIONS = slice(Order._fields.index("expire_time"), Order._fields.index("trail_price") + 1)
+_NO_INSTRUCTIONS = tuple(Order._field_defaults[name] for name in Order._fields[_INSTRUCTIONS])
 _FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
 _SESSION = frozenset({"MARKET_CLOSED"})
 
@@ -52,21 +57,20 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
     """A validated request as the desk takes it.
 
     Raises:
-        ApiError: INVALID_ARGUMENT for a `basis_time` that is no time, and for a client order id that only deployments
-            make.
+        ApiError: INVALID_ARGUMENT for a time that is none, for a client order id that only deployments make, and for a
+            display quantity that hides nothing.
     """
     if not request.deployment_id and _OF_DEPLOYMENTS.fullmatch(request.client_order_id):
         raise ApiError.invalid_field("client_order_id", "is of a form that is kept for deployments")
     decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
     quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
-    basis_time = nanoseconds(request.basis_time)
-    if not 0 <= basis_time < _END_OF_TIME or not 0 <= request.basis_time.nanos < 1_000_000_000:
-        raise ApiError.invalid_field("basis_time", "must be between the years 1970 and 2262")
+    basis_time = _market_time("basis_time", request.basis_time)
+    instructions = _instructions(request)
     decided = (request.deployment_id, request.strategy_id, request.basis_sequence, basis_time)
     kinds = (request.symbol, request.side, request.order_type, request.time_in_force)
     return Ticket(
         client_key=client_key(request.portfolio_id, request.client_order_id),
-        asked="|".join(map(str, (*kinds, *map(_plain, decimals), *decided))),
+        asked="|".join(map(str, (*kinds, *map(_plain, decimals), *decided, *map(_told, instructions.items())))),
         fields={
             "client_order_id": request.client_order_id,
             "portfolio_id": request.portfolio_id,
@@ -81,6 +85,7 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
             "strategy_id": request.strategy_id,
             "deployment_id": request.deployment_id,
             "label": request.label,
+            **instructions,
         },
         basis_sequence=request.basis_sequence,
         basis_time=basis_time,
@@ -99,12 +104,50 @@ def places_of(instrument: Instrument) -> tuple[int, int]:
     return _places((instrument.quantity_increment, instrument.price_increment))
 
 
+def _instructions(request: order_service_pb2.CreateOrderRequest) -> dict[str, Any]:
+    """Those of the order's fields that few orders have, where this one has them."""
+    found: dict[str, Any] = {}
+    if request.time_in_force == _GTD:
+        found["expire_time"] = expire_time(request.expire_time)
+    if request.trailing_amount:
+        found["trailing_amount"] = Decimal(request.trailing_amount)
+    if request.trailing_percent:
+        found["trailing_percent"] = Decimal(request.trailing_percent)
+    if request.display_quantity:
+        found["display_quantity"] = Decimal(request.display_quantity)
+        if found["display_quantity"] >= Decimal(request.quantity):
+            raise ApiError.invalid_field("display_quantity", "must be below quantity")
+    if request.post_only:
+        found["post_only"] = True
+    if request.reduce_only:
+        found["reduce_only"] = True
+    return found
+
+
+def expire_time(value: Timestamp) -> int:
+    """When a GTD order is to expire, ns.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT where it is no time, or no whole second.
+    """
+    if value.nanos:
+        raise ApiError.invalid_field("expire_time", "must be a whole second")
+    return _market_time("expire_time", value)
+
+
+def _market_time(field: str, value: Timestamp) -> int:
+    time = nanoseconds(value)
+    if not 0 <= time < _END_OF_TIME or not 0 <= value.nanos < 1_000_000_000:
+        raise ApiError.invalid_field(field, "must be between the years 1970 and 2262")
+    return time
+
+
 def asked_to_proto(order: Order, provenance: Provenance, instrument: Instrument) -> order_pb2.Order:
     """The order before it is decided on: what risk needs to know of it, which is half of its fields."""
     units, price = places_of(instrument)
     # The domain's enums have the wire's numbers.
     kinds: Any = order
-    return order_pb2.Order(
+    message = order_pb2.Order(
         order_id=order.order_id,
         client_order_id=order.client_order_id,
         portfolio_id=order.portfolio_id,
@@ -122,6 +165,23 @@ def asked_to_proto(order: Order, provenance: Provenance, instrument: Instrument)
         strategy_id=order.strategy_id,
         basis_sequence=order.basis_sequence,
     )
+    if order[_INSTRUCTIONS] != _NO_INSTRUCTIONS:
+        _instruct(message, order, units, price)
+    return message
+
+
+def _instruct(message: order_pb2.Order, order: Order, units: int, price: int) -> None:
+    if order.expire_time:
+        set_time(message.expire_time, order.expire_time)
+    if order.trailing_amount is not None:
+        message.trailing_amount = text(order.trailing_amount, price)
+    if order.trailing_percent is not None:
+        message.trailing_percent = text(order.trailing_percent)
+    if order.display_quantity is not None:
+        message.display_quantity = text(order.display_quantity, units)
+    if order.trail_price is not None:
+        message.trail_price = exact(order.trail_price)
+    message.post_only, message.reduce_only = order.post_only, order.reduce_only
 
 
 def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument, sequence: int) -> order_pb2.Order:
@@ -152,6 +212,7 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
     message.owner = provenance.owner
     message.event_count = order.event_count
     message.session_id = provenance.session_id
+    message.priority = order.priority
     return message
 
 
@@ -273,6 +334,11 @@ def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:
         tape_sequence=event.tape_sequence,
         deployment_id=order.deployment_id,
     )
+
+
+def _told(named: tuple[str, Any]) -> str:
+    name, value = named
+    return f"{name}={_plain(format(value, 'f')) if isinstance(value, Decimal) else value}"
 
 
 def _plain(value: str) -> str:

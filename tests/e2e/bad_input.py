@@ -43,6 +43,7 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "contract_multiplier": ("0", *DECIMALS),
     "currency_code": ("", "usd", "US", "DOLLAR", LONG),
     "display_name": TEXTS,
+    "display_quantity": ("0", *DECIMALS),
     "end_date": DATES,
     "interval": INTERVALS,
     "kind": IDS,
@@ -61,6 +62,8 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "start_date": DATES,
     "stop_price": ("0", *DECIMALS),
     "symbol": SYMBOLS,
+    "trailing_amount": ("0", *DECIMALS),
+    "trailing_percent": ("0", "100", "99.1234567890", *DECIMALS),
     "volume_share": (1.1, *FRACTIONS),
     "warm_up_sessions": (-1, 100_001),
 }

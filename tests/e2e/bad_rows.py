@@ -40,6 +40,13 @@ NO_ORDER = Row({"order_id": "nobody"}, ORDER_NOT_FOUND)
 BACKWARDS = Row({"start_time": "2005-03-01T00:00:00Z", "end_time": "2005-02-01T00:00:00Z"})
 LIMIT_ORDER: dict[str, Any] = {"order_type": "ORDER_TYPE_LIMIT"}
 STOP_ORDER: dict[str, Any] = {"order_type": "ORDER_TYPE_STOP"}
+STOP_LIMIT: dict[str, Any] = {"order_type": "ORDER_TYPE_STOP_LIMIT"}
+TRAILING: dict[str, Any] = {"order_type": "ORDER_TYPE_TRAILING_STOP", "side": "SIDE_SELL"}
+PRICED: dict[str, Any] = {**LIMIT_ORDER, "limit_price": "1"}
+GTD: dict[str, Any] = {"time_in_force": "TIME_IN_FORCE_GTD"}
+AT_ONCE = tuple(f"TIME_IN_FORCE_{each}" for each in ("IOC", "FOK", "OPG", "CLS"))
+BY_CASH: dict[str, Any] = {"quantity": None, "cash_quantity": "1"}
+UNTIL = "2005-03-01T00:00:00Z"
 
 
 def row(outcome: Outcome = INVALID, **change: Any) -> Row:
@@ -111,13 +118,45 @@ ROWS: dict[str, list[Row]] = {
         row(limit_price="1"),
         row(**STOP_ORDER),
         row(stop_price="1"),
-        row(**LIMIT_ORDER, limit_price="1", stop_price="1"),
+        row(**PRICED, stop_price="1"),
+        row(**STOP_LIMIT, stop_price="1"),
+        row(**STOP_LIMIT, limit_price="1"),
+        row(order_type="ORDER_TYPE_MARKET_IF_TOUCHED"),
+        row(order_type="ORDER_TYPE_MARKET_IF_TOUCHED", stop_price="1", limit_price="1"),
+        row(order_type="ORDER_TYPE_LIMIT_IF_TOUCHED", limit_price="1"),
+        row(order_type="ORDER_TYPE_LIMIT_IF_TOUCHED", stop_price="1"),
+        row(**TRAILING),
+        row(**TRAILING, trailing_amount="1", trailing_percent="1"),
+        row(**TRAILING, trailing_amount="1", stop_price="1"),
+        row(**TRAILING, trailing_amount="1", limit_price="1"),
+        row(trailing_amount="1"),
+        row(trailing_percent="1"),
+        row(**GTD),
+        row(expire_time=UNTIL),
+        *(row(**GTD, expire_time=time) for time in (*FAR, "2005-03-01T00:00:00.5Z")),
+        row(**{**TRAILING, **BY_CASH, "side": "SIDE_BUY", "trailing_amount": "1"}),
+        row(**BY_CASH, time_in_force="TIME_IN_FORCE_FOK"),
+        row(**BY_CASH, reduce_only=True),
+        row(**BY_CASH, **PRICED, display_quantity="1"),
+        row(post_only=True),
+        *(
+            row(**PRICED, post_only=True, time_in_force=f"TIME_IN_FORCE_{each}")
+            for each in ("IOC", "FOK", "OPG", "CLS")
+        ),
+        row(display_quantity="1"),
+        row(**PRICED, display_quantity="1", time_in_force="TIME_IN_FORCE_IOC"),
+        row(**PRICED, display_quantity="10"),
+        row(**PRICED, display_quantity="10.5"),
+        row(OFF_INCREMENT, **PRICED, display_quantity="1.5"),
+        row(OFF_INCREMENT, **TRAILING, trailing_amount="0.00001"),
         row(OFF_INCREMENT, quantity="1.5"),
         row(OFF_INCREMENT, **LIMIT_ORDER, limit_price="1.00005"),
         row(OFF_INCREMENT, **STOP_ORDER, stop_price="0.00001"),
         row(**LIMIT_ORDER, limit_price="123456789012.3456"),
         row(REUSED, client_order_id="open-1"),
         row(REUSED, client_order_id="open-1", **LIMIT_ORDER, limit_price="1.5001"),
+        row(REUSED, client_order_id="open-1", **LIMIT_ORDER, limit_price="1.5", post_only=True),
+        row(REUSED, client_order_id="open-1", **LIMIT_ORDER, limit_price="1.5", reduce_only=True),
         row(basis_sequence=1),
         row(strategy_id=STRATEGY),
         row(basis_time="2005-03-01T00:00:00Z"),

@@ -231,11 +231,13 @@ def check_increments(ticket: Ticket, instrument: Instrument) -> None:
         ("quantity", instrument.quantity_increment),
         ("limit_price", instrument.price_increment),
         ("stop_price", instrument.price_increment),
+        ("trailing_amount", instrument.price_increment),
+        ("display_quantity", instrument.quantity_increment),
     ):
-        value = ticket.fields[name]
+        value = ticket.fields.get(name)
         if not value:
             continue
-        if name != "quantity" and significant_digits(value) > MAX_PRICE_DIGITS:
+        if not name.endswith("quantity") and significant_digits(value) > MAX_PRICE_DIGITS:
             raise ApiError.invalid_field(name, f"has more than {MAX_PRICE_DIGITS} significant digits")
         if not is_multiple(value, increment):
             step = format_decimal(increment)

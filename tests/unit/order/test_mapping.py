@@ -42,8 +42,9 @@ units = st.integers(0, 10**9).map(lambda n: n * Decimal("0.001"))
 @st.composite
 def orders(draw: st.DrawFn) -> Order:
     """Any order that the venue may hold."""
-    order_type = draw(st.sampled_from(OrderType))
-    by_cash = draw(st.booleans())
+    order_type, time_in_force = draw(st.sampled_from(OrderType)), draw(st.sampled_from(TimeInForce))
+    by_cash, by_percent = draw(st.booleans()), draw(st.booleans())
+    trails = order_type is OrderType.TRAILING_STOP
     return Order(
         order_id=f"replay-1-{draw(st.integers(1, 10**9))}",
         client_order_id="a",
@@ -51,11 +52,11 @@ def orders(draw: st.DrawFn) -> Order:
         symbol="AAPL",
         side=draw(st.sampled_from(Side)),
         order_type=order_type,
-        time_in_force=draw(st.sampled_from(TimeInForce)),
+        time_in_force=time_in_force,
         quantity=draw(units),
         cash_quantity=draw(amounts) if by_cash else None,
-        limit_price=draw(prices) if order_type is OrderType.LIMIT else None,
-        stop_price=draw(prices) if order_type is OrderType.STOP else None,
+        limit_price=draw(prices) if order_type.name.startswith(("LIMIT", "STOP_LIMIT")) else None,
+        stop_price=draw(prices) if order_type.value > OrderType.LIMIT else None,
         strategy_id="s",
         deployment_id="d",
         label="l",
@@ -73,6 +74,14 @@ def orders(draw: st.DrawFn) -> Order:
         ),
         cancel_reason=draw(st.sampled_from(CancelReason)),
         event_count=draw(st.integers(0, 100)),
+        expire_time=draw(st.integers(1, 2 * 10**9)) * 10**9 if time_in_force is TimeInForce.GTD else 0,
+        trailing_amount=draw(prices) if trails and not by_percent else None,
+        trailing_percent=draw(amounts) if trails and by_percent else None,
+        post_only=draw(st.booleans()),
+        reduce_only=draw(st.booleans()),
+        display_quantity=draw(st.none() | units) if order_type is OrderType.LIMIT else None,
+        trail_price=draw(st.none() | exact_amounts) if trails else None,
+        priority=draw(st.integers(0, 10**9)),
     )
 
 
@@ -136,12 +145,54 @@ def request(**values: Any) -> order_service_pb2.CreateOrderRequest:
         ({"order_type": 3, "limit_price": "", "stop_price": "100"}, False),
         ({"quantity": "", "cash_quantity": "1"}, False),
         ({"deployment_id": "d"}, False),
+        ({"post_only": True}, False),
+        ({"reduce_only": True}, False),
+        ({"display_quantity": "0.5"}, False),
+        ({"time_in_force": 4, "expire_time": {"seconds": 5}}, False),
     ],
 )
 def test_a_repeat_is_one_of_the_same_values(values: dict[str, Any], same: bool) -> None:
     first, second = (mapping.ticket_from_proto(each) for each in (request(), request(**values)))
     assert first.client_key == second.client_key
     assert (first.asked == second.asked) is same
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({"trailing_amount": "1.0"}, {"trailing_amount": "1"}, True),
+        ({"trailing_amount": "1"}, {"trailing_percent": "1"}, False),
+        ({"trailing_percent": "2.50"}, {"trailing_percent": "2.5"}, True),
+        ({"trailing_percent": "2.5"}, {"trailing_percent": "25"}, False),
+        ({"display_quantity": "0.10"}, {"display_quantity": "0.1"}, True),
+        ({"display_quantity": "0.1"}, {"display_quantity": "0.01"}, False),
+        (
+            {"time_in_force": 4, "expire_time": {"seconds": 5}},
+            {"time_in_force": 4, "expire_time": {"seconds": 6}},
+            False,
+        ),
+        ({"post_only": True}, {"reduce_only": True}, False),
+    ],
+)
+def test_a_repeat_has_the_same_instructions(first: dict[str, Any], second: dict[str, Any], same: bool) -> None:
+    asked = [mapping.ticket_from_proto(request(**each)).asked for each in (first, second)]
+    assert (asked[0] == asked[1]) is same
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"display_quantity": "1"}, "display_quantity"),
+        ({"display_quantity": "1.5"}, "display_quantity"),
+        ({"time_in_force": 4, "expire_time": {"seconds": 5, "nanos": 1}}, "expire_time"),
+        ({"time_in_force": 4, "expire_time": {"seconds": -5}}, "expire_time"),
+        ({"time_in_force": 4, "expire_time": {"seconds": 10**10}}, "expire_time"),
+        ({"deployment_id": "d", "basis_time": {"seconds": 10**10}}, "basis_time"),
+    ],
+)
+def test_what_no_rule_of_a_field_can_see_is_named(values: dict[str, Any], field: str) -> None:
+    with pytest.raises(ApiError, match=field):
+        mapping.ticket_from_proto(request(**values))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +208,10 @@ def test_a_repeat_is_one_of_the_same_values(values: dict[str, Any], same: bool) 
         ({"quantity": "999999999999999999.999"}, None),
         ({"order_type": 3, "limit_price": "", "stop_price": "0.00015"}, "OFF_INCREMENT"),
         ({"quantity": "", "cash_quantity": "0.000000001"}, None),
+        ({"order_type": 5, "limit_price": "", "trailing_amount": "0.00015"}, "OFF_INCREMENT"),
+        ({"order_type": 5, "limit_price": "", "trailing_percent": "0.00015"}, None),
+        ({"display_quantity": "0.0005"}, "OFF_INCREMENT"),
+        ({"display_quantity": "0.5"}, None),
     ],
 )
 def test_prices_and_quantities_keep_to_the_instruments_steps(values: dict[str, Any], reason: str | None) -> None:

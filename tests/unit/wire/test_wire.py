@@ -34,6 +34,8 @@ from services.wire.wakes import wake_from_proto, wake_to_proto
 from tests.unit.domain.markets import clock, daily, splits, walk
 
 D = Decimal
+# Reasons of orders that come in groups, which the contract does not offer.
+NOT_YET = {"TWIN_FILLED", "PARENT_ENDED"}
 
 
 @pytest.mark.parametrize("time", [0, 1, 999_999_999, 1_700_000_000_123_456_789, -1])
@@ -62,7 +64,7 @@ def test_a_time_that_is_none_is_named(seconds: int, nanos: int) -> None:
     ],
 )
 def test_the_domains_enums_have_the_wires_numbers(domain: type, wire: object, prefix: str) -> None:
-    named = {each: each.value for each in domain if each.name != "NONE"}
+    named = {each: each.value for each in domain if each.name not in {"NONE", *NOT_YET}}
     assert numbers(wire, prefix, named) == named
     assert all(name_of(wire, prefix, number) == each.name for each, number in named.items())
 

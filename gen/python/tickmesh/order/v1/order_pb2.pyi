@@ -33,6 +33,14 @@ class _OrderTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderType.V
     """At `limit_price` or better."""
     ORDER_TYPE_STOP: _OrderType.ValueType  # 3
     """Becomes a MARKET order when the price reaches `stop_price`."""
+    ORDER_TYPE_STOP_LIMIT: _OrderType.ValueType  # 4
+    """Becomes a LIMIT order when the price reaches `stop_price`."""
+    ORDER_TYPE_TRAILING_STOP: _OrderType.ValueType  # 5
+    """A STOP whose trigger follows the best price at a distance, and never moves back."""
+    ORDER_TYPE_MARKET_IF_TOUCHED: _OrderType.ValueType  # 6
+    """Becomes a MARKET order when the price has come to `stop_price` from its worse side: a buy's falls, a sell's rises."""
+    ORDER_TYPE_LIMIT_IF_TOUCHED: _OrderType.ValueType  # 7
+    """Becomes a LIMIT order likewise."""
 
 class OrderType(_OrderType, metaclass=_OrderTypeEnumTypeWrapper):
     """How an order's price is made (FIX 40)."""
@@ -45,6 +53,14 @@ ORDER_TYPE_LIMIT: OrderType.ValueType  # 2
 """At `limit_price` or better."""
 ORDER_TYPE_STOP: OrderType.ValueType  # 3
 """Becomes a MARKET order when the price reaches `stop_price`."""
+ORDER_TYPE_STOP_LIMIT: OrderType.ValueType  # 4
+"""Becomes a LIMIT order when the price reaches `stop_price`."""
+ORDER_TYPE_TRAILING_STOP: OrderType.ValueType  # 5
+"""A STOP whose trigger follows the best price at a distance, and never moves back."""
+ORDER_TYPE_MARKET_IF_TOUCHED: OrderType.ValueType  # 6
+"""Becomes a MARKET order when the price has come to `stop_price` from its worse side: a buy's falls, a sell's rises."""
+ORDER_TYPE_LIMIT_IF_TOUCHED: OrderType.ValueType  # 7
+"""Becomes a LIMIT order likewise."""
 Global___OrderType: _TypeAlias = OrderType  # noqa: Y015
 
 class _TimeInForce:
@@ -61,6 +77,14 @@ class _TimeInForceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeInFor
     """Until it is canceled."""
     TIME_IN_FORCE_IOC: _TimeInForce.ValueType  # 3
     """What the next record does not fill is canceled."""
+    TIME_IN_FORCE_GTD: _TimeInForce.ValueType  # 4
+    """Until `expire_time`."""
+    TIME_IN_FORCE_FOK: _TimeInForce.ValueType  # 5
+    """The next record fills all of it, or it is canceled."""
+    TIME_IN_FORCE_OPG: _TimeInForce.ValueType  # 6
+    """At the open of its next session alone: at the open of a bar that begins there. What that leaves is canceled."""
+    TIME_IN_FORCE_CLS: _TimeInForce.ValueType  # 7
+    """At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled."""
 
 class TimeInForce(_TimeInForce, metaclass=_TimeInForceEnumTypeWrapper):
     """How long an order works (FIX 59)."""
@@ -73,6 +97,14 @@ TIME_IN_FORCE_GTC: TimeInForce.ValueType  # 2
 """Until it is canceled."""
 TIME_IN_FORCE_IOC: TimeInForce.ValueType  # 3
 """What the next record does not fill is canceled."""
+TIME_IN_FORCE_GTD: TimeInForce.ValueType  # 4
+"""Until `expire_time`."""
+TIME_IN_FORCE_FOK: TimeInForce.ValueType  # 5
+"""The next record fills all of it, or it is canceled."""
+TIME_IN_FORCE_OPG: TimeInForce.ValueType  # 6
+"""At the open of its next session alone: at the open of a bar that begins there. What that leaves is canceled."""
+TIME_IN_FORCE_CLS: TimeInForce.ValueType  # 7
+"""At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled."""
 Global___TimeInForce: _TypeAlias = TimeInForce  # noqa: Y015
 
 class _OrderState:
@@ -90,7 +122,7 @@ class _OrderStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderState
     ORDER_STATE_NEW: _OrderState.ValueType  # 3
     """Working."""
     ORDER_STATE_TRIGGERED: _OrderState.ValueType  # 4
-    """Its stop was reached; works as a MARKET order."""
+    """Its trigger was reached: it works as a MARKET or a LIMIT order, as its type says."""
     ORDER_STATE_PARTIALLY_FILLED: _OrderState.ValueType  # 5
     """Working, some of it filled."""
     ORDER_STATE_FILLED: _OrderState.ValueType  # 6
@@ -114,7 +146,7 @@ ORDER_STATE_HELD: OrderState.ValueType  # 2
 ORDER_STATE_NEW: OrderState.ValueType  # 3
 """Working."""
 ORDER_STATE_TRIGGERED: OrderState.ValueType  # 4
-"""Its stop was reached; works as a MARKET order."""
+"""Its trigger was reached: it works as a MARKET or a LIMIT order, as its type says."""
 ORDER_STATE_PARTIALLY_FILLED: OrderState.ValueType  # 5
 """Working, some of it filled."""
 ORDER_STATE_FILLED: OrderState.ValueType  # 6
@@ -140,7 +172,7 @@ class _ExecTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecType.Val
     EXEC_TYPE_NEW: _ExecType.ValueType  # 2
     """Accepted, works."""
     EXEC_TYPE_TRIGGERED: _ExecType.ValueType  # 3
-    """Its stop was reached."""
+    """Its trigger was reached."""
     EXEC_TYPE_TRADE: _ExecType.ValueType  # 4
     """Filled, whole or in part."""
     EXEC_TYPE_CANCELED: _ExecType.ValueType  # 5
@@ -151,6 +183,8 @@ class _ExecTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecType.Val
     """Its time ran out."""
     EXEC_TYPE_RESTATED: _ExecType.ValueType  # 8
     """Changed by a split."""
+    EXEC_TYPE_REPLACED: _ExecType.ValueType  # 9
+    """Changed by its owner."""
 
 class ExecType(_ExecType, metaclass=_ExecTypeEnumTypeWrapper):
     """What an event says happened (FIX 150)."""
@@ -162,7 +196,7 @@ EXEC_TYPE_HELD: ExecType.ValueType  # 1
 EXEC_TYPE_NEW: ExecType.ValueType  # 2
 """Accepted, works."""
 EXEC_TYPE_TRIGGERED: ExecType.ValueType  # 3
-"""Its stop was reached."""
+"""Its trigger was reached."""
 EXEC_TYPE_TRADE: ExecType.ValueType  # 4
 """Filled, whole or in part."""
 EXEC_TYPE_CANCELED: ExecType.ValueType  # 5
@@ -173,6 +207,8 @@ EXEC_TYPE_EXPIRED: ExecType.ValueType  # 7
 """Its time ran out."""
 EXEC_TYPE_RESTATED: ExecType.ValueType  # 8
 """Changed by a split."""
+EXEC_TYPE_REPLACED: ExecType.ValueType  # 9
+"""Changed by its owner."""
 Global___ExecType: _TypeAlias = ExecType  # noqa: Y015
 
 class _CancelReason:
@@ -199,6 +235,16 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     """A split left less than one increment of it."""
     CANCEL_REASON_DISCONNECTED: _CancelReason.ValueType  # 8
     """The session that created it ended, and had asked for this."""
+    CANCEL_REASON_FOK_UNFILLED: _CancelReason.ValueType  # 9
+    """A FOK order that its first record could not fill whole."""
+    CANCEL_REASON_POST_ONLY: _CancelReason.ValueType  # 10
+    """A post-only order that would have filled at once."""
+    CANCEL_REASON_NOTHING_TO_REDUCE: _CancelReason.ValueType  # 11
+    """A reduce-only order, and there is no position left for it to reduce."""
+    CANCEL_REASON_END_OF_TIME: _CancelReason.ValueType  # 13
+    """Its `expire_time` came."""
+    CANCEL_REASON_AUCTION_OVER: _CancelReason.ValueType  # 14
+    """What its auction left of an OPG or CLS order."""
 
 class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
     """Why an order ended without being filled."""
@@ -221,6 +267,16 @@ CANCEL_REASON_CORPORATE_ACTION: CancelReason.ValueType  # 7
 """A split left less than one increment of it."""
 CANCEL_REASON_DISCONNECTED: CancelReason.ValueType  # 8
 """The session that created it ended, and had asked for this."""
+CANCEL_REASON_FOK_UNFILLED: CancelReason.ValueType  # 9
+"""A FOK order that its first record could not fill whole."""
+CANCEL_REASON_POST_ONLY: CancelReason.ValueType  # 10
+"""A post-only order that would have filled at once."""
+CANCEL_REASON_NOTHING_TO_REDUCE: CancelReason.ValueType  # 11
+"""A reduce-only order, and there is no position left for it to reduce."""
+CANCEL_REASON_END_OF_TIME: CancelReason.ValueType  # 13
+"""Its `expire_time` came."""
+CANCEL_REASON_AUCTION_OVER: CancelReason.ValueType  # 14
+"""What its auction left of an OPG or CLS order."""
 Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
 
 @_typing.final
@@ -330,6 +386,14 @@ class Order(_message.Message):
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
     GROSS_AMOUNT_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    TRAILING_AMOUNT_FIELD_NUMBER: _builtins.int
+    TRAILING_PERCENT_FIELD_NUMBER: _builtins.int
+    POST_ONLY_FIELD_NUMBER: _builtins.int
+    REDUCE_ONLY_FIELD_NUMBER: _builtins.int
+    DISPLAY_QUANTITY_FIELD_NUMBER: _builtins.int
+    TRAIL_PRICE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Given by the service."""
     client_order_id: _builtins.str
@@ -351,9 +415,11 @@ class Order(_message.Message):
     cash_quantity: _builtins.str
     """Cash to spend, where the order is by cash (FIX 152)."""
     limit_price: _builtins.str
-    """The worst price of a LIMIT order."""
+    """The worst price of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order."""
     stop_price: _builtins.str
-    """The trigger of a STOP order."""
+    """The trigger of a STOP, STOP_LIMIT, MARKET_IF_TOUCHED or LIMIT_IF_TOUCHED order; of a TRAILING_STOP the price at which it
+    was triggered, empty before.
+    """
     state: Global___OrderState.ValueType
     """Where it stands."""
     cum_quantity: _builtins.str
@@ -375,7 +441,7 @@ class Order(_message.Message):
     label: _builtins.str
     """A free text of the client's."""
     basis_sequence: _builtins.int
-    """The tape position it was decided at; it fills on later records only."""
+    """The tape position it was decided at, or what replaced it; it fills on later records only."""
     last_event_sequence: _builtins.int
     """The sequence of its last event."""
     principal: _builtins.str
@@ -388,6 +454,20 @@ class Order(_message.Message):
     """Money traded so far, exact where `avg_price` is rounded (FIX 381)."""
     session_id: _builtins.str
     """The session it does not outlive: the one that created it with `cancel_on_disconnect`."""
+    trailing_amount: _builtins.str
+    """How far a TRAILING_STOP's trigger stays behind the best price, in the instrument's currency."""
+    trailing_percent: _builtins.str
+    """Likewise, in per cent of the best price."""
+    post_only: _builtins.bool
+    """Whether it is canceled rather than filled at once."""
+    reduce_only: _builtins.bool
+    """Whether it fills only what brings the position nearer to zero."""
+    display_quantity: _builtins.str
+    """The units that an iceberg shows."""
+    trail_price: _builtins.str
+    """The best price that a TRAILING_STOP had met when it was last split or replaced; empty where it never was."""
+    priority: _builtins.int
+    """Its place in the venue's queue: among orders of one price the lower is the earlier."""
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """The bound that refused it, when REJECTED."""
@@ -403,6 +483,10 @@ class Order(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted or refused, wall time."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When a GTD order expires, market time."""
 
     def __init__(
         self,
@@ -440,10 +524,18 @@ class Order(_message.Message):
         event_count: _builtins.int = ...,
         gross_amount: _builtins.str = ...,
         session_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        trailing_amount: _builtins.str = ...,
+        trailing_percent: _builtins.str = ...,
+        post_only: _builtins.bool = ...,
+        reduce_only: _builtins.bool = ...,
+        display_quantity: _builtins.str = ...,
+        trail_price: _builtins.str = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "create_time", b"create_time", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "create_time", b"create_time", "expire_time", b"expire_time", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "event_count", b"event_count", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "principal", b"principal", "quantity", b"quantity", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

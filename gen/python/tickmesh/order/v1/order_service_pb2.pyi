@@ -45,6 +45,12 @@ class CreateOrderRequest(_message.Message):
     SIGNAL_ID_FIELD_NUMBER: _builtins.int
     BASIS_SEQUENCE_FIELD_NUMBER: _builtins.int
     BASIS_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    TRAILING_AMOUNT_FIELD_NUMBER: _builtins.int
+    TRAILING_PERCENT_FIELD_NUMBER: _builtins.int
+    POST_ONLY_FIELD_NUMBER: _builtins.int
+    REDUCE_ONLY_FIELD_NUMBER: _builtins.int
+    DISPLAY_QUANTITY_FIELD_NUMBER: _builtins.int
     client_order_id: _builtins.str
     """The client's id of it, unique in the portfolio, kept as long as the order. Three numbers joined by hyphens (`1-204-1`)
     are for deployments only.
@@ -64,9 +70,11 @@ class CreateOrderRequest(_message.Message):
     cash_quantity: _builtins.str
     """Cash to spend instead (FIX 152), in the instrument's currency; buys only. Sized at the fill, floored to the increment."""
     limit_price: _builtins.str
-    """The worst price of a LIMIT order, a multiple of the instrument's `price_increment`, at most 15 significant digits."""
+    """The worst price of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order, a multiple of the instrument's `price_increment`, at most
+    15 significant digits.
+    """
     stop_price: _builtins.str
-    """The trigger of a STOP order, likewise."""
+    """The trigger of a STOP, STOP_LIMIT, MARKET_IF_TOUCHED or LIMIT_IF_TOUCHED order, likewise."""
     label: _builtins.str
     """A free text, at most 200 characters; never deduplicated."""
     deployment_id: _builtins.str
@@ -77,10 +85,32 @@ class CreateOrderRequest(_message.Message):
     """A strategy's command: the signal that led to it."""
     basis_sequence: _builtins.int
     """A strategy's command: the position it was decided at, which must be where the environment stands."""
+    trailing_amount: _builtins.str
+    """How far a TRAILING_STOP's trigger stays behind the best price there has been since the order was live, in the instrument's
+    currency; a multiple of its `price_increment`. Either this or `trailing_percent`.
+    """
+    trailing_percent: _builtins.str
+    """The same in per cent of the best price: `2.5`; below 100. The trigger is rounded to the increment, away from the market."""
+    post_only: _builtins.bool
+    """A LIMIT order that only rests: where the first record it meets would fill it at once, it is canceled. DAY, GTC or GTD."""
+    reduce_only: _builtins.bool
+    """Fills only what brings the position in the symbol nearer to zero, and is canceled when there is nothing left to. Reserves
+    nothing at risk.
+    """
+    display_quantity: _builtins.str
+    """What an iceberg shows of its `quantity`, below that and a multiple of the increment. One record fills so much of it in its
+    turn; more of it queues behind the other orders of its price. LIMIT, and DAY, GTC or GTD.
+    """
     @_builtins.property
     def basis_time(self) -> _timestamp_pb2.Timestamp:
         """A strategy's command: market time it was decided at; default that of `basis_sequence`. A timer is later than the record
         before it, and a bar that began in between must not fill what the timer decided.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When a GTD order expires, market time, whole seconds: before any record of that time or later. One that has passed already
+        lets the order expire with the next step of time.
         """
 
     def __init__(
@@ -102,10 +132,16 @@ class CreateOrderRequest(_message.Message):
         signal_id: _builtins.str = ...,
         basis_sequence: _builtins.int = ...,
         basis_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        trailing_amount: _builtins.str = ...,
+        trailing_percent: _builtins.str = ...,
+        post_only: _builtins.bool = ...,
+        reduce_only: _builtins.bool = ...,
+        display_quantity: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "deployment_id", b"deployment_id", "label", b"label", "limit_price", b"limit_price", "order_type", b"order_type", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "side", b"side", "signal_id", b"signal_id", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "expire_time", b"expire_time", "label", b"label", "limit_price", b"limit_price", "order_type", b"order_type", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "quantity", b"quantity", "reduce_only", b"reduce_only", "side", b"side", "signal_id", b"signal_id", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

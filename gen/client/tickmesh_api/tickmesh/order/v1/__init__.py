@@ -105,6 +105,31 @@ class CancelReason(betterproto2.Enum):
     The session that created it ended, and had asked for this.
     """
 
+    FOK_UNFILLED = 9
+    """
+    A FOK order that its first record could not fill whole.
+    """
+
+    POST_ONLY = 10
+    """
+    A post-only order that would have filled at once.
+    """
+
+    NOTHING_TO_REDUCE = 11
+    """
+    A reduce-only order, and there is no position left for it to reduce.
+    """
+
+    END_OF_TIME = 13
+    """
+    Its `expire_time` came.
+    """
+
+    AUCTION_OVER = 14
+    """
+    What its auction left of an OPG or CLS order.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -117,6 +142,11 @@ class CancelReason(betterproto2.Enum):
             6: "CANCEL_REASON_END_OF_TAPE",
             7: "CANCEL_REASON_CORPORATE_ACTION",
             8: "CANCEL_REASON_DISCONNECTED",
+            9: "CANCEL_REASON_FOK_UNFILLED",
+            10: "CANCEL_REASON_POST_ONLY",
+            11: "CANCEL_REASON_NOTHING_TO_REDUCE",
+            13: "CANCEL_REASON_END_OF_TIME",
+            14: "CANCEL_REASON_AUCTION_OVER",
         }
 
     @classmethod
@@ -131,6 +161,11 @@ class CancelReason(betterproto2.Enum):
             "CANCEL_REASON_END_OF_TAPE": 6,
             "CANCEL_REASON_CORPORATE_ACTION": 7,
             "CANCEL_REASON_DISCONNECTED": 8,
+            "CANCEL_REASON_FOK_UNFILLED": 9,
+            "CANCEL_REASON_POST_ONLY": 10,
+            "CANCEL_REASON_NOTHING_TO_REDUCE": 11,
+            "CANCEL_REASON_END_OF_TIME": 13,
+            "CANCEL_REASON_AUCTION_OVER": 14,
         }
 
 
@@ -156,7 +191,7 @@ class ExecType(betterproto2.Enum):
 
     TRIGGERED = 3
     """
-    Its stop was reached.
+    Its trigger was reached.
     """
 
     TRADE = 4
@@ -184,6 +219,11 @@ class ExecType(betterproto2.Enum):
     Changed by a split.
     """
 
+    REPLACED = 9
+    """
+    Changed by its owner.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -196,6 +236,7 @@ class ExecType(betterproto2.Enum):
             6: "EXEC_TYPE_REJECTED",
             7: "EXEC_TYPE_EXPIRED",
             8: "EXEC_TYPE_RESTATED",
+            9: "EXEC_TYPE_REPLACED",
         }
 
     @classmethod
@@ -210,6 +251,7 @@ class ExecType(betterproto2.Enum):
             "EXEC_TYPE_REJECTED": 6,
             "EXEC_TYPE_EXPIRED": 7,
             "EXEC_TYPE_RESTATED": 8,
+            "EXEC_TYPE_REPLACED": 9,
         }
 
 
@@ -240,7 +282,7 @@ class OrderState(betterproto2.Enum):
 
     TRIGGERED = 4
     """
-    Its stop was reached; works as a MARKET order.
+    Its trigger was reached: it works as a MARKET or a LIMIT order, as its type says.
     """
 
     PARTIALLY_FILLED = 5
@@ -324,6 +366,26 @@ class OrderType(betterproto2.Enum):
     Becomes a MARKET order when the price reaches `stop_price`.
     """
 
+    STOP_LIMIT = 4
+    """
+    Becomes a LIMIT order when the price reaches `stop_price`.
+    """
+
+    TRAILING_STOP = 5
+    """
+    A STOP whose trigger follows the best price at a distance, and never moves back.
+    """
+
+    MARKET_IF_TOUCHED = 6
+    """
+    Becomes a MARKET order when the price has come to `stop_price` from its worse side: a buy's falls, a sell's rises.
+    """
+
+    LIMIT_IF_TOUCHED = 7
+    """
+    Becomes a LIMIT order likewise.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -331,6 +393,10 @@ class OrderType(betterproto2.Enum):
             1: "ORDER_TYPE_MARKET",
             2: "ORDER_TYPE_LIMIT",
             3: "ORDER_TYPE_STOP",
+            4: "ORDER_TYPE_STOP_LIMIT",
+            5: "ORDER_TYPE_TRAILING_STOP",
+            6: "ORDER_TYPE_MARKET_IF_TOUCHED",
+            7: "ORDER_TYPE_LIMIT_IF_TOUCHED",
         }
 
     @classmethod
@@ -340,6 +406,10 @@ class OrderType(betterproto2.Enum):
             "ORDER_TYPE_MARKET": 1,
             "ORDER_TYPE_LIMIT": 2,
             "ORDER_TYPE_STOP": 3,
+            "ORDER_TYPE_STOP_LIMIT": 4,
+            "ORDER_TYPE_TRAILING_STOP": 5,
+            "ORDER_TYPE_MARKET_IF_TOUCHED": 6,
+            "ORDER_TYPE_LIMIT_IF_TOUCHED": 7,
         }
 
 
@@ -368,6 +438,26 @@ class TimeInForce(betterproto2.Enum):
     What the next record does not fill is canceled.
     """
 
+    GTD = 4
+    """
+    Until `expire_time`.
+    """
+
+    FOK = 5
+    """
+    The next record fills all of it, or it is canceled.
+    """
+
+    OPG = 6
+    """
+    At the open of its next session alone: at the open of a bar that begins there. What that leaves is canceled.
+    """
+
+    CLS = 7
+    """
+    At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -375,6 +465,10 @@ class TimeInForce(betterproto2.Enum):
             1: "TIME_IN_FORCE_DAY",
             2: "TIME_IN_FORCE_GTC",
             3: "TIME_IN_FORCE_IOC",
+            4: "TIME_IN_FORCE_GTD",
+            5: "TIME_IN_FORCE_FOK",
+            6: "TIME_IN_FORCE_OPG",
+            7: "TIME_IN_FORCE_CLS",
         }
 
     @classmethod
@@ -384,6 +478,10 @@ class TimeInForce(betterproto2.Enum):
             "TIME_IN_FORCE_DAY": 1,
             "TIME_IN_FORCE_GTC": 2,
             "TIME_IN_FORCE_IOC": 3,
+            "TIME_IN_FORCE_GTD": 4,
+            "TIME_IN_FORCE_FOK": 5,
+            "TIME_IN_FORCE_OPG": 6,
+            "TIME_IN_FORCE_CLS": 7,
         }
 
 
@@ -463,12 +561,13 @@ class CreateOrderRequest(betterproto2.Message):
 
     limit_price: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    The worst price of a LIMIT order, a multiple of the instrument's `price_increment`, at most 15 significant digits.
+    The worst price of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order, a multiple of the instrument's `price_increment`, at most
+    15 significant digits.
     """
 
     stop_price: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    The trigger of a STOP order, likewise.
+    The trigger of a STOP, STOP_LIMIT, MARKET_IF_TOUCHED or LIMIT_IF_TOUCHED order, likewise.
     """
 
     label: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
@@ -502,6 +601,42 @@ class CreateOrderRequest(betterproto2.Message):
     """
     A strategy's command: market time it was decided at; default that of `basis_sequence`. A timer is later than the record
     before it, and a bar that began in between must not fill what the timer decided.
+    """
+
+    expire_time: "datetime.datetime | None" = betterproto2.field(
+        17, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When a GTD order expires, market time, whole seconds: before any record of that time or later. One that has passed already
+    lets the order expire with the next step of time.
+    """
+
+    trailing_amount: "str" = betterproto2.field(18, betterproto2.TYPE_STRING)
+    """
+    How far a TRAILING_STOP's trigger stays behind the best price there has been since the order was live, in the instrument's
+    currency; a multiple of its `price_increment`. Either this or `trailing_percent`.
+    """
+
+    trailing_percent: "str" = betterproto2.field(19, betterproto2.TYPE_STRING)
+    """
+    The same in per cent of the best price: `2.5`; below 100. The trigger is rounded to the increment, away from the market.
+    """
+
+    post_only: "bool" = betterproto2.field(20, betterproto2.TYPE_BOOL)
+    """
+    A LIMIT order that only rests: where the first record it meets would fill it at once, it is canceled. DAY, GTC or GTD.
+    """
+
+    reduce_only: "bool" = betterproto2.field(21, betterproto2.TYPE_BOOL)
+    """
+    Fills only what brings the position in the symbol nearer to zero, and is canceled when there is nothing left to. Reserves
+    nothing at risk.
+    """
+
+    display_quantity: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
+    """
+    What an iceberg shows of its `quantity`, below that and a multiple of the increment. One record fills so much of it in its
+    turn; more of it queues behind the other orders of its price. LIMIT, and DAY, GTC or GTD.
     """
 
 
@@ -899,12 +1034,13 @@ class Order(betterproto2.Message):
 
     limit_price: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
     """
-    The worst price of a LIMIT order.
+    The worst price of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order.
     """
 
     stop_price: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
     """
-    The trigger of a STOP order.
+    The trigger of a STOP, STOP_LIMIT, MARKET_IF_TOUCHED or LIMIT_IF_TOUCHED order; of a TRAILING_STOP the price at which it
+    was triggered, empty before.
     """
 
     state: "OrderState" = betterproto2.field(13, betterproto2.TYPE_ENUM, default_factory=lambda: OrderState(0))
@@ -971,7 +1107,7 @@ class Order(betterproto2.Message):
 
     basis_sequence: "int" = betterproto2.field(25, betterproto2.TYPE_INT64)
     """
-    The tape position it was decided at; it fills on later records only.
+    The tape position it was decided at, or what replaced it; it fills on later records only.
     """
 
     basis_time: "datetime.datetime | None" = betterproto2.field(
@@ -1016,6 +1152,48 @@ class Order(betterproto2.Message):
     session_id: "str" = betterproto2.field(33, betterproto2.TYPE_STRING)
     """
     The session it does not outlive: the one that created it with `cancel_on_disconnect`.
+    """
+
+    expire_time: "datetime.datetime | None" = betterproto2.field(
+        34, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When a GTD order expires, market time.
+    """
+
+    trailing_amount: "str" = betterproto2.field(35, betterproto2.TYPE_STRING)
+    """
+    How far a TRAILING_STOP's trigger stays behind the best price, in the instrument's currency.
+    """
+
+    trailing_percent: "str" = betterproto2.field(36, betterproto2.TYPE_STRING)
+    """
+    Likewise, in per cent of the best price.
+    """
+
+    post_only: "bool" = betterproto2.field(37, betterproto2.TYPE_BOOL)
+    """
+    Whether it is canceled rather than filled at once.
+    """
+
+    reduce_only: "bool" = betterproto2.field(38, betterproto2.TYPE_BOOL)
+    """
+    Whether it fills only what brings the position nearer to zero.
+    """
+
+    display_quantity: "str" = betterproto2.field(39, betterproto2.TYPE_STRING)
+    """
+    The units that an iceberg shows.
+    """
+
+    trail_price: "str" = betterproto2.field(40, betterproto2.TYPE_STRING)
+    """
+    The best price that a TRAILING_STOP had met when it was last split or replaced; empty where it never was.
+    """
+
+    priority: "int" = betterproto2.field(41, betterproto2.TYPE_INT64)
+    """
+    Its place in the venue's queue: among orders of one price the lower is the earlier.
     """
 
 
