@@ -18,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.chassis import catalog, deadline, handlers, telemetry
+from services.chassis.garbage import settle
 from services.chassis.ownership import EXIT_DATABASE_IN_USE, DatabaseInUseError
 from services.chassis.settings import ServiceSettings, unknown
 
@@ -149,6 +150,7 @@ class Server:
             loop.add_signal_handler(number, self.draining.set)
         try:
             await self.start()
+            settle()
             await self.draining.wait()
         finally:
             await self.stop()

@@ -1,10 +1,11 @@
 """When the garbage collector looks for cycles."""
 
 import gc
+import weakref
 
 import pytest
 
-from services.chassis.garbage import rare_collections
+from services.chassis.garbage import rare_collections, settle
 
 
 def before_older() -> int:
@@ -21,3 +22,23 @@ def test_collections_are_rare_meanwhile_and_as_before_afterwards_even_after_a_fa
     with pytest.raises(ZeroDivisionError), rare_collections():
         _ = 1 / 0
     assert gc.get_threshold() == before
+
+
+def test_a_service_that_has_settled_still_finds_what_is_garbage_and_leaves_alone_what_it_began_with() -> None:
+    class Knot:
+        """Refers to itself."""
+
+        def __init__(self) -> None:
+            self.self = self
+
+    before = gc.get_threshold()
+    try:
+        settle()
+        begun, knots = gc.get_freeze_count(), [weakref.ref(Knot()) for _ in range(1_000)]
+        filled = [[number] for number in range(20_000)]
+        assert begun > 10_000
+        assert filled
+        assert all(knot() is None for knot in knots)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
