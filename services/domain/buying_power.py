@@ -65,7 +65,9 @@ _BUY, _new_claim = Side.BUY, Claim.__new__
 
 def claim_of(order: Order) -> Claim:
     """What an open order claims, from its value alone (an event's, so confirmed)."""
-    if order.cash_quantity is None:
+    if order.reduce_only:
+        units = ZERO
+    elif order.cash_quantity is None:
         units = order.quantity - order.cum_quantity
     else:
         units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)

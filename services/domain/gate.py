@@ -12,23 +12,25 @@ Each event and entry counts exactly once, in the order of their tape positions, 
 units must be there before they are sold.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 from services.domain.buying_power import Claim, Funds, claim_of, round_down
+from services.domain.claims import Claims
 from services.domain.exposure import Exposure, exposure_of
 from services.domain.instrument import Instrument
+from services.domain.intents import intent_of, reservation_of_all
 from services.domain.ledger import Account, Entry, EntryKind, as_decimal
 from services.domain.limits import ORDERED, BuyingPower, Intent, KillScope, Limit, Scope, ShortSale, make_limit
-from services.domain.money import EXACT, ZERO, exactly, floor_to
-from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, OrderType, Refusal, Reservation, Side
+from services.domain.money import EXACT, ZERO, exactly
+from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
 
 _NO_SHORTS = ShortSale(ZERO)
 _BUYING_POWER = BuyingPower(ZERO)
 # Bound once, for what every order passes (see ``ledger``).
-_BUY, _TRADE, _REJECTED, _LIMIT, _STOP = Side.BUY, ExecType.TRADE, ExecType.REJECTED, OrderType.LIMIT, OrderType.STOP
-_new_claim, _new_intent, _new_reservation = Claim.__new__, Intent.__new__, Reservation.__new__
+_BUY, _TRADE, _REJECTED = Side.BUY, ExecType.TRADE, ExecType.REJECTED
+_new_claim, _new_reservation = Claim.__new__, Reservation.__new__
 _RANK = {kind.name: rank for rank, kind in enumerate(ORDERED)}
 
 
@@ -40,13 +42,12 @@ class Verdict(NamedTuple):
     refusal: Refusal | None = None
 
 
-class Gate:
+class Gate(Claims):
     """Checks orders, and keeps what the answers depend on."""
 
     def __init__(self) -> None:
         """No portfolios, no limits but buying power and no shorts."""
-        self._funds: dict[str, Funds] = {}
-        self._claims: dict[str, Claim] = {}
+        super().__init__()
         self._limits: dict[tuple[str, str], Limit] = {}
         self._plans: dict[str, list[tuple[Limit, bool]]] = {}
         self._kills: dict[KillScope, bool] = {}
@@ -119,7 +120,7 @@ class Gate:
         if funds is None or not funds.opened:
             return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
         self._marks.setdefault(order.symbol, reference_price)
-        intent = self._intent(order, instrument, reference_price, time, funds)
+        intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
         refusal = self._refusal(intent)
         if refusal is not None:
             return Verdict(order.order_id, refusal=refusal)
@@ -127,6 +128,40 @@ class Gate:
         self._claim(order.order_id, _new_claim(Claim, order.portfolio_id, order.symbol, signed, cash, False))
         reservation = _new_reservation(Reservation, cash, signed, round_down(funds.spendable))
         return Verdict(order.order_id, reservation)
+
+    def check_replacement(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
+        """Refuse the new terms of an open order, or reserve for them, at market ``time`` (ns).
+
+        ``order`` is as it would be, with what has filled. Until its next event it claims the larger of what it did and
+        of what it would; a verdict that is void, or a refusal, leaves it what it did.
+
+        Raises:
+            ValueError: the order is not open.
+        """
+        order_id = order.order_id
+        with localcontext(EXACT):
+            self._settle(order_id)
+            claim = self._claims.get(order_id)
+            if claim is None or not claim.confirmed:
+                raise ValueError(f"order {order_id} is not open")
+            funds = self._funds[order.portfolio_id]
+            self._release(order_id)
+            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
+        # What is left is rounded as the venue rounds it, in the caller's context.
+        reserved = reservation_of_all(intent)
+        wanted = claim_of(order._replace(reservation=reserved))
+        with localcontext(EXACT):
+            refusal = self._refusal(intent._replace(cash=wanted.cash))
+            if refusal is not None:
+                self._claim(order_id, claim)
+                return Verdict(order_id, refusal=refusal)
+            self._claim(order_id, wanted)
+            verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)))
+            self._release(order_id)
+            units = max(claim.quantity, wanted.quantity, key=abs)
+            self._claim(order_id, wanted._replace(quantity=units, cash=max(claim.cash, wanted.cash)))
+            self._settled[order_id] = claim
+            return verdict
 
     def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
         """Set ``amount`` aside until the entry of transaction ``transfer_id`` comes, or say why it cannot be spared."""
@@ -149,6 +184,7 @@ class Gate:
     @exactly
     def _fold(self, event: OrderEvent, instrument: Instrument, left: Claim | None) -> None:
         order, exec_type = event.order, event.exec_type
+        self._settled.pop(order.order_id, None)
         claim, funds = self._claims.get(order.order_id), self._funds.get(order.portfolio_id)
         if claim is not None:
             if left is not None and exec_type is not _TRADE and claim[:4] == left[:4] and funds is not None:
@@ -173,21 +209,6 @@ class Gate:
         if claim is None or not claim.confirmed:
             funds.count_order(event.transact_time)
 
-    def drop_unconfirmed(self, ids: Iterable[str] | None = None) -> list[str]:
-        """Release checks of which no event came: those of ``ids``, or every order's if the caller began anew (rule 4).
-
-        A withdrawal's is released by its id alone: it does not come from the caller whose stream broke.
-
-        Returns:
-            The ids dropped.
-        """
-        chosen = [i for i, claim in self._claims.items() if claim.symbol] if ids is None else ids
-        dropped = [i for i in chosen if i in self._claims and not self._claims[i].confirmed]
-        with localcontext(EXACT):
-            for order_id in dropped:
-                self._release(order_id)
-        return dropped
-
     def exposure(self, portfolio_id: str) -> Exposure:
         """The portfolio's figures.
 
@@ -196,7 +217,7 @@ class Gate:
         """
         funds = self._funds[portfolio_id]
         with localcontext(EXACT):
-            return exposure_of(portfolio_id, funds, self._mark)
+            return exposure_of(portfolio_id, funds, mark=self._mark)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON-able values; ``restore`` makes the same gate of it."""
@@ -206,6 +227,7 @@ class Gate:
                 [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed]
                 for order_id, c in self._claims.items()
             ],
+            "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
             "limits": [[limit.name, str(limit.bound), limit.portfolio_id] for limit in self.limits()],
             "kill_switches": [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()],
             "marks": {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()},
@@ -218,6 +240,9 @@ class Gate:
         gate._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
         for order_id, portfolio_id, symbol, quantity, cash, confirmed in snapshot["claims"]:
             gate._claims[order_id] = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed)
+        for order_id, (quantity, cash) in snapshot["settled"].items():
+            claim = gate._claims[order_id]
+            gate._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))
         for name, bound, portfolio_id in snapshot["limits"]:
             gate.set_limit(make_limit(name, Decimal(bound), portfolio_id))
         for portfolio_id, strategy_id, allow_reducing in snapshot["kill_switches"]:
@@ -225,36 +250,8 @@ class Gate:
         gate._marks = {symbol: Decimal(price) for symbol, price in snapshot["marks"].items()}
         return gate
 
-    def _known(self, portfolio_id: str) -> Funds:
-        funds = self._funds.get(portfolio_id)
-        if funds is None:
-            funds = self._funds[portfolio_id] = Funds()
-        return funds
-
     def _mark(self, symbol: str) -> Decimal:
         return as_decimal(self._marks.get(symbol, ZERO))
-
-    def _claim(self, order_id: str, claim: Claim) -> None:
-        self._claims[order_id] = claim
-        self._funds[claim.portfolio_id].reserve(claim)
-
-    def _release(self, order_id: str) -> None:
-        claim = self._claims.pop(order_id, None)
-        if claim is not None:
-            self._funds[claim.portfolio_id].release(claim)
-
-    def _intent(self, order: Order, instrument: Instrument, reference: Decimal, time: int, funds: Funds) -> Intent:
-        price, multiplier = _price(order, reference), instrument.contract_multiplier
-        funds.holding(order.symbol).multiplier = multiplier
-        units = order.quantity
-        if order.cash_quantity is not None:
-            units = floor_to(order.cash_quantity / (price * multiplier), instrument.quantity_increment)
-        notional = order.cash_quantity if order.cash_quantity is not None else units * price * multiplier
-        signed = units if order.side is _BUY else -units
-        # An order to buy for an amount reserves that amount.
-        by_cash = order.cash_quantity if order.side is _BUY else None
-        cash = funds.cost(order.symbol, signed, price) if by_cash is None else by_cash
-        return _new_intent(Intent, order, instrument, funds, signed, reference, price, notional, cash, time, self._mark)
 
     def _refusal(self, intent: Intent) -> Refusal | None:
         if self._kills and self._killed(intent):
@@ -285,13 +282,3 @@ class Gate:
             both = [(limit, False) for limit in (*own, _BUYING_POWER)] + [(limit, True) for limit in whole]
             plan = self._plans[portfolio_id] = sorted(both, key=lambda pair: (_RANK[pair[0].name], pair[1]))
         return plan
-
-
-def _price(order: Order, reference: Decimal) -> Decimal:
-    """What the order may trade at: a limit buy at its limit, else the worse of its own price and the reference."""
-    own = order.stop_price if order.order_type is _STOP else order.limit_price
-    if own is None:
-        return reference
-    if order.order_type is _LIMIT and order.side is _BUY:
-        return own
-    return max(own, reference)

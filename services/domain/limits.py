@@ -15,7 +15,7 @@ from services.domain.buying_power import Funds, round_down, round_up
 from services.domain.exposure import gross_at_worst
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.order import Order, Refusal
+from services.domain.order import Order, OrderState, Refusal
 
 
 class Intent(NamedTuple):
@@ -114,7 +114,9 @@ class MaxOrderRate(Limit):
     name, reason = "max_order_rate", "ORDER_RATE_EXCEEDED"
 
     def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """How many there would be."""
+        """How many there would be; new terms of an open order make no new one."""
+        if intent.order.state is not OrderState.PENDING_NEW:
+            return None
         return Decimal(1 + sum(funds.orders_in_minute(intent.time) for funds in scope))
 
 

@@ -202,7 +202,7 @@ class Folding:
         if not self._dirty:
             return None
         self.refresh()
-        claims = {i: c for i in self._orders if (c := self.gate.claims.get(i)) is not None and c.confirmed}
+        claims = {i: c for i in self._orders if (c := self.gate.settled_claim(i)) is not None and c.confirmed}
         gone = tuple(i for i in self._orders if i in self._stored and i not in claims)
         self._stored.update(claims)
         self._stored.difference_update(gone)

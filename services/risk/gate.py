@@ -12,7 +12,7 @@ from services.chassis.failpoints import failpoint
 from services.domain.exposure import Exposure
 from services.domain.gate import Verdict
 from services.domain.limits import make_limit
-from services.domain.order import Order
+from services.domain.order import Order, OrderState
 from services.risk.folding import Folding, Scene
 from services.risk.records import KillRecord, LimitRecord
 from services.risk.store import Part
@@ -265,8 +265,10 @@ class EnvironmentGate:
         for check in batch.checks:
             instrument = scene.instruments[check.order.symbol]
             try:
+                new = check.order.state is OrderState.PENDING_NEW
                 with _span(check):
-                    verdicts.append(gate.check(check.order, instrument, check.reference_price, batch.time))
+                    decide = gate.check if new else gate.check_replacement
+                    verdicts.append(decide(check.order, instrument, check.reference_price, batch.time))
             except ValueError as error:
                 raise ApiError.invalid_field("batch.checks", str(error)) from None
         self.last_checked = batch.checks[-1].order.order_id if batch.checks else self.last_checked

@@ -16,14 +16,15 @@ from services.risk.records import KillRecord, LimitRecord, Scope
 from services.risk.store import Cursor
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_TYPES
-from services.wire.orders import ORDER_TYPES, SIDES, TIMES_IN_FORCE, event_from_proto, refusal_to_proto
-from services.wire.values import nanoseconds, timestamp
+from services.wire.orders import ORDER_TYPES, SIDES, STATES, TIMES_IN_FORCE, event_from_proto, refusal_to_proto
+from services.wire.values import decimal, nanoseconds, timestamp
 
 _SCOPES = {
     risk_pb2.KILL_SWITCH_SCOPE_ENVIRONMENT: Scope.ENVIRONMENT,
     risk_pb2.KILL_SWITCH_SCOPE_PORTFOLIO: Scope.PORTFOLIO,
     risk_pb2.KILL_SWITCH_SCOPE_STRATEGY: Scope.STRATEGY,
 }
+_PENDING_NEW = order_pb2.ORDER_STATE_PENDING_NEW
 _SCOPE_NUMBERS = {scope: number for number, scope in _SCOPES.items()}
 
 
@@ -41,7 +42,7 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
     """Orders to check.
 
     Raises:
-        NotADecimal: an amount is none.
+        NotADecimal, ArithmeticError: an amount is none.
         KeyError: an order lacks its side, type or time in force.
     """
     checks = [
@@ -53,7 +54,20 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
     return Batch(message.batch_id, message.order_head, ledger_sequence, message.tape_sequence, time, checks)
 
 
-def _order_to_check(order: order_pb2.Order) -> Order:
+def _order_to_check(message: order_pb2.Order) -> Order:
+    order = _asked(message)
+    if message.state == _PENDING_NEW or not message.state:
+        return order
+    return order._replace(
+        state=STATES[message.state],
+        cum_quantity=parse_decimal(message.cum_quantity),
+        leaves_quantity=parse_decimal(message.leaves_quantity),
+        # What was traded may have more than nine places.
+        gross_amount=decimal(message.gross_amount),
+    )
+
+
+def _asked(order: order_pb2.Order) -> Order:
     return Order(
         order_id=order.order_id,
         client_order_id=order.client_order_id,
@@ -67,6 +81,9 @@ def _order_to_check(order: order_pb2.Order) -> Order:
         limit_price=parse_decimal(order.limit_price) if order.limit_price else None,
         stop_price=parse_decimal(order.stop_price) if order.stop_price else None,
         strategy_id=order.strategy_id,
+        trailing_amount=parse_decimal(order.trailing_amount) if order.trailing_amount else None,
+        trailing_percent=parse_decimal(order.trailing_percent) if order.trailing_percent else None,
+        reduce_only=order.reduce_only,
     )
 
 

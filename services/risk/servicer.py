@@ -153,7 +153,7 @@ async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator
                 raise ApiError.invalid_field("connect", "must be the first message only")
             try:
                 batch = batch_from_proto(request.batch)
-            except (NotADecimal, KeyError) as error:
+            except (NotADecimal, ArithmeticError, KeyError) as error:
                 raise ApiError.invalid_field("batch.checks", f"cannot be read: {error}") from None
             await gate.check(session, batch)
     except asyncio.CancelledError:

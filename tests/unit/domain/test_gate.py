@@ -103,11 +103,34 @@ class Market:
                 gross_amount=order.gross_amount + quantity * price,
                 state=OrderState.FILLED if full else OrderState.PARTIALLY_FILLED,
             )
-            if order.side is Side.BUY:
+            # A short's collateral pays for what only covers it.
+            if order.side is Side.BUY and not order.reduce_only:
                 self.headroom[order.portfolio_id] -= quantity * price
-            elif not order.reservation.cash:
+            elif order.side is Side.SELL and not order.reservation.cash:
                 self.headroom[order.portfolio_id] += quantity * price
         self.tell(ExecType.TRADE, after, last_quantity=quantity, last_price=price)
+        return after
+
+    def reducible(self, order: Order) -> Decimal:
+        position = self.ledgers[order.portfolio_id].positions.get(order.symbol)
+        held = position.quantity if position is not None else ZERO
+        return max(ZERO, -held if order.side is Side.BUY else held)
+
+    def replaced(self, order: Order, **terms: Any) -> Order:
+        """On new terms, before risk has said what it reserves."""
+        after = order._replace(**terms)
+        if order.cash_quantity is None:
+            after = after._replace(leaves_quantity=after.quantity - after.cum_quantity)
+        return after
+
+    def recheck(self, after: Order, price: str | Decimal = "100") -> Verdict:
+        return self.gate.check_replacement(after, INSTRUMENTS[after.symbol], D(price), self.time)
+
+    def replace(self, after: Order, verdict: Verdict) -> Order:
+        assert verdict.reservation is not None
+        after = after._replace(reservation=verdict.reservation)
+        self.tell(ExecType.REPLACED, after)
+        self.headroom[after.portfolio_id] = verdict.reservation.headroom
         return after
 
     def end(self, order: Order, exec_type: ExecType = ExecType.CANCELED) -> None:
@@ -179,7 +202,7 @@ class GateMachine(RuleBasedStateMachine):
         side=st.sampled_from(Side),
         units=st.integers(1, 60),
         price=st.decimals(D(50), D(150), places=2),
-        kind=st.sampled_from(("market", "limit", "stop", "cash")),
+        kind=st.sampled_from(("market", "limit", "stop", "cash", "trailing", "touched", "reducing")),
         symbol=st.sampled_from(sorted(INSTRUMENTS)),
         portfolio_id=st.sampled_from("pq"),
     )
@@ -191,6 +214,12 @@ class GateMachine(RuleBasedStateMachine):
             terms = {"order_type": OrderType.LIMIT, "limit_price": price}
         elif kind == "stop":
             terms = {"order_type": OrderType.STOP, "stop_price": price}
+        elif kind == "trailing":
+            terms = {"order_type": OrderType.TRAILING_STOP, "trailing_percent": price / 10}
+        elif kind == "touched":
+            terms = {"order_type": OrderType.LIMIT_IF_TOUCHED, "limit_price": price, "stop_price": D(100)}
+        elif kind == "reducing":
+            terms = {"reduce_only": True}
         elif kind == "cash" and side is Side.BUY:
             terms = {"cash_quantity": price * 10}
         before = market.gate.exposure(portfolio_id)
@@ -214,6 +243,34 @@ class GateMachine(RuleBasedStateMachine):
         assert figures(self.market.gate) == before
 
     @precondition(lambda self: self.market.orders)
+    @rule(
+        data=st.data(),
+        units=st.integers(1, 60),
+        price=st.decimals(D(50), D(150), places=2),
+        lost=st.booleans(),
+    )
+    def replace(self, data: st.DataObject, units: int, price: Decimal, lost: bool) -> None:
+        """An open order is put on new terms; the verdict may be void before its event came (rule 4)."""
+        market = self.market
+        order = data.draw(st.sampled_from(sorted(market.orders.values(), key=lambda o: o.order_id)))
+        terms: dict[str, Any] = {} if order.limit_price is None else {"limit_price": price}
+        if order.cash_quantity is None:
+            terms["quantity"] = order.cum_quantity + units * INSTRUMENTS[order.symbol].quantity_increment
+        before, after = figures(market.gate), market.replaced(order, **terms)
+        verdict = market.recheck(after)
+        assert market.recheck(after) == verdict, "checked again, it is not counted twice"
+        if verdict.reservation is None:
+            assert figures(market.gate) == before, "a refusal leaves the order what it was"
+        elif lost:
+            assert not market.gate.drop_unconfirmed([order.order_id] if units % 2 else None)
+            assert figures(market.gate) == before
+        else:
+            market.gate = Gate.restore(json.loads(json.dumps(market.gate.snapshot())))
+            market.replace(after, verdict)
+            spendable = market.gate.exposure(order.portfolio_id).spendable
+            assert 0 <= spendable - verdict.reservation.headroom < D("1e-9")
+
+    @precondition(lambda self: self.market.orders)
     @rule(data=st.data())
     def fill(self, data: st.DataObject) -> None:
         order = data.draw(st.sampled_from(sorted(self.market.orders.values(), key=lambda o: o.order_id)))
@@ -225,6 +282,11 @@ class GateMachine(RuleBasedStateMachine):
         left = order.leaves_quantity
         if order.cash_quantity is not None:
             left = (order.cash_quantity - order.gross_amount) // price // step * step
+        if order.side is Side.SELL and not order.reservation.cash:
+            # Others that only reduce may have come first.
+            left = min(left, self.market.reducible(order))
+        elif order.reduce_only:
+            left = min(left, self.market.reducible(order))
         if left <= 0 or price <= 0:
             return
         quantity = data.draw(st.integers(1, int(left / step))) * step

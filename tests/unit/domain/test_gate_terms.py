@@ -1,0 +1,113 @@
+"""What orders of each kind reserve, and what becomes of it on new terms (rules 4 and 5)."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.domain.limits import KillScope, make_limit
+from services.domain.order import OrderType, Side
+from tests.unit.domain.test_gate import Market, figures
+
+D = Decimal
+
+
+def test_rule_4_an_order_that_only_reduces_reserves_nothing_and_passes_beyond_every_bound() -> None:
+    market = Market(shorts=True)
+    for name in ("max_order_notional", "max_order_quantity", "max_position_quantity", "max_gross_exposure"):
+        market.gate.set_limit(make_limit(name, D(0), "q"))
+    before = figures(market.gate)
+    for side in Side:
+        order = market.order(side, "1000", "q", reduce_only=True)
+        reserved = market.check(order).reservation
+        assert reserved is not None
+        assert (reserved.cash, reserved.quantity, reserved.headroom) == (0, 0, 10_000)
+        market.gate.drop_unconfirmed()
+    market.gate.set_limit(make_limit("price_band", D("0.1"), "q"))
+    far = market.check(
+        market.order(Side.SELL, "1", "q", reduce_only=True, order_type=OrderType.LIMIT, limit_price=D(1))
+    )
+    assert far.refusal is not None
+    assert far.refusal.reason == "PRICE_OUT_OF_BAND"
+    market.gate.delete_limit("price_band", "q")
+    assert figures(market.gate)["claims"] == before["claims"]
+
+
+def test_rule_5_a_kill_switch_that_lets_orders_reduce_lets_reduce_only_ones_pass() -> None:
+    market = Market()
+    market.gate.engage(KillScope("p"), allow_reducing=True)
+    assert market.check(market.order(Side.SELL, "5", reduce_only=True)).reservation is not None
+    market.gate.engage(KillScope("p"))
+    assert market.check(market.order(Side.SELL, "5", reduce_only=True)).refusal is not None
+
+
+def test_rule_4_new_terms_claim_the_larger_of_both_until_their_event_comes() -> None:
+    market = Market()
+    order = market.place(market.order(Side.BUY, "50", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
+    fewer = market.replaced(order, quantity=D(20), limit_price=D(120))
+    verdict = market.recheck(fewer)
+    assert verdict.reservation is not None
+    assert (verdict.reservation.cash, verdict.reservation.quantity) == (2_400, 20)
+    assert verdict.reservation.headroom == 7_600, "what there will be once the order is on its new terms"
+    figure = market.gate.exposure("p")
+    assert (figure.reserved_cash, figure.positions[0].pending_buy) == (5_000, 50), "the old ones may still fill"
+    market.replace(fewer, verdict)
+    figure = market.gate.exposure("p")
+    assert (figure.reserved_cash, figure.positions[0].pending_buy) == (2_400, 20)
+
+
+def test_rule_4_new_terms_that_do_not_fit_are_refused_with_what_there_is_for_the_order() -> None:
+    market = Market()
+    order = market.place(market.order(Side.BUY, "50", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
+    order = market.fill(order, "10", "100")
+    refusal = market.recheck(market.replaced(order, quantity=D(110))).refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.bound, refusal.value) == ("INSUFFICIENT_BUYING_POWER", 9_000, 10_000)
+    verdict = market.recheck(market.replaced(order, quantity=D(100)))
+    assert verdict.reservation is not None
+    # For all hundred, of which ten have filled: nine tenths are what is left of it.
+    assert (verdict.reservation.cash, verdict.reservation.headroom) == (10_000, 0)
+
+
+def test_rule_4_any_event_of_the_order_settles_what_was_checked_for_it() -> None:
+    market = Market()
+    order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
+    assert market.recheck(market.replaced(order, quantity=D(90))).reservation is not None
+    assert market.gate.exposure("p").reserved_cash == 9_000
+    market.fill(order, "4", "100")
+    assert market.gate.exposure("p").reserved_cash == 600
+    assert market.gate.drop_unconfirmed() == []
+    assert market.gate.exposure("p").reserved_cash == 600
+
+
+def test_new_terms_are_no_order_more_and_of_what_is_not_open_there_are_none() -> None:
+    market = Market()
+    market.gate.set_limit(make_limit("max_order_rate", D(1), "p"))
+    order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
+    assert market.recheck(market.replaced(order, quantity=D(11))).reservation is not None
+    market.end(order)
+    with pytest.raises(ValueError, match="not open"):
+        market.recheck(order)
+
+
+@pytest.mark.parametrize(
+    ("terms", "cash"),
+    [
+        ({"order_type": OrderType.STOP, "stop_price": D(105)}, 1_050),
+        ({"order_type": OrderType.STOP, "stop_price": D(95)}, 1_000),
+        ({"order_type": OrderType.STOP_LIMIT, "stop_price": D(105), "limit_price": D(106)}, 1_060),
+        ({"order_type": OrderType.MARKET_IF_TOUCHED, "stop_price": D(95)}, 1_000),
+        ({"order_type": OrderType.LIMIT_IF_TOUCHED, "stop_price": D(95), "limit_price": D(96)}, 960),
+        ({"order_type": OrderType.TRAILING_STOP, "trailing_amount": D(3)}, 1_030),
+        ({"order_type": OrderType.TRAILING_STOP, "trailing_percent": D("2.5")}, 1_025),
+    ],
+)
+def test_rule_4_a_buy_reserves_what_its_type_may_pay(terms: dict[str, Any], cash: int) -> None:
+    market = Market()
+    reserved = market.check(market.order(Side.BUY, "10", **terms)).reservation
+    assert reserved is not None
+    assert reserved.cash == cash
