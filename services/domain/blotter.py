@@ -3,11 +3,13 @@
 The lifecycle table is asked at each event, so an illegal one changes nothing (rule 6).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.ladder import Entries
 from services.domain.money import ZERO
 from services.domain.order import (
     TERMINAL,
@@ -23,11 +25,16 @@ from services.domain.order import (
     check_transition,
     reserved_cash,
 )
+from services.domain.positions import Positions
 from services.domain.resting import Book
+from services.domain.tape_index import NEVER
 
 # Bound once, for what every order passes (see ``ledger``).
-_BUY, _TRADE, _HELD, _GTC = Side.BUY, ExecType.TRADE, OrderState.HELD, TimeInForce.GTC
+_BUY, _TRADE, _HELD = Side.BUY, ExecType.TRADE, OrderState.HELD
+_STAYING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
 _new_event, _new_reservation = OrderEvent.__new__, Reservation.__new__
+_SLACK = 64
+"""Numbers of finished orders that may stay in the queue, beside as many as there are open ones."""
 _Last = tuple[Decimal, Decimal, Decimal]
 """Units, price and commission of a fill."""
 _NOTHING: _Last = (ZERO, ZERO, ZERO)
@@ -41,54 +48,74 @@ class When(NamedTuple):
 
 
 class Blotter:
-    """Open orders by arrival number, which is their time priority.
+    """Open orders by arrival number, which is their priority: in time order, and anew for one that goes to the back.
+
+    A new one is one more than the highest of the open orders, so that orders taken back go on with the same numbers.
 
     Attributes:
         orders: by arrival number, in that order.
         books: by symbol, the orders that wait for a price or a record.
         timed: by (calendar, opens), the arrivals that this session edge concerns.
+        expiries: (market time in ns, arrival) of the GTD orders.
         headroom: by portfolio, cash that buys may use beyond their reservations (rule 19).
+        positions: what the fills made.
         changed: symbols whose books changed since the owner last cleared it.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument], fill_on_touch: bool) -> None:
+    def __init__(self, instruments: Mapping[str, Instrument], settings: VenueSettings) -> None:
         self._instruments = instruments
-        self._fill_on_touch = fill_on_touch
+        self._settings = settings
         self._arrivals: dict[str, int] = {}
-        self._arrived = 0
+        self._queue: list[int] = []
         self.orders: dict[int, Order] = {}
         self.books: dict[str, Book] = {}
         self.timed: dict[tuple[str, bool], dict[int, None]] = {}
+        self.expiries = Entries()
         self.headroom: dict[str, Decimal] = {}
+        self.positions = Positions(instruments)
         self.changed: set[str] = set()
 
     def arrival(self, order_id: str) -> int | None:
         """An open order's arrival number; None if it isn't open."""
         return self._arrivals.get(order_id)
 
-    def restore(self, order: Order) -> None:
-        """Take an open order as it is, behind those that are here.
+    def restore(self, orders: Iterable[Order]) -> None:
+        """Take open orders as they are, by priority; those that have none come last, in the order given.
+
+        Raises:
+            ValueError: one is here already.
+        """
+        for order in sorted(orders, key=lambda each: each.priority or NEVER):
+            self._take_in(order if order.priority else order._replace(priority=self.last_place()))
+
+    def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
+        """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom.
 
         Raises:
             ValueError: it is here already.
         """
-        if order.order_id in self._arrivals:
-            raise ValueError(f"order {order.order_id} is here already")
-        self._arrived += 1
-        self._arrivals[order.order_id] = self._arrived
-        self._put(self._arrived, order)
-
-    def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
-        """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom."""
         check_transition(order.state, exec_type, state)
-        after = order._replace(state=state, leaves_quantity=order.quantity, event_count=order.event_count + 1)
-        self.restore(after)
+        after = order._replace(
+            state=state,
+            leaves_quantity=order.quantity,
+            event_count=order.event_count + 1,
+            priority=self.last_place(),
+        )
+        self._take_in(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return _event(exec_type, after, when)
 
     def change(self, arrival: int, exec_type: ExecType, after: Order, when: When) -> OrderEvent:
-        """``after`` takes its order's place: a state, a split."""
+        """``after`` takes its order's place: a state, a split, new terms."""
         return _event(exec_type, self._replace(arrival, exec_type, after), when)
+
+    def replace(self, arrival: int, after: Order, reservation: Reservation | None, when: When) -> OrderEvent:
+        """``after`` takes its order's place on new terms; a verdict on them states its portfolio's headroom."""
+        before = self.orders[arrival]
+        if reservation is not None:
+            released = reserved_cash(before) - reserved_cash(after)
+            self.headroom[before.portfolio_id] = reservation.headroom - released
+        return self.change(arrival, ExecType.REPLACED, after, when)
 
     def end(self, arrival: int, exec_type: ExecType, reason: CancelReason, when: When) -> OrderEvent:
         """The order is CANCELED or EXPIRED with what is left of it."""
@@ -100,15 +127,27 @@ class Blotter:
         """The order is filled; its cost or proceeds move the headroom."""
         before = self.orders[arrival]
         amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
-        cash = -commission
+        cash, quantity = -commission, after.cum_quantity - before.cum_quantity
         if before.side is _BUY:
-            cash -= amount
-        elif not before.reservation.cash:
+            # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
+            if before.reservation.cash or not before.reduce_only:
+                cash -= amount
+            signed = quantity
+        else:
             # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
             # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
-            cash += amount
-        quantity = after.cum_quantity - before.cum_quantity
+            if not before.reservation.cash:
+                cash += amount
+            signed = -quantity
+        self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
         return _event(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
+
+    def last_place(self) -> int:
+        """The priority behind all open orders."""
+        queue, orders = self._queue, self.orders
+        while queue and queue[-1] not in orders:
+            queue.pop()
+        return queue[-1] + 1 if queue else 1
 
     def _replace(self, arrival: int, exec_type: ExecType, after: Order, cash: Decimal = ZERO) -> Order:
         """``after`` takes its order's place; what it no longer reserves, and ``cash``, move the headroom."""
@@ -121,19 +160,35 @@ class Blotter:
         self._take(arrival, before)
         if after.state in TERMINAL:
             del self.orders[arrival], self._arrivals[after.order_id]
-        else:
+        elif after.priority == arrival:
             self._put(arrival, after)
+        else:
+            del self.orders[arrival], self._arrivals[after.order_id]
+            self._take_in(after)
         return after
+
+    def _take_in(self, order: Order) -> None:
+        arrival, queue = order.priority, self._queue
+        if order.order_id in self._arrivals:
+            raise ValueError(f"order {order.order_id} is here already")
+        self._arrivals[order.order_id] = arrival
+        queue.append(arrival)
+        self._put(arrival, order)
+        if len(queue) > 2 * len(self.orders) + _SLACK:
+            self._queue = list(self.orders)
 
     def _put(self, arrival: int, order: Order) -> None:
         self.orders[arrival] = order
         book = self.books.get(order.symbol)
         if book is None:
-            book = self.books[order.symbol] = Book(order.symbol, self._fill_on_touch)
+            settings, step = self._settings, self._instruments[order.symbol].price_increment
+            book = self.books[order.symbol] = Book(order.symbol, settings.fill_on_touch, step, settings.latency)
         if order.state is not _HELD:
             book.add(order, arrival)
         if (edge := self._edge(order)) is not None:
             self.timed.setdefault(edge, {})[arrival] = None
+        if order.expire_time:
+            self.expiries.add((order.expire_time, arrival))
         self.changed.add(order.symbol)
 
     def _take(self, arrival: int, order: Order) -> None:
@@ -141,11 +196,13 @@ class Blotter:
             self.books[order.symbol].remove(order, arrival)
         if (edge := self._edge(order)) is not None:
             del self.timed[edge][arrival]
+        if order.expire_time:
+            self.expiries.remove((order.expire_time, arrival))
         self.changed.add(order.symbol)
 
     def _edge(self, order: Order) -> tuple[str, bool] | None:
-        """The session edge (calendar, opens) it awaits: HELD waits for the open, DAY and IOC end at the close."""
-        if order.time_in_force is _GTC:
+        """The session edge (calendar, opens) it awaits: HELD waits for the open, all but GTC and GTD end at a close."""
+        if order.state is not _HELD and order.time_in_force in _STAYING:
             return None
         return self._instruments[order.symbol].calendar, order.state is _HELD
 

@@ -103,6 +103,7 @@ class ExpressVenue(Venue):
             or order.order_type is not _MARKET
             or order.time_in_force is not _GTC
             or order.cash_quantity is not None
+            or order.reduce_only
         ):
             return None
         tape, source, instrument = lane.tape, lane.source, lane.instrument
@@ -136,8 +137,10 @@ class ExpressVenue(Venue):
             reservation=_reserved(Reservation, cash, new.reservation.quantity, headroom),
             event_count=2,
         )
+        signed = quantity if new.side is _BUY else -quantity
+        self._blotter.positions.trade((new.portfolio_id, new.symbol), signed, fill.sequence)
         self._position = fill.sequence
-        self._quiet_until = fill.sequence - 1
+        self._agenda.quiet_until = fill.sequence - 1
         exec_id = f"{new.order_id}-2"
         return _event(OrderEvent, exec_id, _TRADE, filled, fill.time, fill.sequence, quantity, price, ZERO)
 

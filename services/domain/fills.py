@@ -1,6 +1,6 @@
-"""What one record does to one order: whether its price was reached, how many units it gets, what it can pay.
+"""What an order gets of a record: how many units are there, at what price, and what it can pay.
 
-Pure functions of an order's value and a record's figures; which orders meet which records is ``matching``'s.
+Pure functions of an order's value and a record's figures; whether its price was reached is ``reach``'s.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
-from services.domain.order import Order, OrderState, OrderType, Side, reserved_cash
-from services.domain.resting import TRIGGERED_STATES, Prices, prices_of
+from services.domain.order import Order, OrderState, Side, reserved_cash
+from services.domain.prices import Prices, prices_of
+from services.domain.reach import AT_CLOSE, Attempt
 from services.domain.tape import Kind
 
 
@@ -50,53 +51,7 @@ class VenueSettings:
     commission: Commission = field(default_factory=NoCommission)
 
 
-_BUY, _SELL, _MARKET, _STOP = Side.BUY, Side.SELL, OrderType.MARKET, OrderType.STOP
-_BAR, _QUOTE, _SIDES = Kind.BAR, Kind.QUOTE, tuple(Side)
-
-
-class Attempt(NamedTuple):
-    """How an order stands in a record. Attempts sort by price, then time: the order in which units are handed out.
-
-    At the record's first price come first what needs no price (0), stops it jumped (1), limits it bettered, the best
-    first (2); then, inside a bar, what was reached, the nearest to the open first (3); last what was not reached (4).
-    """
-
-    group: int
-    distance: float
-    arrival: int
-
-    @property
-    def at_first(self) -> bool:
-        """Whether it happens at the record's first price."""
-        return self.group <= 2
-
-    @property
-    def reached(self) -> bool:
-        """Whether the record's prices let the order fill."""
-        return self.group <= 3
-
-
-def attempt(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> Attempt:
-    """What ``prices`` let ``order`` do (rules 8 and 9). Liveness, sessions and sizes are the caller's."""
-    first, rising = prices.first, order.side is _BUY
-    if order.order_type is _MARKET:
-        return Attempt(0, 0.0, arrival)
-    if order.order_type is _STOP:
-        trigger = float(order.stop_price or 0)
-        if order.state in TRIGGERED_STATES:
-            return Attempt(0, 0.0, arrival)
-        if first >= trigger if rising else first <= trigger:
-            return Attempt(1, 0.0, arrival)
-        if prices.high >= trigger if rising else prices.low <= trigger:
-            return Attempt(3, abs(first - trigger), arrival)
-        return Attempt(4, 0.0, arrival)
-    limit = float(order.limit_price or 0)
-    if (first < limit if rising else first > limit) or (fill_on_touch and first == limit):
-        return Attempt(2, -abs(first - limit), arrival)
-    extreme = prices.low if rising else prices.high
-    if (extreme < limit if rising else extreme > limit) or (fill_on_touch and extreme == limit):
-        return Attempt(3, abs(first - limit), arrival)
-    return Attempt(4, 0.0, arrival)
+_BUY, _SELL, _BAR, _QUOTE, _SIDES = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE, tuple(Side)
 
 
 @dataclass(slots=True)
@@ -126,12 +81,12 @@ def supply_of(kind: Kind, values: list[float], share: Decimal | None, step: Deci
     return Supply({_BUY: ask, _SELL: bid}, {_BUY: buys, _SELL: sells}, shared)
 
 
-def fill_price(order: Order, how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
-    """The record's first price where it was there at once, else the order's own (rule 8)."""
-    own = order.stop_price if order.order_type is _STOP else order.limit_price
-    if how.at_first or own is None:
-        return snap(decimal_of(prices.first), instrument.price_increment)
-    return own
+def fill_price(how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
+    """The order's own price where it was reached inside the bar, else the record's first, at its close the last."""
+    if how.price is not None:
+        return how.price
+    price = prices.last if how.group == AT_CLOSE else prices.first
+    return snap(decimal_of(price), instrument.price_increment)
 
 
 class Fill(NamedTuple):
@@ -161,7 +116,8 @@ def fill(
 
     An order by ``cash_quantity`` is sized here, anew at each fill, by the cash it has not used (rule 12). A buy may
     cost the share of its reservation that the fill releases, and ``headroom``; one that costs more is cut to what all
-    of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19).
+    of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19). A
+    reduce-only buy that reserved nothing covers a short, and is paid from what the short holds as collateral.
     """
     step, unit_cost = instrument.quantity_increment, price * instrument.contract_multiplier
     leaves = order.leaves_quantity
@@ -171,7 +127,7 @@ def fill(
             return Fill(ZERO, order, unpaid=True)
     quantity = leaves if units is None else min(leaves, units)
     after = _filled(order, quantity, leaves, price, instrument=instrument, commission=commission)
-    if order.side is _SELL or not quantity:
+    if order.side is _SELL or not quantity or (order.reduce_only and not order.reservation.cash):
         return Fill(quantity, after, unpaid=False)
     cost = after.gross_amount - order.gross_amount + after.commission - order.commission
     if cost <= reserved_cash(order) - reserved_cash(after) + headroom:
@@ -183,18 +139,19 @@ def fill(
     )
 
 
-def restated(order: Order, ratio: Decimal, instrument: Instrument) -> Order:
-    """``order`` after a split of ``ratio`` new units for an old one (rule 20).
+def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float | None = None) -> Order:
+    """``order`` after a split of ``ratio`` new units for an old one (rule 20); ``best`` is the price that it trails.
 
     Units are floored, prices snapped. The money of past fills stays what it was.
     """
+    step = instrument.quantity_increment
 
     def units(quantity: Decimal) -> Decimal:
-        return floor_to(quantity * ratio, instrument.quantity_increment)
+        return floor_to(quantity * ratio, step)
 
     def price(old: Decimal | None) -> Decimal | None:
-        step = instrument.price_increment
-        return None if old is None else max(step, snap(old / ratio, step))
+        tick = instrument.price_increment
+        return None if old is None else max(tick, snap(old / ratio, tick))
 
     cum, leaves = units(order.cum_quantity), units(order.leaves_quantity)
     return order._replace(
@@ -204,6 +161,9 @@ def restated(order: Order, ratio: Decimal, instrument: Instrument) -> Order:
         avg_price=at_most_places(order.avg_price / ratio, 9),
         limit_price=price(order.limit_price),
         stop_price=price(order.stop_price),
+        trailing_amount=price(order.trailing_amount),
+        display_quantity=None if order.display_quantity is None else max(step, units(order.display_quantity)),
+        trail_price=None if best is None else at_most_places(decimal_of(best) / ratio, 9),
         reservation=order.reservation._replace(quantity=order.reservation.quantity * ratio),
     )
 

@@ -48,6 +48,7 @@ def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str, reservati
 
     Each value by its place: by names it takes half as long again, and every order of a backtest passes here.
     """
+    # Who is NEW at once has the venue for itself: its priority is the first.
     state, leaves, events = (_PENDING_NEW, ZERO, 0) if reservation is None else (_NEW, command.quantity, 1)
     return _new_order(
         Order,
@@ -83,4 +84,6 @@ def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str, reservati
         command.post_only,
         command.reduce_only,
         command.display_quantity,
+        None,
+        events,
     )

@@ -1,119 +1,116 @@
 """Orders that wait at the venue for one symbol, held so that only those a price reached are ever touched (rule 11).
 
-An order waits either for any record (``urgent``: MARKET, a triggered STOP, every IOC) or on one of four ladders, for a
-price. A ladder's keys are signed so that all four read alike: what is reached is below the record's signed extreme.
+An order waits for any record (``urgent``), for a price on a ladder, for a trigger that trails, or for the close. For
+any record: what needs no price, what may not wait, and what the first record it meets decides on: whether a post-only
+order would trade, where a trailing stop starts.
 """
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 import numpy as np
 
-from services.domain.order import Order, OrderState, OrderType, Side, TimeInForce
+from services.domain.ladder import Ladder, Watch
+from services.domain.order import Order, OrderType, Side, TimeInForce
+from services.domain.prices import Prices, column_of
+from services.domain.reach import LIMITED, STOPS, TRIGGERED_STATES
 from services.domain.tape import Kind
 from services.domain.tape_index import NEVER, TapeIndex
+from services.domain.trails import Trail
 
-TRIGGERED_STATES = frozenset({OrderState.TRIGGERED, OrderState.PARTIALLY_FILLED})
 _FIRST_SPAN, _LONGEST_SPAN = 1 << 8, 1 << 17
 """Rows looked through at once: few while orders come and go, many once a book is left alone."""
-
-
-class Prices(NamedTuple):
-    """What one side meets in a record: the first price there is, and how far prices went below and above it."""
-
-    first: float
-    low: float
-    high: float
-
-
-_BUY, _BAR, _QUOTE, _new_prices = Side.BUY, Kind.BAR, Kind.QUOTE, Prices.__new__
-_MARKET, _STOP, _IOC = OrderType.MARKET, OrderType.STOP, TimeInForce.IOC
-
-
-def prices_of(kind: Kind, values: list[float], side: Side) -> Prices:
-    """The prices of a record's values for orders of ``side``: buys meet a quote's ask, sells its bid."""
-    if kind is _BAR:
-        return _new_prices(Prices, values[0], values[2], values[1])
-    price = values[1] if kind is _QUOTE and side is _BUY else values[0]
-    return Prices(price, price, price)
-
-
-@dataclass(slots=True)
-class Ladder:
-    """Orders of one side that wait for falling prices (``sign`` -1: buy limits, sell stops) or rising ones (+1).
-
-    ``inclusive`` says that a price touched is a price reached. Entries are (signed price, arrival), best first.
-    """
-
-    side: Side
-    sign: int
-    inclusive: bool
-    entries: list[tuple[float, int]] = field(default_factory=list)
-
-    def extreme(self, prices: Prices) -> float:
-        return prices.high if self.sign > 0 else -prices.low
-
-    def reached(self, prices: Prices) -> Iterator[int]:
-        """Arrivals of the orders that ``prices`` reached, best first."""
-        if self.inclusive:
-            count = bisect_right(self.entries, (self.extreme(prices), NEVER))
-        else:
-            count = bisect_left(self.entries, (self.extreme(prices), -1))
-        return (arrival for _, arrival in self.entries[:count])
-
-    def column(self, kind: Kind) -> int:
-        """The tape's value column that holds the extreme."""
-        if kind is _BAR:
-            return 1 if self.sign > 0 else 2
-        return 1 if kind is _QUOTE and self.side is _BUY else 0
+_BUY, _SELL, _BAR = Side.BUY, Side.SELL, Kind.BAR
+_MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP
+_CLS, _IMPATIENT = TimeInForce.CLS, frozenset({TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG})
+_Place = Ladder | Trail | dict[int, None]
 
 
 class Book:
-    """The waiting orders of one symbol, by arrival number, and where on the tape the next of them may be reached."""
+    """The waiting orders of one symbol, by arrival number, and where on the tape the next of them may be reached.
 
-    def __init__(self, symbol: str, fill_on_touch: bool) -> None:
+    Attributes:
+        urgent: those that any record concerns.
+        closing: those that wait for the closing auction.
+    """
+
+    def __init__(self, symbol: str, fill_on_touch: bool, step: Decimal, latency: int) -> None:
         self.symbol = symbol
         self.urgent: dict[int, None] = {}
-        self._ladders = {
-            (Side.BUY, OrderType.LIMIT): Ladder(Side.BUY, -1, fill_on_touch),
-            (Side.SELL, OrderType.LIMIT): Ladder(Side.SELL, +1, fill_on_touch),
-            (Side.BUY, OrderType.STOP): Ladder(Side.BUY, +1, True),
-            (Side.SELL, OrderType.STOP): Ladder(Side.SELL, -1, True),
-        }
+        self.closing: dict[int, None] = {}
+        self._latency = latency
+        self._limits = {_BUY: Ladder(_BUY, -1, fill_on_touch), _SELL: Ladder(_SELL, +1, fill_on_touch)}
+        self._stops = {_BUY: Ladder(_BUY, +1, True), _SELL: Ladder(_SELL, -1, True)}
+        self._touched = {_BUY: Ladder(_BUY, -1, True), _SELL: Ladder(_SELL, +1, True)}
+        self._ladders = (*self._limits.values(), *self._stops.values(), *self._touched.values())
+        self._step = step
+        self._trails: dict[tuple[Side, bool], Trail] = {}
+        self._settled: set[int] = set()
         self._span = _FIRST_SPAN
 
     def add(self, order: Order, arrival: int) -> None:
-        if (place := self._place(order, arrival)) is None:
-            self.urgent[arrival] = None
-        else:
-            insort(place[0].entries, place[1])
+        """An order begins to wait."""
+        place = self._place(order, arrival)
+        if isinstance(place, Ladder):
+            place.entries.add(self._entry(place, order, arrival))
+        elif isinstance(place, dict):
+            place[arrival] = None
         self._span = _FIRST_SPAN
 
     def remove(self, order: Order, arrival: int) -> None:
-        if (place := self._place(order, arrival)) is None:
-            del self.urgent[arrival]
+        """An order waits no more, or no more as it was."""
+        place = self._place(order, arrival)
+        if isinstance(place, Ladder):
+            place.entries.remove(self._entry(place, order, arrival))
+        elif isinstance(place, Trail):
+            place.remove(arrival)
         else:
-            del place[0].entries[bisect_left(place[0].entries, place[1])]
+            del place[arrival]
+        self._settled.discard(arrival)
         self._span = _FIRST_SPAN
 
-    def _place(self, order: Order, arrival: int) -> tuple[Ladder, tuple[float, int]] | None:
-        """The order's ladder and entry; None for one that any record may fill or end."""
-        if order.order_type is _MARKET or order.time_in_force is _IOC:
-            return None
-        if order.order_type is _STOP and order.state in TRIGGERED_STATES:
-            return None
-        ladder = self._ladders[order.side, order.order_type]
-        price = order.stop_price if order.order_type is _STOP else order.limit_price
-        return ladder, (ladder.sign * float(price or 0), arrival)
+    def settled(self, arrival: int) -> bool:
+        """Whether it is known that a post-only or trailing order has met a record."""
+        return arrival in self._settled
 
-    def reached(self, buys: Prices, sells: Prices) -> Iterator[int]:
-        """Arrivals of the orders that a record of these prices may fill, trigger or end."""
-        yield from list(self.urgent)
-        for ladder in self._ladders.values():
+    def settle(self, order: Order, arrival: int, best: float = 0.0) -> None:
+        """A post-only or trailing order has met its first record; ``best`` is the best price that it trails since."""
+        del self.urgent[arrival]
+        self._settled.add(arrival)
+        place = self._place(order, arrival)
+        if isinstance(place, Trail):
+            place.add(order, arrival, order.basis_time + self._latency, best)
+        else:
+            self.add(order, arrival)
+
+    def unsettle(self, orders: dict[int, Order]) -> None:
+        """The venue stands elsewhere: what its orders have met is read off the tape again."""
+        for arrival in list(self._settled):
+            self.remove(orders[arrival], arrival)
+            self.add(orders[arrival], arrival)
+
+    def best(self, order: Order, arrival: int) -> float:
+        """The best price that a settled trailing stop has seen."""
+        return self._trail(order).best(arrival)
+
+    def passed(self, prices: Mapping[Side, Prices], start: int) -> bool:
+        """A record that began at ``start`` (ns) has been met; whether that moved a trigger."""
+        moved = False
+        for (side, _), trail in self._trails.items():
+            if trail and prices[side].first > 0:
+                moved |= trail.passed(prices[side], start)
+        return moved
+
+    def reached(self, buys: Prices, sells: Prices) -> list[int]:
+        """Arrivals of the orders that a record of these prices may fill, trigger or end; the close's are not here."""
+        found = list(self.urgent)
+        for ladder in self._ladders:
             if ladder.entries:
-                yield from ladder.reached(buys if ladder.side is _BUY else sells)
+                found += ladder.reached(buys if ladder.side is _BUY else sells)
+        for (side, _), trail in self._trails.items():
+            if trail:
+                found += trail.reached(buys if side is _BUY else sells)
+        return found
 
     def next_row(self, index: TapeIndex, row: int, calendar: str, through: int) -> int:
         """The first row from ``row`` on that may concern a waiting order, or an earlier bound of it.
@@ -121,40 +118,84 @@ class Book:
         A bound because looking far ahead is wasted when orders change soon: it covers at least the rows before
         ``through``, and more each time the book was found unchanged.
         """
-        ladders = [ladder for ladder in self._ladders.values() if ladder.entries]
-        if not ladders and not self.urgent:
+        watches = list(self._watches())
+        if not watches and not self.urgent and not self.closing:
             return NEVER
         end = len(index.tape)
         horizon = min(max(through, row + self._span), end)
         self._span = min(self._span * 2, _LONGEST_SPAN)
         best = horizon if horizon < end else NEVER
+        edges = index.edges(calendar)
         for source in index.data_sources(self.symbol):
             begin = row
             if index.tape.sources[source].kind is not _BAR:
                 # Nothing but a bar reaches back into a session that has closed.
-                edges = index.edges(calendar)
                 begin = row if edges.open_at(row) else edges.next_row(row, opens=True)
+            elif self.closing:
+                best = min(best, _closing_row(index, source, row, calendar))
             if self.urgent:
                 best = min(best, index.next_row(source, begin))
-            else:
-                best = min(best, self._next_of(index, source, begin, min(best, horizon), ladders))
+            elif watches:
+                best = min(best, _next_of(index, source, begin, min(best, horizon), watches))
         return best
 
-    def _next_of(self, index: TapeIndex, source: int, begin: int, end: int, ladders: list[Ladder]) -> int:
-        rows = index.rows(source)
-        first, last = rows.searchsorted((begin, max(begin, end))).tolist()
-        kind, step = index.tape.sources[source].kind, _FIRST_SPAN
-        while first < last:
-            part = rows[first : min(first + step, last)]
-            hit = np.zeros(len(part), np.bool_)
-            for ladder in ladders:
-                extreme = index.tape.values[part, ladder.column(kind)]
-                price = ladder.sign * ladder.entries[0][0]
-                if ladder.sign > 0:
-                    hit |= extreme >= price if ladder.inclusive else extreme > price
-                else:
-                    hit |= extreme <= price if ladder.inclusive else extreme < price
-            if hit.any():
-                return int(part[hit.argmax()])
-            first, step = first + step, min(step * 4, _LONGEST_SPAN)
-        return NEVER
+    def _watches(self) -> Iterator[Watch]:
+        for ladder in self._ladders:
+            if ladder.entries:
+                yield ladder.watch()
+        for trail in self._trails.values():
+            yield from trail.watches()
+
+    def _place(self, order: Order, arrival: int) -> _Place:
+        kind, tif = order.order_type, order.time_in_force
+        if kind is _MARKET or tif in _IMPATIENT:
+            return self.closing if tif is _CLS else self.urgent
+        if tif is _CLS:
+            return self.closing
+        if kind is _LIMIT:
+            waits = order.post_only and arrival not in self._settled
+            return self.urgent if waits else self._limits[order.side]
+        if order.state in TRIGGERED_STATES:
+            return self._limits[order.side] if kind in LIMITED else self.urgent
+        if kind is _TRAILING:
+            return self._trail(order) if arrival in self._settled else self.urgent
+        return (self._stops if kind in STOPS else self._touched)[order.side]
+
+    def _trail(self, order: Order) -> Trail:
+        key = order.side, order.trailing_percent is not None
+        if key not in self._trails:
+            self._trails[key] = Trail(*key, self._step)
+        return self._trails[key]
+
+    def _entry(self, ladder: Ladder, order: Order, arrival: int) -> tuple[float, int]:
+        kind = order.order_type
+        waits = kind is not _LIMIT and order.state not in TRIGGERED_STATES
+        return ladder.sign * float((order.stop_price if waits else order.limit_price) or 0), arrival
+
+
+def _closing_row(index: TapeIndex, source: int, row: int, calendar: str) -> int:
+    """The next bar from ``row`` on that ends as the session does; NEVER, or the close, where there is none."""
+    closes, time = index.edges(calendar).closing(row)
+    if closes == NEVER:
+        return index.edges(calendar).next_row(row, opens=True)
+    found = index.next_row(source, max(row, index.before(time)))
+    return min(found, closes)
+
+
+def _next_of(index: TapeIndex, source: int, begin: int, end: int, watches: list[Watch]) -> int:
+    rows = index.rows(source)
+    first, last = rows.searchsorted((begin, max(begin, end))).tolist()
+    kind, step = index.tape.sources[source].kind, _FIRST_SPAN
+    while first < last:
+        part = rows[first : min(first + step, last)]
+        hit = np.zeros(len(part), np.bool_)
+        for side, sign, inclusive, price in watches:
+            extreme = index.tape.values[part, column_of(kind, side, sign > 0)]
+            if sign > 0:
+                hit |= extreme >= price if inclusive else extreme > price
+            else:
+                hit |= extreme <= -price if inclusive else extreme < -price
+        if hit.any():
+            return int(part[hit.argmax()])
+        first, step = first + step, min(step * 4, _LONGEST_SPAN)
+    return NEVER

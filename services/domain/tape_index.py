@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.domain.order import Side
+from services.domain.prices import column_of
 from services.domain.tape import Kind, Tape
 
 NEVER = 2**63 - 1
@@ -21,13 +22,24 @@ _BAR, _QUOTE, _BUY = Kind.BAR, Kind.QUOTE, Side.BUY
 _SIZE_COLUMNS = {Kind.BAR: (4,), Kind.QUOTE: (2, 3), Kind.TRADE: (1,)}
 
 
-@dataclass(frozen=True, slots=True)
 class Edges:
-    """A calendar's CLOCK records: row, market time and whether it opens."""
+    """A calendar's CLOCK records.
 
-    rows: list[int]
-    times: list[int]
-    opens: list[bool]
+    Attributes:
+        rows, times, opens: of each its row, market time (ns) and whether it opens.
+        bounds: after as many edges as the place says, what begins before this time (ns) belongs to a session.
+    """
+
+    __slots__ = ("bounds", "opens", "rows", "times")
+
+    def __init__(self, rows: list[int], times: list[int], opens: list[bool]) -> None:
+        self.rows, self.times, self.opens = rows, times, opens
+        self.bounds = [NEVER] * (len(rows) + 1)
+        closes = NEVER
+        for seen in range(len(rows), -1, -1):
+            if seen < len(rows) and not opens[seen]:
+                closes = times[seen]
+            self.bounds[seen] = closes if seen == 0 or opens[seen - 1] else times[seen - 1]
 
     def open_at(self, position: int) -> bool:
         """Whether the session is open after ``position`` records; before the first edge it counts as open."""
@@ -40,12 +52,19 @@ class Edges:
         At the closing instant the session is over, although its CLOCK record sorts after the data of that time; a bar
         that began in a session still belongs to it when it ends later.
         """
-        if not self.rows:
-            return True
+        return not self.rows or start < self.bounds[bisect_left(self.rows, position)]
+
+    def opened(self, position: int) -> int:
+        """When the session that is open after ``position`` records opened, ns; -1 where no edge says so."""
         seen = bisect_left(self.rows, position)
-        if seen == 0 or self.opens[seen - 1]:
-            return start < next((self.times[i] for i in range(seen, len(self.rows)) if not self.opens[i]), NEVER)
-        return start < self.times[seen - 1]
+        return self.times[seen - 1] if seen and self.opens[seen - 1] else -1
+
+    def closing(self, position: int) -> tuple[int, int]:
+        """Row and time (ns) of the close that ends what is open after ``position`` records; NEVER without one."""
+        seen = bisect_left(self.rows, position)
+        if seen < len(self.rows) and not self.opens[seen]:
+            return self.rows[seen], self.times[seen]
+        return NEVER, NEVER
 
     def next_row(self, row: int, opens: bool) -> int:
         """The first row from ``row`` on that opens (or closes) the session; NEVER if none does."""
@@ -58,6 +77,33 @@ class Edges:
 _ALWAYS_OPEN = Edges([], [], [])
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The records of a symbol's sessions that have a price for one side, in order, as columns.
+
+    Attributes:
+        lows, highs: how far prices went.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
+
+    def any(self, first: int, end: int, live: int) -> bool:
+        """Whether a row from ``first`` up to before ``end`` begins at ``live`` (ns) or later."""
+        part = slice(*self.rows.searchsorted((first, end)).tolist())
+        return bool((self.starts[part] >= live).any())
+
+    def extremes(self, first: int, end: int, live: int) -> tuple[float, float] | None:
+        """The lowest and the highest price of these rows; None without any."""
+        part = slice(*self.rows.searchsorted((first, end)).tolist())
+        late = self.starts[part] >= live
+        if not late.any():
+            return None
+        return float(self.lows[part][late].min()), float(self.highs[part][late].max())
+
+
 class TapeIndex:
     """Finds rows of one tape. What it holds is made on first use: an index of an unused source costs nothing."""
 
@@ -67,6 +113,7 @@ class TapeIndex:
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._edges: dict[str, Edges] = {}
         self._sized: dict[int, bool] = {}
+        self._met: dict[tuple[str, Side], Met] = {}
         self._data: dict[str, list[int]] = defaultdict(list)
         self._splits: dict[str, list[int]] = defaultdict(list)
         self._clocks: dict[str, list[int]] = defaultdict(list)
@@ -115,6 +162,25 @@ class TapeIndex:
         splits = self._splits.get(symbol)
         return min(self.next_row(i, row) for i in splits) if splits else NEVER
 
+    def split_before(self, symbol: str, row: int) -> int:
+        """The last row before ``row`` that splits ``symbol``; -1 if none does."""
+        return max((self._row_before(i, row) for i in self._splits.get(symbol, ())), default=-1)
+
+    def splits(self, symbol: str) -> bool:
+        """Whether the tape splits ``symbol`` at all."""
+        return symbol in self._splits
+
+    def before(self, time: int) -> int:
+        """The last sequence whose time is before ``time`` (ns): where what happens at that time sits (rule 31)."""
+        return int(self.tape.time.searchsorted(time))
+
+    def met(self, symbol: str, side: Side, calendar: str) -> "Met":
+        """The records that orders of ``side`` can meet."""
+        key = symbol, side
+        if key not in self._met:
+            self._met[key] = _met(self, symbol, side, self.edges(calendar))
+        return self._met[key]
+
     def last_price(self, symbol: str, side: Side, position: int) -> float | None:
         """What ``side`` last had to pay or got within ``position`` records, in today's units; None before the first.
 
@@ -141,3 +207,15 @@ class TapeIndex:
         rows = self.rows(source)
         place = int(rows.searchsorted(position)) - 1
         return rows.item(place) if place >= 0 else -1
+
+
+def _met(index: TapeIndex, symbol: str, side: Side, edges: Edges) -> Met:
+    tape, empty = index.tape, np.empty(0, np.int64)
+    parts = [(tape.sources[i].kind, index.rows(i)) for i in index.data_sources(symbol)]
+    rows = np.concatenate([part for _, part in parts] or [empty])
+    lows = np.concatenate([tape.values[part, column_of(kind, side, False)] for kind, part in parts] or [empty * 1.0])
+    highs = np.concatenate([tape.values[part, column_of(kind, side, True)] for kind, part in parts] or [empty * 1.0])
+    bounds = np.array(edges.bounds)[np.searchsorted(np.array(edges.rows, np.int64), rows)]
+    order = np.argsort(rows, kind="stable")
+    order = order[((tape.start[rows] < bounds) & (lows > 0))[order]]
+    return Met(rows[order], tape.start[rows[order]], lows[order], highs[order])

@@ -1,0 +1,276 @@
+"""One record and the orders that it concerns: who is reached, in which turn, and what comes of it (rules 8 to 15)."""
+
+from bisect import insort
+from collections.abc import Mapping
+from decimal import Decimal
+
+from services.domain.blotter import Blotter, When
+from services.domain.fills import Supply, VenueSettings, fill, fill_price, supply_of
+from services.domain.instrument import Instrument
+from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
+from services.domain.prices import Prices
+from services.domain.reach import (
+    BETTERED,
+    LIMITED,
+    MISSED,
+    TRIGGERED_STATES,
+    Attempt,
+    after_trigger,
+    at_close,
+    attempt,
+    trail,
+)
+from services.domain.tape import Kind
+from services.domain.tape_index import TapeIndex
+
+_TRAILING, _BAR, _BUY, _SELL = OrderType.TRAILING_STOP, Kind.BAR, Side.BUY, Side.SELL
+_IOC, _FOK, _OPG, _CLS = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS
+LEFT = {
+    _IOC: CancelReason.IOC_REMAINDER,
+    _FOK: CancelReason.FOK_UNFILLED,
+    _OPG: CancelReason.AUCTION_OVER,
+    _CLS: CancelReason.AUCTION_OVER,
+}
+"""Why what is left of an order ends that may not wait longer."""
+_ENDED_BY_RECORD = frozenset({_IOC, _FOK, _OPG})
+_MISSED = Attempt(MISSED, 0.0, 0)
+
+
+def best_price(index: TapeIndex, order: Order, calendar: str, latency: int, row: int) -> float | None:
+    """The best price that a trailing stop has met before ``row``, in today's units; None if it has met none.
+
+    Read off the tape, so that an order taken back after a restart trails as if nothing had happened.
+    """
+    first = max(order.basis_sequence, index.split_before(order.symbol, row) + 1)
+    met = index.met(order.symbol, order.side, calendar).extremes(first, row, order.basis_time + latency)
+    sells = order.side is _SELL
+    prices = [] if met is None else [met[sells]]
+    if order.trail_price is not None:
+        prices.append(float(order.trail_price))
+    if not prices:
+        return None
+    return max(prices) if sells else min(prices)
+
+
+class Encounter:
+    """One bar, quote or trade of a session, and its orders. Use once."""
+
+    __slots__ = (
+        "_again",
+        "_blotter",
+        "_book",
+        "_first",
+        "_index",
+        "_instrument",
+        "_kind",
+        "_last",
+        "_queue",
+        "_refused",
+        "_rounds",
+        "_row",
+        "_settings",
+        "_start",
+        "_supply",
+        "_turn",
+        "events",
+    )
+
+    def __init__(
+        self,
+        index: TapeIndex,
+        row: int,
+        blotter: Blotter,
+        settings: VenueSettings,
+        instruments: Mapping[str, Instrument],
+    ) -> None:
+        tape = index.tape
+        number = tape.source.item(row)
+        source = tape.sources[number]
+        self._index, self._row, self._blotter, self._settings = index, row, blotter, settings
+        self._instrument, self._book = instruments[source.symbol], blotter.books[source.symbol]
+        self._kind, self._start = source.kind, tape.start.item(row)
+        share = settings.volume_share if index.sized(number) else None
+        values = tape.values[row].tolist()
+        self._supply: Supply = supply_of(source.kind, values, share, self._instrument.quantity_increment)
+        self._first, self._last = When(row + 1, self._start), When(row + 1, tape.time.item(row))
+        self._queue: list[Attempt] = []
+        self._turn = 0
+        # Of arrivals whose turn is to come: a number may be another order's soon after.
+        self._refused: set[int] = set()
+        self._again: set[int] = set()
+        self._rounds: dict[int, int] = {}
+        self.events: list[OrderEvent] = []
+
+    def run(self) -> list[OrderEvent]:
+        """Let every order have its turn."""
+        prices, book, queue = self._supply.prices, self._book, self._queue
+        arrivals = book.reached(prices[_BUY], prices[_SELL])
+        if book.closing and self._closes():
+            arrivals += book.closing
+        for arrival in arrivals:
+            self._look(arrival)
+        queue.sort()
+        while self._turn < len(queue):
+            self._turn += 1
+            self._take_turn(queue[self._turn - 1])
+        if book.passed(prices, self._start):
+            self._blotter.changed.add(book.symbol)
+        return self.events
+
+    def _look(self, arrival: int) -> None:
+        """Put an order's turn into the queue, if it is live and its side of the record has a price (rule 12)."""
+        order = self._blotter.orders[arrival]
+        live = order.basis_time + self._settings.latency
+        if order.basis_sequence > self._row or self._start < live or self._supply.prices[order.side].first <= 0:
+            return
+        prices, tif = self._prices(order), order.time_in_force
+        if tif is _OPG and not self._opens():
+            how = _MISSED._replace(arrival=arrival)
+        elif order.order_type is _TRAILING and order.state not in TRIGGERED_STATES:
+            how = self._look_at_trail(order, arrival, prices)
+        else:
+            how = attempt(order, arrival, prices, self._settings.fill_on_touch)
+        if order.post_only and not self._book.settled(arrival):
+            met = self._index.met(order.symbol, order.side, self._instrument.calendar)
+            if how.group == BETTERED and not met.any(order.basis_sequence, self._row, live):
+                self._refused.add(arrival)
+            self._book.settle(order, arrival)
+        self._queue.append(at_close(how) if tif is _CLS else how)
+
+    def _look_at_trail(self, order: Order, arrival: int, prices: Prices) -> Attempt:
+        step = self._instrument.price_increment
+        if order.time_in_force in LEFT:
+            # It meets one record, or auctions, which have nothing to do with each other.
+            return trail(order, arrival, prices, prices.first, step)[0]
+        if self._book.settled(arrival):
+            return trail(order, arrival, prices, self._book.best(order, arrival), step)[0]
+        best = best_price(self._index, order, self._instrument.calendar, self._settings.latency, self._row)
+        how, after = trail(order, arrival, prices, prices.first if best is None else best, step)
+        self._book.settle(order, arrival, after)
+        self._blotter.changed.add(order.symbol)
+        return how
+
+    def _take_turn(self, how: Attempt) -> None:
+        order = self._blotter.orders.get(how.arrival)
+        if order is None:
+            return
+        when = self._first if how.at_first else self._last
+        if how.group == MISSED:
+            self._end_rest(order, how.arrival, when)
+        elif how.arrival in self._refused:
+            self._refused.remove(how.arrival)
+            self._end(how.arrival, CancelReason.POST_ONLY, when)
+        elif how.trigger is None:
+            self._trade(order, how, when)
+        else:
+            self._trigger(order, how, when)
+
+    def _trigger(self, order: Order, how: Attempt, when: When) -> None:
+        """TRIGGERED; it fills at once, or as a limit later in the record, or not in this one."""
+        after = order._replace(state=OrderState.TRIGGERED, stop_price=how.trigger)
+        self.events.append(self._blotter.change(how.arrival, ExecType.TRIGGERED, after, when))
+        order = self._blotter.orders[how.arrival]
+        if order.order_type in LIMITED:
+            follow = after_trigger(order, how, self._prices(order), self._settings.fill_on_touch)
+            if follow is not how:
+                insort(self._queue, follow, lo=self._turn)
+                return
+        self._trade(order, how, when)
+
+    def _trade(self, order: Order, how: Attempt, when: When) -> None:
+        """Fill as far as units, positions and cash go; end what may not wait."""
+        blotter, supply, arrival, side = self._blotter, self._supply, how.arrival, order.side
+        units = most = supply.units[side]
+        holder = order.portfolio_id, order.symbol
+        if order.reduce_only:
+            reducible = blotter.positions.reducible(holder, side, when.sequence)
+            if not reducible:
+                self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
+                return
+            most = reducible if most is None else min(most, reducible)
+        iceberg = order.display_quantity is not None and order.time_in_force is not _FOK
+        if iceberg:
+            shown = self._shown(order, how)
+            most = shown if most is None else min(most, shown)
+        price = fill_price(how, self._prices(order), self._instrument)
+        headroom, commission = blotter.headroom[order.portfolio_id], self._settings.commission
+        quantity, after, unpaid = fill(
+            order, price, self._instrument, units=most, headroom=headroom, commission=commission
+        )
+        if order.time_in_force is _FOK and (unpaid or after.leaves_quantity):
+            self._end(arrival, CancelReason.FOK_UNFILLED, when)
+            return
+        if quantity:
+            if iceberg and _new_slice(order, after):
+                after = after._replace(priority=blotter.last_place())
+            supply.take(side, quantity)
+            self.events.append(blotter.trade(arrival, after, price, when))
+            arrival = after.priority
+        if unpaid:
+            self._end(arrival, CancelReason.INSUFFICIENT_CASH, when)
+        elif arrival not in blotter.orders:
+            return
+        elif order.reduce_only and not blotter.positions.reducible(holder, side, when.sequence):
+            self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
+        elif arrival != how.arrival and (units is None or units > quantity):
+            self._again.add(arrival)
+            insort(self._queue, how._replace(arrival=arrival), lo=self._turn)
+        else:
+            self._end_rest(order, arrival, when)
+
+    def _shown(self, order: Order, how: Attempt) -> Decimal:
+        """Units of an iceberg's turn: what it still shows; all, where no other order waits at its price.
+
+        Whoever has a second turn waits with icebergs alone: as many slices of each are taken in one turn as all of them
+        have, and as there are units for, so that a million slices are no million fills.
+        """
+        display, level = order.display_quantity or order.quantity, [how]
+        second = how.arrival in self._again
+        self._again.discard(how.arrival)
+        for each in self._queue[self._turn :]:
+            if each[:2] != how[:2]:
+                break
+            level.append(each)
+        if len(level) == 1:
+            self._rounds.pop(how.arrival, None)
+            return order.leaves_quantity
+        if not second:
+            return display - order.cum_quantity % display
+        if how.arrival not in self._rounds:
+            members = [self._blotter.orders[each.arrival] for each in level]
+            if not self._supply.shared:
+                members = [each for each in members if each.side is order.side]
+            rounds = min(each.leaves_quantity // (each.display_quantity or each.quantity) for each in members)
+            units = self._supply.units[order.side]
+            if units is not None:
+                rounds = min(rounds, units // sum(each.display_quantity or each.quantity for each in members))
+            self._rounds.update((each.priority, max(1, int(rounds))) for each in members)
+        return self._rounds.pop(how.arrival) * display
+
+    def _end_rest(self, order: Order, arrival: int, when: When) -> None:
+        if order.time_in_force in _ENDED_BY_RECORD:
+            self._end(arrival, LEFT[order.time_in_force], when)
+
+    def _end(self, arrival: int, reason: CancelReason, when: When) -> None:
+        self.events.append(self._blotter.end(arrival, ExecType.CANCELED, reason, when))
+
+    def _prices(self, order: Order) -> Prices:
+        prices = self._supply.prices[order.side]
+        if order.time_in_force is _OPG:
+            return prices.at_first()
+        return prices.at_last() if order.time_in_force is _CLS else prices
+
+    def _opens(self) -> bool:
+        """Whether this is a bar that begins as its session does: its open is the opening auction's price."""
+        return self._kind is _BAR and self._index.edges(self._instrument.calendar).opened(self._row) == self._start
+
+    def _closes(self) -> bool:
+        """Whether this is a bar that ends as its session does: its close is the closing auction's price."""
+        edges = self._index.edges(self._instrument.calendar)
+        return self._kind is _BAR and edges.closing(self._row)[1] == self._last.time
+
+
+def _new_slice(before: Order, after: Order) -> bool:
+    """Whether an iceberg shows another slice than before, which queues behind the orders of its price."""
+    display = after.display_quantity or after.quantity
+    return bool(after.leaves_quantity) and after.cum_quantity // display > before.cum_quantity // display

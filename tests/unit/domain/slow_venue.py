@@ -1,0 +1,543 @@
+"""A paper venue that is slow and obvious: every order looks at every record. The fast one must say the same.
+
+Reads like the rules. Knows nothing of reservations: cash abounds. Fills an iceberg slice by slice, where the fast one
+takes many at once; so ``merged`` is what both have in common.
+"""
+
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+import numpy as np
+
+from services.domain.fills import VenueSettings
+from services.domain.market import Bar, Clock, Quote, Record, Split, Trade
+from services.domain.order import Order, OrderType, Side, TimeInForce
+from services.domain.replacing import Replacement
+from services.domain.tape import Kind, Tape
+from tests.unit.domain.matching_reference import INSTRUMENTS, RESTING, Command
+
+ZERO = Decimal(0)
+RISING = {
+    (Side.BUY, OrderType.STOP),
+    (Side.BUY, OrderType.STOP_LIMIT),
+    (Side.SELL, OrderType.MARKET_IF_TOUCHED),
+    (Side.SELL, OrderType.LIMIT_IF_TOUCHED),
+}
+"""Who waits for a trigger above the market."""
+LIMIT_LIKE = {OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}
+
+
+@dataclass
+class Waiting:
+    """An open order."""
+
+    order: Order
+    quantity: Decimal
+    held: bool = False
+    triggered: bool = False
+    traded: bool = False
+    met: bool = False
+    best: Decimal | None = None
+    events: int = 0
+    cum: Decimal = ZERO
+    spent: Decimal = ZERO
+
+    @property
+    def buys(self) -> bool:
+        return self.order.side is Side.BUY
+
+
+@dataclass
+class Turn:
+    """Where an order stands among those a record reaches: nearest first; group 5 is not reached."""
+
+    group: int
+    distance: Decimal
+    w: Waiting
+    price: Decimal | None = None
+    trigger: Decimal | None = None
+
+
+@dataclass
+class Path:
+    """First, lowest, highest and last price for one order."""
+
+    first: Decimal
+    low: Decimal
+    high: Decimal
+    last: Decimal
+
+
+@dataclass
+class SlowVenue:
+    """``run`` once."""
+
+    tape: Tape
+    settings: VenueSettings
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    positions: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(INSTRUMENTS, ZERO))
+
+    def __post_init__(self) -> None:
+        records = [(i, self.tape.record(i)) for i in range(1, len(self.tape) + 1)]
+        self.clocks = [(i, r) for i, r in records if isinstance(r, Clock)]
+
+    def run(self, commands: list[Command]) -> list[tuple[Any, ...]]:
+        time = 0
+        for position in range(len(self.tape) + 1):
+            if position:
+                record = self.tape.record(position)
+                now = record.end if isinstance(record, Bar) else record.time
+                self.expire(position - 1, time, now)
+                time = now
+                self.meet(record, position)
+            for command in commands:
+                if min(command.position, len(self.tape)) == position:
+                    self.do(command, position, time)
+        for w in list(self.waiting):
+            self.end(w, "EXPIRED", "END_OF_TAPE", len(self.tape), time)
+        return self.told
+
+    def expire(self, position: int, time: int, now: int) -> None:
+        """Before the next record, of time ``now``, all that are good till then."""
+        for w in sorted(self.waiting, key=lambda w: w.order.expire_time):
+            if 0 < w.order.expire_time <= now:
+                self.end(w, "EXPIRED", "END_OF_TIME", position, max(time, w.order.expire_time))
+
+    def do(self, command: Command, position: int, time: int) -> None:
+        if command.order is not None:
+            self.take(command.order._replace(basis_sequence=position, basis_time=time), position, time)
+            return
+        for w in list(self.waiting):
+            if w.order.order_id == command.cancels:
+                self.end(w, "CANCELED", "REQUESTED", position, time)
+            elif w.order.order_id == command.replaces:
+                self.replace(w, command.terms, position, time)
+
+    def take(self, order: Order, position: int, time: int) -> None:
+        w = Waiting(order, order.quantity)
+        tif, auction = order.time_in_force, order.time_in_force in {TimeInForce.OPG, TimeInForce.CLS}
+        has_sessions = any(r.calendar == INSTRUMENTS[order.symbol].calendar for _, r in self.clocks)
+        if not self.session(order.symbol, position, time):
+            if tif in {TimeInForce.IOC, TimeInForce.FOK}:
+                self.reject(w, position, time)
+                return
+            w.held = tif in {TimeInForce.DAY, TimeInForce.CLS}
+        if auction and not has_sessions:
+            self.reject(w, position, time)
+            return
+        w.held = w.held or tif is TimeInForce.OPG
+        self.waiting.append(w)
+        self.note(w, "HELD" if w.held else "NEW", position, time)
+
+    def reject(self, w: Waiting, position: int, time: int) -> None:
+        w.events = 1
+        self.tell(w, "REJECTED", "REJECTED", position, time, leaves=ZERO)
+
+    def replace(self, w: Waiting, terms: Replacement, position: int, time: int) -> None:
+        o, changes = w.order, {name: value for name, value in terms._asdict().items() if value is not None}
+        kind, limit_only = o.order_type, o.order_type is OrderType.LIMIT
+        fits = {
+            "quantity": o.cash_quantity is None,
+            "limit_price": kind in LIMIT_LIKE,
+            "stop_price": kind not in {OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP} and not w.triggered,
+            "trailing_amount": kind is OrderType.TRAILING_STOP and not w.triggered,
+            "trailing_percent": kind is OrderType.TRAILING_STOP and not w.triggered,
+            "display_quantity": limit_only and o.cash_quantity is None,
+            "expire_time": o.time_in_force is TimeInForce.GTD,
+        }
+        if not all(fits[name] for name in changes):
+            return
+        if terms.trailing_amount is not None and terms.trailing_percent is not None:
+            return
+        after = o._replace(**changes)  # type: ignore[arg-type]
+        if terms.trailing_amount is not None:
+            after = after._replace(trailing_percent=None)
+        if terms.trailing_percent is not None:
+            after = after._replace(trailing_amount=None)
+        total = w.quantity if terms.quantity is None else terms.quantity
+        if total <= w.cum and o.cash_quantity is None:
+            return
+        if after.display_quantity is not None and after.display_quantity >= total:
+            return
+        alike = after._replace(quantity=o.quantity) == o
+        if not (alike and total <= w.quantity):
+            after = after._replace(basis_sequence=position, basis_time=time)
+            self.waiting.remove(w)
+            self.waiting.append(w)
+            w.met = False
+        w.order, w.quantity = after._replace(quantity=total), total
+        self.note(w, "REPLACED", position, time)
+
+    def meet(self, record: Record, sequence: int) -> None:
+        if isinstance(record, Clock):
+            self.ring(record, sequence)
+        elif isinstance(record, Split):
+            self.split(record, sequence)
+        else:
+            self.match(record, sequence)
+
+    def ring(self, clock: Clock, sequence: int) -> None:
+        ends = {
+            TimeInForce.IOC: "IOC_REMAINDER",
+            TimeInForce.FOK: "FOK_UNFILLED",
+            TimeInForce.OPG: "AUCTION_OVER",
+            TimeInForce.CLS: "AUCTION_OVER",
+        }
+        for w in list(self.waiting):
+            tif = w.order.time_in_force
+            if INSTRUMENTS[w.order.symbol].calendar != clock.calendar:
+                continue
+            if clock.open and w.held:
+                w.held = False
+                self.note(w, "NEW", sequence, clock.time)
+            elif clock.open or w.held:
+                continue
+            elif tif in ends:
+                self.end(w, "CANCELED", ends[tif], sequence, clock.time)
+            elif tif is TimeInForce.DAY:
+                self.end(w, "EXPIRED", "END_OF_SESSION", sequence, clock.time)
+
+    def split(self, record: Split, sequence: int) -> None:
+        ratio = Decimal(record.numerator) / Decimal(record.denominator)
+        instrument = INSTRUMENTS[record.symbol]
+        step, tick = instrument.quantity_increment, instrument.price_increment
+        held = self.positions[record.symbol] * ratio
+        self.positions[record.symbol] = int(held / step) * step
+
+        def units(quantity: Decimal) -> Decimal:
+            return (quantity * ratio / step).to_integral_value(ROUND_FLOOR) * step
+
+        def price(old: Decimal | None) -> Decimal | None:
+            return None if old is None else max(tick, round(old / ratio / tick) * tick)
+
+        for w in list(self.waiting):
+            if w.order.symbol != record.symbol:
+                continue
+            cum, leaves = units(w.cum), units(w.quantity - w.cum)
+            if w.quantity > w.cum and not leaves:
+                self.end(w, "CANCELED", "CORPORATE_ACTION", sequence, record.time)
+                continue
+            w.cum, w.quantity = cum, cum + leaves
+            w.best = None if w.best is None else round(w.best / ratio, 9)
+            display = w.order.display_quantity
+            w.order = w.order._replace(
+                quantity=w.quantity,
+                limit_price=price(w.order.limit_price),
+                stop_price=price(w.order.stop_price),
+                trailing_amount=price(w.order.trailing_amount),
+                display_quantity=None if display is None else max(step, units(display)),
+            )
+            self.note(w, "RESTATED", sequence, record.time)
+
+    def match(self, record: Bar | Quote | Trade, sequence: int) -> None:
+        start = record.start if isinstance(record, Bar) else record.time
+        time = record.end if isinstance(record, Bar) else record.time
+        if not self.session(record.symbol, sequence - 1, start):
+            return
+        turns = []
+        for w in self.waiting:
+            if w.held or w.order.symbol != record.symbol or sequence <= w.order.basis_sequence:
+                continue
+            path = self.path(w, record)
+            if start < w.order.basis_time + self.settings.latency or path.first <= 0:
+                continue
+            if w.order.time_in_force is TimeInForce.CLS and not self.closes(record, sequence):
+                continue
+            turns.append(self.look(w, record, path, sequence))
+            w.met = True
+        supply = self.supply(record)
+        turns.sort(key=lambda t: (t.group, t.distance))
+        while turns:
+            turn = turns.pop(0)
+            if turn.w in self.waiting:
+                self.take_turn(turn, turns, supply, record, sequence, start if turn.group < 3 else time)
+
+    def path(self, w: Waiting, record: Bar | Quote | Trade) -> Path:
+        if isinstance(record, Bar):
+            prices = [record.open, record.low, record.high, record.close]
+        elif isinstance(record, Quote):
+            prices = [record.ask if w.buys else record.bid] * 4
+        else:
+            prices = [record.price] * 4
+        path = Path(*(Decimal(repr(p)) for p in prices))
+        if w.order.time_in_force is TimeInForce.OPG:
+            return Path(*[path.first] * 4)
+        return Path(*[path.last] * 4) if w.order.time_in_force is TimeInForce.CLS else path
+
+    def opens(self, record: Record, sequence: int) -> bool:
+        seen = [r for i, r in self.clocks if i < sequence and r.calendar == INSTRUMENTS["AAA"].calendar]
+        return isinstance(record, Bar) and bool(seen) and seen[-1].open and seen[-1].time == record.start
+
+    def closes(self, record: Record, sequence: int) -> bool:
+        later = [r for i, r in self.clocks if i > sequence and r.calendar == INSTRUMENTS["AAA"].calendar]
+        return isinstance(record, Bar) and bool(later) and not later[0].open and later[0].time == record.end
+
+    def look(self, w: Waiting, record: Record, path: Path, sequence: int) -> Turn:
+        if w.order.time_in_force is TimeInForce.OPG and not self.opens(record, sequence):
+            return Turn(5, ZERO, w)
+        kind = w.order.order_type
+        if kind is OrderType.LIMIT or (w.triggered and kind in LIMIT_LIKE):
+            turn = self.as_limit(w, path)
+        elif kind is OrderType.MARKET or w.triggered:
+            turn = Turn(0, ZERO, w, path.first)
+        elif kind is OrderType.TRAILING_STOP:
+            turn = self.look_at_trail(w, path)
+        else:
+            assert w.order.stop_price is not None
+            turn = self.look_at_trigger(w, path, w.order.stop_price, (w.order.side, kind) in RISING)
+        if w.order.time_in_force is TimeInForce.CLS and turn.group != 5:
+            distance = turn.distance if turn.group == 2 else Decimal("-Infinity")
+            return Turn(4, distance, w, turn.price, turn.trigger)
+        if w.order.post_only and not w.met and turn.group == 2:
+            turn.price = None
+        return turn
+
+    def look_at_trigger(self, w: Waiting, path: Path, trigger: Decimal, rises: bool) -> Turn:
+        if path.first >= trigger if rises else path.first <= trigger:
+            return Turn(1, ZERO, w, path.first, trigger)
+        if path.low <= trigger <= path.high:
+            return Turn(3, abs(path.first - trigger), w, trigger, trigger)
+        return Turn(5, ZERO, w)
+
+    def look_at_trail(self, w: Waiting, path: Path) -> Turn:
+        if w.best is None or w.order.time_in_force not in RESTING:
+            w.best = path.first
+        turn = self.look_at_trigger(w, path, self.trigger(w), w.buys)
+        extreme = path.low if w.buys else path.high
+        before, w.best = w.best, min(w.best, extreme) if w.buys else max(w.best, extreme)
+        if turn.group == 5 and w.best != before:
+            moved = self.trigger(w)
+            if path.last >= moved if w.buys else path.last <= moved:
+                return Turn(3, abs(extreme - path.first) + abs(extreme - moved), w, moved, moved)
+        return turn
+
+    def trigger(self, w: Waiting) -> Decimal:
+        assert w.best is not None
+        o, step = w.order, INSTRUMENTS[w.order.symbol].price_increment
+        behind = o.trailing_amount
+        if behind is None:
+            assert o.trailing_percent is not None
+            behind = w.best * o.trailing_percent / 100
+        if w.buys:
+            return ((w.best + behind) / step).to_integral_value(ROUND_CEILING) * step
+        return ((w.best - behind) / step).to_integral_value(ROUND_FLOOR) * step
+
+    def as_limit(self, w: Waiting, path: Path) -> Turn:
+        limit = w.order.limit_price
+        assert limit is not None
+        if self.admits(w, path.first):
+            return Turn(2, -abs(limit - path.first), w, path.first)
+        if self.admits(w, path.low if w.buys else path.high):
+            return Turn(3, abs(limit - path.first), w, limit)
+        return Turn(5, ZERO, w)
+
+    def admits(self, w: Waiting, price: Decimal) -> bool:
+        assert w.order.limit_price is not None
+        better = w.order.limit_price - price if w.buys else price - w.order.limit_price
+        return better > 0 or (self.settings.fill_on_touch and better == 0)
+
+    def take_turn(
+        self,
+        turn: Turn,
+        turns: list[Turn],
+        supply: dict[str, Decimal | None],
+        record: Bar | Quote | Trade,
+        sequence: int,
+        time: int,
+    ) -> None:
+        w = turn.w
+        if turn.group == 5:
+            self.end_rest(w, sequence, time)
+            return
+        if turn.price is None:
+            self.end(w, "CANCELED", "POST_ONLY", sequence, time)
+            return
+        if turn.trigger is not None:
+            w.triggered = True
+            w.order = w.order._replace(stop_price=turn.trigger)
+            self.note(w, "TRIGGERED", sequence, time)
+            if w.order.order_type in LIMIT_LIKE:
+                later = self.after_trigger(turn, self.path(w, record))
+                if later is not turn:
+                    place = sum((t.group, t.distance) < (later.group, later.distance) for t in turns)
+                    while place < len(turns) and self.same_turn(turns[place], later):
+                        if self.waiting.index(turns[place].w) > self.waiting.index(w):
+                            break
+                        place += 1
+                    turns.insert(place, later)
+                    return
+        self.trade(turn, turns, turn.price, supply, sequence, time)
+
+    def same_turn(self, one: Turn, other: Turn) -> bool:
+        return (one.group, one.distance) == (other.group, other.distance)
+
+    def after_trigger(self, turn: Turn, path: Path) -> Turn:
+        """What comes after the trigger was reached: all of the record at its first price, else what must come."""
+        w, limit = turn.w, turn.w.order.limit_price
+        assert limit is not None
+        assert turn.trigger is not None
+        if turn.group != 3:
+            later = self.as_limit(w, path)
+            return turn if later.group < 3 else later
+        if self.admits(w, turn.trigger):
+            return turn
+        must_come = [path.last]
+        if w.order.order_type is OrderType.LIMIT_IF_TOUCHED:
+            must_come.append(path.low if w.buys else path.high)
+        if any(self.admits(w, price) for price in must_come):
+            return Turn(3, abs(path.first - turn.trigger) + abs(turn.trigger - limit), w, limit)
+        return Turn(5, ZERO, w)
+
+    def supply(self, record: Bar | Quote | Trade) -> dict[str, Decimal | None]:
+        share = self.settings.volume_share
+        kinds = {Bar: Kind.BAR, Quote: Kind.QUOTE, Trade: Kind.TRADE}
+        columns = {Bar: [4], Quote: [2, 3], Trade: [1]}[type(record)]
+        ours = [
+            s.kind is kinds[type(record)]
+            and s.symbol == record.symbol
+            and s.interval == getattr(record, "interval", "")
+            for s in self.tape.sources
+        ]
+        sized = self.tape.values[np.array(ours)[self.tape.source]][:, columns].any()
+        if share is None or not sized:
+            return {"B": None, "S": None, "both": None}
+        step = INSTRUMENTS[record.symbol].quantity_increment
+
+        def units(size: float) -> Decimal:
+            return (share * Decimal(repr(size)) / step).to_integral_value(ROUND_FLOOR) * step
+
+        if isinstance(record, Quote):
+            return {"B": units(record.ask_size), "S": units(record.bid_size)}
+        return {"both": units(record.volume if isinstance(record, Bar) else record.size)}
+
+    def trade(
+        self,
+        turn: Turn,
+        turns: list[Turn],
+        price: Decimal,
+        supply: dict[str, Decimal | None],
+        sequence: int,
+        time: int,
+    ) -> None:
+        w, o = turn.w, turn.w.order
+        pool = "both" if "both" in supply else ("B" if w.buys else "S")
+        available = supply[pool]
+        leaves = w.quantity - w.cum
+        reducible = max(ZERO, -self.positions[o.symbol] if w.buys else self.positions[o.symbol])
+        if o.reduce_only and not reducible:
+            self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
+            return
+        if o.cash_quantity is not None:
+            step = INSTRUMENTS[o.symbol].quantity_increment
+            leaves = ((o.cash_quantity - w.spent) / price / step).to_integral_value(ROUND_FLOOR) * step
+            if leaves <= 0:
+                self.end(w, "CANCELED", "INSUFFICIENT_CASH", sequence, time)
+                return
+        iceberg = o.display_quantity if o.time_in_force is not TimeInForce.FOK else None
+        wanted = leaves if iceberg is None else min(leaves, iceberg - w.cum % iceberg)
+        quantity = wanted if available is None else min(wanted, available)
+        if o.reduce_only:
+            quantity = min(quantity, reducible)
+        if o.time_in_force is TimeInForce.FOK and quantity < leaves:
+            self.end(w, "CANCELED", "FOK_UNFILLED", sequence, time)
+            return
+        if quantity > 0:
+            self.fill(w, leaves, quantity, price, sequence, time)
+            if available is not None:
+                supply[pool] = available = available - quantity
+        if w not in self.waiting:
+            return
+        if o.reduce_only and reducible == quantity:
+            self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
+        elif quantity and iceberg is not None and w.cum % iceberg == 0:
+            self.waiting.remove(w)
+            self.waiting.append(w)
+            if available is None or available > 0:
+                behind = [i for i, t in enumerate(turns) if self.same_turn(t, turn)]
+                turns.insert(behind[-1] + 1 if behind else 0, turn)
+            else:
+                self.end_rest(w, sequence, time)
+        else:
+            self.end_rest(w, sequence, time)
+
+    def fill(self, w: Waiting, leaves: Decimal, quantity: Decimal, price: Decimal, sequence: int, time: int) -> None:
+        w.quantity, w.cum, w.spent = w.cum + leaves, w.cum + quantity, w.spent + quantity * price
+        # Who trades has been triggered.
+        w.traded = w.triggered = True
+        self.positions[w.order.symbol] += quantity if w.buys else -quantity
+        if w.cum == w.quantity:
+            self.waiting.remove(w)
+        self.note(w, "TRADE", sequence, time, quantity, price)
+
+    def end_rest(self, w: Waiting, sequence: int, time: int) -> None:
+        reasons = {
+            TimeInForce.IOC: "IOC_REMAINDER",
+            TimeInForce.FOK: "FOK_UNFILLED",
+            TimeInForce.OPG: "AUCTION_OVER",
+        }
+        if w.order.time_in_force in reasons:
+            self.end(w, "CANCELED", reasons[w.order.time_in_force], sequence, time)
+
+    def session(self, symbol: str, seen: int, start: int) -> bool:
+        """Whether what begins at ``start`` belongs to a session, ``seen`` records being known."""
+        calendar = INSTRUMENTS[symbol].calendar
+        edges = [(i, r) for i, r in self.clocks if r.calendar == calendar]
+        past = [r for i, r in edges if i <= seen]
+        if past and not past[-1].open:
+            return start < past[-1].time
+        closes = [r.time for i, r in edges if i > seen and not r.open]
+        return not closes or start < closes[0]
+
+    def end(self, w: Waiting, what: str, reason: str, sequence: int, time: int) -> None:
+        self.waiting.remove(w)
+        w.events += 1
+        self.tell(w, what, what, sequence, time, leaves=ZERO, reason=reason)
+
+    def note(
+        self, w: Waiting, what: str, sequence: int, time: int, quantity: Decimal = ZERO, price: Decimal = ZERO
+    ) -> None:
+        w.events += 1
+        if w.held:
+            state = "HELD"
+        elif w.traded:
+            state = "FILLED" if what == "TRADE" and w.cum == w.quantity else "PARTIALLY_FILLED"
+        else:
+            state = "TRIGGERED" if w.triggered else "NEW"
+        self.tell(w, what, state, sequence, time, quantity=quantity, price=price, leaves=w.quantity - w.cum)
+
+    def tell(
+        self,
+        w: Waiting,
+        what: str,
+        state: str,
+        sequence: int,
+        time: int,
+        *,
+        leaves: Decimal,
+        quantity: Decimal = ZERO,
+        price: Decimal = ZERO,
+        reason: str = "NONE",
+    ) -> None:
+        o, exec_id = w.order, f"{w.order.order_id}-{w.events}"
+        figures = (quantity, price, w.quantity, w.cum, leaves)
+        terms = (o.limit_price, o.stop_price, o.trailing_amount, o.display_quantity)
+        self.told.append((exec_id, what, state, time, sequence, *figures, *terms, reason))
+
+
+def merged(told: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What was told, an order's fills by one record as one, in the place of the first; without the events' numbers."""
+    made: list[list[Any]] = []
+    fills: dict[tuple[str, int], list[Any]] = {}
+    for exec_id, what, *rest in told:
+        order_id = exec_id.rpartition("-")[0]
+        event = [order_id, what, *rest]
+        first = fills.get((order_id, rest[2])) if what == "TRADE" else None
+        if first is None:
+            made.append(event)
+            if what == "TRADE":
+                fills[order_id, rest[2]] = event
+        else:
+            first[2:] = [*rest[:3], first[5] + rest[3], *rest[4:]]
+    return [tuple(event) for event in made]
