@@ -75,6 +75,10 @@ class Venue:
         """By portfolio and symbol: the signed units that the venue's fills made, where there are any."""
         return self._blotter.positions.at(self._position)
 
+    def held(self, portfolio_id: str, symbol: str) -> Decimal:
+        """One of them."""
+        return self._blotter.positions.units((portfolio_id, symbol), self._position)
+
     def open_orders(self) -> list[Order]:
         """The orders that are not finished, by priority."""
         return list(self._blotter.orders.values())
