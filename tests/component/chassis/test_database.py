@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
-from services.chassis import ownership
+from services.chassis import ownership, sqlite
 from services.chassis.database import Database, DecimalText, upsert
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -164,6 +165,35 @@ async def test_a_read_sees_one_snapshot_while_the_writer_goes_on(database: Datab
 
     assert await database.read(twice) == [1, 1]
     assert len(await database.fetch_all(by_id)) == 2
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def test_the_log_of_what_was_committed_stays_small_while_commits_never_pause(
+    tmp_path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "MOST_PAGES", 300)
+    log = tmp_path / "order.db-wal"
+    async with await Database.open(f"sqlite:///{tmp_path}/order.db", migrations) as database:
+        for n in range(400):
+            await database.writer.commit([(insert, [{"id": n, "price": None, "state": "x" * 20_000}])])
+        # 400 commits of 6 pages at least; a log that is copied is written from its beginning again.
+        assert size(log) < 600 * 4096
+        assert len(await database.fetch_all(by_id)) == 400
+
+
+async def test_what_was_committed_goes_into_the_file_itself_beside_the_commits(database: Database) -> None:
+    path = Path(str(make_url(database.url).database))
+    before = size(path)
+    for n in range(50):
+        await database.writer.commit([(insert, [{"id": n, "price": None, "state": "x" * 20_000}])])
+    async with asyncio.timeout(5):
+        while size(path) < before + 4 * 20_000:
+            await database.writer.commit([(sa.update(orders).values(state="y").where(orders.c.id == 1), [{}])])
+            await asyncio.sleep(0.1)
 
 
 async def test_a_second_process_is_kept_off_the_file_until_the_first_lets_go(
