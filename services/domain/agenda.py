@@ -1,10 +1,8 @@
 """Where on the tape the venue's orders are concerned next: all records before that are passed over unseen."""
 
-from collections.abc import Mapping
 from heapq import heapify, heappop, heappush, heapreplace
 
 from services.domain.blotter import Blotter
-from services.domain.instrument import Instrument
 from services.domain.tape_index import NEVER, TapeIndex
 
 _UNKNOWN = -1
@@ -19,8 +17,8 @@ class Agenda:
         quiet_until: rows before it concern no order, unless one changes.
     """
 
-    def __init__(self, blotter: Blotter, instruments: Mapping[str, Instrument]) -> None:
-        self._blotter, self._instruments = blotter, instruments
+    def __init__(self, blotter: Blotter) -> None:
+        self._blotter = blotter
         self._rows: dict[str, int] = {}
         self._soonest: list[tuple[int, str]] = []
         self.quiet_until = _UNKNOWN
@@ -35,6 +33,10 @@ class Agenda:
         """The first row from ``row`` on that may concern an order; at or after ``through`` where none does."""
         blotter, rows, soonest = self._blotter, self._rows, self._soonest
         if blotter.changed:
+            # Whoever takes any record most often meets the very next one.
+            for symbol in blotter.changed:
+                if blotter.books[symbol].takes(index, row):
+                    return row
             self._outdate()
         elif self.quiet_until > row:
             return self.quiet_until
@@ -43,7 +45,7 @@ class Agenda:
             if known != rows[symbol]:
                 heappop(soonest)
                 continue
-            found = blotter.books[symbol].next_row(index, row, self._instruments[symbol].calendar, through)
+            found = blotter.books[symbol].next_row(index, row, through)
             # A book can be empty while an order is HELD, and a split restates that one too.
             found = rows[symbol] = min(found, index.next_split(symbol, row))
             heapreplace(soonest, (found, symbol))

@@ -142,6 +142,16 @@ class Blotter:
         self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
         return _event(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
 
+    def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:
+        """An order is filled whole at once; ``filled`` states its portfolio's headroom after it."""
+        check_transition(order.state, _TRADE, filled.state)
+        quantity, portfolio_id = filled.cum_quantity, order.portfolio_id
+        self.headroom[portfolio_id] = filled.reservation.headroom
+        self.positions.trade((portfolio_id, order.symbol), quantity if order.side is _BUY else -quantity, when.sequence)
+        self._take(order.priority, order)
+        del self.orders[order.priority], self._arrivals[order.order_id]
+        return _event(_TRADE, filled, when, (quantity, filled.avg_price, filled.commission - order.commission))
+
     def last_place(self) -> int:
         """The priority behind all open orders."""
         queue, orders = self._queue, self.orders
@@ -181,8 +191,8 @@ class Blotter:
         self.orders[arrival] = order
         book = self.books.get(order.symbol)
         if book is None:
-            settings, step = self._settings, self._instruments[order.symbol].price_increment
-            book = self.books[order.symbol] = Book(order.symbol, settings.fill_on_touch, step, settings.latency)
+            instrument, settings = self._instruments[order.symbol], self._settings
+            book = self.books[order.symbol] = Book(instrument, settings.fill_on_touch, settings.latency)
         if order.state is not _HELD:
             book.add(order, arrival)
         if (edge := self._edge(order)) is not None:

@@ -1,11 +1,10 @@
 """One record and the orders that it concerns: who is reached, in which turn, and what comes of it (rules 8 to 15)."""
 
 from bisect import insort
-from collections.abc import Mapping
 from decimal import Decimal
 
 from services.domain.blotter import Blotter, When
-from services.domain.fills import Supply, VenueSettings, fill, fill_price, supply_of
+from services.domain.fills import Supply, VenueSettings, fill, fill_price
 from services.domain.instrument import Instrument
 from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
 from services.domain.prices import Prices
@@ -59,11 +58,9 @@ class Encounter:
         "_again",
         "_blotter",
         "_book",
-        "_first",
         "_index",
         "_instrument",
         "_kind",
-        "_last",
         "_queue",
         "_refused",
         "_rounds",
@@ -71,33 +68,27 @@ class Encounter:
         "_settings",
         "_start",
         "_supply",
+        "_time",
         "_turn",
         "events",
     )
 
     def __init__(
-        self,
-        index: TapeIndex,
-        row: int,
-        blotter: Blotter,
-        settings: VenueSettings,
-        instruments: Mapping[str, Instrument],
+        self, index: TapeIndex, row: int, blotter: Blotter, settings: VenueSettings, instrument: Instrument
     ) -> None:
         tape = index.tape
         number = tape.source.item(row)
-        source = tape.sources[number]
+        self._kind = tape.sources[number].kind
         self._index, self._row, self._blotter, self._settings = index, row, blotter, settings
-        self._instrument, self._book = instruments[source.symbol], blotter.books[source.symbol]
-        self._kind, self._start = source.kind, tape.start.item(row)
+        self._instrument, self._book = instrument, blotter.books[instrument.symbol]
+        self._start, self._time = tape.start.item(row), tape.time.item(row)
         share = settings.volume_share if index.sized(number) else None
-        values = tape.values[row].tolist()
-        self._supply: Supply = supply_of(source.kind, values, share, self._instrument.quantity_increment)
-        self._first, self._last = When(row + 1, self._start), When(row + 1, tape.time.item(row))
+        self._supply = Supply(self._kind, tape.values[row].tolist(), share, instrument.quantity_increment)
         self._queue: list[Attempt] = []
         self._turn = 0
         # Of arrivals whose turn is to come: a number may be another order's soon after.
-        self._refused: set[int] = set()
-        self._again: set[int] = set()
+        self._refused: dict[int, None] = {}
+        self._again: dict[int, None] = {}
         self._rounds: dict[int, int] = {}
         self.events: list[OrderEvent] = []
 
@@ -109,7 +100,8 @@ class Encounter:
             arrivals += book.closing
         for arrival in arrivals:
             self._look(arrival)
-        queue.sort()
+        if len(queue) > 1:
+            queue.sort()
         while self._turn < len(queue):
             self._turn += 1
             self._take_turn(queue[self._turn - 1])
@@ -121,9 +113,11 @@ class Encounter:
         """Put an order's turn into the queue, if it is live and its side of the record has a price (rule 12)."""
         order = self._blotter.orders[arrival]
         live = order.basis_time + self._settings.latency
-        if order.basis_sequence > self._row or self._start < live or self._supply.prices[order.side].first <= 0:
+        prices, tif = self._supply.prices[order.side], order.time_in_force
+        if order.basis_sequence > self._row or self._start < live or prices.first <= 0:
             return
-        prices, tif = self._prices(order), order.time_in_force
+        if tif is _OPG or tif is _CLS:
+            prices = self._prices(order)
         if tif is _OPG and not self._opens():
             how = _MISSED._replace(arrival=arrival)
         elif order.order_type is _TRAILING and order.state not in TRIGGERED_STATES:
@@ -133,7 +127,7 @@ class Encounter:
         if order.post_only and not self._book.settled(arrival):
             met = self._index.met(order.symbol, order.side, self._instrument.calendar)
             if how.group == BETTERED and not met.any(order.basis_sequence, self._row, live):
-                self._refused.add(arrival)
+                self._refused[arrival] = None
             self._book.settle(order, arrival)
         self._queue.append(at_close(how) if tif is _CLS else how)
 
@@ -154,11 +148,11 @@ class Encounter:
         order = self._blotter.orders.get(how.arrival)
         if order is None:
             return
-        when = self._first if how.at_first else self._last
+        when = When(self._row + 1, self._start if how.group <= BETTERED else self._time)
         if how.group == MISSED:
             self._end_rest(order, how.arrival, when)
         elif how.arrival in self._refused:
-            self._refused.remove(how.arrival)
+            del self._refused[how.arrival]
             self._end(how.arrival, CancelReason.POST_ONLY, when)
         elif how.trigger is None:
             self._trade(order, how, when)
@@ -179,8 +173,8 @@ class Encounter:
 
     def _trade(self, order: Order, how: Attempt, when: When) -> None:
         """Fill as far as units, positions and cash go; end what may not wait."""
-        blotter, supply, arrival, side = self._blotter, self._supply, how.arrival, order.side
-        units = most = supply.units[side]
+        blotter, arrival, side, tif = self._blotter, how.arrival, order.side, order.time_in_force
+        units = most = self._supply.units(side)
         holder = order.portfolio_id, order.symbol
         if order.reduce_only:
             reducible = blotter.positions.reducible(holder, side, when.sequence)
@@ -188,7 +182,7 @@ class Encounter:
                 self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
                 return
             most = reducible if most is None else min(most, reducible)
-        iceberg = order.display_quantity is not None and order.time_in_force is not _FOK
+        iceberg = order.display_quantity is not None and tif is not _FOK
         if iceberg:
             shown = self._shown(order, how)
             most = shown if most is None else min(most, shown)
@@ -197,13 +191,13 @@ class Encounter:
         quantity, after, unpaid = fill(
             order, price, self._instrument, units=most, headroom=headroom, commission=commission
         )
-        if order.time_in_force is _FOK and (unpaid or after.leaves_quantity):
+        if tif is _FOK and (unpaid or after.leaves_quantity):
             self._end(arrival, CancelReason.FOK_UNFILLED, when)
             return
         if quantity:
             if iceberg and _new_slice(order, after):
                 after = after._replace(priority=blotter.last_place())
-            supply.take(side, quantity)
+            self._supply.take(side, quantity)
             self.events.append(blotter.trade(arrival, after, price, when))
             arrival = after.priority
         if unpaid:
@@ -213,7 +207,7 @@ class Encounter:
         elif order.reduce_only and not blotter.positions.reducible(holder, side, when.sequence):
             self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
         elif arrival != how.arrival and (units is None or units > quantity):
-            self._again.add(arrival)
+            self._again[arrival] = None
             insort(self._queue, how._replace(arrival=arrival), lo=self._turn)
         else:
             self._end_rest(order, arrival, when)
@@ -226,7 +220,7 @@ class Encounter:
         """
         display, level = order.display_quantity or order.quantity, [how]
         second = how.arrival in self._again
-        self._again.discard(how.arrival)
+        self._again.pop(how.arrival, None)
         for each in self._queue[self._turn :]:
             if each[:2] != how[:2]:
                 break
@@ -241,7 +235,7 @@ class Encounter:
             if not self._supply.shared:
                 members = [each for each in members if each.side is order.side]
             rounds = min(each.leaves_quantity // (each.display_quantity or each.quantity) for each in members)
-            units = self._supply.units[order.side]
+            units = self._supply.units(order.side)
             if units is not None:
                 rounds = min(rounds, units // sum(each.display_quantity or each.quantity for each in members))
             self._rounds.update((each.priority, max(1, int(rounds))) for each in members)
@@ -267,7 +261,7 @@ class Encounter:
     def _closes(self) -> bool:
         """Whether this is a bar that ends as its session does: its close is the closing auction's price."""
         edges = self._index.edges(self._instrument.calendar)
-        return self._kind is _BAR and edges.closing(self._row)[1] == self._last.time
+        return self._kind is _BAR and edges.closing(self._row)[1] == self._time
 
 
 def _new_slice(before: Order, after: Order) -> bool:

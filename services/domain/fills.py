@@ -51,34 +51,44 @@ class VenueSettings:
     commission: Commission = field(default_factory=NoCommission)
 
 
-_BUY, _SELL, _BAR, _QUOTE, _SIDES = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE, tuple(Side)
+_BUY, _SELL, _BAR, _QUOTE = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE
 
 
-@dataclass(slots=True)
 class Supply:
-    """What a record offers: prices for each side, and how many units the orders may still take (None: no limit)."""
+    """What a record offers: prices for each side, and how many units the orders may still take of its sizes (rule 11).
 
-    prices: Mapping[Side, Prices]
-    units: dict[Side, Decimal | None]
-    shared: bool
+    A bar's volume and a trade's size are one supply for both sides, a quote's sizes are two.
+    """
+
+    __slots__ = ("_kind", "_left", "_share", "_step", "_values", "prices", "shared")
+
+    def __init__(self, kind: Kind, values: list[float], share: Decimal | None, step: Decimal) -> None:
+        """Of a record of these values, orders get ``share`` of its size in whole steps; without one all they want."""
+        self._kind, self._values, self._share, self._step = kind, values, share, step
+        self._left: dict[Side, Decimal] = {}
+        self.shared = kind is not _QUOTE
+        sells = prices_of(kind, values, _SELL)
+        self.prices: Mapping[Side, Prices] = {
+            _BUY: sells if self.shared else prices_of(kind, values, _BUY),
+            _SELL: sells,
+        }
+
+    def units(self, side: Side) -> Decimal | None:
+        """How many units orders of ``side`` may still take; None for no limit."""
+        if self._share is None:
+            return None
+        if self.shared:
+            side = _BUY
+        left = self._left.get(side)
+        if left is None:
+            column = 4 if self._kind is _BAR else 1 if self.shared else 3 if side is _BUY else 2
+            left = self._left[side] = floor_to(self._share * decimal_of(self._values[column]), self._step)
+        return left
 
     def take(self, side: Side, quantity: Decimal) -> None:
-        """Use units up: a bar's volume and a trade's size are one supply for both sides, a quote's sizes are two."""
-        for each in _SIDES if self.shared else (side,):
-            if (left := self.units[each]) is not None:
-                self.units[each] = left - quantity
-
-
-def supply_of(kind: Kind, values: list[float], share: Decimal | None, step: Decimal) -> Supply:
-    """What a record of these values offers when orders get ``share`` of its size, in whole steps (rule 11)."""
-    shared = kind is not _QUOTE
-    ask, bought = prices_of(kind, values, _BUY), 4 if kind is _BAR else 1 if shared else 3
-    bid, sold = (ask, bought) if shared else (prices_of(kind, values, _SELL), 2)
-    buys = sells = None
-    if share is not None:
-        buys = floor_to(share * decimal_of(values[bought]), step)
-        sells = buys if shared else floor_to(share * decimal_of(values[sold]), step)
-    return Supply({_BUY: ask, _SELL: bid}, {_BUY: buys, _SELL: sells}, shared)
+        """Use units up that ``units`` told of."""
+        if self._share is not None:
+            self._left[_BUY if self.shared else side] -= quantity
 
 
 def fill_price(how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
@@ -103,6 +113,9 @@ class Fill(NamedTuple):
     unpaid: bool
 
 
+_new_fill = Fill.__new__
+
+
 def fill(
     order: Order,
     price: Decimal,
@@ -124,14 +137,14 @@ def fill(
     if order.cash_quantity is not None:
         leaves = _units_for(order.cash_quantity - order.gross_amount, unit_cost, step)
         if not leaves:
-            return Fill(ZERO, order, unpaid=True)
+            return _new_fill(Fill, ZERO, order, True)
     quantity = leaves if units is None else min(leaves, units)
     after = _filled(order, quantity, leaves, price, instrument=instrument, commission=commission)
     if order.side is _SELL or not quantity or (order.reduce_only and not order.reservation.cash):
-        return Fill(quantity, after, unpaid=False)
+        return _new_fill(Fill, quantity, after, False)
     cost = after.gross_amount - order.gross_amount + after.commission - order.commission
     if cost <= reserved_cash(order) - reserved_cash(after) + headroom:
-        return Fill(quantity, after, unpaid=False)
+        return _new_fill(Fill, quantity, after, False)
     spendable = reserved_cash(order) + headroom - commission.charge(quantity, price)
     quantity = min(quantity, _units_for(spendable, unit_cost, step))
     return Fill(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from services.domain.agenda import Agenda
+from services.domain.alone import fill_alone
 from services.domain.blotter import Blotter, When, refuse
 from services.domain.encounter import LEFT, Encounter, best_price
 from services.domain.fills import VenueSettings, restated
@@ -58,7 +59,7 @@ class Venue:
         self._blotter = Blotter(instruments, self._settings)
         self._index: TapeIndex | None = None
         self._position = 0
-        self._agenda = Agenda(self._blotter, instruments)
+        self._agenda = Agenda(self._blotter)
 
     @property
     def position(self) -> int:
@@ -193,14 +194,15 @@ class Venue:
         index = self._read(tape)
         if after != self._position:
             raise ValueError(f"the venue stands at {self._position}, not {after}")
-        through = min(through, len(tape))
-        while (row := self._agenda.next_row(index, self._position, through)) < through or self._blotter.expiries:
-            due, time = self._agenda.next_expiry(index, self._position)
-            if due <= row and due < through:
-                self._position = due
-                return due, self._expire(time, index)
-            if row >= through:
-                break
+        agenda, expiries, through = self._agenda, self._blotter.expiries, min(through, index.end)
+        while (row := agenda.next_row(index, self._position, through)) < through or expiries:
+            if expiries:
+                due, time = agenda.next_expiry(index, self._position)
+                if due <= row and due < through:
+                    self._position = due
+                    return due, self._expire(time, index)
+                if row >= through:
+                    break
             self._position = row + 1
             if events := self._meet(index, row):
                 return row + 1, events
@@ -248,10 +250,13 @@ class Venue:
             return self._split(source.symbol, ratio, When(row + 1, tape.time.item(row)))
         if source.symbol not in self._blotter.books:
             return []
-        calendar = self._instruments[source.symbol].calendar
-        if not index.edges(calendar).admits(row, tape.start.item(row)):
+        instrument = self._instruments[source.symbol]
+        if not index.edges(instrument.calendar).admits(row, tape.start.item(row)):
             return []
-        return Encounter(index, row, self._blotter, self._settings, self._instruments).run()
+        filled = fill_alone(index, row, self._blotter, self._settings, instrument)
+        if filled is not None:
+            return [filled]
+        return Encounter(index, row, self._blotter, self._settings, instrument).run()
 
     def _clock(self, calendar: str, opens: bool, when: When) -> list[OrderEvent]:
         blotter, events = self._blotter, []

@@ -5,11 +5,11 @@ any record: what needs no price, what may not wait, and what the first record it
 order would trade, where a trailing stop starts.
 """
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 
 import numpy as np
 
+from services.domain.instrument import Instrument
 from services.domain.ladder import Ladder, Watch
 from services.domain.order import Order, OrderType, Side, TimeInForce
 from services.domain.prices import Prices, column_of
@@ -23,6 +23,9 @@ _FIRST_SPAN, _LONGEST_SPAN = 1 << 8, 1 << 17
 _BUY, _SELL, _BAR = Side.BUY, Side.SELL, Kind.BAR
 _MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP
 _CLS, _IMPATIENT = TimeInForce.CLS, frozenset({TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG})
+_TICKS, _INFINITE = frozenset({Kind.QUOTE, Kind.TRADE}), float("inf")
+_NO_BAND = (-_INFINITE, _INFINITE, -_INFINITE, _INFINITE)
+_BOUNDS = [(_BUY, -1), (_BUY, +1), (_SELL, -1), (_SELL, +1)]
 _Place = Ladder | Trail | dict[int, None]
 
 
@@ -34,8 +37,8 @@ class Book:
         closing: those that wait for the closing auction.
     """
 
-    def __init__(self, symbol: str, fill_on_touch: bool, step: Decimal, latency: int) -> None:
-        self.symbol = symbol
+    def __init__(self, instrument: Instrument, fill_on_touch: bool, latency: int) -> None:
+        self.symbol, self._calendar, self._step = instrument.symbol, instrument.calendar, instrument.price_increment
         self.urgent: dict[int, None] = {}
         self.closing: dict[int, None] = {}
         self._latency = latency
@@ -43,29 +46,38 @@ class Book:
         self._stops = {_BUY: Ladder(_BUY, +1, True), _SELL: Ladder(_SELL, -1, True)}
         self._touched = {_BUY: Ladder(_BUY, -1, True), _SELL: Ladder(_SELL, +1, True)}
         self._ladders = (*self._limits.values(), *self._stops.values(), *self._touched.values())
-        self._step = step
         self._trails: dict[tuple[Side, bool], Trail] = {}
         self._settled: set[int] = set()
+        # What concerns any order but the urgent ones, and prices within which nothing does; None: to be found anew.
+        self._watches: list[Watch] | None = None
+        self._band = _NO_BAND
         self._span = _FIRST_SPAN
 
     def add(self, order: Order, arrival: int) -> None:
         """An order begins to wait."""
         place = self._place(order, arrival)
-        if isinstance(place, Ladder):
+        if place is self.urgent:
+            self.urgent[arrival] = None
+        elif isinstance(place, Ladder):
             place.entries.add(self._entry(place, order, arrival))
-        elif isinstance(place, dict):
-            place[arrival] = None
+            self._watches = None
+        else:
+            self.closing[arrival] = None
         self._span = _FIRST_SPAN
 
     def remove(self, order: Order, arrival: int) -> None:
         """An order waits no more, or no more as it was."""
         place = self._place(order, arrival)
-        if isinstance(place, Ladder):
+        if place is self.urgent:
+            del self.urgent[arrival]
+        elif isinstance(place, Ladder):
             place.entries.remove(self._entry(place, order, arrival))
+            self._watches = None
         elif isinstance(place, Trail):
             place.remove(arrival)
+            self._watches = None
         else:
-            del place[arrival]
+            del self.closing[arrival]
         self._settled.discard(arrival)
         self._span = _FIRST_SPAN
 
@@ -80,6 +92,7 @@ class Book:
         place = self._place(order, arrival)
         if isinstance(place, Trail):
             place.add(order, arrival, order.basis_time + self._latency, best)
+            self._watches = None
         else:
             self.add(order, arrival)
 
@@ -95,15 +108,21 @@ class Book:
 
     def passed(self, prices: Mapping[Side, Prices], start: int) -> bool:
         """A record that began at ``start`` (ns) has been met; whether that moved a trigger."""
+        if not self._trails or self.passes(prices[_BUY], prices[_SELL]):
+            return False
         moved = False
         for (side, _), trail in self._trails.items():
             if trail and prices[side].first > 0:
                 moved |= trail.passed(prices[side], start)
+        if moved:
+            self._watches = None
         return moved
 
     def reached(self, buys: Prices, sells: Prices) -> list[int]:
         """Arrivals of the orders that a record of these prices may fill, trigger or end; the close's are not here."""
         found = list(self.urgent)
+        if self.passes(buys, sells):
+            return found
         for ladder in self._ladders:
             if ladder.entries:
                 found += ladder.reached(buys if ladder.side is _BUY else sells)
@@ -112,39 +131,58 @@ class Book:
                 found += trail.reached(buys if side is _BUY else sells)
         return found
 
-    def next_row(self, index: TapeIndex, row: int, calendar: str, through: int) -> int:
+    def takes(self, index: TapeIndex, row: int) -> bool:
+        """Whether an order waits for any record, and a row is one; if it is not, another may still concern it."""
+        if not self.urgent or row >= index.end:
+            return False
+        source = index.tape.sources[index.tape.source.item(row)]
+        if source.symbol != self.symbol:
+            return False
+        return source.kind is _BAR or (source.kind in _TICKS and index.edges(self._calendar).open_at(row))
+
+    def next_row(self, index: TapeIndex, row: int, through: int) -> int:
         """The first row from ``row`` on that may concern a waiting order, or an earlier bound of it.
 
         A bound because looking far ahead is wasted when orders change soon: it covers at least the rows before
         ``through``, and more each time the book was found unchanged.
         """
-        watches = list(self._watches())
+        end = index.end
+        watches = self._watched()
         if not watches and not self.urgent and not self.closing:
             return NEVER
-        end = len(index.tape)
         horizon = min(max(through, row + self._span), end)
         self._span = min(self._span * 2, _LONGEST_SPAN)
         best = horizon if horizon < end else NEVER
-        edges = index.edges(calendar)
+        edges = index.edges(self._calendar)
         for source in index.data_sources(self.symbol):
             begin = row
             if index.tape.sources[source].kind is not _BAR:
                 # Nothing but a bar reaches back into a session that has closed.
                 begin = row if edges.open_at(row) else edges.next_row(row, opens=True)
             elif self.closing:
-                best = min(best, _closing_row(index, source, row, calendar))
+                best = min(best, _closing_row(index, source, row, self._calendar))
             if self.urgent:
                 best = min(best, index.next_row(source, begin))
             elif watches:
                 best = min(best, _next_of(index, source, begin, min(best, horizon), watches))
         return best
 
-    def _watches(self) -> Iterator[Watch]:
-        for ladder in self._ladders:
-            if ladder.entries:
-                yield ladder.watch()
-        for trail in self._trails.values():
-            yield from trail.watches()
+    def passes(self, buys: Prices, sells: Prices) -> bool:
+        """Whether prices touch nobody on a ladder, and move no trigger."""
+        if not self._watched():
+            return True
+        low, high, lowest, highest = self._band
+        return low < buys.low and buys.high < high and lowest < sells.low and sells.high < highest
+
+    def _watched(self) -> list[Watch]:
+        if self._watches is None:
+            watches = [ladder.watch() for ladder in self._ladders if ladder.entries]
+            for trail in self._trails.values():
+                watches += trail.watches()
+            self._watches = watches
+            bounds = [min((each.price for each in watches if each[:2] == key), default=_INFINITE) for key in _BOUNDS]
+            self._band = (-bounds[0], bounds[1], -bounds[2], bounds[3])
+        return self._watches
 
     def _place(self, order: Order, arrival: int) -> _Place:
         kind, tif = order.order_type, order.time_in_force

@@ -105,11 +105,11 @@ class Met:
 
 
 class TapeIndex:
-    """Finds rows of one tape. What it holds is made on first use: an index of an unused source costs nothing."""
+    """Finds rows of one tape, of ``end`` rows. What it holds is made on first use: an unused source costs nothing."""
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        self._end = len(tape)
+        self.end = len(tape)
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._edges: dict[str, Edges] = {}
         self._sized: dict[int, bool] = {}
@@ -151,7 +151,7 @@ class TapeIndex:
     def next_row(self, source: int, row: int) -> int:
         """The first row from ``row`` on of a source; NEVER after its last."""
         # Mostly it is this very row, and a look takes a tenth of a search.
-        if row < self._end and self.tape.source.item(row) == source:
+        if row < self.end and self.tape.source.item(row) == source:
             return row
         rows = self.rows(source)
         place = int(rows.searchsorted(row))
@@ -202,7 +202,7 @@ class TapeIndex:
         return price
 
     def _row_before(self, source: int, position: int) -> int:
-        if 0 < position <= self._end and self.tape.source.item(position - 1) == source:
+        if 0 < position <= self.end and self.tape.source.item(position - 1) == source:
             return position - 1
         rows = self.rows(source)
         place = int(rows.searchsorted(position)) - 1
