@@ -43,6 +43,7 @@ def test_rule_6_what_is_finished_stays_finished_and_all_else_can_be_ended() -> N
         check_transition(state, ExecType.CANCELED, OrderState.CANCELED)
         check_transition(state, ExecType.EXPIRED, OrderState.EXPIRED)
         check_transition(state, ExecType.RESTATED, state)
+        check_transition(state, ExecType.REPLACED, state)
 
 
 def test_rule_6_only_working_orders_trade_and_only_new_ones_are_rejected() -> None:
