@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from services.domain.digest import EntryLine, FillLine, History, RefusalLine, di
 from services.domain.limits import Limit, make_limit
 from services.domain.market import Bar, Quote
 from services.domain.matching import VenueSettings
-from services.domain.order import CancelReason, ExecType, OrderEvent, OrderState, OrderType
+from services.domain.order import CancelReason, ExecType, OrderEvent, OrderState, OrderType, Side, TimeInForce
 from services.domain.parameters import parameters_from
+from services.domain.reach import LIMITED, STOPS, TOUCHED
 from services.domain.runner import StrategyRunner
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation, next_through
 from services.domain.strategies import MeanReversion, SmaCross
@@ -66,6 +68,30 @@ def buy_once(quantity: int = 10, **terms: Any) -> Callable[[Context, Bar], objec
     return act
 
 
+def anything(context: Context, bar: Bar) -> None:
+    """Orders of every type and time in force, as a function of the position, so that it goes on from any state."""
+    rng = Random(f"{context.tape_sequence}-{bar.symbol}")
+    if rng.random() < 0.4 or len(context.holdings.working) > 8:
+        return
+    kind, tif = rng.choice(list(OrderType)), rng.choice(list(TimeInForce))
+    limit, trigger = (Decimal(repr(bar.close)) + Decimal(rng.randint(-200, 200)) / 100 for _ in range(2))
+    resting = kind is OrderType.LIMIT and tif in {TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD}
+    context.place(
+        rng.choice(list(Side)),
+        bar.symbol,
+        Decimal(rng.randint(3, 12)),
+        order_type=kind,
+        time_in_force=tif,
+        limit_price=limit if kind in LIMITED else None,
+        stop_price=trigger if kind in STOPS | TOUCHED else None,
+        trailing_percent=Decimal(rng.randint(1, 4)) if kind is OrderType.TRAILING_STOP else None,
+        expire_time=context.now + rng.randint(1, 4) * DAY // 3 if tif is TimeInForce.GTD else 0,
+        post_only=resting and rng.random() < 0.3,
+        reduce_only=rng.random() < 0.3,
+        display_quantity=Decimal(2) if kind is OrderType.LIMIT and rng.random() < 0.3 else None,
+    )
+
+
 def simulate(tape: Tape, *makes: Make, **options: Any) -> Simulation:
     """Each strategy in a portfolio of its own."""
     limits = options.pop("limits", ())
@@ -92,7 +118,8 @@ def kept(simulation: Simulation) -> tuple[Any, ...]:
     """What venue, gate and ledgers are left with."""
     gate, ledgers = simulation.gate, simulation.books.ledgers.values()
     books = [{name: value for name, value in vars(ledger).items() if name != "_matching"} for ledger in ledgers]
-    return simulation.venue.headroom, simulation.venue.position, gate._funds, gate._claims, books
+    venue = simulation.venue
+    return venue.headroom, venue.position, venue.positions, gate._funds, gate._claims, books
 
 
 MARKETS = st.builds(market, st.integers(0, 9_999), st.just(60), st.booleans(), st.sampled_from([None, 20, 45]))
@@ -106,6 +133,7 @@ MAKES = st.lists(
             cross(["B"], quantity=25, cash_quantity=0),
             reversion(["A"], quantity=150, capital=0),
             reversion(["A"], quantity=4, capital=0, short=True),
+            lambda: OnBars(anything, ["A", "B"]),
         ]
     ),
     min_size=1,
@@ -318,6 +346,23 @@ def test_commands_of_one_step_are_carried_out_in_their_order() -> None:
         ("1-1-2", OrderState.NEW),
         ("1-1-2", OrderState.EXPIRED),
     ]
+
+
+def test_what_strategies_ask_for_at_random_comes_to_every_end_there_is() -> None:
+    """Else the laws above would say less than they seem to."""
+    ends = set()
+    for seed in range(40):
+        tape = market(seed, sessions=seed % 2 == 0)
+        result = simulate(tape, lambda: OnBars(anything, ["A", "B"]), cash=2_500).run()
+        ends |= {(event.exec_type, event.order.cancel_reason) for event in result.events}
+        for portfolio in result.ledgers.values():
+            assert portfolio.cash >= 0
+    reached = {reason for _, reason in ends}
+    later = {CancelReason.TWIN_FILLED, CancelReason.PARENT_ENDED, CancelReason.DISCONNECTED, CancelReason.KILL_SWITCH}
+    # Bars open here where the last one closed, so what was reserved is enough; and nobody cancels.
+    never = {CancelReason.REQUESTED, CancelReason.CORPORATE_ACTION, CancelReason.INSUFFICIENT_CASH}
+    assert set(CancelReason) - reached - later <= never
+    assert {kind for kind, _ in ends} >= set(ExecType) - {ExecType.REPLACED, ExecType.RESTATED}
 
 
 def test_rule_33_what_rests_at_the_tapes_end_expires() -> None:
