@@ -184,7 +184,7 @@ class Coordinator:
     async def steer(self, state: State | None = None, *, stopping: bool = False, pace: Pace | None = None) -> View:
         """Changes what is asked of it; returns once that is stored, and time stands where that was asked for.
 
-        A cycle that waits for a missing participant counts as standing: it is finished when that comes back.
+        While somebody is missing that is at once, and it is BLOCKED: a cycle under way ends when they are back.
         """
         if self._cycle.final and self._cycle.finished:
             # It is being stored as ended, and nothing may be stored after that.
@@ -227,6 +227,7 @@ class Coordinator:
         granted, wait = self._next()
         position = self.position
         if granted is not None and wait <= SHORTEST_IDLE_SECONDS:
+            self._cycle.followed = True
             position = replace(position, granted_through=granted.through, final=granted.final)
         if enrolments or position != self._stored:
             failpoint("marketdata.before_store")

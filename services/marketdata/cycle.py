@@ -28,6 +28,7 @@ class Cycle:
         quiet: the ledger's head, where nothing has happened that could be entered in it: no order event, no split.
             Books then fold side by side.
         ledger_head: what the portfolio service answered.
+        followed: whether the next one is granted, if not durably yet: there is no way back from then on.
     """
 
     environment_id: str
@@ -39,6 +40,7 @@ class Cycle:
     finished: bool = False
     stored: bool = True
     quiet: int | None = None
+    followed: bool = False
 
     @classmethod
     def recovered(cls, environment_id: str, position: Position) -> Self:
@@ -47,6 +49,10 @@ class Cycle:
             return cls(environment_id, position.cycle + 1, position.granted_through, position.final)
         sequence, heads = position.tape_sequence, (position.order_head, position.ledger_head)
         return cls(environment_id, position.cycle, sequence, False, (sequence, heads[0]), heads[1], True)
+
+    def stands(self, stored: Position) -> bool:
+        """Whether positions cannot move as long as no cycle is granted; priming moves none."""
+        return not self.followed and (self.number == 0 or (self.finished and stored.cycle >= self.number))
 
     def grant(self) -> Grant:
         """The grant; what was reached once it stands."""

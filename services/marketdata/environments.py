@@ -151,7 +151,7 @@ class Environments:
         return await self._living(environment_id).steer(State.RUNNING)
 
     async def pause(self, environment_id: str) -> View:
-        """Holds time; returns when it stands. Raises as `start`."""
+        """Holds time; returns when it stands, or BLOCKED while it waits for somebody. Raises as `start`."""
         return await self._living(environment_id).steer(State.PAUSED)
 
     async def set_pace(self, environment_id: str, pace: Pace) -> View:

@@ -50,7 +50,8 @@ class Helm:
         self._changed()
         if (stopping or state is State.PAUSED) and not self._over.is_set():
             self._standing.clear()
-            await self._standing.wait()
+            while not self._standing.is_set():
+                await self._standing.wait()
         elif state is not None:
             # Whoever still waits for it to stand waits for nothing now.
             self._standing.set()
@@ -58,6 +59,10 @@ class Helm:
     def stand(self) -> None:
         """Time stands."""
         self._standing.set()
+
+    def move(self) -> None:
+        """Time moves again, if only to the end of a cycle: who has not been answered yet waits for that."""
+        self._standing.clear()
 
     def end(self) -> None:
         """Everybody who waits for it learns that it is over."""

@@ -49,12 +49,14 @@ class Herald:
 
     def view(self, cycle: Cycle, stored: Position) -> View:
         """As it stands; positions that are not stored yet do not show."""
-        missing = self.missing()
+        missing, state, stands = self.missing(), self._helm.control.state, cycle.stands(stored)
         # A replay that nobody has started waits for its participants without being blocked.
-        if missing and (self._helm.wanted or (not cycle.finished and cycle.number > 0)):
+        if missing and (self._helm.wanted or not stands):
             state, blocked_on = State.BLOCKED, missing
         else:
-            state, blocked_on = self._helm.control.state, self._silent(cycle.number)
+            # PAUSED is a long Idle (rule 33): whoever sees it may rely on it that the cycle under way has ended.
+            state = State.RUNNING if state is State.PAUSED and not stands else state
+            blocked_on = self._silent(cycle.number)
         pace, number, time = self._helm.control.pace, max(stored.cycle, 0), stored.market_time or None
         return View(self._plan, state, blocked_on, pace, stored.tape_sequence, time, number)
 
@@ -72,6 +74,7 @@ class Herald:
         self._announce(view, self._roster.strategies)
         if shown is not None and shown.state is State.BLOCKED and view.state is not State.BLOCKED:
             self.clear()
+            self._helm.move()
             # In mid-cycle a venue that was told to stand serves strategies again once it is granted what it reached.
             seat = self._roster.seats[VENUE]
             if not cycle.finished and cycle.reached is not None and seat.link and seat.caught_up(cycle.number):
