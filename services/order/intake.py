@@ -10,11 +10,15 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.telemetry import current_traceparent
 from services.domain.instrument import Instrument
+from services.order.clients import Peers
+from services.order.desk.canceling import Sweep, Swept
 from services.order.desk.desk import Desk
 from services.order.desk.placing import Create, check_increments
+from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
-from services.order.mapping import decode_event, ticket_from_proto
-from services.order.ticket import client_key
+from services.order.mapping import decode_event
+from services.order.request_mapping import asked_of, closing_ticket, replacement_from_proto, ticket_from_proto
+from services.order.ticket import Ticket, client_key
 
 
 class Intake:
@@ -52,11 +56,28 @@ class Intake:
         Raises:
             ApiError: as `OrderService.CreateOrder` says.
         """
-        ticket = ticket_from_proto(request)
+        return await self._create(ticket_from_proto(request), principal, seat_token, session_id, turn)
+
+    async def close(self, request: Any, principal: str) -> asyncio.Future[bytes]:
+        """Submits an order that closes a position, as `create` does an order.
+
+        Raises:
+            ApiError: as `OrderService.ClosePosition` says.
+        """
+        return await self._create(closing_ticket(request), principal)
+
+    async def _create(
+        self,
+        ticket: Ticket,
+        principal: str,
+        seat_token: str = "",
+        session_id: str = "",
+        turn: asyncio.Future[None] | None = None,
+    ) -> asyncio.Future[bytes]:
         portfolio = await self._desks.peers.portfolio(ticket.portfolio_id)
         desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
-        instrument = await self._instrument(desk, ticket.symbol)
-        check_increments(ticket, instrument)
+        instrument = await traded(self._desks.peers, desk, ticket.symbol)
+        check_increments(ticket.fields, instrument)
         if turn is not None:
             await asyncio.wait({turn})
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -70,14 +91,36 @@ class Intake:
         Raises:
             ApiError: as `OrderService.CancelOrder` says.
         """
-        order_id = request.order_id
-        if not order_id:
-            order_id = await self._order_id(request.portfolio_id, request.orig_client_order_id)
-        environment_id, number = parse_order_id(order_id)
-        desk = await self._desks.traded(environment_id) if number else None
-        if desk is None:
-            raise no_order(order_id)
+        desk, order_id = await self._named(request)
         return await desk.cancel(order_id, principal)
+
+    async def replace(self, request: Any, principal: str) -> bytes:
+        """Puts the order that a validated ReplaceOrderRequest names on new terms; returns it as it then is, encoded.
+
+        Raises:
+            ApiError: as `OrderService.ReplaceOrder` says.
+        """
+        terms = replacement_from_proto(request)
+        desk, order_id = await self._named(request)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        asked = asked_of(order_id, terms)
+        desk.submit(Replace(order_id, terms, principal, current_traceparent(), answer, request.request_id, asked))
+        return await answer
+
+    async def cancel_all(self, request: Any, principal: str) -> Swept:
+        """Cancels the open orders that fit a validated BatchCancelOrdersRequest.
+
+        Raises:
+            ApiError: as `OrderService.BatchCancelOrders` says.
+        """
+        portfolio = await self._desks.peers.portfolio(request.portfolio_id)
+        desk = await self._desks.traded(portfolio.environment_id)
+        if desk is None:
+            return Swept([], more=False)
+        answer: asyncio.Future[Swept] = asyncio.get_running_loop().create_future()
+        of = (request.symbol, request.side, request.strategy_id, request.deployment_id)
+        desk.sweep(Sweep(portfolio.portfolio_id, *of, principal, answer))
+        return await answer
 
     def leave(self, session_id: str, working: Collection[asyncio.Future[Any]]) -> None:
         """Has the open orders of a session canceled, once all that it is still working on is done."""
@@ -92,6 +135,17 @@ class Intake:
         for desk in self._desks.all():
             desk.disconnect(session_id)
 
+    async def _named(self, request: Any) -> tuple[Desk, str]:
+        """The order that a request names by one of its ids, and its desk."""
+        order_id = request.order_id
+        if not order_id:
+            order_id = await self._order_id(request.portfolio_id, request.orig_client_order_id)
+        environment_id, number = parse_order_id(order_id)
+        desk = await self._desks.traded(environment_id) if number else None
+        if desk is None:
+            raise no_order(order_id)
+        return desk, order_id
+
     async def _order_id(self, portfolio_id: str, client_order_id: str) -> str:
         key = client_key(portfolio_id, client_order_id)
         found = (await self._desks.store.orders_by_key([key])).get(key)
@@ -99,16 +153,20 @@ class Intake:
             raise no_order(client_order_id)
         return decode_event(found.payload).order.order_id
 
-    async def _instrument(self, desk: Desk, symbol: str) -> Instrument:
-        instrument = self._desks.peers.instruments.get(symbol) or await self._desks.peers.instrument(symbol)
-        if desk.symbols is not None and symbol not in desk.symbols:
-            environment_id = desk.row.environment_id
-            message = f"{symbol} does not trade in {environment_id}."
-            metadata = {"symbol": symbol, "environment_id": environment_id}
-            raise ApiError.failed_precondition(
-                "INSTRUMENT_NOT_IN_ENVIRONMENT", message, subject=symbol, metadata=metadata
-            )
-        return instrument
+
+async def traded(peers: Peers, desk: Desk, symbol: str) -> Instrument:
+    """An instrument that trades in a desk's environment.
+
+    Raises:
+        ApiError: NOT_FOUND `INSTRUMENT_NOT_FOUND`, FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE.
+    """
+    instrument = peers.instruments.get(symbol) or await peers.instrument(symbol)
+    if desk.symbols is not None and symbol not in desk.symbols:
+        environment_id = desk.row.environment_id
+        message = f"{symbol} does not trade in {environment_id}."
+        metadata = {"symbol": symbol, "environment_id": environment_id}
+        raise ApiError.failed_precondition("INSTRUMENT_NOT_IN_ENVIRONMENT", message, subject=symbol, metadata=metadata)
+    return instrument
 
 
 def parse_order_id(order_id: str) -> tuple[str, int | None]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, places
-from services.domain.order import Order, OrderEvent, OrderType, Side, TimeInForce
-from services.order.ticket import Provenance, Ticket, client_key
+from services.domain.money import places
+from services.domain.order import Order, OrderEvent
+from services.order.ticket import Provenance
 from services.wire.orders import refusal_to_proto
 from services.wire.values import nanoseconds, set_time, text, timestamp
 from services.wire.versions import ORDER_EVENT, check_version
@@ -27,11 +25,6 @@ _ORDER_IN_ACK = order_service_pb2.OrderAck.ORDER_FIELD_NUMBER
 _ACK_IN_ACKS = order_service_pb2.OrderAcks.ACKS_FIELD_NUMBER
 _ACKS_IN_MESSAGE = order_service_pb2.EnterOrdersResponse.ACKS_FIELD_NUMBER
 _MONEY_PLACES = 2
-# The domain's times are 64-bit integers; tapes hold them so.
-_END_OF_TIME = 2**63
-# A deployment's number, and what makes the command unique in it: nobody else may be in its way.
-_OF_DEPLOYMENTS = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
-_GTD = order_pb2.TIME_IN_FORCE_GTD
 # The fields from `expire_time` to `trail_price`: most orders have none of them, and one look says so.
 _INSTRUCTIONS = slice(Order._fields.index("expire_time"), Order._fields.index("trail_price") + 1)
 _NO_INSTRUCTIONS = tuple(Order._field_defaults[name] for name in Order._fields[_INSTRUCTIONS])
@@ -53,46 +46,6 @@ def exact(value: Decimal) -> str:
     return plain if len(plain.partition(".")[2]) > 9 else text(value, _MONEY_PLACES)
 
 
-def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
-    """A validated request as the desk takes it.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT for a time that is none, for a client order id that only deployments make, and for a
-            display quantity that hides nothing.
-    """
-    if not request.deployment_id and _OF_DEPLOYMENTS.fullmatch(request.client_order_id):
-        raise ApiError.invalid_field("client_order_id", "is of a form that is kept for deployments")
-    decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
-    quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
-    basis_time = _market_time("basis_time", request.basis_time)
-    instructions = _instructions(request)
-    decided = (request.deployment_id, request.strategy_id, request.basis_sequence, basis_time)
-    kinds = (request.symbol, request.side, request.order_type, request.time_in_force)
-    return Ticket(
-        client_key=client_key(request.portfolio_id, request.client_order_id),
-        asked="|".join(map(str, (*kinds, *map(_plain, decimals), *decided, *map(_told, instructions.items())))),
-        fields={
-            "client_order_id": request.client_order_id,
-            "portfolio_id": request.portfolio_id,
-            "symbol": request.symbol,
-            "side": Side(request.side),
-            "order_type": OrderType(request.order_type),
-            "time_in_force": TimeInForce(request.time_in_force),
-            "quantity": ZERO if quantity is None else quantity,
-            "cash_quantity": cash,
-            "limit_price": limit,
-            "stop_price": stop,
-            "strategy_id": request.strategy_id,
-            "deployment_id": request.deployment_id,
-            "label": request.label,
-            **instructions,
-        },
-        basis_sequence=request.basis_sequence,
-        basis_time=basis_time,
-        signal_id=request.signal_id,
-    )
-
-
 @lru_cache
 def _places(instrument_steps: tuple[Decimal, Decimal]) -> tuple[int, int]:
     quantity, price = instrument_steps
@@ -102,44 +55,6 @@ def _places(instrument_steps: tuple[Decimal, Decimal]) -> tuple[int, int]:
 def places_of(instrument: Instrument) -> tuple[int, int]:
     """Digits after the point of the instrument's quantities and prices."""
     return _places((instrument.quantity_increment, instrument.price_increment))
-
-
-def _instructions(request: order_service_pb2.CreateOrderRequest) -> dict[str, Any]:
-    """Those of the order's fields that few orders have, where this one has them."""
-    found: dict[str, Any] = {}
-    if request.time_in_force == _GTD:
-        found["expire_time"] = expire_time(request.expire_time)
-    if request.trailing_amount:
-        found["trailing_amount"] = Decimal(request.trailing_amount)
-    if request.trailing_percent:
-        found["trailing_percent"] = Decimal(request.trailing_percent)
-    if request.display_quantity:
-        found["display_quantity"] = Decimal(request.display_quantity)
-        if found["display_quantity"] >= Decimal(request.quantity):
-            raise ApiError.invalid_field("display_quantity", "must be below quantity")
-    if request.post_only:
-        found["post_only"] = True
-    if request.reduce_only:
-        found["reduce_only"] = True
-    return found
-
-
-def expire_time(value: Timestamp) -> int:
-    """When a GTD order is to expire, ns.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT where it is no time, or no whole second.
-    """
-    if value.nanos:
-        raise ApiError.invalid_field("expire_time", "must be a whole second")
-    return _market_time("expire_time", value)
-
-
-def _market_time(field: str, value: Timestamp) -> int:
-    time = nanoseconds(value)
-    if not 0 <= time < _END_OF_TIME or not 0 <= value.nanos < 1_000_000_000:
-        raise ApiError.invalid_field(field, "must be between the years 1970 and 2262")
-    return time
 
 
 def asked_to_proto(order: Order, provenance: Provenance, instrument: Instrument) -> order_pb2.Order:
@@ -281,15 +196,14 @@ def provenance_from_proto(event: order_pb2.OrderEvent, key: str, asked: str) -> 
     )
 
 
-def refusal_error(order: order_pb2.Order) -> ApiError:
-    """How a refused order is answered, the first time and at every repeat."""
-    refusal = order.refusal
+def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
+    """How a refused order is answered, the first time and at every repeat; or what was asked of an open one."""
     named = {"limit": refusal.limit, "bound": refusal.bound, "value": refusal.value, "missing": refusal.missing}
-    metadata = {"order_id": order.order_id} | {name: value for name, value in named.items() if value}
+    metadata = {"order_id": order_id} | {name: value for name, value in named.items() if value}
     kind = "FUNDS" if refusal.reason in _FUNDS else "SESSION" if refusal.reason in _SESSION else "RISK"
     short = f", missing {refusal.missing}" if refusal.missing else ""
     message = f"The order was refused by {refusal.limit}: bound {refusal.bound}, value {refusal.value}{short}."
-    return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order.order_id, metadata=metadata)
+    return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order_id, metadata=metadata)
 
 
 def ack_of_order(number: int, client_order_id: str, order: bytes) -> bytes:
@@ -334,13 +248,3 @@ def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:
         tape_sequence=event.tape_sequence,
         deployment_id=order.deployment_id,
     )
-
-
-def _told(named: tuple[str, Any]) -> str:
-    name, value = named
-    return f"{name}={_plain(format(value, 'f')) if isinstance(value, Decimal) else value}"
-
-
-def _plain(value: str) -> str:
-    """A decimal's text by value: `1.0` is `1`."""
-    return value.rstrip("0").rstrip(".") if "." in value else value

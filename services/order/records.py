@@ -56,6 +56,28 @@ class PortfolioRow(NamedTuple):
     owner: str
 
 
+class PositionRow(NamedTuple):
+    """What a portfolio holds of a symbol by the venue's fills: signed units, as of a tape position."""
+
+    environment_id: str
+    portfolio_id: str
+    symbol: str
+    quantity: Decimal
+    tape_sequence: int
+    principal: str
+    owner: str
+
+
+class RequestRow(NamedTuple):
+    """A request that was done and must not be done again: its id, unique in its environment, and what it asked for."""
+
+    environment_id: str
+    request_id: str
+    asked: str
+    principal: str
+    owner: str
+
+
 class OrderRow(NamedTuple):
     """An order: what was asked for under its client's key, and its last event."""
 

@@ -88,6 +88,19 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         """Cancels an order."""
         return await self._intake.cancel(request, principal())
 
+    async def ReplaceOrder(self, request: order_service_pb2.ReplaceOrderRequest, context: Context) -> Any:
+        """Puts an open order on new terms."""
+        return await self._intake.replace(request, principal())
+
+    async def BatchCancelOrders(self, request: order_service_pb2.BatchCancelOrdersRequest, context: Context) -> Any:
+        """Cancels the open orders that fit."""
+        order_ids, more = await self._intake.cancel_all(request, principal())
+        return order_service_pb2.BatchCancelOrdersResponse(order_ids=order_ids, count=len(order_ids), more=more)
+
+    async def ClosePosition(self, request: order_service_pb2.ClosePositionRequest, context: Context) -> Any:
+        """Closes a position."""
+        return await (await self._intake.close(request, principal()))
+
     async def ListExecutions(self, request: order_service_pb2.ListExecutionsRequest, context: Context) -> Any:
         """Lists fills, oldest first."""
         of_order, number = parse_order_id(request.order_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from services.chassis import telemetry
@@ -48,6 +48,7 @@ class Session:
         self._room = asyncio.Event()
         self._answers: set[asyncio.Future[bytes]] = set()
         self._creating: dict[str, asyncio.Future[Any]] = {}
+        self._replacing: dict[str, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: Turn | None = None
 
@@ -104,7 +105,9 @@ class Session:
                 else:
                     self._create_later(number, command.create)
             case "cancel":
-                _ = self._start(self._cancel(number, command.cancel))
+                _ = self._start(self._change(number, command.cancel, self._intake.cancel))
+            case "replace":
+                _ = self._start(self._replace(number, command.replace))
             case _:
                 self._answer(ack_of_error(number, "", ApiError.invalid_field("command", "must be given")))
 
@@ -164,7 +167,21 @@ class Session:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _cancel(self, number: int, request: Any) -> None:
+    async def _replace(self, number: int, request: Any) -> None:
+        """Puts an order on new terms, after what this session said before of the same one."""
+        name = request.order_id or client_key(request.portfolio_id, request.orig_client_order_id)
+        before, mine = self._replacing.get(name), asyncio.get_running_loop().create_future()
+        self._replacing[name] = mine
+        try:
+            if before is not None:
+                await asyncio.wait({before})
+            await self._change(number, request, self._intake.replace)
+        finally:
+            mine.set_result(None)
+            if self._replacing[name] is mine:
+                del self._replacing[name]
+
+    async def _change(self, number: int, request: Any, carry_out: Callable[[Any, str], Awaitable[bytes]]) -> None:
         client_order_id = request.orig_client_order_id
         try:
             validate(request)
@@ -172,7 +189,7 @@ class Session:
             if creating is not None:
                 # Refused or not: it is known from here on what became of it.
                 await asyncio.wait({creating})
-            order = await self._intake.cancel(request, self._principal)
+            order = await carry_out(request, self._principal)
         except Exception as error:  # noqa: BLE001 as above
             self._answer(ack_of_error(number, client_order_id[:MOST_OF_ID], api_error(error)))
         else:

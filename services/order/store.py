@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from services.chassis.database import Database, DecimalText, columns, upsert
 from services.chassis.writer import Unit
-from services.order.records import EnvironmentRow, EventRow, OrderRow, PageRow, PortfolioRow
+from services.order.records import EnvironmentRow, EventRow, OrderRow, PageRow, PortfolioRow, PositionRow, RequestRow
 
 ORDER_EVENTS: Final = "order_events"
 
@@ -47,6 +47,18 @@ _portfolios = _table(
     *columns(DecimalText, "headroom"),
     *columns(sa.Text, "principal", "owner"),
 )
+_positions = _table(
+    "positions",
+    _keys(environment_id=sa.Text, portfolio_id=sa.Text, symbol=sa.Text),
+    *columns(DecimalText, "quantity"),
+    *columns(sa.BigInteger, "tape_sequence"),
+    *columns(sa.Text, "principal", "owner"),
+)
+_requests = _table(
+    "requests",
+    _keys(environment_id=sa.Text, request_id=sa.Text),
+    *columns(sa.Text, "asked", "principal", "owner"),
+)
 _instruments = _table("instruments", _keys(symbol=sa.Text), *columns(sa.LargeBinary, "payload"))
 _orders = _table(
     "orders",
@@ -77,6 +89,11 @@ _ALL_ENVIRONMENTS = sa.select(_environments)
 _ENVIRONMENT = sa.select(_environments).where(_environments.c.environment_id == sa.bindparam("environment_id"))
 _PORTFOLIO = sa.select(_portfolios).where(_portfolios.c.portfolio_id == sa.bindparam("portfolio_id"))
 _PORTFOLIOS = sa.select(_portfolios).where(_portfolios.c.environment_id == sa.bindparam("environment_id"))
+_POSITIONS = sa.select(_positions).where(_positions.c.environment_id == sa.bindparam("environment_id"))
+_REQUESTS = sa.select(_requests).where(
+    _requests.c.environment_id == sa.bindparam("environment_id"),
+    _requests.c.request_id.in_(sa.bindparam("ids", expanding=True)),
+)
 _ALL_INSTRUMENTS = sa.select(_instruments)
 _OPEN = (
     sa.select(_orders.c.client_key, _orders.c.asked, _events.c.payload)
@@ -114,6 +131,8 @@ class Store:
         self.writer = database.writer
         self._put_environment = upsert(_environments, database.dialect)
         self._put_portfolio = upsert(_portfolios, database.dialect)
+        self._put_position = upsert(_positions, database.dialect)
+        self._insert_request = sa.insert(_requests)
         self._put_instrument = upsert(_instruments, database.dialect)
         self._put_order = upsert(_orders, database.dialect, keep=("client_key", "portfolio_id", "symbol", "asked"))
         self._insert_event = sa.insert(_events)
@@ -145,6 +164,16 @@ class Store:
         """The portfolios of an environment that have traded."""
         rows = await self._database.fetch_all(_PORTFOLIOS, {"environment_id": environment_id})
         return [PortfolioRow(*row) for row in rows]
+
+    async def positions(self, environment_id: str) -> list[PositionRow]:
+        """What portfolios hold in an environment, closed positions too."""
+        rows = await self._database.fetch_all(_POSITIONS, {"environment_id": environment_id})
+        return [PositionRow(*row) for row in rows]
+
+    async def requests(self, environment_id: str, ids: Sequence[str]) -> dict[str, RequestRow]:
+        """Those of these requests that were done, in one query."""
+        rows = await self._database.lookup(_REQUESTS, {"environment_id": environment_id, "ids": ids})
+        return {row.request_id: RequestRow(*row) for row in rows}
 
     async def instruments(self) -> dict[str, bytes]:
         """The instruments that were ever traded, encoded, by symbol."""
@@ -212,6 +241,9 @@ class Store:
         events: Sequence[Mapping[str, Any]] = (),
         orders: Sequence[Mapping[str, Any]] = (),
         portfolios: Sequence[PortfolioRow] = (),
+        *,
+        positions: Sequence[PositionRow] = (),
+        request: RequestRow | None = None,
     ) -> Unit:
         """What one decision of a desk writes, all or nothing."""
         unit: list[tuple[Any, Sequence[Mapping[str, Any]]]] = []
@@ -221,6 +253,10 @@ class Store:
             unit.append((self._put_order, orders))
         if portfolios:
             unit.append((self._put_portfolio, [portfolio._asdict() for portfolio in portfolios]))
+        if positions:
+            unit.append((self._put_position, [position._asdict() for position in positions]))
+        if request is not None:
+            unit.append((self._insert_request, [request._asdict()]))
         unit.append((self._put_environment, [environment.row()]))
         return unit
 

@@ -14,6 +14,7 @@ class Ticket:
         client_key: `{portfolio_id}:{client_order_id}`, unique for ever.
         asked: the values that a repeat must have, decimals by value; label and signal describe and do not count.
         fields: the domain order's.
+        closes: whether it ends the position there is: its side and quantity are known when it is taken.
         basis_sequence, basis_time: of a strategy's command, the position it was decided at, and the market time (ns): a
             timer's is later than the position's.
     """
@@ -24,6 +25,7 @@ class Ticket:
     basis_sequence: int
     basis_time: int
     signal_id: str
+    closes: bool = False
 
     @property
     def symbol(self) -> str:
@@ -38,7 +40,7 @@ class Ticket:
     @property
     def of_strategy(self) -> bool:
         """Whether a deployment decided it."""
-        return bool(self.fields["deployment_id"])
+        return bool(self.fields.get("deployment_id"))
 
 
 @dataclass(frozen=True, slots=True)

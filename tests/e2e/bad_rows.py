@@ -14,13 +14,14 @@ from tests.e2e.bad_input import (
     Outcome,
     Row,
 )
-from tests.e2e.world import DEPLOYMENT, ENDED, FILLED, FROZEN, MAIN, PAST, PORTFOLIO, REQUEST_ID, STRATEGY
+from tests.e2e.world import DEPLOYMENT, ENDED, FILLED, FLAT, FROZEN, MAIN, PAST, PORTFOLIO, REQUEST_ID, STRATEGY
 
 QUOTE_NOT_FOUND = ("NOT_FOUND", "QUOTE_NOT_FOUND")
 INSTRUMENT_NOT_FOUND = ("NOT_FOUND", "INSTRUMENT_NOT_FOUND")
 CALENDAR_NOT_FOUND = ("NOT_FOUND", "CALENDAR_NOT_FOUND")
 DATA_SET_NOT_FOUND = ("NOT_FOUND", "DATA_SET_NOT_FOUND")
 ORDER_NOT_FOUND = ("NOT_FOUND", "ORDER_NOT_FOUND")
+POSITION_NOT_FOUND = ("NOT_FOUND", "POSITION_NOT_FOUND")
 LIMIT_NOT_FOUND = ("NOT_FOUND", "LIMIT_NOT_FOUND")
 KILL_SWITCH_NOT_FOUND = ("NOT_FOUND", "KILL_SWITCH_NOT_FOUND")
 STRATEGY_NOT_FOUND = ("NOT_FOUND", "STRATEGY_NOT_FOUND")
@@ -30,6 +31,7 @@ PARAMETERS = ("INVALID_ARGUMENT", "STRATEGY_PARAMETERS_INVALID")
 OFF_INCREMENT = ("INVALID_ARGUMENT", "OFF_INCREMENT")
 ORDER_ENDED = ("FAILED_PRECONDITION", "ORDER_ENDED")
 NOT_IN_ENVIRONMENT = ("FAILED_PRECONDITION", "INSTRUMENT_NOT_IN_ENVIRONMENT")
+LIMIT_EXCEEDED = ("FAILED_PRECONDITION", "LIMIT_EXCEEDED")
 REUSED = ("ALREADY_EXISTS", "CLIENT_ORDER_ID_REUSED")
 STALE = ("ABORTED", "BASIS_STALE")
 NOT_ITS_SEAT = ("PERMISSION_DENIED", "SEAT_TOKEN_INVALID")
@@ -47,6 +49,8 @@ GTD: dict[str, Any] = {"time_in_force": "TIME_IN_FORCE_GTD"}
 AT_ONCE = tuple(f"TIME_IN_FORCE_{each}" for each in ("IOC", "FOK", "OPG", "CLS"))
 BY_CASH: dict[str, Any] = {"quantity": None, "cash_quantity": "1"}
 UNTIL = "2005-03-01T00:00:00Z"
+# An open order, in the place of one that has ended.
+OPEN: dict[str, Any] = {"order_id": None, "portfolio_id": PORTFOLIO, "orig_client_order_id": "working-1"}
 
 
 def row(outcome: Outcome = INVALID, **change: Any) -> Row:
@@ -144,7 +148,6 @@ ROWS: dict[str, list[Row]] = {
             for each in ("IOC", "FOK", "OPG", "CLS")
         ),
         row(display_quantity="1"),
-        row(**PRICED, display_quantity="1", time_in_force="TIME_IN_FORCE_IOC"),
         row(**PRICED, display_quantity="10"),
         row(**PRICED, display_quantity="10.5"),
         row(OFF_INCREMENT, **PRICED, display_quantity="1.5"),
@@ -183,6 +186,38 @@ ROWS: dict[str, list[Row]] = {
         row(ORDER_NOT_FOUND, order_id=None, portfolio_id=PORTFOLIO, orig_client_order_id="nobody"),
         row(ORDER_NOT_FOUND, order_id=None, portfolio_id="nobody", orig_client_order_id="open-1"),
         row(ORDER_ENDED, order_id=None, portfolio_id=PORTFOLIO, orig_client_order_id="filled-1"),
+    ],
+    "OrderService/ReplaceOrder": [
+        NO_ORDER,
+        row(ORDER_ENDED, order_id=FILLED),
+        row(ORDER_ENDED, order_id=None, portfolio_id=PORTFOLIO, orig_client_order_id="canceled-1"),
+        row(portfolio_id=PORTFOLIO),
+        row(orig_client_order_id="open-1"),
+        row(portfolio_id=PORTFOLIO, orig_client_order_id="open-1"),
+        row(order_id=None),
+        row(order_id=None, portfolio_id=PORTFOLIO),
+        row(ORDER_NOT_FOUND, order_id=None, portfolio_id=PORTFOLIO, orig_client_order_id="nobody"),
+        row(quantity=None),
+        row(quantity=None, trailing_amount="1", trailing_percent="1"),
+        *(row(expire_time=time) for time in (*FAR, "2005-03-01T00:00:00.5Z")),
+        row(**OPEN, stop_price="1"),
+        row(**OPEN, trailing_amount="1"),
+        row(**OPEN, expire_time=UNTIL),
+        row(**OPEN, display_quantity="20"),
+        row(OFF_INCREMENT, **{**OPEN, "quantity": "1.5"}),
+        row(OFF_INCREMENT, **OPEN, limit_price="1.00005"),
+        row(LIMIT_EXCEEDED, **{**OPEN, "quantity": "1000000"}),
+        row(REQUEST_ID_REUSED, **OPEN, request_id=REQUEST_ID),
+    ],
+    "OrderService/BatchCancelOrders": [NO_PORTFOLIO],
+    "OrderService/ClosePosition": [
+        row(PORTFOLIO_NOT_FOUND, position_id="nobody~AAPL"),
+        row(INSTRUMENT_NOT_FOUND, position_id=f"{PORTFOLIO}~ZZZZ"),
+        row(NOT_IN_ENVIRONMENT, position_id=f"{PORTFOLIO}~MSFT"),
+        row(POSITION_NOT_FOUND, position_id=f"{FLAT}~AAPL"),
+        row(ENVIRONMENT_COMPLETED, position_id=f"{PAST}~AAPL"),
+        row(REUSED, client_order_id="open-1"),
+        row(client_order_id="1-5-1"),
     ],
     "OrderService/ListOrderEvents": [NO_ORDER],
     "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],

@@ -9,7 +9,7 @@ from typing import Any
 from tests.e2e.front import Front
 
 MAIN, ENDED = "replay-main", "replay-ended"
-PORTFOLIO, FROZEN, PAST = "trend", "frozen", "past"
+PORTFOLIO, FROZEN, PAST, FLAT = "trend", "frozen", "past", "flat"
 STRATEGY, DEPLOYMENT = "cross", "cross-1"
 REQUEST_ID = "6f1c0d8e-0000-4000-8000-000000000001"
 # The first order there is.
@@ -31,11 +31,11 @@ def order(client_order_id: str, **changes: str) -> dict[str, str]:
 
 
 def populate(front: Front) -> None:
-    """Two environments: one paused after strategies have traded, one ended. Orders open, filled and canceled."""
+    """Two environments: one paused after strategies have traded, one ended. Orders of all ends."""
     post(front, "/environments", replay(MAIN, request_id=REQUEST_ID))
     post(front, "/environments", replay(ENDED))
     post(front, "/portfolios", portfolio(PORTFOLIO, MAIN, request_id=REQUEST_ID))
-    for portfolio_id, environment_id in ((FROZEN, MAIN), (PAST, ENDED)):
+    for portfolio_id, environment_id in ((FROZEN, MAIN), (PAST, ENDED), (FLAT, MAIN)):
         post(front, "/portfolios", portfolio(portfolio_id, environment_id))
     post(front, "/orders", order("filled-1"))
     for symbol in ("AAPL", "IBM"):
@@ -66,6 +66,9 @@ def populate(front: Front) -> None:
     post(front, "/risk/kill-switches:engage", strategy)
     release = {"environment_id": MAIN, "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": PORTFOLIO}
     post(front, "/risk/kill-switches:release", release)
+    working = post(front, "/orders", order("working-1", order_type="ORDER_TYPE_LIMIT", limit_price="1.5"))
+    terms = {"limit_price": "1.75", "request_id": REQUEST_ID}
+    post(front, f"/orders/{working['order_id']}:replace", terms)
 
 
 def everything(front: Front) -> dict[str, Any]:

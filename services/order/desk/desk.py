@@ -13,52 +13,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from enum import Enum
-from typing import Any, Final
+from typing import Any, TypeVar
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.matching import Venue, VenueSettings
-from services.domain.order import OrderEvent
 from services.domain.tape import Tape
 from services.order.clients import Peers
-from services.order.desk.canceling import Cancel, Canceling
+from services.order.desk.canceling import Cancel, Canceling, Sweep
+from services.order.desk.checks import Checks
 from services.order.desk.gate_mapping import Kill
 from services.order.desk.journal import Journal
+from services.order.desk.phase import OTHERS_TURN, Phase
 from services.order.desk.placing import Create, Placing
+from services.order.desk.positions import Held, held_after, held_at
+from services.order.desk.replacing import Replace, Replacing
 from services.order.desk.replay_mapping import Grant, Idle, Reached
 from services.order.desk.risk_gate import RiskGate
 from services.order.desk.roll import Roll
+from services.order.desk.walk import Walk
 from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment
 
-# Tape rows the venue walks without letting others run: adapted so that a slice takes a few ms.
-FIRST_SLICE: Final = 4096
-SLICE_SECONDS: Final = 0.003
-
-
-class Phase(Enum):
-    """What the coordinator last said."""
-
-    AWAY = "away"
-    """Nothing since we lost it, or since we started."""
-    IDLE = "idle"
-    """Time stands still between two cycles."""
-    GRANTED = "granted"
-    """The venue is to run, after the commands that waited for this."""
-    IN_CYCLE = "in_cycle"
-    """The venue has run; books and strategies follow."""
-    BLOCKED = "blocked"
-    """Time stands still because somebody is missing."""
-    ENDED = "ended"
-    """The tape has ended."""
-
-
-OTHERS_TURN: Final = frozenset({Phase.GRANTED, Phase.IN_CYCLE})
-"""Phases in which orders from outside wait."""
+Command = TypeVar("Command", Create, Replace)
 
 
 class Desk:
@@ -75,31 +55,34 @@ class Desk:
         self.symbols: frozenset[str] | None = None
         self.venue = self._new_venue(peers)
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
-        self._placing = Placing(self, store, self.gate, settings.order_risk_deadline_ms / 1000)
+        checks = Checks(self, self.gate)
+        self._placing = Placing(self, store, checks)
+        self._replacing = Replacing(self, store, peers.instruments, checks)
         self._wake = asyncio.Event()
         self._canceling = Canceling(self, store, peers, self._wake.set)
         self._risk_seconds = settings.order_risk_deadline_ms / 1000
         self._batch_size = settings.order_batch_size
         self._peers = peers
-        self._tape: Tape | None = None
-        self._slice = FIRST_SLICE
+        self._walk = Walk(row)
         self._kills: list[Kill] = []
         self._cancels: list[Cancel] = []
+        self._sweeps: list[Sweep] = []
         self._left: set[str] = set()
-        self._ready: deque[Create] = deque()
-        self._waiting: list[Create] = []
+        self._ready: deque[Create | Replace] = deque()
+        self._waiting: list[Create | Replace] = []
+        self._held: Held = {}
         self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
         self._behind: Idle | None = None
 
     @property
     def loaded(self) -> bool:
         """Whether the tape is here."""
-        return self._tape is not None
+        return self._walk.tape is not None
 
     @property
     def urgent(self) -> bool:
         """Whether something waits that must not wait for risk."""
-        return bool(self._kills or self._left or self._cancels or self._canceling.judged)
+        return bool(self._kills or self._left or self._cancels or self._sweeps or self._canceling.judged)
 
     @property
     def ending(self) -> bool:
@@ -109,6 +92,7 @@ class Desk:
     async def restore(self) -> None:
         """Takes the open orders back from the store. No session has survived: who asked for it is disconnected."""
         orders, headroom = await self.journal.restore()
+        self._held = await self.journal.held()
         self.venue.restore(orders, headroom)
         for order in orders:
             if session_id := self.journal.session_of(order.order_id):
@@ -117,10 +101,11 @@ class Desk:
     def load(self, environment: Environment, tape: Tape) -> None:
         """Puts the venue on its tape, where it stood; records up to the environment's start are history."""
         row = self.row
-        self._tape = tape
+        self._walk.tape = tape
         self.symbols = frozenset(environment.symbols)
         row.tape_sequence = max(row.tape_sequence, environment.start_sequence)
-        row.market_time = self._time(row.tape_sequence)
+        row.market_time = self._walk.time(row.tape_sequence)
+        self.venue.restore((), {}, held_at(self._held, self._peers.instruments, tape, row.tape_sequence))
         self.venue.prime(tape, row.tape_sequence)
 
     def end(self) -> None:
@@ -128,7 +113,7 @@ class Desk:
         self._enter(Phase.ENDED)
         if not self.venue.open_orders():
             # The venue holds the tape as well.
-            self._tape, self.venue = None, self._new_venue(self._peers)
+            self._walk.tape, self.venue = None, self._new_venue(self._peers)
 
     def lost(self) -> None:
         """The coordinator is away: what depends on it is refused until it speaks again."""
@@ -161,16 +146,9 @@ class Desk:
     def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now, if it cannot; one that is known already always gets its answer."""
         ticket, row = create.ticket, self.row
-        if self.ending:
-            return ApiError.failed_precondition(
-                "ENVIRONMENT_COMPLETED", f"{row.environment_id} has ended.", subject=row.environment_id
-            )
-        if self.phase is Phase.AWAY or (self.phase is Phase.BLOCKED and not ticket.of_strategy):
-            missing = ", ".join(self.blocked_on) or "marketdata"
-            message = f"Time stands still in {row.environment_id} until it is back: {missing}."
-            return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": missing})
-        if not ticket.of_strategy:
-            return None
+        standstill = self._standstill(ticket.of_strategy)
+        if standstill is not None or not ticket.of_strategy:
+            return standstill
         stranger = self.roll.objection(ticket, create.seat_token)
         if stranger is None and ticket.basis_sequence != row.tape_sequence:
             positions = {"basis_sequence": str(ticket.basis_sequence), "tape_sequence": str(row.tape_sequence)}
@@ -178,10 +156,25 @@ class Desk:
             return ApiError.aborted("BASIS_STALE", message, metadata=positions)
         return stranger
 
-    def submit(self, create: Create) -> None:
-        """Takes an order; its `answer` tells what became of it."""
-        waits = self.phase in OTHERS_TURN and not create.ticket.of_strategy
-        (self._waiting if waits else self._ready).append(create)
+    def objection_to(self, replace: Replace) -> ApiError | None:
+        """Why nothing can be replaced now; as orders from outside."""
+        return self._standstill(of_strategy=False)
+
+    def _standstill(self, of_strategy: bool) -> ApiError | None:
+        environment_id = self.row.environment_id
+        if self.ending:
+            message = f"{environment_id} has ended."
+            return ApiError.failed_precondition("ENVIRONMENT_COMPLETED", message, subject=environment_id)
+        if self.phase is Phase.AWAY or (self.phase is Phase.BLOCKED and not of_strategy):
+            missing = ", ".join(self.blocked_on) or "marketdata"
+            message = f"Time stands still in {environment_id} until it is back: {missing}."
+            return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": missing})
+        return None
+
+    def submit(self, command: Create | Replace) -> None:
+        """Takes an order, or new terms of one; its `answer` tells what became of it."""
+        of_strategy = isinstance(command, Create) and command.ticket.of_strategy
+        (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
 
     async def cancel(self, order_id: str, principal: str) -> bytes:
@@ -194,6 +187,11 @@ class Desk:
         self._cancels.append(cancel)
         self._wake.set()
         return await cancel.answer
+
+    def sweep(self, sweep: Sweep) -> None:
+        """Cancels all open orders that fit; its `answer` tells which."""
+        self._sweeps.append(sweep)
+        self._wake.set()
 
     def kill(self, kill: Kill) -> None:
         """A kill switch was engaged: open orders in its scope are canceled."""
@@ -215,7 +213,7 @@ class Desk:
                 pass
 
     async def serve_urgent(self) -> None:
-        """Serves kill switches, sessions that are over, and cancels."""
+        """Serves kill switches, sessions that are over, and cancels, those of single orders first."""
         kills, self._kills = self._kills, []
         for kill in kills:
             await self._canceling.kill(kill)
@@ -226,6 +224,9 @@ class Desk:
         cancels, self._cancels = self._cancels, []
         if cancels:
             await self._canceling.cancel(cancels)
+        sweeps, self._sweeps = self._sweeps, []
+        for sweep in sweeps:
+            await self._canceling.sweep(sweep)
 
     async def _step(self) -> bool:
         if self.urgent:
@@ -254,23 +255,34 @@ class Desk:
         return await self.journal.raise_epoch(), lambda: self.journal.committed_head
 
     async def _place(self) -> None:
-        count = min(len(self._ready), self._batch_size)
-        batch = [self._ready.popleft() for _ in range(count)]
         # The clock starts for all that could be served now: who queues behind this batch waits for risk as well.
         due = time.monotonic() + self._risk_seconds
-        for create in (*batch, *self._ready):
-            create.deadline = create.deadline or due
-        self._ready.extendleft(reversed(await self._placing.place(batch)))
+        for command in self._ready:
+            command.deadline = command.deadline or due
+        again: Sequence[Create | Replace]
+        if creates := self._next(Create):
+            again = await self._placing.place(creates)
+        else:
+            again = await self._replacing.replace(self._next(Replace))
+        self._ready.extendleft(reversed(again))
+
+    def _next(self, kind: type[Command]) -> list[Command]:
+        """Commands of one kind, in the order they came, up to the first of another."""
+        batch = list[Command]()
+        while self._ready and len(batch) < self._batch_size and isinstance(command := self._ready[0], kind):
+            batch.append(command)
+            self._ready.popleft()
+        return batch
 
     async def _run_venue(self, grant: Grant, answer: asyncio.Future[Reached]) -> None:
         row = self.row
         if grant.cycle > row.cycle:
-            events = await self._advance(grant.through)
+            events = await self._walk.advance(self.venue, grant.through)
             if grant.final:
                 events += self.venue.expire_all(row.tape_sequence, row.market_time)
             row.cycle, row.reached_head, row.ended = grant.cycle, row.head + len(events), grant.final
             if events or grant.final:
-                await self.journal.commit(events, cause="tape")
+                await self.journal.commit(events, cause="tape", held=held_after(events, self.venue))
                 failpoint("order.after_reached_commit")
         if self._grant is not None and self._grant[1] is answer:
             # Else a coordinator that came back has granted something meanwhile.
@@ -286,32 +298,12 @@ class Desk:
 
     async def _catch_up(self, idle: Idle) -> None:
         """Goes where the coordinator stands; whatever happened until there is in the store."""
-        if await self._advance(idle.tape_sequence):
+        if await self._walk.advance(self.venue, idle.tape_sequence):
             raise RuntimeError(f"{self.row.environment_id}: the coordinator knows nothing of what happened before it")
         if self._behind is idle:
             self._behind = None
             self._enter(Phase.BLOCKED if idle.blocked else Phase.IDLE)
 
-    async def _advance(self, through: int) -> list[OrderEvent]:
-        """Walks the tape in slices, so that streams and other environments go on meanwhile."""
-        row, events = self.row, list[OrderEvent]()
-        if self._tape is None:
-            raise RuntimeError(f"{row.environment_id} was granted time before its tape was here")
-        while row.tape_sequence < through and not events:
-            began = time.monotonic()
-            slice_end = min(through, row.tape_sequence + self._slice)
-            reached, events = self.venue.advance(self._tape, row.tape_sequence, slice_end)
-            ended = reached == row.tape_sequence
-            row.tape_sequence, row.market_time = reached, self._time(reached)
-            if ended or reached >= through:
-                break
-            self._slice = max(FIRST_SLICE, int(self._slice * (2 if time.monotonic() - began < SLICE_SECONDS else 0.5)))
-            await asyncio.sleep(0)
-        return events
-
     def _new_venue(self, peers: Peers) -> Venue:
         share = Decimal(repr(self.row.volume_share)) if self.row.volume_share else None
         return Venue(peers.instruments, VenueSettings(fill_on_touch=self.row.fill_on_touch, volume_share=share))
-
-    def _time(self, sequence: int) -> int:
-        return int(self._tape.time[sequence - 1]) if sequence and self._tape is not None else 0

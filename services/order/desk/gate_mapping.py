@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.limits import KillScope
-from services.domain.order import Order, Reservation
-from services.order.mapping import asked_to_proto
+from services.domain.order import Order, OrderState, Reservation
+from services.order.mapping import asked_to_proto, order_to_proto
 from services.order.ticket import Provenance
 from services.wire.orders import refusal_from_proto
 from services.wire.values import text, timestamp
 
 
 class Check(NamedTuple):
-    """One order to check, with what risk must know before."""
+    """One order to check, a new one or an open one on new terms, with what risk must know before."""
 
     order: Order
     provenance: Provenance
@@ -68,7 +69,7 @@ def check_batch(
         market_time=timestamp(market_time),
         checks=[
             risk_gate_service_pb2.OrderCheck(
-                order=asked_to_proto(check.order, check.provenance, check.instrument),
+                order=_checked(check),
                 reference_price=text(check.reference_price),
                 ledger_sequence=check.ledger_sequence,
                 traceparent=check.traceparent,
@@ -77,6 +78,13 @@ def check_batch(
         ],
     )
     return risk_gate_service_pb2.CheckOrdersRequest(batch=batch)
+
+
+def _checked(check: Check) -> order_pb2.Order:
+    """A new order as it was asked for; of an open one also what has filled."""
+    if check.order.state is OrderState.PENDING_NEW:
+        return asked_to_proto(check.order, check.provenance, check.instrument)
+    return order_to_proto(check.order, check.provenance, check.instrument, 0)
 
 
 def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | Verdicts | Kill | None:

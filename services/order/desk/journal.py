@@ -18,8 +18,9 @@ from services.chassis.stream import Entry, EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
+from services.domain.positions import Holder
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
-from services.order.records import EnvironmentRow, PortfolioRow
+from services.order.records import EnvironmentRow, PortfolioRow, PositionRow, RequestRow
 from services.order.store import Store
 from services.order.ticket import Provenance
 from services.wire.orders import order_from_proto
@@ -112,10 +113,23 @@ class Journal:
         self._portfolios = {each.portfolio_id: each for each in await self._store.portfolios(environment_id)}
         return orders, {each.portfolio_id: each.headroom for each in self._portfolios.values()}
 
+    async def held(self) -> dict[Holder, tuple[Decimal, int]]:
+        """Reads back what portfolios hold by the venue's fills, each as of a tape position."""
+        rows = await self._store.positions(self.row.environment_id)
+        return {(row.portfolio_id, row.symbol): (row.quantity, row.tape_sequence) for row in rows if row.quantity}
+
     def introduce(self, order_id: str, provenance: Provenance, portfolio: PortfolioRow) -> None:
         """Tells where an order comes from whose first event is about to be written."""
         self._provenance[order_id] = provenance
         self._portfolios.setdefault(portfolio.portfolio_id, portfolio)
+
+    def origin_of(self, order: Order) -> Provenance:
+        """Where an open order comes from."""
+        return self._provenance[order.order_id]
+
+    def portfolio(self, portfolio_id: str) -> PortfolioRow:
+        """A portfolio that has traded here."""
+        return self._portfolios[portfolio_id]
 
     def session_of(self, order_id: str) -> str:
         """The session that an open order does not outlive; empty where there is none."""
@@ -132,20 +146,37 @@ class Journal:
         await self._store.writer.commit(self._store.unit(self.row))
         return epoch
 
-    async def commit(self, events: Sequence[OrderEvent], *, cause: str, principal: str = "") -> dict[str, bytes]:
+    async def commit(
+        self,
+        events: Sequence[OrderEvent],
+        *,
+        cause: str,
+        principal: str = "",
+        held: Mapping[Holder, Decimal] | None = None,
+    ) -> dict[str, bytes]:
         """Writes events and waits; returns each order as it is after them, encoded."""
-        written = self.write(events, cause=cause, principal=principal)
+        written = self.write(events, cause=cause, principal=principal, held=held)
         await written.done
         failpoint("order.after_commit")
         return written.orders
 
-    def write(self, events: Sequence[OrderEvent], *, cause: str, principal: str = "") -> Written:
+    def write(
+        self,
+        events: Sequence[OrderEvent],
+        *,
+        cause: str,
+        principal: str = "",
+        held: Mapping[Holder, Decimal] | None = None,
+        request: RequestRow | None = None,
+    ) -> Written:
         """Numbers, encodes and commits events with the orders' rows, the headroom and where the environment stands.
 
         Args:
             events: in the order they happened.
             cause: what caused them; the tape's end is seen by itself.
             principal: who did; of each order its own where not given.
+            held: the positions that fills among them have changed, as they are now.
+            request: what must not be done again.
         """
         now = self._clock()
         event_rows, order_rows, entries = [], {}, []
@@ -166,7 +197,9 @@ class Journal:
                 del self._provenance[order.order_id]
         if events and not self.row.first_order_time:
             self.row.first_order_time = now
-        unit = self._store.unit(self.row, event_rows, list(order_rows.values()), list(touched.values()))
+        positions = [self._position(holder, units) for holder, units in (held or {}).items()]
+        written = (event_rows, list(order_rows.values()), list(touched.values()))
+        unit = self._store.unit(self.row, *written, positions=positions, request=request)
         after = {number: (bool(row["open"]), row["portfolio_id"]) for number, row in order_rows.items()}
         failpoint("order.before_commit")
         done = self._store.writer.enqueue(unit, lambda: self._publish(entries, after, orders))
@@ -230,6 +263,11 @@ class Journal:
             "principal": provenance.principal,
             "owner": provenance.owner,
         }
+
+    def _position(self, holder: Holder, units: Decimal) -> PositionRow:
+        portfolio = self._portfolios[holder[0]]
+        whose = (portfolio.principal, portfolio.owner)
+        return PositionRow(self.row.environment_id, *holder, units, self.row.tape_sequence, *whose)
 
     def _portfolio(self, event: OrderEvent) -> PortfolioRow:
         """The portfolio with the headroom that the event's order states; a refused order states none."""

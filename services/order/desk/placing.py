@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from decimal import Decimal
+from typing import Any, Protocol
 
-from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.matching import Venue
 from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
-from services.domain.order import Order, OrderEvent, OrderState
+from services.domain.order import Order, OrderEvent, OrderState, Side
 from services.domain.simulation import NO_PRICE
-from services.order.desk.gate_mapping import Check, check_batch
+from services.order.desk.checks import LEAST_SECONDS, Asker, Checks, asking, risk_unavailable
+from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal
-from services.order.desk.risk_gate import RiskGate, RiskUnavailable
+from services.order.desk.risk_gate import RiskUnavailable
 from services.order.mapping import decode_event, decode_order, refusal_error
-from services.order.records import EnvironmentRow, OrderRow, PortfolioRow
+from services.order.records import OrderRow, PortfolioRow
 from services.order.store import Store
 from services.order.ticket import Provenance, Ticket
-
-# A check takes 1 to 3 ms. One that takes this long is waiting for risk, and a cancel must not wait with it.
-PATIENCE_SECONDS: Final = 0.05
-# However long an order queued behind others, risk gets this long to answer it.
-LEAST_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -62,42 +58,32 @@ class Create:
     def answer_with(self, order: bytes, state: OrderState) -> None:
         """Answers this and its repeats with the order; a refused one is answered by its refusal."""
         if state is OrderState.REJECTED:
-            self.fail(refusal_error(decode_order(order)))
+            refused = decode_order(order)
+            self.fail(refusal_error(refused.order_id, refused.refusal))
             return
         for each in (self, *self.repeats):
             if not each.answer.done():
                 each.answer.set_result(order)
 
 
-class Desk(Protocol):
+class Desk(Asker, Protocol):
     """What placing needs of its desk."""
 
-    row: EnvironmentRow
     venue: Venue
     journal: Journal
 
-    @property
-    def urgent(self) -> bool:
-        """Whether cancels or kill switches wait."""
-        ...
-
     def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now."""
-        ...
-
-    async def serve_urgent(self) -> None:
-        """Serves what is urgent."""
         ...
 
 
 class Placing:
     """Takes batches of orders, one at a time."""
 
-    def __init__(self, desk: Desk, store: Store, gate: RiskGate, deadline_seconds: float) -> None:
+    def __init__(self, desk: Desk, store: Store, checks: Checks) -> None:
         self._desk = desk
         self._store = store
-        self._gate = gate
-        self._seconds = deadline_seconds
+        self._asking = checks
 
     async def place(self, batch: Iterable[Create]) -> list[Create]:
         """Decides on orders and answers them.
@@ -128,7 +114,10 @@ class Placing:
         return unknown
 
     def _may_come_in(self, create: Create) -> bool:
-        objection = self._desk.objection(create)
+        objection, ticket = self._desk.objection(create), create.ticket
+        if objection is None and ticket.closes and not self._held(ticket):
+            position_id = f"{ticket.portfolio_id}~{ticket.symbol}"
+            objection = ApiError.not_found("position", position_id, "POSITION_NOT_FOUND", "Nothing is held.")
         if objection is not None:
             create.fail(objection)
         return objection is None
@@ -140,11 +129,11 @@ class Placing:
         try:
             with ExitStack() as spans:
                 checks = self._checks(creates, orders, origins, spans)
-                verdicts = await self._verdicts(checks, min(create.deadline for create in creates)) if checks else {}
+                deadline = min(create.deadline for create in creates)
+                verdicts = await self._asking.verdicts(lambda: checks, deadline)
         except RiskUnavailable:
-            error = ApiError.unavailable("RISK_UNAVAILABLE", "Risk did not answer in time; nothing was decided.")
             for create in creates:
-                create.fail(error)
+                create.fail(risk_unavailable())
             return
         failpoint("order.after_reserve")
         events: list[OrderEvent] = []
@@ -165,31 +154,10 @@ class Placing:
             price = self._desk.venue.reference_price(order.symbol, order.side)
             if price is not None:
                 opening = create.portfolio.opening_ledger_sequence
-                checks.append(Check(order, origin, create.instrument, price, opening, _asking(origin, spans)))
+                checks.append(
+                    Check(order, origin, create.instrument, price, opening, asking(origin.traceparent, spans))
+                )
         return checks
-
-    async def _verdicts(self, checks: Sequence[Check], deadline: float) -> dict[str, Verdict]:
-        """Asks risk. While it does not answer, what is urgent is served, and the question asked anew after it."""
-        desk = self._desk
-        while True:
-            seconds = max(LEAST_SECONDS, deadline - time.monotonic())
-            asking = asyncio.ensure_future(self._gate.check(lambda number: self._batch(number, checks), seconds))
-            try:
-                await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-                while not asking.done() and not desk.urgent:
-                    await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-                if asking.done():
-                    verdicts, generation = asking.result()
-                    if generation == self._gate.generation:
-                        return {verdict.order_id: verdict for verdict in verdicts}
-            finally:
-                asking.cancel()
-            await desk.serve_urgent()
-
-    def _batch(self, number: int, checks: Sequence[Check]) -> Any:
-        row = self._desk.row
-        decided = max(check.order.basis_time for check in checks)
-        return check_batch(number, row.head, row.tape_sequence, decided, checks)
 
     def _take(self, order: Order, verdict: Verdict | None) -> list[OrderEvent]:
         venue, at, decided = self._desk.venue, order.basis_sequence, order.basis_time
@@ -199,13 +167,18 @@ class Placing:
         return venue.accept(order._replace(reservation=verdict.reservation), at, decided)
 
     def _order(self, create: Create, number: int) -> Order:
-        row = self._desk.row
+        row, ticket = self._desk.row, create.ticket
+        sized = _closing(self._held(ticket)) if ticket.closes else {}
         return Order(
             order_id=f"{row.environment_id}-{number}",
             basis_sequence=row.tape_sequence,
-            basis_time=max(row.market_time, create.ticket.basis_time),
-            **create.ticket.fields,
+            basis_time=max(row.market_time, ticket.basis_time),
+            **ticket.fields,
+            **sized,
         )
+
+    def _held(self, ticket: Ticket) -> Decimal:
+        return self._desk.venue.held(ticket.portfolio_id, ticket.symbol)
 
     def _origin(self, create: Create) -> Provenance:
         return Provenance(
@@ -221,8 +194,11 @@ class Placing:
         )
 
 
-def check_increments(ticket: Ticket, instrument: Instrument) -> None:
+def check_increments(fields: Mapping[str, Any], instrument: Instrument) -> None:
     """Refuses prices and quantities off the instrument's increments, and prices that no double stands for.
+
+    Args:
+        fields: of an order, by name.
 
     Raises:
         ApiError: INVALID_ARGUMENT `OFF_INCREMENT` with the increment, or `INVALID_ARGUMENT`.
@@ -234,7 +210,7 @@ def check_increments(ticket: Ticket, instrument: Instrument) -> None:
         ("trailing_amount", instrument.price_increment),
         ("display_quantity", instrument.quantity_increment),
     ):
-        value = ticket.fields.get(name)
+        value = fields.get(name)
         if not value:
             continue
         if not name.endswith("quantity") and significant_digits(value) > MAX_PRICE_DIGITS:
@@ -243,6 +219,10 @@ def check_increments(ticket: Ticket, instrument: Instrument) -> None:
             step = format_decimal(increment)
             metadata = {"increment": step, "symbol": instrument.symbol}
             raise ApiError.invalid_field(name, f"is no multiple of {step}", "OFF_INCREMENT", metadata=metadata)
+
+
+def _closing(held: Decimal) -> dict[str, Any]:
+    return {"side": Side.SELL if held > 0 else Side.BUY, "quantity": abs(held)}
 
 
 def _leaders(batch: Iterable[Create]) -> tuple[list[Create], list[Create]]:
@@ -269,15 +249,3 @@ def _answer_known(create: Create, stored: OrderRow) -> None:
     message = f"The client order id {client_order_id} was used for order {order.order_id} with other values."
     metadata = {"order_id": order.order_id, "client_order_id": client_order_id}
     create.fail(ApiError.already_exists("order", order.order_id, "CLIENT_ORDER_ID_REUSED", message, metadata=metadata))
-
-
-def _asking(origin: Provenance, spans: ExitStack) -> str:
-    """Begins the question to risk as a span of the order's trace: the call is shared, so its own would tell nobody."""
-    if not telemetry.sampled(origin.traceparent):
-        return origin.traceparent
-    name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
-    spans.enter_context(telemetry.span_from(origin.traceparent, name, kind="CLIENT"))
-    asking = telemetry.current_traceparent()
-    # What is done until the answer comes is done for the whole batch, and belongs to no single order's trace.
-    telemetry.adopt("")
-    return asking

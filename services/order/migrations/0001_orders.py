@@ -44,6 +44,21 @@ def upgrade() -> None:
     )
     op.create_index("portfolios_by_environment", "portfolios", ["environment_id"])
     op.create_table(
+        "positions",
+        sa.Column("environment_id", sa.Text, primary_key=True),
+        sa.Column("portfolio_id", sa.Text, primary_key=True),
+        sa.Column("symbol", sa.Text, primary_key=True),
+        *columns(DecimalText, "quantity"),
+        *columns(sa.BigInteger, "tape_sequence"),
+        *columns(sa.Text, "principal", "owner"),
+    )
+    op.create_table(
+        "requests",
+        sa.Column("environment_id", sa.Text, primary_key=True),
+        sa.Column("request_id", sa.Text, primary_key=True),
+        *columns(sa.Text, "asked", "principal", "owner"),
+    )
+    op.create_table(
         "instruments",
         sa.Column("symbol", sa.Text, primary_key=True),
         *columns(sa.LargeBinary, "payload"),

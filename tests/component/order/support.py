@@ -39,6 +39,7 @@ from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
+from services.domain.order import OrderState
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.order.desk.gate_mapping import Check
 from services.order.main import main
@@ -317,7 +318,8 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         verdicts = []
         for check in batch.checks:
             order, price = order_from_proto(check.order), Decimal(check.reference_price)
-            verdict = self.gate.check(order, self._instrument, price, nanoseconds(batch.market_time))
+            decide = self.gate.check if order.state is OrderState.PENDING_NEW else self.gate.check_replacement
+            verdict = decide(order, self._instrument, price, nanoseconds(batch.market_time))
             message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id)
             if verdict.reservation is not None:
                 cash, quantity, headroom = (str(each) for each in verdict.reservation)

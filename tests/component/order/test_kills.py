@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.domain.order import TERMINAL, OrderState, reserved_cash
@@ -96,15 +96,29 @@ async def load(mesh: Mesh, name: str, count: int) -> list[order_pb2.Order]:
     for n in range(count):
         order = limit(f"{name}-{n}", "50") if n % 2 else request(f"{name}-{n}", quantity="1")
         placed.append(await mesh.place(order, 60))
+        if n % 4 == 1:
+            # More than it had set aside: risk must neither free what it holds nor keep what it will not.
+            await until_done(lambda: mesh.orders.ReplaceOrder(more(placed[-1]), wait_for_ready=True))
         if n % 4 == 3:
-            async with asyncio.timeout(60):
-                while True:
-                    try:
-                        await mesh.orders.CancelOrder(cancel(placed[-1].order_id), wait_for_ready=True)
-                        break
-                    except ApiError:
-                        await asyncio.sleep(0.05)
+            await until_done(lambda: mesh.orders.CancelOrder(cancel(placed[-1].order_id), wait_for_ready=True))
     return placed
+
+
+async def until_done(call: Callable[[], Awaitable[order_pb2.Order]]) -> None:
+    """Repeats a call until it is answered."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await call()
+                return
+            except ApiError:
+                await asyncio.sleep(0.05)
+
+
+def more(order: order_pb2.Order) -> order_service_pb2.ReplaceOrderRequest:
+    """Three units more, at another price."""
+    quantity = str(Decimal(order.quantity) + 3)
+    return order_service_pb2.ReplaceOrderRequest(order_id=order.order_id, quantity=quantity, limit_price="51")
 
 
 async def check(mesh: Mesh, placed: list[order_pb2.Order], coordinator: Coordinator) -> None:

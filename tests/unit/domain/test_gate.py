@@ -153,6 +153,11 @@ class Market:
                 leaves_quantity=leaves,
                 reservation=order.reservation._replace(quantity=quantity.quantize(D("1e-9"), "ROUND_FLOOR")),
             )
+            held, holds = reserved_cash(order), reserved_cash(restated)
+            if holds > held:
+                # Floored, what is left of it may be a larger part than before: it holds no more for that.
+                cash = (restated.reservation.cash * held / holds).quantize(D("1e-9"), "ROUND_FLOOR")
+                restated = restated._replace(reservation=restated.reservation._replace(cash=cash))
             if restated.quantity or order.cash_quantity is not None:
                 self.tell(ExecType.RESTATED, restated)
             else:

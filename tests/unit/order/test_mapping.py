@@ -25,6 +25,7 @@ from services.domain.order import (
 )
 from services.order import mapping
 from services.order.desk.placing import check_increments
+from services.order.request_mapping import ticket_from_proto
 from services.order.ticket import Provenance
 from services.wire.orders import order_from_proto
 from services.wire.values import text
@@ -152,7 +153,7 @@ def request(**values: Any) -> order_service_pb2.CreateOrderRequest:
     ],
 )
 def test_a_repeat_is_one_of_the_same_values(values: dict[str, Any], same: bool) -> None:
-    first, second = (mapping.ticket_from_proto(each) for each in (request(), request(**values)))
+    first, second = (ticket_from_proto(each) for each in (request(), request(**values)))
     assert first.client_key == second.client_key
     assert (first.asked == second.asked) is same
 
@@ -175,7 +176,7 @@ def test_a_repeat_is_one_of_the_same_values(values: dict[str, Any], same: bool) 
     ],
 )
 def test_a_repeat_has_the_same_instructions(first: dict[str, Any], second: dict[str, Any], same: bool) -> None:
-    asked = [mapping.ticket_from_proto(request(**each)).asked for each in (first, second)]
+    asked = [ticket_from_proto(request(**each)).asked for each in (first, second)]
     assert (asked[0] == asked[1]) is same
 
 
@@ -192,7 +193,7 @@ def test_a_repeat_has_the_same_instructions(first: dict[str, Any], second: dict[
 )
 def test_what_no_rule_of_a_field_can_see_is_named(values: dict[str, Any], field: str) -> None:
     with pytest.raises(ApiError, match=field):
-        mapping.ticket_from_proto(request(**values))
+        ticket_from_proto(request(**values))
 
 
 @pytest.mark.parametrize(
@@ -215,10 +216,10 @@ def test_what_no_rule_of_a_field_can_see_is_named(values: dict[str, Any], field:
     ],
 )
 def test_prices_and_quantities_keep_to_the_instruments_steps(values: dict[str, Any], reason: str | None) -> None:
-    ticket = mapping.ticket_from_proto(request(**values))
+    ticket = ticket_from_proto(request(**values))
     if reason is None:
-        check_increments(ticket, INSTRUMENT)
+        check_increments(ticket.fields, INSTRUMENT)
     else:
         with pytest.raises(ApiError) as caught:
-            check_increments(ticket, INSTRUMENT)
+            check_increments(ticket.fields, INSTRUMENT)
         assert caught.value.reason == reason

@@ -10,7 +10,7 @@ from services.order.desk.placing import Create, Placing
 
 
 def create(name: str, deadline: float) -> Create:
-    ticket: Any = SimpleNamespace(client_key=name, asked=name)
+    ticket: Any = SimpleNamespace(client_key=name, asked=name, closes=False)
     nothing: Any = None
     return Create(ticket, nothing, nothing, "local", "", asyncio.get_running_loop().create_future(), deadline=deadline)
 
@@ -24,7 +24,7 @@ async def test_an_order_that_waited_too_long_is_asked_about_alone() -> None:
     desk: Any = SimpleNamespace(objection=lambda create: None)
     store: Any = Known()
     gate: Any = None
-    placing, asked = Placing(desk, store, gate, 2.0), list[list[str]]()
+    placing, asked = Placing(desk, store, gate), list[list[str]]()
 
     async def decide(creates: Sequence[Create]) -> None:
         asked.append([each.ticket.client_key for each in creates])

@@ -114,7 +114,7 @@ def test_rule_1_the_venue_goes_on_from_an_old_log_as_it_went_on(log: Log) -> Non
         venue.restore([each for each in last.values() if each.state not in TERMINAL], {PORTFOLIO: headroom[-1]})
         _, made = venue.advance(market, event.tape_sequence, len(market))
         made = made or venue.expire_all(len(market), following.transact_time)
-        assert made == log.events[number : number + len(made)]
+        assert list(map(_unranked, made)) == list(map(_unranked, log.events[number : number + len(made)]))
         went_on += 1
     assert went_on > 5
 
@@ -131,6 +131,11 @@ def test_rule_1_the_venue_goes_on_from_an_old_log_as_it_went_on(log: Log) -> Non
 def test_rule_1_a_form_that_is_yet_to_come_is_refused_loudly(read: Any) -> None:
     with pytest.raises(UnknownVersion, match="99"):
         read()
+
+
+def _unranked(event: OrderEvent) -> OrderEvent:
+    """Without the order's place in the queue: an old log has none, and a venue that takes its orders gives them one."""
+    return event._replace(order=event.order._replace(priority=0))
 
 
 def _held(log: Log) -> tuple[str, str]:

@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No such deployment."""
     ERROR_REASON_CALENDAR_NOT_FOUND: _ErrorReason.ValueType  # 32
     """NOT_FOUND. No sessions are known for this calendar, or not for these dates."""
+    ERROR_REASON_POSITION_NOT_FOUND: _ErrorReason.ValueType  # 33
+    """NOT_FOUND. The portfolio holds nothing of the symbol."""
     ERROR_REASON_CLIENT_ORDER_ID_REUSED: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 41
@@ -98,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The strategy's deployment has ended already."""
     ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT: _ErrorReason.ValueType  # 72
     """FAILED_PRECONDITION. The instrument does not trade in the order's environment."""
+    ERROR_REASON_QUANTITY_BELOW_FILLED: _ErrorReason.ValueType  # 73
+    """FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is."""
+    ERROR_REASON_ORDER_TRIGGERED: _ErrorReason.ValueType  # 74
+    """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
     ERROR_REASON_BASIS_STALE: _ErrorReason.ValueType  # 80
     """ABORTED. The command was decided at a position that the environment has left."""
     ERROR_REASON_NOT_OPEN_AT_EDGE: _ErrorReason.ValueType  # 90
@@ -171,6 +177,8 @@ ERROR_REASON_DEPLOYMENT_NOT_FOUND: ErrorReason.ValueType  # 31
 """NOT_FOUND. No such deployment."""
 ERROR_REASON_CALENDAR_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND. No sessions are known for this calendar, or not for these dates."""
+ERROR_REASON_POSITION_NOT_FOUND: ErrorReason.ValueType  # 33
+"""NOT_FOUND. The portfolio holds nothing of the symbol."""
 ERROR_REASON_CLIENT_ORDER_ID_REUSED: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 41
@@ -201,6 +209,10 @@ ERROR_REASON_DEPLOYMENT_ENDED: ErrorReason.ValueType  # 71
 """FAILED_PRECONDITION. The strategy's deployment has ended already."""
 ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION. The instrument does not trade in the order's environment."""
+ERROR_REASON_QUANTITY_BELOW_FILLED: ErrorReason.ValueType  # 73
+"""FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is."""
+ERROR_REASON_ORDER_TRIGGERED: ErrorReason.ValueType  # 74
+"""FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
 ERROR_REASON_BASIS_STALE: ErrorReason.ValueType  # 80
 """ABORTED. The command was decided at a position that the environment has left."""
 ERROR_REASON_NOT_OPEN_AT_EDGE: ErrorReason.ValueType  # 90

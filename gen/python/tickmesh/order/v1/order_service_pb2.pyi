@@ -99,7 +99,7 @@ class CreateOrderRequest(_message.Message):
     """
     display_quantity: _builtins.str
     """What an iceberg shows of its `quantity`, below that and a multiple of the increment. One record fills so much of it in its
-    turn; more of it queues behind the other orders of its price. LIMIT, and DAY, GTC or GTD.
+    turn; more of it queues behind the other orders of its price. LIMIT orders alone.
     """
     @_builtins.property
     def basis_time(self) -> _timestamp_pb2.Timestamp:
@@ -294,6 +294,172 @@ class CancelOrderRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelOrderRequest: _TypeAlias = CancelOrderRequest  # noqa: Y015
+
+@_typing.final
+class ReplaceOrderRequest(_message.Message):
+    """Asks for other terms of an order, which is named by `order_id`, or by `portfolio_id` and `orig_client_order_id`. At least one
+    term is given.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    ORIG_CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    LIMIT_PRICE_FIELD_NUMBER: _builtins.int
+    STOP_PRICE_FIELD_NUMBER: _builtins.int
+    TRAILING_AMOUNT_FIELD_NUMBER: _builtins.int
+    TRAILING_PERCENT_FIELD_NUMBER: _builtins.int
+    DISPLAY_QUANTITY_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """Which."""
+    portfolio_id: _builtins.str
+    """Whose."""
+    orig_client_order_id: _builtins.str
+    """The client's id of the order that is to change (FIX 41)."""
+    quantity: _builtins.str
+    """Units in all, those that have filled included; not of an order by cash."""
+    limit_price: _builtins.str
+    """The worst price, of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order."""
+    stop_price: _builtins.str
+    """The trigger, of a STOP, STOP_LIMIT, MARKET_IF_TOUCHED or LIMIT_IF_TOUCHED order that has not been triggered."""
+    trailing_amount: _builtins.str
+    """How far a TRAILING_STOP's trigger stays behind the best price, instead of what it had; not of one that has been triggered."""
+    trailing_percent: _builtins.str
+    """The same in per cent, below 100."""
+    display_quantity: _builtins.str
+    """What an iceberg shows, below its quantity."""
+    request_id: _builtins.str
+    """A repeat with this id is answered with the order as it is then, whatever has become of it, and changes nothing."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When a GTD order expires, market time, whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        orig_client_order_id: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        limit_price: _builtins.str = ...,
+        stop_price: _builtins.str = ...,
+        trailing_amount: _builtins.str = ...,
+        trailing_percent: _builtins.str = ...,
+        display_quantity: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_quantity", b"display_quantity", "expire_time", b"expire_time", "limit_price", b"limit_price", "order_id", b"order_id", "orig_client_order_id", b"orig_client_order_id", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "request_id", b"request_id", "stop_price", b"stop_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceOrderRequest: _TypeAlias = ReplaceOrderRequest  # noqa: Y015
+
+@_typing.final
+class BatchCancelOrdersRequest(_message.Message):
+    """Asks for the end of open orders. Fields that are given must all fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    portfolio_id: _builtins.str
+    """Whose."""
+    symbol: _builtins.str
+    """Of this symbol."""
+    side: _side_pb2.Side.ValueType
+    """Of this side."""
+    strategy_id: _builtins.str
+    """Of this strategy."""
+    deployment_id: _builtins.str
+    """Of this deployment."""
+    def __init__(
+        self,
+        *,
+        portfolio_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        side: _side_pb2.Side.ValueType = ...,
+        strategy_id: _builtins.str = ...,
+        deployment_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "portfolio_id", b"portfolio_id", "side", b"side", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCancelOrdersRequest: _TypeAlias = BatchCancelOrdersRequest  # noqa: Y015
+
+@_typing.final
+class BatchCancelOrdersResponse(_message.Message):
+    """What was canceled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_IDS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many they are."""
+    more: _builtins.bool
+    """Whether there are more that fit: call again."""
+    @_builtins.property
+    def order_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The orders' ids, in the order in which they had come."""
+
+    def __init__(
+        self,
+        *,
+        order_ids: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "more", b"more", "order_ids", b"order_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCancelOrdersResponse: _TypeAlias = BatchCancelOrdersResponse  # noqa: Y015
+
+@_typing.final
+class ClosePositionRequest(_message.Message):
+    """Asks for a position's end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    position_id: _builtins.str
+    """`{portfolio_id}~{symbol}`."""
+    client_order_id: _builtins.str
+    """The client's id of the order, as of any other."""
+    label: _builtins.str
+    """A free text, at most 200 characters; never deduplicated."""
+    def __init__(
+        self,
+        *,
+        position_id: _builtins.str = ...,
+        client_order_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "label", b"label", "position_id", b"position_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClosePositionRequest: _TypeAlias = ClosePositionRequest  # noqa: Y015
 
 @_typing.final
 class ListExecutionsRequest(_message.Message):
@@ -657,6 +823,7 @@ class OrderCommand(_message.Message):
 
     CREATE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create(self) -> Global___CreateOrderRequest:
         """As by `CreateOrder`; a strategy's command likewise, with the seat token in the session's metadata."""
@@ -665,17 +832,22 @@ class OrderCommand(_message.Message):
     def cancel(self) -> Global___CancelOrderRequest:
         """As by `CancelOrder`."""
 
+    @_builtins.property
+    def replace(self) -> Global___ReplaceOrderRequest:
+        """As by `ReplaceOrder`."""
+
     def __init__(
         self,
         *,
         create: Global___CreateOrderRequest | None = ...,
         cancel: Global___CancelOrderRequest | None = ...,
+        replace: Global___ReplaceOrderRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create", "replace", b"replace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create", "replace", b"replace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "cancel"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "cancel", "replace"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -750,7 +922,7 @@ class OrderAck(_message.Message):
     number: _builtins.int
     """Which command of the session, counted from 1."""
     client_order_id: _builtins.str
-    """The client's id of the order that was to be created, or that the cancel named."""
+    """The client's id of the order that was to be created, or that the cancel or replacement named."""
     @_builtins.property
     def order(self) -> _order_pb2.Order:
         """Done: the order as it is then."""

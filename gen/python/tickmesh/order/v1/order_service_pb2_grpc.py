@@ -61,6 +61,21 @@ class OrderServiceStub:
                 request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
                 _registered_method=True)
+        self.ReplaceOrder = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/ReplaceOrder',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ReplaceOrderRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+                _registered_method=True)
+        self.BatchCancelOrders = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/BatchCancelOrders',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.FromString,
+                _registered_method=True)
+        self.ClosePosition = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/ClosePosition',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+                _registered_method=True)
         self.ListExecutions = channel.unary_unary(
                 '/tickmesh.order.v1.OrderService/ListExecutions',
                 request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListExecutionsRequest.SerializeToString,
@@ -158,6 +173,61 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplaceOrder(self, request, context):
+        """Puts an open order on new terms; it keeps its id, type, side and time in force. When it returns, they are durable. What is
+        not given stays as it is; terms that are the order's already change nothing, so a repeat is harmless. It keeps its place in
+        the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
+        its new terms fill on later records only.
+
+        Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+        FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
+        `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
+        goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
+        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
+        order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
+        `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+
+        POST /api/v1/orders/replay-1-7:replace
+        {"quantity": "20", "limit_price": "101.5"}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCancelOrders(self, request, context):
+        """Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
+        end together, or none: a repeat cancels what has come since.
+
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+
+        POST /api/v1/orders:batchCancel
+        {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClosePosition(self, request, context):
+        """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
+        and repeated as one of `CreateOrder`, and needs no cash set aside.
+
+        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
+        `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+        Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
+        is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat
+        the call.
+
+        POST /api/v1/positions/trend~AAPL:close
+        {"client_order_id": "close-1"}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListExecutions(self, request, context):
         """Lists fills, oldest first.
 
@@ -200,8 +270,8 @@ class OrderServiceServicer:
         answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
         decided; `number` says which command each one answers. There is no REST form of it.
 
-        Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
-        it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+        Commands are taken in the order they were sent; a cancel or a replacement of an order that the same session is still
+        creating waits for it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
         1,024 commands are worked on at once; more wait to be read.
 
         The session ends when the client has sent its last command and got all answers. One that asked for it by
@@ -246,6 +316,21 @@ def add_OrderServiceServicer_to_server(servicer, server):
             'CancelOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrder,
                     request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.SerializeToString,
+            ),
+            'ReplaceOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplaceOrder,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ReplaceOrderRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.SerializeToString,
+            ),
+            'BatchCancelOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCancelOrders,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.SerializeToString,
+            ),
+            'ClosePosition': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClosePosition,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.FromString,
                     response_serializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.SerializeToString,
             ),
             'ListExecutions': grpc.unary_unary_rpc_method_handler(
@@ -404,6 +489,87 @@ class OrderService:
             target,
             '/tickmesh.order.v1.OrderService/CancelOrder',
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplaceOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/ReplaceOrder',
+            tickmesh_dot_order_dot_v1_dot_order__service__pb2.ReplaceOrderRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCancelOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/BatchCancelOrders',
+            tickmesh_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__service__pb2.BatchCancelOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClosePosition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/ClosePosition',
+            tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.SerializeToString,
             tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
             options,
             channel_credentials,

@@ -68,6 +68,49 @@ class OrderServiceStub:
 
         POST /api/v1/orders/replay-1-7:cancel
     """
+    ReplaceOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ReplaceOrderRequest, _order_pb2.Order]
+    """Puts an open order on new terms; it keeps its id, type, side and time in force. When it returns, they are durable. What is
+    not given stays as it is; terms that are the order's already change nothing, so a repeat is harmless. It keeps its place in
+    the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
+    its new terms fill on later records only.
+
+    Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+    FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
+    `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+    Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
+    goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
+    `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
+    order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
+    `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+
+        POST /api/v1/orders/replay-1-7:replace
+        {"quantity": "20", "limit_price": "101.5"}
+    """
+    BatchCancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchCancelOrdersRequest, _order_service_pb2.BatchCancelOrdersResponse]
+    """Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
+    end together, or none: a repeat cancels what has come since.
+
+    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+
+        POST /api/v1/orders:batchCancel
+        {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
+    """
+    ClosePosition: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ClosePositionRequest, _order_pb2.Order]
+    """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
+    and repeated as one of `CreateOrder`, and needs no cash set aside.
+
+    A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
+    `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+    Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
+    is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+    `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat
+    the call.
+
+        POST /api/v1/positions/trend~AAPL:close
+        {"client_order_id": "close-1"}
+    """
     ListExecutions: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListExecutionsRequest, _order_service_pb2.ListExecutionsResponse]
     """Lists fills, oldest first.
 
@@ -98,8 +141,8 @@ class OrderServiceStub:
     answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
     decided; `number` says which command each one answers. There is no REST form of it.
 
-    Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
-    it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+    Commands are taken in the order they were sent; a cancel or a replacement of an order that the same session is still
+    creating waits for it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
     1,024 commands are worked on at once; more wait to be read.
 
     The session ends when the client has sent its last command and got all answers. One that asked for it by
@@ -200,6 +243,67 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReplaceOrder(
+        self,
+        request: _order_service_pb2.ReplaceOrderRequest,
+        context: _aio.ServicerContext[_order_service_pb2.ReplaceOrderRequest, _abc.Awaitable[_order_pb2.Order]],
+    ) -> _abc.Awaitable[_order_pb2.Order]:
+        """Puts an open order on new terms; it keeps its id, type, side and time in force. When it returns, they are durable. What is
+        not given stays as it is; terms that are the order's already change nothing, so a repeat is harmless. It keeps its place in
+        the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
+        its new terms fill on later records only.
+
+        Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+        FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
+        `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
+        goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
+        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
+        order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
+        `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+
+            POST /api/v1/orders/replay-1-7:replace
+            {"quantity": "20", "limit_price": "101.5"}
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCancelOrders(
+        self,
+        request: _order_service_pb2.BatchCancelOrdersRequest,
+        context: _aio.ServicerContext[_order_service_pb2.BatchCancelOrdersRequest, _abc.Awaitable[_order_service_pb2.BatchCancelOrdersResponse]],
+    ) -> _abc.Awaitable[_order_service_pb2.BatchCancelOrdersResponse]:
+        """Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
+        end together, or none: a repeat cancels what has come since.
+
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+
+            POST /api/v1/orders:batchCancel
+            {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
+        """
+
+    @_abc_1.abstractmethod
+    def ClosePosition(
+        self,
+        request: _order_service_pb2.ClosePositionRequest,
+        context: _aio.ServicerContext[_order_service_pb2.ClosePositionRequest, _abc.Awaitable[_order_pb2.Order]],
+    ) -> _abc.Awaitable[_order_pb2.Order]:
+        """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
+        and repeated as one of `CreateOrder`, and needs no cash set aside.
+
+        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
+        `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+        Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
+        is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat
+        the call.
+
+            POST /api/v1/positions/trend~AAPL:close
+            {"client_order_id": "close-1"}
+        """
+
+    @_abc_1.abstractmethod
     def ListExecutions(
         self,
         request: _order_service_pb2.ListExecutionsRequest,
@@ -252,8 +356,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
         decided; `number` says which command each one answers. There is no REST form of it.
 
-        Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
-        it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+        Commands are taken in the order they were sent; a cancel or a replacement of an order that the same session is still
+        creating waits for it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
         1,024 commands are worked on at once; more wait to be read.
 
         The session ends when the client has sent its last command and got all answers. One that asked for it by

@@ -209,7 +209,9 @@ class OrderCheck(_message.Message):
     """W3C trace context of the order's trace; empty where it is not recorded."""
     @_builtins.property
     def order(self) -> _order_pb2.Order:
-        """The order, PENDING_NEW."""
+        """A new order, PENDING_NEW; or an open one on new terms. That claims, until its next event, the larger of what it does and of
+        what it would; where the verdict is void, what it does.
+        """
 
     def __init__(
         self,

@@ -139,6 +139,11 @@ class ErrorReason(betterproto2.Enum):
     NOT_FOUND. No sessions are known for this calendar, or not for these dates.
     """
 
+    POSITION_NOT_FOUND = 33
+    """
+    NOT_FOUND. The portfolio holds nothing of the symbol.
+    """
+
     CLIENT_ORDER_ID_REUSED = 40
     """
     ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order.
@@ -214,6 +219,16 @@ class ErrorReason(betterproto2.Enum):
     FAILED_PRECONDITION. The instrument does not trade in the order's environment.
     """
 
+    QUANTITY_BELOW_FILLED = 73
+    """
+    FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is.
+    """
+
+    ORDER_TRIGGERED = 74
+    """
+    FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change.
+    """
+
     BASIS_STALE = 80
     """
     ABORTED. The command was decided at a position that the environment has left.
@@ -285,6 +300,7 @@ class ErrorReason(betterproto2.Enum):
             30: "ERROR_REASON_STRATEGY_KIND_NOT_FOUND",
             31: "ERROR_REASON_DEPLOYMENT_NOT_FOUND",
             32: "ERROR_REASON_CALENDAR_NOT_FOUND",
+            33: "ERROR_REASON_POSITION_NOT_FOUND",
             40: "ERROR_REASON_CLIENT_ORDER_ID_REUSED",
             41: "ERROR_REASON_REQUEST_ID_REUSED",
             42: "ERROR_REASON_ALREADY_EXISTS",
@@ -300,6 +316,8 @@ class ErrorReason(betterproto2.Enum):
             69: "ERROR_REASON_ENVIRONMENT_COMPLETED",
             71: "ERROR_REASON_DEPLOYMENT_ENDED",
             72: "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT",
+            73: "ERROR_REASON_QUANTITY_BELOW_FILLED",
+            74: "ERROR_REASON_ORDER_TRIGGERED",
             80: "ERROR_REASON_BASIS_STALE",
             90: "ERROR_REASON_NOT_OPEN_AT_EDGE",
             91: "ERROR_REASON_SEAT_TOKEN_INVALID",
@@ -337,6 +355,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_STRATEGY_KIND_NOT_FOUND": 30,
             "ERROR_REASON_DEPLOYMENT_NOT_FOUND": 31,
             "ERROR_REASON_CALENDAR_NOT_FOUND": 32,
+            "ERROR_REASON_POSITION_NOT_FOUND": 33,
             "ERROR_REASON_CLIENT_ORDER_ID_REUSED": 40,
             "ERROR_REASON_REQUEST_ID_REUSED": 41,
             "ERROR_REASON_ALREADY_EXISTS": 42,
@@ -352,6 +371,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_ENVIRONMENT_COMPLETED": 69,
             "ERROR_REASON_DEPLOYMENT_ENDED": 71,
             "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT": 72,
+            "ERROR_REASON_QUANTITY_BELOW_FILLED": 73,
+            "ERROR_REASON_ORDER_TRIGGERED": 74,
             "ERROR_REASON_BASIS_STALE": 80,
             "ERROR_REASON_NOT_OPEN_AT_EDGE": 90,
             "ERROR_REASON_SEAT_TOKEN_INVALID": 91,

@@ -4,8 +4,11 @@
 # This file has been @generated
 
 __all__ = (
+    "BatchCancelOrdersRequest",
+    "BatchCancelOrdersResponse",
     "CancelOrderRequest",
     "CancelReason",
+    "ClosePositionRequest",
     "CreateOrderRequest",
     "EnterOrdersRequest",
     "EnterOrdersResponse",
@@ -30,6 +33,7 @@ __all__ = (
     "OrderState",
     "OrderType",
     "Refusal",
+    "ReplaceOrderRequest",
     "Reservation",
     "SessionOptions",
     "StreamOrderEventsRequest",
@@ -486,6 +490,68 @@ class TimeInForce(betterproto2.Enum):
 
 
 @dataclass(eq=False, repr=False)
+class BatchCancelOrdersRequest(betterproto2.Message):
+    """
+    Asks for the end of open orders. Fields that are given must all fit.
+    """
+
+    portfolio_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Whose.
+    """
+
+    symbol: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Of this symbol.
+    """
+
+    side: "__common__v1__.Side" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: __common__v1__.Side(0)
+    )
+    """
+    Of this side.
+    """
+
+    strategy_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Of this strategy.
+    """
+
+    deployment_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Of this deployment.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "BatchCancelOrdersRequest", BatchCancelOrdersRequest)
+
+
+@dataclass(eq=False, repr=False)
+class BatchCancelOrdersResponse(betterproto2.Message):
+    """
+    What was canceled.
+    """
+
+    order_ids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    The orders' ids, in the order in which they had come.
+    """
+
+    count: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    How many they are.
+    """
+
+    more: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Whether there are more that fit: call again.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "BatchCancelOrdersResponse", BatchCancelOrdersResponse)
+
+
+@dataclass(eq=False, repr=False)
 class CancelOrderRequest(betterproto2.Message):
     """
     Asks for an order's end. The order is named by `order_id`, or by `portfolio_id` and `orig_client_order_id`.
@@ -508,6 +574,31 @@ class CancelOrderRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.order.v1", "CancelOrderRequest", CancelOrderRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ClosePositionRequest(betterproto2.Message):
+    """
+    Asks for a position's end.
+    """
+
+    position_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    `{portfolio_id}~{symbol}`.
+    """
+
+    client_order_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The client's id of the order, as of any other.
+    """
+
+    label: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    A free text, at most 200 characters; never deduplicated.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "ClosePositionRequest", ClosePositionRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -636,7 +727,7 @@ class CreateOrderRequest(betterproto2.Message):
     display_quantity: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
     """
     What an iceberg shows of its `quantity`, below that and a multiple of the increment. One record fills so much of it in its
-    turn; more of it queues behind the other orders of its price. LIMIT, and DAY, GTC or GTD.
+    turn; more of it queues behind the other orders of its price. LIMIT orders alone.
     """
 
 
@@ -1216,7 +1307,7 @@ class OrderAck(betterproto2.Message):
 
     client_order_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The client's id of the order that was to be created, or that the cancel named.
+    The client's id of the order that was to be created, or that the cancel or replacement named.
     """
 
     order: "Order | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True, group="outcome")
@@ -1271,6 +1362,13 @@ class OrderCommand(betterproto2.Message):
     )
     """
     As by `CancelOrder`.
+    """
+
+    replace: "ReplaceOrderRequest | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True, group="command"
+    )
+    """
+    As by `ReplaceOrder`.
     """
 
 
@@ -1434,6 +1532,74 @@ class Refusal(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.order.v1", "Refusal", Refusal)
+
+
+@dataclass(eq=False, repr=False)
+class ReplaceOrderRequest(betterproto2.Message):
+    """
+    Asks for other terms of an order, which is named by `order_id`, or by `portfolio_id` and `orig_client_order_id`. At least one
+    term is given.
+    """
+
+    order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Which.
+    """
+
+    portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Whose.
+    """
+
+    orig_client_order_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The client's id of the order that is to change (FIX 41).
+    """
+
+    quantity: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Units in all, those that have filled included; not of an order by cash.
+    """
+
+    limit_price: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The worst price, of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order.
+    """
+
+    stop_price: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The trigger, of a STOP, STOP_LIMIT, MARKET_IF_TOUCHED or LIMIT_IF_TOUCHED order that has not been triggered.
+    """
+
+    trailing_amount: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    How far a TRAILING_STOP's trigger stays behind the best price, instead of what it had; not of one that has been triggered.
+    """
+
+    trailing_percent: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The same in per cent, below 100.
+    """
+
+    display_quantity: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    What an iceberg shows, below its quantity.
+    """
+
+    expire_time: "datetime.datetime | None" = betterproto2.field(
+        10, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When a GTD order expires, market time, whole seconds.
+    """
+
+    request_id: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    A repeat with this id is answered with the order as it is then, whatever has become of it, and changes nothing.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "ReplaceOrderRequest", ReplaceOrderRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -1733,6 +1899,103 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def replace_order(
+        self,
+        message: "ReplaceOrderRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Order":
+        """
+        Puts an open order on new terms; it keeps its id, type, side and time in force. When it returns, they are durable. What is
+        not given stays as it is; terms that are the order's already change nothing, so a repeat is harmless. It keeps its place in
+        the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
+        its new terms fill on later records only.
+
+        Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+        FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
+        `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
+        goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
+        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
+        order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
+        `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+
+            POST /api/v1/orders/replay-1-7:replace
+            {"quantity": "20", "limit_price": "101.5"}
+        """
+
+        return await self._unary_unary(
+            "/tickmesh.order.v1.OrderService/ReplaceOrder",
+            message,
+            Order,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def batch_cancel_orders(
+        self,
+        message: "BatchCancelOrdersRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "BatchCancelOrdersResponse":
+        """
+        Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
+        end together, or none: a repeat cancels what has come since.
+
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+
+            POST /api/v1/orders:batchCancel
+            {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
+        """
+
+        return await self._unary_unary(
+            "/tickmesh.order.v1.OrderService/BatchCancelOrders",
+            message,
+            BatchCancelOrdersResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def close_position(
+        self,
+        message: "ClosePositionRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "Order":
+        """
+        Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
+        and repeated as one of `CreateOrder`, and needs no cash set aside.
+
+        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
+        `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+
+        Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
+        is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat
+        the call.
+
+            POST /api/v1/positions/trend~AAPL:close
+            {"client_order_id": "close-1"}
+        """
+
+        return await self._unary_unary(
+            "/tickmesh.order.v1.OrderService/ClosePosition",
+            message,
+            Order,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_executions(
         self,
         message: "ListExecutionsRequest",
@@ -1826,8 +2089,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         answered, with the order or with the error, once that is durable. Acknowledgements come in the order in which things were
         decided; `number` says which command each one answers. There is no REST form of it.
 
-        Commands are taken in the order they were sent; a cancel of an order that the same session is still creating waits for
-        it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
+        Commands are taken in the order they were sent; a cancel or a replacement of an order that the same session is still
+        creating waits for it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
         1,024 commands are worked on at once; more wait to be read.
 
         The session ends when the client has sent its last command and got all answers. One that asked for it by

@@ -553,7 +553,8 @@ class OrderCheck(betterproto2.Message):
 
     order: "__order__v1__.Order | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
-    The order, PENDING_NEW.
+    A new order, PENDING_NEW; or an open one on new terms. That claims, until its next event, the larger of what it does and of
+    what it would; where the verdict is void, what it does.
     """
 
     reference_price: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

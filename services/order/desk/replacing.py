@@ -1,0 +1,234 @@
+"""How open orders are put on new terms: checked by risk where they may need more, decided by the venue, committed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from services.chassis.errors import ApiError
+from services.chassis.failpoints import failpoint
+from services.domain.gate import Verdict
+from services.domain.instrument import Instrument
+from services.domain.matching import Venue
+from services.domain.order import Order, OrderEvent, Side
+from services.domain.replacing import CannotReplace, Replacement, replaced
+from services.domain.simulation import NO_PRICE
+from services.order.desk.canceling import ended_order
+from services.order.desk.checks import Asker, Checks, asking, risk_unavailable
+from services.order.desk.gate_mapping import Check
+from services.order.desk.journal import Journal, Written, number_of
+from services.order.desk.placing import check_increments
+from services.order.desk.risk_gate import RiskUnavailable
+from services.order.mapping import decode_event, refusal_error
+from services.order.records import RequestRow
+from services.order.store import Store
+from services.wire.orders import refusal_to_proto
+
+_PRICES: Final = ("limit_price", "stop_price")
+
+
+@dataclass(slots=True, eq=False)
+class Replace:
+    """Somebody asks for an order on new terms.
+
+    Attributes:
+        request_id: of the request, where the client gave one; `asked` is what a repeat with it must ask for.
+        deadline: monotonic seconds; set once nothing but risk is waited for.
+    """
+
+    order_id: str
+    terms: Replacement
+    principal: str
+    traceparent: str
+    answer: asyncio.Future[bytes]
+    request_id: str = ""
+    asked: str = ""
+    deadline: float = 0.0
+
+    def fail(self, error: ApiError) -> None:
+        """Answers with an error."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def answer_with(self, order: bytes) -> None:
+        """Answers with the order."""
+        if not self.answer.done():
+            self.answer.set_result(order)
+
+
+class Change(NamedTuple):
+    """An order as it is, and as it would be."""
+
+    replace: Replace
+    before: Order
+    after: Order
+
+
+class Desk(Asker, Protocol):
+    """What replacing needs of its desk."""
+
+    venue: Venue
+    journal: Journal
+
+    def objection_to(self, replace: Replace) -> ApiError | None:
+        """Why nothing can be replaced now."""
+        ...
+
+
+class Replacing:
+    """Takes batches of replacements, one at a time."""
+
+    def __init__(self, desk: Desk, store: Store, instruments: Mapping[str, Instrument], checks: Checks) -> None:
+        self._desk = desk
+        self._store = store
+        self._instruments = instruments
+        self._asking = checks
+
+    async def replace(self, batch: Iterable[Replace]) -> list[Replace]:
+        """Decides on replacements and answers them.
+
+        Returns:
+            Those that must be looked at again: another one of the same order or request comes first.
+        """
+        first, again, taken = list[Replace](), list[Replace](), set[str]()
+        for each in batch:
+            names = {each.order_id, each.request_id} - {""}
+            (again if names & taken else first).append(each)
+            taken |= names
+        changes = [change for each in await self._unknown(first) if (change := await self._change(each)) is not None]
+        doubtful = [each for each in changes if needs_check(each.before, each.after)]
+        try:
+            with ExitStack() as spans:
+                traces = {each.after.order_id: asking(each.replace.traceparent, spans) for each in doubtful}
+                deadline = min((each.replace.deadline for each in doubtful), default=time.monotonic())
+                verdicts = await self._asking.verdicts(lambda: self._checks(doubtful, traces), deadline)
+        except RiskUnavailable:
+            for change in doubtful:
+                change.replace.fail(risk_unavailable())
+            changes, verdicts = [each for each in changes if each not in doubtful], {}
+        failpoint("order.after_reserve")
+        await self._commit(changes, verdicts)
+        return again
+
+    async def _unknown(self, batch: Sequence[Replace]) -> list[Replace]:
+        """Answers those whose request is known, and what may not come in; gives the others."""
+        ids = [each.request_id for each in batch if each.request_id]
+        known = await self._store.requests(self._desk.row.environment_id, ids) if ids else {}
+        unknown = []
+        for each in batch:
+            before = known.get(each.request_id)
+            if before is not None and before.asked == each.asked:
+                each.answer_with(await self._stored(each.order_id))
+            elif before is not None:
+                each.fail(ApiError.already_exists("request", each.request_id, "REQUEST_ID_REUSED"))
+            elif (objection := self._desk.objection_to(each)) is not None:
+                each.fail(objection)
+            else:
+                unknown.append(each)
+        return unknown
+
+    async def _change(self, replace: Replace) -> Change | None:
+        """What it would change; None where it is answered already."""
+        order = self._desk.venue.order(replace.order_id)
+        if order is None:
+            replace.fail(await self._ended(replace))
+            return None
+        try:
+            given = {name: value for name, value in replace.terms._asdict().items() if value is not None}
+            check_increments(given, self._instruments[order.symbol])
+            return Change(replace, order, replaced(order, replace.terms))
+        except CannotReplace as error:
+            replace.fail(_impossible(order, error))
+        except ApiError as error:
+            replace.fail(error)
+        return None
+
+    def _checks(self, changes: Iterable[Change], traces: Mapping[str, str]) -> list[Check]:
+        """What risk is asked: nothing of an order that has ended meanwhile, or whose symbol has no price."""
+        venue, journal, checks = self._desk.venue, self._desk.journal, []
+        for _, before, after in changes:
+            price = venue.reference_price(after.symbol, after.side)
+            if price is None or venue.order(after.order_id) != before:
+                continue
+            opening = journal.portfolio(after.portfolio_id).opening_ledger_sequence
+            origin, instrument = journal.origin_of(after), self._instruments[after.symbol]
+            checks.append(Check(after, origin, instrument, price, opening, traces[after.order_id]))
+        return checks
+
+    async def _commit(self, changes: Iterable[Change], verdicts: Mapping[str, Verdict]) -> None:
+        """Nothing is waited for until all is on its way: what risk says meanwhile must not find a verdict half used."""
+        desk, writing, ended = self._desk, list[tuple[Replace, Written | None]](), list[Replace]()
+        for change in changes:
+            replace, before, after = change
+            verdict = verdicts.get(replace.order_id)
+            if desk.venue.order(replace.order_id) is None:
+                # A cancel overtook it.
+                ended.append(replace)
+            elif needs_check(before, after) and (verdict is None or verdict.reservation is None):
+                replace.fail(_refused(before, verdict))
+            else:
+                writing.append((replace, self._write(change, verdict)))
+        for replace, written in writing:
+            if written is not None:
+                await written.done
+                failpoint("order.after_commit")
+            order = None if written is None else written.orders.get(replace.order_id)
+            replace.answer_with(order or await self._stored(replace.order_id))
+        for replace in ended:
+            replace.fail(await self._ended(replace))
+
+    def _write(self, change: Change, verdict: Verdict | None) -> Written | None:
+        """Commits a change, if it is one, and the request if it has an id."""
+        replace, before, after = change
+        desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
+        if after != before:
+            reserved = None if verdict is None else verdict.reservation
+            events = desk.venue.replace(replace.order_id, replace.terms, row.tape_sequence, row.market_time, reserved)
+        request = None
+        if replace.request_id:
+            owner = desk.journal.origin_of(before).owner
+            request = RequestRow(row.environment_id, replace.request_id, replace.asked, replace.principal, owner)
+        if not events and request is None:
+            return None
+        return desk.journal.write(events, cause="command", principal=replace.principal, request=request)
+
+    async def _ended(self, replace: Replace) -> ApiError:
+        payload = await self._store.order(self._desk.row.environment_id, number_of(replace.order_id))
+        return ended_order(replace.order_id, payload)
+
+    async def _stored(self, order_id: str) -> bytes:
+        payload = await self._store.order(self._desk.row.environment_id, number_of(order_id))
+        if payload is None:
+            raise RuntimeError(f"{order_id} is open and not stored")
+        return decode_event(payload).order.SerializeToString()
+
+
+def needs_check(before: Order, after: Order) -> bool:
+    """Whether new terms may need more: more units, a higher price to pay, or any other price to sell at."""
+    if after.reduce_only and after.limit_price == before.limit_price and after.stop_price == before.stop_price:
+        return False
+    if after.quantity > before.quantity:
+        return True
+    prices = [(getattr(before, name), getattr(after, name)) for name in _PRICES]
+    if before.side is Side.SELL:
+        return any(new != old for old, new in prices)
+    widened = (after.trailing_amount, after.trailing_percent) != (before.trailing_amount, before.trailing_percent)
+    return widened or any(new is not None and new > old for old, new in prices)
+
+
+def _impossible(order: Order, error: CannotReplace) -> ApiError:
+    if error.reason == "INVALID_ARGUMENT":
+        return ApiError.invalid_argument(str(error))
+    metadata = {"order_id": order.order_id, "cum_quantity": format(order.cum_quantity, "f"), "state": order.state.name}
+    return ApiError.failed_precondition(
+        error.reason, str(error), kind="STATE", subject=order.order_id, metadata=metadata
+    )
+
+
+def _refused(order: Order, verdict: Verdict | None) -> ApiError:
+    refusal = NO_PRICE if verdict is None else verdict.refusal or NO_PRICE
+    return refusal_error(order.order_id, refusal_to_proto(refusal))

@@ -1,0 +1,158 @@
+"""Requests to trade as the desk takes them: pure functions."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+
+from services.chassis.errors import ApiError
+from services.domain.money import ZERO
+from services.domain.order import OrderType, Side, TimeInForce
+from services.domain.replacing import Replacement
+from services.order.ticket import Ticket, client_key
+from services.wire.values import nanoseconds
+
+# The domain's times are 64-bit integers; tapes hold them so.
+_END_OF_TIME = 2**63
+# A deployment's number, and what makes the command unique in it: nobody else may be in its way.
+_OF_DEPLOYMENTS = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
+_GTD = order_pb2.TIME_IN_FORCE_GTD
+_TERMS = ("quantity", "limit_price", "stop_price", "trailing_amount", "trailing_percent", "display_quantity")
+
+
+def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
+    """A validated request as the desk takes it.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a time that is none, for a client order id that only deployments make, and for a
+            display quantity that hides nothing.
+    """
+    if not request.deployment_id and _OF_DEPLOYMENTS.fullmatch(request.client_order_id):
+        raise ApiError.invalid_field("client_order_id", "is of a form that is kept for deployments")
+    decimals = (request.quantity, request.cash_quantity, request.limit_price, request.stop_price)
+    quantity, cash, limit, stop = (Decimal(each) if each else None for each in decimals)
+    basis_time = _market_time("basis_time", request.basis_time)
+    instructions = _instructions(request)
+    decided = (request.deployment_id, request.strategy_id, request.basis_sequence, basis_time)
+    kinds = (request.symbol, request.side, request.order_type, request.time_in_force)
+    return Ticket(
+        client_key=client_key(request.portfolio_id, request.client_order_id),
+        asked="|".join(map(str, (*kinds, *map(_plain, decimals), *decided, *map(_told, instructions.items())))),
+        fields={
+            "client_order_id": request.client_order_id,
+            "portfolio_id": request.portfolio_id,
+            "symbol": request.symbol,
+            "side": Side(request.side),
+            "order_type": OrderType(request.order_type),
+            "time_in_force": TimeInForce(request.time_in_force),
+            "quantity": ZERO if quantity is None else quantity,
+            "cash_quantity": cash,
+            "limit_price": limit,
+            "stop_price": stop,
+            "strategy_id": request.strategy_id,
+            "deployment_id": request.deployment_id,
+            "label": request.label,
+            **instructions,
+        },
+        basis_sequence=request.basis_sequence,
+        basis_time=basis_time,
+        signal_id=request.signal_id,
+    )
+
+
+def closing_ticket(request: order_service_pb2.ClosePositionRequest) -> Ticket:
+    """A validated request to close a position as the desk takes it.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a client order id that only deployments make.
+    """
+    if _OF_DEPLOYMENTS.fullmatch(request.client_order_id):
+        raise ApiError.invalid_field("client_order_id", "is of a form that is kept for deployments")
+    portfolio_id, _, symbol = request.position_id.rpartition("~")
+    return Ticket(
+        client_key=client_key(portfolio_id, request.client_order_id),
+        asked=f"close|{symbol}",
+        fields={
+            "client_order_id": request.client_order_id,
+            "portfolio_id": portfolio_id,
+            "symbol": symbol,
+            "order_type": OrderType.MARKET,
+            "time_in_force": TimeInForce.GTC,
+            "reduce_only": True,
+            "label": request.label,
+        },
+        basis_sequence=0,
+        basis_time=0,
+        signal_id="",
+        closes=True,
+    )
+
+
+def replacement_from_proto(request: order_service_pb2.ReplaceOrderRequest) -> Replacement:
+    """The new terms of a validated request.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a time that is none.
+    """
+    terms: dict[str, Any] = {name: Decimal(value) for name in _TERMS if (value := getattr(request, name))}
+    if request.HasField("expire_time"):
+        terms["expire_time"] = expire_time(request.expire_time)
+    return Replacement(**terms)
+
+
+def asked_of(order_id: str, terms: Replacement) -> str:
+    """The values that a repeat of a replacement must have, decimals by value."""
+    given = ((name, value) for name, value in terms._asdict().items() if value is not None)
+    return "|".join((order_id, *map(_told, given)))
+
+
+def _instructions(request: order_service_pb2.CreateOrderRequest) -> dict[str, Any]:
+    """Those of the order's fields that few orders have, where this one has them."""
+    found: dict[str, Any] = {}
+    if request.time_in_force == _GTD:
+        found["expire_time"] = expire_time(request.expire_time)
+    if request.trailing_amount:
+        found["trailing_amount"] = Decimal(request.trailing_amount)
+    if request.trailing_percent:
+        found["trailing_percent"] = Decimal(request.trailing_percent)
+    if request.display_quantity:
+        found["display_quantity"] = Decimal(request.display_quantity)
+        if found["display_quantity"] >= Decimal(request.quantity):
+            raise ApiError.invalid_field("display_quantity", "must be below quantity")
+    if request.post_only:
+        found["post_only"] = True
+    if request.reduce_only:
+        found["reduce_only"] = True
+    return found
+
+
+def expire_time(value: Timestamp) -> int:
+    """When a GTD order is to expire, ns.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT where it is no time, or no whole second.
+    """
+    if value.nanos:
+        raise ApiError.invalid_field("expire_time", "must be a whole second")
+    return _market_time("expire_time", value)
+
+
+def _market_time(field: str, value: Timestamp) -> int:
+    time = nanoseconds(value)
+    if not 0 <= time < _END_OF_TIME or not 0 <= value.nanos < 1_000_000_000:
+        raise ApiError.invalid_field(field, "must be between the years 1970 and 2262")
+    return time
+
+
+def _told(named: tuple[str, Any]) -> str:
+    name, value = named
+    return f"{name}={_plain(format(value, 'f')) if isinstance(value, Decimal) else value}"
+
+
+def _plain(value: str) -> str:
+    """A decimal's text by value: `1.0` is `1`."""
+    return value.rstrip("0").rstrip(".") if "." in value else value

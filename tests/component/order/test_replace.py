@@ -1,0 +1,253 @@
+"""Open orders on new terms: what a client sees, what risk is asked, what survives (rules 2 to 4 and 7)."""
+
+import asyncio
+import uuid
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.risk.v1 import risk_pb2
+
+from services.chassis.errors import ApiError
+from services.domain.limits import KillScope
+from services.wire.values import timestamp
+from tests.component.order import sessions
+from tests.component.order.support import Mesh, limit, request, running
+from tests.component.order.test_orders import cancel, refused
+from tests.component.order.test_risk import state_of
+
+STATE, EXEC = order_pb2.OrderState, order_pb2.ExecType
+
+
+def replace(order_id: str, **terms: Any) -> order_service_pb2.ReplaceOrderRequest:
+    return order_service_pb2.ReplaceOrderRequest(order_id=order_id, **terms)
+
+
+def reserved(mesh: Mesh) -> Decimal:
+    return mesh.gate.gate.exposure("trend").reserved_cash
+
+
+async def folded(mesh: Mesh) -> Decimal:
+    """What risk holds once it knows all that has happened."""
+    await mesh.gate.fold(len(await mesh.events()))
+    return reserved(mesh)
+
+
+async def test_an_order_on_new_terms_keeps_its_id_and_tells_of_it(mesh: Mesh) -> None:
+    first = await mesh.orders.CreateOrder(limit("a", "50"))
+    order = await mesh.orders.ReplaceOrder(replace(first.order_id, quantity="20", limit_price="60.5"))
+    assert (order.order_id, order.client_order_id, order.state) == (first.order_id, "a", STATE.ORDER_STATE_NEW)
+    assert (order.quantity, order.leaves_quantity, order.limit_price) == ("20", "20", "60.5000")
+    assert order.reservation.cash == "1210.00"
+    assert await mesh.get("a") == order
+    event = (await mesh.events())[-1]
+    assert (event.exec_type, event.cause, event.order) == (EXEC.EXEC_TYPE_REPLACED, "command", order)
+    assert await folded(mesh) == 1210
+
+
+async def test_it_keeps_its_place_only_where_the_quantity_alone_falls(mesh: Mesh) -> None:
+    first = await mesh.orders.CreateOrder(limit("a"))
+    await mesh.orders.CreateOrder(limit("b"))
+    fewer = await mesh.orders.ReplaceOrder(replace(first.order_id, quantity="5"))
+    assert fewer.priority == first.priority
+    assert fewer.reservation.cash == "250.00", "its share of what was set aside"
+    more = await mesh.orders.ReplaceOrder(replace(first.order_id, quantity="6"))
+    assert more.priority > (await mesh.get("b")).priority
+
+
+async def test_terms_that_are_its_own_change_nothing(mesh: Mesh) -> None:
+    first = await mesh.orders.CreateOrder(limit("a", "50"))
+    assert await mesh.orders.ReplaceOrder(replace(first.order_id, quantity="10.0", limit_price="50.00")) == first
+    assert len(await mesh.events()) == 1
+    named = order_service_pb2.ReplaceOrderRequest(portfolio_id="trend", orig_client_order_id="a", quantity="9")
+    for _ in range(2):
+        assert (await mesh.orders.ReplaceOrder(named)).quantity == "9"
+    assert len(await mesh.events()) == 2
+
+
+async def test_a_request_is_done_once(mesh: Mesh) -> None:
+    order_id, request_id = (await mesh.orders.CreateOrder(limit("a"))).order_id, str(uuid.uuid4())
+    first = replace(order_id, quantity="20", request_id=request_id)
+    assert (await mesh.orders.ReplaceOrder(first)).quantity == "20"
+    await mesh.orders.ReplaceOrder(replace(order_id, quantity="30"))
+    await mesh.stop()
+    await mesh.start()
+    await mesh.market.joined()
+    again = replace(order_id, quantity="20.0", request_id=request_id)
+    assert (await mesh.orders.ReplaceOrder(again)).quantity == "30", "as it is now"
+    for other in (replace(order_id, quantity="21", request_id=request_id), replace("replay-1-9", quantity="20")):
+        other.request_id = request_id
+        assert (await refused(mesh.orders.ReplaceOrder(other))).reason == "REQUEST_ID_REUSED"
+    await mesh.orders.CancelOrder(cancel(order_id))
+    assert (await mesh.orders.ReplaceOrder(again)).state == STATE.ORDER_STATE_CANCELED
+    assert len(await mesh.events()) == 4
+
+
+async def test_the_same_request_a_hundred_times_at_once_is_done_once(mesh: Mesh) -> None:
+    order_id, request_id = (await mesh.orders.CreateOrder(limit("a"))).order_id, str(uuid.uuid4())
+    once = replace(order_id, limit_price="51", request_id=request_id)
+    answers = await asyncio.gather(*(mesh.orders.ReplaceOrder(once) for _ in range(100)))
+    assert {(each.limit_price, each.event_count) for each in answers} == {("51.0000", 2)}
+
+
+async def test_what_risk_refuses_leaves_the_order_as_it_was(mesh: Mesh) -> None:
+    first = await mesh.orders.CreateOrder(limit("a"))
+    error = await refused(mesh.orders.ReplaceOrder(replace(first.order_id, quantity="2001")))
+    assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_BUYING_POWER")
+    assert error.metadata == {
+        "order_id": first.order_id,
+        "limit": "buying_power",
+        "bound": "100000",
+        "value": "100050",
+        "missing": "50",
+    }
+    assert await mesh.get("a") == first
+    assert await folded(mesh) == 500
+    # All that the portfolio has, its own reservation included.
+    assert (await mesh.orders.ReplaceOrder(replace(first.order_id, quantity="2000"))).reservation.headroom == "0.00"
+
+
+async def test_what_cannot_be_is_told(mesh: Mesh) -> None:
+    resting = await mesh.orders.CreateOrder(limit("a"))
+    gone = await mesh.orders.CreateOrder(request("b"))
+    stop = await mesh.orders.CreateOrder(
+        request("c", order_type=order_pb2.ORDER_TYPE_STOP_LIMIT, stop_price="100.01", limit_price="50")
+    )
+    await mesh.market.run(1, 6)
+    mesh.market.idle(6)
+    for wrong, reason in (
+        (replace(gone.order_id, quantity="20"), "ORDER_ENDED"),
+        (replace(stop.order_id, stop_price="90"), "ORDER_TRIGGERED"),
+        (replace("replay-1-99", quantity="20"), "ORDER_NOT_FOUND"),
+        (replace("nobody", quantity="20"), "ORDER_NOT_FOUND"),
+        (replace(resting.order_id, quantity="1.5"), "OFF_INCREMENT"),
+        (replace(resting.order_id, limit_price="1.00005"), "OFF_INCREMENT"),
+        (replace(resting.order_id, stop_price="90"), "INVALID_ARGUMENT"),
+        (replace(resting.order_id, trailing_amount="1"), "INVALID_ARGUMENT"),
+        (replace(resting.order_id, expire_time=timestamp(10**18)), "INVALID_ARGUMENT"),
+        (replace(resting.order_id, display_quantity="10"), "INVALID_ARGUMENT"),
+        (replace(resting.order_id), "INVALID_ARGUMENT"),
+    ):
+        assert (await refused(mesh.orders.ReplaceOrder(wrong))).reason == reason, wrong
+    assert (await mesh.get("a")).event_count == 1
+
+
+async def test_rule_7_no_less_than_what_has_filled(mesh: Mesh) -> None:
+    # A tenth of a bar's volume is 100,000; more than that fills in parts.
+    mesh.gate.gate.open_portfolio("trend", Decimal(10**9))
+    order = await mesh.orders.CreateOrder(request("a", quantity="150000"))
+    await mesh.market.run(1, 4)
+    mesh.market.idle(4)
+    for quantity in ("100000", "1"):
+        error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, quantity=quantity)))
+        assert (error.reason, error.metadata["cum_quantity"]) == ("QUANTITY_BELOW_FILLED", "100000")
+    less = await mesh.orders.ReplaceOrder(replace(order.order_id, quantity="120000"))
+    assert (less.state, less.leaves_quantity) == (STATE.ORDER_STATE_PARTIALLY_FILLED, "20000")
+    await mesh.market.run(2, 8)
+    filled = await mesh.get("a")
+    assert (filled.state, filled.cum_quantity) == (STATE.ORDER_STATE_FILLED, "120000")
+
+
+async def test_less_needs_no_risk_and_more_waits_for_it(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="300")
+        await mesh.market.joined()
+        order = await mesh.orders.CreateOrder(limit("a"))
+        mesh.gate.silent = True
+        assert (await mesh.orders.ReplaceOrder(replace(order.order_id, quantity="5"))).quantity == "5"
+        assert (await mesh.orders.ReplaceOrder(replace(order.order_id, limit_price="49"))).limit_price == "49.0000"
+        error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="6")))
+        assert (error.code, error.reason) == (StatusCode.UNAVAILABLE, "RISK_UNAVAILABLE")
+        mesh.gate.silent = False
+        assert (await mesh.get("a")).quantity == "5"
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    order = await mesh.orders.ReplaceOrder(replace(order.order_id, quantity="7"))
+                    break
+                except ApiError as again:
+                    assert again.reason == "RISK_UNAVAILABLE"  # noqa: PT017 what is asked again
+        assert (order.quantity, await folded(mesh)) == ("7", 343)
+
+
+async def test_a_cancel_overtakes_new_terms_that_wait_for_risk(mesh: Mesh) -> None:
+    first, other = [await mesh.orders.CreateOrder(limit(name)) for name in "ab"]
+    mesh.gate.silent = True
+    both = [asyncio.ensure_future(mesh.orders.ReplaceOrder(replace(first.order_id, quantity="20")))]
+    both.append(asyncio.ensure_future(mesh.orders.ReplaceOrder(replace(other.order_id, quantity="30"))))
+    await asyncio.sleep(0.2)
+    canceled = await mesh.orders.CancelOrder(cancel(first.order_id), timeout=1)
+    assert canceled.state == STATE.ORDER_STATE_CANCELED
+    mesh.gate.silent = False
+    mesh.gate.hang_up()
+    assert (await refused(both[0])).reason == "ORDER_ENDED"
+    assert (await both[1]).quantity == "30", "the others are asked about anew"
+    assert await folded(mesh) == 1500
+
+
+async def test_rule_5_a_kill_switch_voids_the_verdict_on_new_terms_and_ends_the_order(mesh: Mesh) -> None:
+    order = await mesh.orders.CreateOrder(limit("a"))
+
+    async def engage() -> None:
+        mesh.gate.before_answer = None
+        mesh.gate.gate.engage(KillScope())
+        mesh.gate.kill(scope=risk_pb2.KILL_SWITCH_SCOPE_ENVIRONMENT)
+
+    mesh.gate.before_answer = engage
+    error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="20")))
+    assert error.reason == "KILL_SWITCH_ENGAGED"
+    ended = await state_of(mesh, "a", STATE.ORDER_STATE_CANCELED)
+    assert (ended.quantity, ended.cancel_reason) == ("10", order_pb2.CANCEL_REASON_KILL_SWITCH)
+    assert await folded(mesh) == 0
+
+
+async def test_new_terms_wait_until_time_stands_still(mesh: Mesh) -> None:
+    order = await mesh.orders.CreateOrder(limit("a"))
+    await mesh.market.run(1, 5)
+    waiting = asyncio.ensure_future(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="20")))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    mesh.market.idle(5)
+    assert (await waiting).quantity == "20"
+    event = (await mesh.events())[-1]
+    assert (event.tape_sequence, event.order.basis_sequence) == (5, 5)
+    await mesh.market.run(2, len(mesh.market.tape), final=True)
+    error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="30")))
+    assert error.reason == "ENVIRONMENT_COMPLETED"
+
+
+async def test_a_session_replaces_what_it_is_still_creating_in_the_order_it_says(mesh: Mesh) -> None:
+    session = sessions.Session(mesh.orders)
+    changes = [
+        sessions.Command(
+            replace=order_service_pb2.ReplaceOrderRequest(
+                portfolio_id="trend", orig_client_order_id="a", quantity=str(20 + number)
+            )
+        )
+        for number in range(10)
+    ]
+    wrong = sessions.Command(replace=replace("nobody", quantity="1"))
+    acks = await session.ask(*sessions.resting("a"), *changes, wrong)
+    assert [ack.order.quantity for ack in acks[1:-1]] == [str(20 + number) for number in range(10)]
+    assert [ack.client_order_id for ack in acks] == ["a"] * 11 + [""]
+    assert acks[-1].error.code == StatusCode.NOT_FOUND.value[0]
+    assert (await mesh.get("a")).event_count == 11
+    await session.end()
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_rule_2_new_terms_are_there_after_a_restart(mesh: Mesh, stop: bool) -> None:
+    order = await mesh.orders.CreateOrder(limit("a"))
+    await mesh.orders.CreateOrder(limit("b", "100.5"))
+    await mesh.orders.ReplaceOrder(replace(order.order_id, limit_price="101"))
+    if stop:
+        await mesh.stop()
+        await mesh.start()
+        await mesh.market.joined()
+    await mesh.market.run(1, 5)
+    fills = [event for event in await mesh.events() if event.exec_type == EXEC.EXEC_TYPE_TRADE]
+    # The better price first, though it came later.
+    assert [event.order.client_order_id for event in fills] == ["a", "b"]
