@@ -29,6 +29,12 @@ _TIMES_IN_FORCE = numbers(order_pb2.TimeInForce, "TIME_IN_FORCE_", TimeInForce)
 def order_to_proto(command: NewOrder, deployment: Deployment) -> order_service_pb2.CreateOrderRequest:
     """The request that carries a command out."""
     return order_service_pb2.CreateOrderRequest(
+        expire_time=timestamp(command.expire_time) if command.expire_time else None,
+        trailing_amount=_text(command.trailing_amount),
+        trailing_percent=_text(command.trailing_percent),
+        post_only=command.post_only,
+        reduce_only=command.reduce_only,
+        display_quantity=_text(command.display_quantity),
         client_order_id=command.client_order_id,
         portfolio_id=deployment.portfolio_id,
         symbol=command.symbol,

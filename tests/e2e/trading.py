@@ -90,11 +90,11 @@ class Trial:
         assert any(source.kind is Kind.SPLIT for source in self.simulation.timeline.tape.sources)
 
 
-async def trial(scenario: Scenario, mesh: Mesh) -> Trial:
-    """The backtest of a scenario on the tape that the mesh makes of it."""
+async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Trial:
+    """The backtest of a scenario on the tape that the mesh makes of it; the path names strategies of a test's own."""
     settings = MarketdataSettings(data_directory=mesh.data)
     market = await market_of(scenario, settings)
-    kinds = discover("")
+    kinds = discover(strategy_path)
     portfolios = [
         PortfolioPlan(each.portfolio_id, each.label, scenario.cash, _limits(each.portfolio_id))
         for each in scenario.traders
@@ -127,6 +127,7 @@ class Replayed:
     clients: Clients
     scenario: Scenario
     suffix: str
+    strategy_path: str = ""
     environment_id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -176,7 +177,7 @@ class Replayed:
     async def repeats(self, mesh: Mesh) -> bool:
         """Whether `tickmesh backtest --environment` finds the same again."""
         async with Console(mesh.settings) as console:
-            return (await repeat(console, self.environment_id, discover(""))).equal
+            return (await repeat(console, self.environment_id, discover(self.strategy_path))).equal
 
     async def _portfolio(self, trader: Trader) -> None:
         portfolio_id = f"{trader.portfolio_id}-{self.suffix}"
