@@ -64,7 +64,7 @@ class World:
         return found
 
     async def pause(self) -> None:
-        """Returns when time stands still and everybody is there."""
+        """Returns when time stands still: PAUSED shows once a cycle that somebody left is finished and stored."""
         deadline = time.monotonic() + 60
         request = environment_service_pb2.PauseReplayRequest(environment_id=self.environment_id)
         await repeated(self.clients.environments.PauseReplay, request, seconds=60)
@@ -78,7 +78,14 @@ class World:
         await repeated(self.clients.environments.ResumeReplay, request)
 
     async def check(self) -> None:
-        """Everything that must hold while time stands still."""
+        """Everything that must hold while time stands still; that it does is held against it too."""
+        before = await self.state()
+        await self._check()
+        after = await self.state()
+        stood = (before.state, before.cycle, before.tape_sequence)
+        assert (after.state, after.cycle, after.tape_sequence) == stood, f"time moved: {before} {after}"
+
+    async def _check(self) -> None:
         for customer in self.customers:
             await customer.settle()
         request = order_service_pb2.ListOrdersRequest(environment_id=self.environment_id)
