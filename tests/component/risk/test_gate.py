@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.domain.order import OrderType, Side
-from tests.component.risk.world import ENVIRONMENT, World, accepted, canceled, filled, risk_of
+from tests.component.risk.world import ENVIRONMENT, World, accepted, canceled, filled, replaced, risk_of
 
 
 async def test_a_passed_check_reserves_and_a_fill_turns_it_into_exposure(world: World, tmp_path: Path) -> None:
@@ -73,6 +74,41 @@ async def test_rule_4_a_new_epoch_drops_what_became_no_order_and_keeps_the_rest(
         assert (await desk.figures()).reserved_cash == "400.00"
         [verdict] = await desk.check(desk.order(quantity="6"))
         assert verdict.reservation.headroom == "0"
+
+
+@pytest.mark.parametrize("how", ["epoch", "batch", "kill", "refused"])
+async def test_rule_4_new_terms_that_came_to_nothing_leave_the_order_its_own(
+    world: World, tmp_path: Path, how: str
+) -> None:
+    world.open_portfolio("p1", "1000")
+    order = None
+    async with risk_of(world, tmp_path, risk_store_interval_ms=10) as desk:
+        await desk.connect()
+        asked = desk.order(quantity="3")
+        placed = accepted(asked, (await desk.check(asked))[0])
+        world.commit(placed)
+        order = placed.order._replace(quantity=Decimal(20 if how == "refused" else 8))
+        order = order._replace(leaves_quantity=order.quantity)
+        [verdict] = await desk.check(order)
+        assert verdict.HasField("refusal") is (how == "refused")
+        figures = await desk.figures()
+        assert figures.reserved_cash == ("300.00" if how == "refused" else "800.00")
+        if how == "epoch":
+            await desk.connect()
+        elif how == "batch":
+            await desk.check(desk.order(quantity="1"))
+            await desk.connect()
+        # What is stored meanwhile is what the order's events say.
+        await asyncio.sleep(0.1)
+        if how != "kill":
+            assert (await desk.figures()).reserved_cash == "300.00"
+    if how == "kill":
+        async with risk_of(world, tmp_path) as desk:
+            await desk.connect(epoch=5)
+            assert (await desk.figures()).reserved_cash == "300.00"
+            [verdict] = await desk.check(order)
+            world.commit(replaced(order, verdict))
+            assert (await desk.figures()).reserved_cash == "800.00"
 
 
 async def test_a_batch_that_was_voided_reserves_nothing_for_the_next(world: World, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
-from services.domain.gate import Gate
+from services.domain.gate import Gate, Verdict
 from services.domain.order import Order, OrderEvent, OrderState, Side
-from tests.component.risk.world import Desk, World, accepted, canceled, filled, free_port
+from tests.component.risk.world import Desk, World, accepted, canceled, filled, free_port, replaced
 
 
 class Process:
@@ -90,7 +90,9 @@ class Trader:
             await asyncio.sleep(0.05)
 
     async def trade(self) -> None:
-        """One order through the gate, or a fill or cancel of one that is open."""
+        """One order through the gate, or a fill, a cancel or new terms of one that is open."""
+        if self.open and self.rng.random() < 0.2:
+            return await self.replace(self.rng.randrange(len(self.open)))
         if self.open and self.rng.random() < 0.5:
             before = self.open.pop(self.rng.randrange(len(self.open)))
             if self.rng.random() < 0.3:
@@ -98,22 +100,30 @@ class Trader:
             units = min(before.order.leaves_quantity, Decimal(self.rng.randint(1, 9)))
             return self.commit(filled(before, str(units), "100", at=10))
         order = self.desk.order(self.rng.choice([Side.BUY, Side.BUY, Side.SELL]), str(self.rng.randint(1, 30)))
-        while True:
-            try:
-                [verdict] = await self.desk.check(order)
-            except (ApiError, AssertionError):
-                await self.connect()
-                continue
-            break
+        verdict = await self.checked(order)
         expected = self.expected.check(order, self.desk.world.instruments["A"], Decimal(100), 0)
-        if verdict.HasField("refusal"):
-            told, refusal = verdict.refusal, expected.refusal
-            assert refusal is not None
-            assert (told.limit, told.missing) == (refusal.limit, str(refusal.missing))
-            return None
-        assert expected.reservation is not None
-        assert Decimal(verdict.reservation.headroom) == expected.reservation.headroom
-        return self.commit(accepted(order, verdict, at=10))
+        return self.commit(accepted(order, verdict, at=10)) if passed(verdict, expected) else None
+
+    async def replace(self, number: int) -> None:
+        """More units of an open order, or fewer; now and then the verdict is lost, and the order stays what it was."""
+        before = self.open[number].order
+        units = Decimal(self.rng.randint(1, 30))
+        order = before._replace(quantity=before.cum_quantity + units, leaves_quantity=units)
+        verdict = await self.checked(order)
+        expected = self.expected.check_replacement(order, self.desk.world.instruments["A"], Decimal(100), 0)
+        if passed(verdict, expected) and self.rng.random() < 0.7:
+            del self.open[number]
+            self.commit(replaced(order, verdict, at=10))
+            return
+        self.expected.drop_unconfirmed()
+        if self.rng.random() < 0.5:
+            await self.connect()
+
+    async def checked(self, order: Order) -> Any:
+        while True:
+            with suppress(ApiError, AssertionError):
+                return (await self.desk.check(order))[0]
+            await self.connect()
 
     def commit(self, event: OrderEvent) -> None:
         self.desk.world.commit(event)
@@ -137,6 +147,19 @@ class Trader:
             await self.connect()
             with suppress(ApiError):
                 return await self.desk.figures()
+
+
+def passed(verdict: Any, expected: Verdict) -> bool:
+    """Whether an order passed, for the same reasons as it should."""
+    if verdict.HasField("refusal"):
+        told, refusal = verdict.refusal, expected.refusal
+        assert refusal is not None
+        assert (told.limit, told.missing) == (refusal.limit, str(refusal.missing))
+        return False
+    assert expected.reservation is not None
+    assert Decimal(verdict.reservation.cash) == expected.reservation.cash
+    assert Decimal(verdict.reservation.headroom) == expected.reservation.headroom
+    return True
 
 
 @pytest.mark.parametrize(

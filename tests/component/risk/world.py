@@ -340,6 +340,14 @@ def accepted(order: Order, verdict: gate_pb2.Verdict, at: int = 0) -> OrderEvent
     return OrderEvent(f"{order.order_id}-1", ExecType.NEW, after, 0, at)
 
 
+def replaced(order: Order, verdict: gate_pb2.Verdict, at: int = 0) -> OrderEvent:
+    """The event of an order that is on new terms."""
+    held = verdict.reservation
+    reservation = Reservation(*(Decimal(each or 0) for each in (held.cash, held.quantity, held.headroom)))
+    after = order._replace(reservation=reservation, event_count=order.event_count + 1)
+    return OrderEvent(f"{order.order_id}-{after.event_count}", ExecType.REPLACED, after, 0, at)
+
+
 def filled(before: OrderEvent, quantity: str, price: str, at: int = 0) -> OrderEvent:
     """The next event: a fill."""
     order, units = before.order, Decimal(quantity)

@@ -159,6 +159,18 @@ def test_a_check_that_nothing_confirmed_is_not_stored() -> None:
     assert again.gate.exposure("p").reserved_cash == 10
 
 
+def test_of_an_order_whose_new_terms_nothing_confirmed_its_own_are_stored() -> None:
+    folding = begun()
+    event = accepted(order(1, quantity="2"), "200")
+    folding.take_events([event])
+    after = event.event.order._replace(quantity=D(5), leaves_quantity=D(5))
+    assert folding.gate.check_replacement(after, SCENE.instruments["A"], D(100), 0).reservation is not None
+    assert folding.gate.exposure("p").reserved_cash == 500
+    part = folding.take_part()
+    assert part is not None
+    assert begun(part).gate.exposure("p").reserved_cash == 200
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_rule_2_a_gate_rebuilt_of_its_parts_is_the_gate(seed: int) -> None:
     rng = random.Random(seed)
