@@ -1,6 +1,7 @@
 """What every call between services does."""
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,14 @@ async def test_the_callers_deadline_shortens_every_hop_by_a_few_milliseconds(ser
         front.toy.peer = stub_of(channel).Echo
         left = float(await front.echo("forward", timeout=1.0))
     assert 0.5 < left <= 1.0 - deadline.SHAVE_SECONDS
+
+
+async def test_a_hop_never_gets_more_than_its_caller_had(mesh: Any) -> None:
+    # One connection: gRPC sends earlier timeouts again that are a little longer.
+    chance = random.Random(4)
+    for seconds in (*(chance.uniform(0.5, 12.0) for _ in range(200)), *(chance.uniform(0.97, 1.03) for _ in range(50))):
+        with deadline.limit(seconds):
+            assert float(await mesh.echo("deadline", timeout=20.0)) < seconds
 
 
 async def test_a_call_whose_deadline_has_passed_is_not_made(mesh: Any) -> None:
