@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-ORDER_EVENT: Final = 1
+# 2: all types, times in force and instructions, REPLACED, and the order's place in the queue.
+ORDER_EVENT: Final = 2
 LEDGER_ENTRY: Final = 1
 SIGNAL: Final = 1
 CONTROL_CHANGE: Final = 1

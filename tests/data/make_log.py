@@ -19,6 +19,7 @@ from services.domain.context import Context
 from services.domain.market import Bar
 from services.domain.matching import VenueSettings
 from services.domain.order import OrderType, Side, TimeInForce
+from services.domain.replacing import Replacement, replaced
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge
@@ -29,9 +30,9 @@ from services.portfolio.records import Posted
 from services.strategy.mapping import encode_signal, number_signal
 from services.strategy.records import Deployment
 from services.wire import versions
-from tests.unit.domain.markets import clock, daily, instrument, splits, walk
+from tests.unit.domain.markets import DAY, clock, daily, instrument, splits, walk
 
-DAYS, SPLIT_DAY = 24, 14
+DAYS, SPLIT_DAY, REPLACING_DAY = 24, 14, 12
 INSTRUMENTS = {"A": instrument("A")}
 WALL_TIME = 1_795_000_000_000_000_000
 ENVIRONMENT, PORTFOLIO = "replay-1", "trend"
@@ -58,28 +59,71 @@ class Everything(Strategy):
             case 2:
                 signal = context.signal("A", Side.BUY, strength=0.5, values={"close": bar.close})
                 context.buy("A", Decimal(40), time_in_force=TimeInForce.DAY, signal=signal, label="first")
+            case 3:
+                context.buy("A", Decimal(6), order_type=OrderType.STOP_LIMIT, stop_price=high - 1, limit_price=high)
+                context.buy("A", Decimal(7), order_type=OrderType.LIMIT, limit_price=high, post_only=True)
             case 4:
                 context.buy("A", Decimal(10), order_type=OrderType.STOP, stop_price=high)
                 context.buy("A", cash_quantity=Decimal(500))
             case 5:
                 self.resting = context.buy("A", Decimal(20), order_type=OrderType.LIMIT, limit_price=low)
                 context.buy("A", Decimal(5), order_type=OrderType.LIMIT, limit_price=low, time_in_force=TimeInForce.DAY)
+            case 6:
+                until = {"time_in_force": TimeInForce.GTD, "expire_time": context.now + 3 * DAY}
+                context.buy("A", Decimal(4), order_type=OrderType.LIMIT, limit_price=low, **until)
+                context.buy("A", Decimal(8), time_in_force=TimeInForce.OPG)
+                context.sell("A", Decimal(3), time_in_force=TimeInForce.CLS)
             case 7:
                 context.buy("A", Decimal(100_000))
+            case 8:
+                context.sell("A", Decimal(5), order_type=OrderType.TRAILING_STOP, trailing_amount=Decimal("0.5"))
+                context.buy("A", Decimal(2), order_type=OrderType.TRAILING_STOP, trailing_percent=Decimal("2.5"))
+            case 9:
+                context.buy("A", Decimal(9), order_type=OrderType.MARKET_IF_TOUCHED, stop_price=high - 2)
+                terms = {"stop_price": high, "limit_price": high}
+                context.sell("A", Decimal(6), order_type=OrderType.LIMIT_IF_TOUCHED, **terms)
             case 10:
                 context.sell("A", Decimal(15), signal=context.signal("A", Side.SELL))
+            case 15:
+                above = high + 1
+                context.sell(
+                    "A", Decimal(6), order_type=OrderType.LIMIT, limit_price=above, display_quantity=Decimal(2)
+                )
+                context.buy("A", Decimal(5), time_in_force=TimeInForce.FOK)
+            case 16:
+                context.sell("A", Decimal(9_000), order_type=OrderType.STOP, stop_price=high, reduce_only=True)
             case 18:
                 context.cancel(self.resting)
             case 20:
                 context.buy("A", Decimal(20), order_type=OrderType.LIMIT, limit_price=low)
+            case 21:
+                context.buy("A", Decimal(3))
 
 
 def simulated() -> Result:
     """What happens in it."""
     portfolios = [PortfolioPlan(PORTFOLIO, "Trend", Decimal(20_000))]
     plans = [DeploymentPlan(1, "everything-1", "everything", Everything(None, ["A"]), PORTFOLIO)]
-    venue = VenueSettings(volume_share=Decimal("0.1"))
-    return Simulation(tape(), INSTRUMENTS, portfolios, plans, venue_settings=venue, environment_id=ENVIRONMENT).run()
+    settings = VenueSettings(volume_share=Decimal("0.1"))
+    simulation = Simulation(tape(), INSTRUMENTS, portfolios, plans, venue_settings=settings, environment_id=ENVIRONMENT)
+    while not simulation.done:
+        simulation.cycle()
+        if simulation.runners[0].strategy.day == REPLACING_DAY:
+            replace(simulation)
+    return simulation.run()
+
+
+def replace(simulation: Simulation) -> None:
+    """Puts the order that rests on new terms, as its owner does who is no strategy."""
+    venue, position = simulation.venue, simulation.position
+    resting = next((each for each in venue.open_orders() if each.quantity == 20), None)
+    if resting is None:
+        return
+    at, terms = simulation.timeline.time(position), Replacement(Decimal(25), Decimal(11))
+    after = replaced(resting, terms)
+    verdict = simulation.gate.check_replacement(after, INSTRUMENTS["A"], Decimal(100), at)
+    events = venue.replace(resting.order_id, terms, position, at, verdict.reservation)
+    simulation._fold(events)
 
 
 def order_events(result: Result) -> Iterator[bytes]:

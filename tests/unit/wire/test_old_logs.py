@@ -20,7 +20,10 @@ from services.domain.entries import Entry
 from services.domain.gate import Gate
 from services.domain.ledger import Ledger
 from services.domain.matching import Venue, VenueSettings
-from services.domain.order import TERMINAL, CancelReason, ExecType, OrderEvent, OrderState
+from services.domain.order import TERMINAL, CancelReason, ExecType, OrderEvent, OrderState, Side
+from services.domain.positions import Positions
+from services.domain.tape import Tape
+from services.domain.tape_index import TapeIndex
 from services.domain.timeline import Timeline
 from services.order.mapping import decode_event
 from services.strategy.mapping import decode_signal
@@ -104,19 +107,31 @@ def test_rule_1_the_venue_goes_on_from_an_old_log_as_it_went_on(log: Log) -> Non
     went_on = 0
     for number, event in enumerate(log.events[:-1], 1):
         following = log.events[number]
-        commanded = following.order.event_count == 1 or following.order.cancel_reason is CancelReason.REQUESTED
-        if commanded or following.tape_sequence == event.tape_sequence:
+        if _commanded(following) or following.tape_sequence == event.tape_sequence:
             continue
         last = {each.order.order_id: each.order for each in log.events[:number]}
-        headroom = [each.reservation.headroom for each in last.values() if each.state is not OrderState.REJECTED]
+        stated = [each.order.reservation for each in log.events[:number] if each.exec_type is not ExecType.REJECTED]
         venue = Venue(INSTRUMENTS, settings)
         venue.prime(market, event.tape_sequence)
-        venue.restore([each for each in last.values() if each.state not in TERMINAL], {PORTFOLIO: headroom[-1]})
+        held = positions(log.events[:number], market).at(event.tape_sequence)
+        working = [each for each in last.values() if each.state not in TERMINAL]
+        venue.restore(working, {PORTFOLIO: stated[-1].headroom}, held)
         _, made = venue.advance(market, event.tape_sequence, len(market))
         made = made or venue.expire_all(len(market), following.transact_time)
         assert list(map(_unranked, made)) == list(map(_unranked, log.events[number : number + len(made)]))
         went_on += 1
     assert went_on > 5
+
+
+def positions(events: list[OrderEvent], market: Tape) -> Positions:
+    """What the venue's fills made."""
+    made = Positions(INSTRUMENTS)
+    made.index = TapeIndex(market)
+    for event in events:
+        if event.exec_type is ExecType.TRADE:
+            signed = event.last_quantity if event.order.side is Side.BUY else -event.last_quantity
+            made.trade((PORTFOLIO, "A"), signed, event.tape_sequence)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -131,6 +146,12 @@ def test_rule_1_the_venue_goes_on_from_an_old_log_as_it_went_on(log: Log) -> Non
 def test_rule_1_a_form_that_is_yet_to_come_is_refused_loudly(read: Any) -> None:
     with pytest.raises(UnknownVersion, match="99"):
         read()
+
+
+def _commanded(event: OrderEvent) -> bool:
+    """Whether somebody asked for it, and not the tape."""
+    new = event.order.event_count == 1 or event.exec_type is ExecType.REPLACED
+    return new or event.order.cancel_reason is CancelReason.REQUESTED
 
 
 def _unranked(event: OrderEvent) -> OrderEvent:
