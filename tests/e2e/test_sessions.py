@@ -124,8 +124,9 @@ async def test_rule_2_what_a_session_acknowledged_survives_kill_9_and_ends_with_
     assert await listed(orders, "killed") == told
     closing_up = Session(orders)
     late = [name for name in told if name not in found]
-    acks = await closing_up.ask(*(cancel(client_order_id=name) for name in ("kept-0", *late)))
-    assert {each.cancel_reason for each in orders_of(acks)} == {REASON.CANCEL_REASON_REQUESTED}
+    for message in in_messages([cancel(client_order_id=name) for name in ("kept-0", *late)]):
+        acks = await closing_up.ask(*message)
+        assert {each.cancel_reason for each in orders_of(acks)} == {REASON.CANCEL_REASON_REQUESTED}
     await closing_up.end()
 
 
