@@ -15,6 +15,12 @@ hypothesis.settings.register_profile("tickmesh", deadline=None)
 hypothesis.settings.load_profile("tickmesh")
 
 
+def pytest_configure() -> None:
+    """Tests run on the settings they name: those of the shell, inherited by every process, are none of theirs."""
+    for name in [each for each in os.environ if each.startswith("TICKMESH_")]:
+        del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of data and reference results beside the project; tests over it skip where it is absent."""
