@@ -106,7 +106,7 @@ class Server:
             self._server.add_generic_rpc_handlers([handler])
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Starts a task for the life of the server; if it fails, the server stops and `serve` raises its error."""
+        """Starts a task for the life of the server; if it fails, the server stops at once: `serve` raises its error."""
         task = deadline.detach(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -162,8 +162,12 @@ class Server:
         if task.cancelled() or (error := task.exception()) is None:
             return
         _log.critical("a task of the service failed", exc_info=error, extra={"task": task.get_name()})
-        self._failure = self._failure or error
+        if self._failure is not None:
+            return
+        self._failure = error
         self.draining.set()
+        # Calls may wait for what will not happen any more, such as a commit: a drain would last its whole 5 s.
+        self.spawn(self._server.stop(None), "stop at once")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -220,6 +220,24 @@ async def test_a_failed_background_task_ends_the_server_with_its_error() -> None
             await server.serve()
 
 
+@pytest.mark.parametrize("draining", [False, True])
+async def test_after_a_background_task_failed_nobody_waits_for_a_drain(mesh: Any, draining: bool) -> None:
+    async def fail() -> None:
+        raise OSError("lost")
+
+    # The call would take 5 s, and so would its drain.
+    call = asyncio.ensure_future(mesh.echo("slow"))
+    async with asyncio.timeout(2):
+        while not mesh.toy.calls:  # noqa: ASYNC110 the handler tells no event
+            await asyncio.sleep(0.005)
+        stopping = [asyncio.ensure_future(mesh.server.stop())] if draining else []
+        await asyncio.sleep(0.05)
+        mesh.server.spawn(fail(), "loop")
+        assert (await refusal(call)).reason == "SERVICE_UNAVAILABLE"
+        await asyncio.gather(*stopping)
+        await mesh.toy.cancelled.wait()
+
+
 PROGRAM = """
 import asyncio
 from services.chassis import telemetry
