@@ -58,7 +58,7 @@ STRATEGY: Final = Service(
 ORDER: Final = Service(
     name="order",
     port=50053,
-    public=("tickmesh.order.v1.OrderService",),
+    public=("tickmesh.order.v1.OrderService", "tickmesh.order.v1.OrderBookService"),
     dependencies=("marketdata", "risk", "portfolio"),
 )
 RISK: Final = Service(

@@ -14,6 +14,7 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 
 from services.chassis.channel import Channel
 from services.chassis.deadline import detach
+from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.tape import Tape
@@ -124,6 +125,21 @@ class Peers:
             ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE.
         """
         return (await self._market.default()).environment_id
+
+    async def home(self, environment_id: str, portfolio_id: str) -> str:
+        """The environment that is named, or that a portfolio belongs to, or the default where neither is given.
+
+        Raises:
+            ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`, also where the named environment has no such portfolio;
+                `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE.
+        """
+        if not portfolio_id:
+            return environment_id or await self.default_environment()
+        home = (await self.portfolio(portfolio_id)).environment_id
+        if environment_id not in {"", home}:
+            message = f"{environment_id} has no portfolio {portfolio_id}."
+            raise ApiError.not_found("portfolio", portfolio_id, "PORTFOLIO_NOT_FOUND", message)
+        return home
 
     async def tape(self, environment: Environment) -> Tape:
         """The whole tape of an environment.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tickmesh
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
+from tickmesh.order.v1.order_book_service_pb2_grpc import add_OrderBookServiceServicer_to_server
 from tickmesh.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_server
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 
@@ -15,6 +16,7 @@ from services.chassis.settings import begin
 from services.chassis.stream import EventLog
 from services.chassis.tokens import ResumeTokens
 from services.order import migrations
+from services.order.book_servicer import OrderBookServicer
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
 from services.order.desk.journal import OrderLog, reader
 from services.order.desk.replay import Desks
@@ -47,6 +49,7 @@ async def main() -> None:
         venue = Participant(replays.JoinReplay, desks.hello, desks.handle, environment_of, name="venue")
         tokens = ResumeTokens(await store.stream_epoch())
         server.add(add_OrderServiceServicer_to_server, OrderServicer(desks, tokens, settings.heartbeat_seconds))
+        server.add(add_OrderBookServiceServicer_to_server, OrderBookServicer(desks, tokens))
         server.reflect(tickmesh)
         _venue = server.spawn(venue.run(), "venue")
         await server.serve()

@@ -202,17 +202,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             except TokenExpired:
                 expired = True
         elif request.HasField("after_sequence"):
-            return await self._environment_of(request), request.after_sequence, False
-        return await self._environment_of(request), None, expired
-
-    async def _environment_of(self, request: order_service_pb2.StreamOrderEventsRequest) -> str:
-        if request.portfolio_id:
-            home = (await self._desks.peers.portfolio(request.portfolio_id)).environment_id
-            if request.environment_id not in {"", home}:
-                message = f"{request.environment_id} has no portfolio {request.portfolio_id}."
-                raise ApiError.not_found("portfolio", request.portfolio_id, "PORTFOLIO_NOT_FOUND", message)
-            return home
-        return request.environment_id or await self._desks.peers.default_environment()
+            after = request.after_sequence
+            return await self._desks.peers.home(request.environment_id, request.portfolio_id), after, False
+        return await self._desks.peers.home(request.environment_id, request.portfolio_id), None, expired
 
 
 def _snapshot(envelopes: Envelopes, desk: Desk, portfolio_id: str) -> Iterable[bytes]:

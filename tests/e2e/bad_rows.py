@@ -58,6 +58,12 @@ def row(outcome: Outcome = INVALID, **change: Any) -> Row:
     return Row({name.replace("__", "."): value for name, value in change.items()}, outcome)
 
 
+OF_A_BOOK = [
+    NO_ENVIRONMENT,
+    NO_PORTFOLIO,
+    row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
+    row(INSTRUMENT_NOT_FOUND, symbol="NOBODY"),
+]
 OF_A_STRATEGY: dict[str, Any] = {"deployment_id": DEPLOYMENT, "strategy_id": STRATEGY, "basis_sequence": 1}
 # Nanoseconds since 1970 in 64 bits end in 2262; what a Timestamp can say beyond is refused as well.
 FAR = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z")
@@ -221,6 +227,8 @@ ROWS: dict[str, list[Row]] = {
     ],
     "OrderService/ListOrderEvents": [NO_ORDER],
     "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],
+    "OrderBookService/GetOrderBook": OF_A_BOOK,
+    "OrderBookService/StreamOrderBook": OF_A_BOOK,
     "RiskService/GetPortfolioRisk": [NO_PORTFOLIO],
     "RiskService/SetLimit": [
         NO_ENVIRONMENT,
@@ -333,6 +341,7 @@ ONE_PAGE = {"EnvironmentService/ListDataSets"}
 STREAMS: dict[str, dict[str, Any]] = {
     "MarketDataService/StreamMarketData": {"symbols": ["AAPL"]},
     "OrderService/StreamOrderEvents": {"portfolio_id": PORTFOLIO},
+    "OrderBookService/StreamOrderBook": {"portfolio_id": PORTFOLIO},
     "PortfolioService/StreamPortfolio": {"portfolio_id": FROZEN},
     "PortfolioService/StreamLedgerEntries": {"portfolio_id": PORTFOLIO},
     "StrategyService/StreamSignals": {"deployment_id": DEPLOYMENT},

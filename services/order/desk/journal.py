@@ -34,12 +34,14 @@ class Seen(NamedTuple):
 
     portfolio_id: str
     exec_type: int
+    symbol: str = ""
+    """Empty where the event was read back from the store."""
 
 
 class OpenOrder(NamedTuple):
-    """A committed order that has not ended, as an element of a snapshot."""
+    """A committed order that has not ended, and the same as an element of a snapshot."""
 
-    portfolio_id: str
+    order: Order
     data: bytes
 
 
@@ -108,8 +110,8 @@ class Journal:
             event = decode_event(stored.payload)
             self._provenance[event.order.order_id] = provenance_from_proto(event, stored.client_key, stored.asked)
             data = length_delimited(REPEATED_FIELD, event.order.SerializeToString())
-            self._open[number_of(event.order.order_id)] = OpenOrder(event.order.portfolio_id, data)
             orders.append(order_from_proto(event.order))
+            self._open[number_of(event.order.order_id)] = OpenOrder(orders[-1], data)
         self._portfolios = {each.portfolio_id: each for each in await self._store.portfolios(environment_id)}
         return orders, {each.portfolio_id: each.headroom for each in self._portfolios.values()}
 
@@ -137,7 +139,11 @@ class Journal:
 
     def snapshot(self, portfolio_id: str = "") -> list[bytes]:
         """The open orders as of `committed_head`, by number, each an element of a repeated field."""
-        return [each.data for each in self._open.values() if portfolio_id in {"", each.portfolio_id}]
+        return [each.data for each in self._open.values() if portfolio_id in {"", each.order.portfolio_id}]
+
+    def open_orders(self, symbol: str) -> list[Order]:
+        """The open orders of one symbol as of `committed_head`."""
+        return [each.order for each in self._open.values() if each.order.symbol == symbol]
 
     async def raise_epoch(self) -> int:
         """The next epoch, durable; as commits keep their order, all that was decided before is durable too."""
@@ -181,6 +187,7 @@ class Journal:
         now = self._clock()
         event_rows, order_rows, entries = [], {}, []
         orders: dict[str, bytes] = {}
+        after: dict[int, Order] = {}
         touched: dict[str, PortfolioRow] = {}
         for event in events:
             self.row.head += 1
@@ -189,7 +196,8 @@ class Journal:
             number = number_of(order.order_id)
             event_rows.append(self._event_row(event, number, encoded.event, principal or provenance.principal))
             order_rows[number] = self._order_row(order, number, provenance)
-            seen = Seen(order.portfolio_id, event.exec_type.value)
+            after[number] = order
+            seen = Seen(order.portfolio_id, event.exec_type.value, order.symbol)
             entries.append(Entry(self.row.head, seen, length_delimited(REPEATED_FIELD, encoded.event)))
             orders[order.order_id] = encoded.order
             touched[order.portfolio_id] = self._portfolio(event)
@@ -200,23 +208,18 @@ class Journal:
         positions = [self._position(holder, units) for holder, units in (held or {}).items()]
         written = (event_rows, list(order_rows.values()), list(touched.values()))
         unit = self._store.unit(self.row, *written, positions=positions, request=request)
-        after = {number: (bool(row["open"]), row["portfolio_id"]) for number, row in order_rows.items()}
         failpoint("order.before_commit")
         done = self._store.writer.enqueue(unit, lambda: self._publish(entries, after, orders))
         return Written(done, orders)
 
-    def _publish(
-        self, entries: Sequence[Entry[Seen]], after: Mapping[int, tuple[bool, str]], orders: Mapping[str, bytes]
-    ) -> None:
+    def _publish(self, entries: Sequence[Entry[Seen]], after: Mapping[int, Order], orders: Mapping[str, bytes]) -> None:
         """Shows what is durable now: to snapshots, then to the streams, with nothing in between."""
-        environment_id = self.row.environment_id
-        for number, (is_open, portfolio_id) in after.items():
-            if is_open:
-                data = length_delimited(REPEATED_FIELD, orders[f"{environment_id}-{number}"])
-                self._open[number] = OpenOrder(portfolio_id, data)
-            else:
+        for number, order in after.items():
+            if order.state in TERMINAL:
                 self._open.pop(number, None)
-        self._log.publish(environment_id, entries)
+            else:
+                self._open[number] = OpenOrder(order, length_delimited(REPEATED_FIELD, orders[order.order_id]))
+        self._log.publish(self.row.environment_id, entries)
 
     def _encode(self, event: OrderEvent, provenance: Provenance, now: int, cause: str, principal: str) -> Encoded:
         ended = event.exec_type is ExecType.EXPIRED and event.order.cancel_reason is CancelReason.END_OF_TAPE

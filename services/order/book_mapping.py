@@ -1,0 +1,90 @@
+"""The paper venue's book as clients see it: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from tickmesh.order.v1 import order_book_pb2
+
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO
+from services.domain.order import Order
+from services.domain.order_book import Level, OrderBook, displayed
+from services.order.mapping import places_of
+from services.wire.values import text, timestamp
+
+
+class Scene(NamedTuple):
+    """Where the venue stands as its book is shown.
+
+    Attributes:
+        sequence: the last order event that the book knows.
+        event_time: market time, ns.
+        references: what a buy and what a sale would be checked against; None before the first price.
+    """
+
+    environment_id: str
+    sequence: int
+    tape_sequence: int
+    event_time: int
+    references: tuple[Decimal | None, Decimal | None]
+
+
+def book_to_proto(
+    book: OrderBook, scene: Scene, instrument: Instrument, *, portfolio_id: str, depth: int
+) -> order_book_pb2.OrderBook:
+    """The book, with the orders of one portfolio marked as its own."""
+    units, price = places_of(instrument)
+    buying, selling = ("" if each is None else text(each, price) for each in scene.references)
+    return order_book_pb2.OrderBook(
+        environment_id=scene.environment_id,
+        symbol=instrument.symbol,
+        sequence=scene.sequence,
+        tape_sequence=scene.tape_sequence,
+        event_time=timestamp(scene.event_time),
+        buy_reference_price=buying,
+        sell_reference_price=selling,
+        bids=[_level(level, portfolio_id, units, price) for level in book.bids[:depth]],
+        asks=[_level(level, portfolio_id, units, price) for level in book.asks[:depth]],
+        waiting=[_entry(order, portfolio_id, units, price) for order in book.waiting[:depth]],
+        omitted_count=sum(max(0, len(each) - depth) for each in book),
+    )
+
+
+def _level(level: Level, portfolio_id: str, units: int, price: int) -> order_book_pb2.OrderBookLevel:
+    return order_book_pb2.OrderBookLevel(
+        price=text(level.price, price),
+        quantity=text(level.quantity, units),
+        hidden_quantity=text(level.hidden_quantity, units),
+        order_count=len(level.orders),
+        own_orders=_own(level.orders, portfolio_id, units, price),
+    )
+
+
+def _own(orders: Sequence[Order], portfolio_id: str, units: int, price: int) -> Iterable[order_book_pb2.OrderBookEntry]:
+    ahead = ZERO
+    for order in orders:
+        if order.portfolio_id == portfolio_id:
+            yield _entry(order, portfolio_id, units, price, text(ahead, units))
+        ahead += displayed(order)
+
+
+def _entry(order: Order, portfolio_id: str, units: int, price: int, ahead: str = "") -> order_book_pb2.OrderBookEntry:
+    # Whose an order is concerns only its owner; that it waits concerns all.
+    own = order.portfolio_id == portfolio_id
+    # The domain's enums have the wire's numbers.
+    kinds: Any = order
+    return order_book_pb2.OrderBookEntry(
+        order_id=order.order_id,
+        client_order_id=order.client_order_id if own else "",
+        portfolio_id=portfolio_id if own else "",
+        side=kinds.side,
+        order_type=kinds.order_type,
+        time_in_force=kinds.time_in_force,
+        state=kinds.state,
+        leaves_quantity=text(order.leaves_quantity, units),
+        stop_price="" if order.stop_price is None else text(order.stop_price, price),
+        quantity_ahead=ahead,
+    )

@@ -1,0 +1,111 @@
+"""The RPCs of OrderBookService: proto to domain, a call, domain to proto."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+from tickmesh.order.v1 import order_book_service_pb2, order_book_service_pb2_grpc
+
+from services.chassis.stream import Closed, Heartbeat, Subscription
+from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
+from services.domain.instrument import Instrument
+from services.domain.order import Side
+from services.domain.order_book import order_book
+from services.order.book_mapping import Scene, book_to_proto
+from services.order.desk.desk import Desk
+from services.order.desk.journal import Seen
+from services.order.desk.replay import Desks
+from services.order.intake import traded
+from services.wire.streams import Envelopes, resume_point
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+DEFAULT_DEPTH: Final = 50
+# Ten a second are as many as a person can follow.
+DEFAULT_DELAY_SECONDS: Final = 0.1
+
+
+class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
+    """The paper venue's book."""
+
+    def __init__(self, desks: Desks, tokens: ResumeTokens) -> None:
+        self._desks = desks
+        self._tokens = tokens
+
+    async def GetOrderBook(self, request: order_book_service_pb2.GetOrderBookRequest, context: Context) -> Any:
+        """Returns the book as it is now."""
+        environment_id = await self._desks.peers.home(request.environment_id, request.portfolio_id)
+        desk, instrument = await self._found(environment_id, request.symbol)
+        return _book(desk, instrument, request)
+
+    async def StreamOrderBook(
+        self, request: order_book_service_pb2.StreamOrderBookRequest, context: Context
+    ) -> AsyncIterator[Any]:
+        """Streams the book: whole at first, and whole again after changes."""
+        hashed, tokens = filter_hash(request, "max_delay", "depth"), self._tokens
+        environment_id = await self._cursor(request, hashed)
+        desk, instrument = await self._found(environment_id, request.symbol)
+        envelopes = Envelopes(
+            order_book_service_pb2.StreamOrderBookResponse,
+            environment_id,
+            lambda at, _: tokens.encode({environment_id: at}, hashed),
+        )
+        given = request.HasField("max_delay")
+        delay = request.max_delay.ToTimedelta().total_seconds() if given else DEFAULT_DELAY_SECONDS
+        subscription = self._desks.log.subscribe(environment_id, desk.journal.committed_head, _of(request.symbol))
+        yield _message(envelopes, desk, instrument, request)
+        async for item in subscription:
+            match item:
+                case Heartbeat():
+                    yield envelopes.heartbeat(item.scanned, item.scanned)
+                case Closed():
+                    yield envelopes.closed(item.error)
+                    raise item.error
+                case _:
+                    # Whatever changed meanwhile is in the book that follows; a cursor that broke has missed nothing.
+                    await asyncio.sleep(delay)
+                    _catch_up(subscription, desk)
+                    yield _message(envelopes, desk, instrument, request)
+
+    async def _found(self, environment_id: str, symbol: str) -> tuple[Desk, Instrument]:
+        desk = await self._desks.get(environment_id)
+        return desk, await traded(self._desks.peers, desk, symbol)
+
+    async def _cursor(self, request: order_book_service_pb2.StreamOrderBookRequest, hashed: str) -> str:
+        """The environment of the token, or the one that is asked for where there is none that can be read."""
+        if request.resume_token:
+            try:
+                return resume_point(self._tokens, request.resume_token, hashed)[0]
+            except TokenExpired:
+                pass
+        return await self._desks.peers.home(request.environment_id, request.portfolio_id)
+
+
+def _of(symbol: str) -> Any:
+    """Events of one symbol; those read back from the store do not say which."""
+    return lambda seen: seen.symbol in {"", symbol}
+
+
+def _catch_up(subscription: Subscription[Seen], desk: Desk) -> None:
+    subscription.seek(desk.journal.committed_head)
+
+
+def _message(envelopes: Envelopes, desk: Desk, instrument: Instrument, request: Any) -> bytes:
+    book = _book(desk, instrument, request)
+    return envelopes.wrap("snapshot", book.SerializeToString(), book.sequence)
+
+
+def _book(desk: Desk, instrument: Instrument, request: Any) -> Any:
+    row, venue, symbol = desk.row, desk.venue, instrument.symbol
+    references = (venue.reference_price(symbol, Side.BUY), venue.reference_price(symbol, Side.SELL))
+    scene = Scene(row.environment_id, desk.journal.committed_head, row.tape_sequence, row.market_time, references)
+    return book_to_proto(
+        order_book(desk.journal.open_orders(symbol)),
+        scene,
+        instrument,
+        portfolio_id=request.portfolio_id,
+        depth=request.depth or DEFAULT_DEPTH,
+    )

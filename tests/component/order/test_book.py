@@ -1,0 +1,122 @@
+"""The paper venue's book over RPC: as of what is durable, with one's own orders marked."""
+
+import asyncio
+from typing import Any
+
+from grpc import StatusCode
+from tickmesh.order.v1 import order_book_pb2, order_book_service_pb2, order_pb2
+from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
+
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
+from tests.component.order.test_orders import cancel, refused
+
+
+def books(mesh: Mesh) -> OrderBookServiceStub:
+    return OrderBookServiceStub(mesh.channel)
+
+
+async def book(mesh: Mesh, **fields: Any) -> order_book_pb2.OrderBook:
+    asked = {"symbol": "AAPL", "environment_id": ENVIRONMENT} | fields
+    return await books(mesh).GetOrderBook(order_book_service_pb2.GetOrderBookRequest(**asked))
+
+
+async def test_a_book_shows_levels_best_first_and_marks_ones_own_orders_with_their_place(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a", "50"))
+    await mesh.orders.CreateOrder(limit("b", "50", quantity="7"))
+    await mesh.orders.CreateOrder(limit("c", "51"))
+    await mesh.orders.CreateOrder(limit("d", "50", symbol="MSFT"))
+    found = await book(mesh, portfolio_id="trend")
+    assert [(level.price, level.quantity, level.order_count) for level in found.bids] == [
+        ("51.0000", "10", 1),
+        ("50.0000", "17", 2),
+    ]
+    assert [(own.client_order_id, own.quantity_ahead) for own in found.bids[1].own_orders] == [("a", "0"), ("b", "10")]
+    assert (found.environment_id, found.symbol, found.sequence) == (ENVIRONMENT, "AAPL", 4)
+    assert found.tape_sequence == mesh.market.start_sequence
+    assert float(found.buy_reference_price) > 0
+    assert found.buy_reference_price == found.sell_reference_price
+    assert not found.asks
+    assert not found.waiting
+
+
+async def test_what_is_not_asked_for_as_own_is_not_told_whose_it_is(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a", "50"))
+    waits = await mesh.orders.CreateOrder(request("b"))
+    found = await book(mesh)
+    assert not found.bids[0].own_orders
+    (entry,) = found.waiting
+    assert (entry.order_id, entry.order_type) == (waits.order_id, order_pb2.ORDER_TYPE_MARKET)
+    assert (entry.client_order_id, entry.portfolio_id) == ("", "")
+
+
+async def test_depth_says_what_it_left_out(mesh: Mesh) -> None:
+    for n in range(5):
+        await mesh.orders.CreateOrder(limit(f"a{n}", str(50 + n)))
+    found = await book(mesh, depth=2)
+    assert [level.price for level in found.bids] == ["54.0000", "53.0000"]
+    assert found.omitted_count == 3
+
+
+async def test_a_book_is_the_same_after_a_restart(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a", "50"))
+    await mesh.orders.CreateOrder(limit("b", "51"))
+    before = await book(mesh, portfolio_id="trend")
+    await mesh.stop()
+    await mesh.start()
+    assert (await book(mesh, portfolio_id="trend")).bids == before.bids
+
+
+async def test_a_stream_brings_the_book_and_brings_it_again_when_its_own_orders_change(mesh: Mesh) -> None:
+    asked = order_book_service_pb2.StreamOrderBookRequest(symbol="AAPL", portfolio_id="trend")
+    asked.max_delay.FromMilliseconds(0)
+    call: Any = books(mesh).StreamOrderBook(asked)
+    first = await snapshot(call)
+    assert not first.snapshot.bids
+    order = await mesh.orders.CreateOrder(limit("a", "50"))
+    second = await snapshot(call)
+    assert second.previous_sequence == first.sequence
+    assert [level.price for level in second.snapshot.bids] == ["50.0000"]
+    await mesh.orders.CreateOrder(limit("b", "50", symbol="MSFT"))
+    await mesh.orders.CancelOrder(cancel(order.order_id))
+    third = await snapshot(call)
+    assert (third.sequence, list(third.snapshot.bids)) == (3, [])
+    call.cancel()
+    again: Any = books(mesh).StreamOrderBook(
+        order_book_service_pb2.StreamOrderBookRequest(
+            symbol="AAPL", portfolio_id="trend", resume_token=third.resume_token
+        )
+    )
+    assert (await snapshot(again)).sequence == 3
+    again.cancel()
+
+
+async def test_changes_of_one_window_travel_in_one_message(mesh: Mesh) -> None:
+    asked = order_book_service_pb2.StreamOrderBookRequest(symbol="AAPL", environment_id=ENVIRONMENT)
+    asked.max_delay.FromMilliseconds(500)
+    call: Any = books(mesh).StreamOrderBook(asked)
+    await snapshot(call)
+    await asyncio.gather(*(mesh.orders.CreateOrder(limit(f"a{n}", "50")) for n in range(20)))
+    assert (await snapshot(call)).snapshot.bids[0].order_count == 20
+    call.cancel()
+
+
+async def test_what_cannot_be_shown_is_refused_by_its_reason(mesh: Mesh) -> None:
+    for fields, code, reason in (
+        ({"environment_id": "nobody"}, StatusCode.NOT_FOUND, "ENVIRONMENT_NOT_FOUND"),
+        ({"portfolio_id": "nobody"}, StatusCode.NOT_FOUND, "PORTFOLIO_NOT_FOUND"),
+        ({"symbol": "NOBODY"}, StatusCode.NOT_FOUND, "INSTRUMENT_NOT_FOUND"),
+        ({"symbol": "aapl"}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        ({"depth": 1001}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+    ):
+        error = await refused(book(mesh, **fields))
+        assert (error.code, error.reason) == (code, reason)
+
+
+async def snapshot(call: Any) -> order_book_service_pb2.StreamOrderBookResponse:
+    """The next message that is no heartbeat."""
+    async with asyncio.timeout(10):
+        while (message := await call.read()).WhichOneof("event") == "heartbeat":
+            pass
+    assert message.WhichOneof("event") == "snapshot"
+    found: order_book_service_pb2.StreamOrderBookResponse = message
+    return found
