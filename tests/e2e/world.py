@@ -123,8 +123,11 @@ def portfolio(portfolio_id: str, environment_id: str, **more: str) -> dict[str, 
 
 
 def post(front: Front, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A call that must succeed."""
-    answer = front.send("POST", f"/api/v1{path}", json=body)
+    """A call that must succeed; a service that has just come up may not have met its peers yet."""
+    deadline = time.monotonic() + 60
+    while (answer := front.send("POST", f"/api/v1{path}", json=body)).code == "UNAVAILABLE":
+        assert time.monotonic() < deadline, (path, answer)
+        time.sleep(0.05)
     assert answer.code == "OK", (path, answer)
     return answer.body
 
