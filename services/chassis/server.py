@@ -61,6 +61,8 @@ class Server:
         self._names: list[str] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._ending = asyncio.Lock()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def add(self, add_to_server: Callable[[Any, Any], None], servicer: object) -> None:
@@ -132,16 +134,29 @@ class Server:
     async def stop(self, grace: float | None = None) -> None:
         """Drains: NOT_SERVING, no new calls, streams told to close, running calls given `grace` seconds.
 
-        Streams of requests end as if their clients had ended them, then answer UNAVAILABLE.
+        Once a spawned task has failed they are given none: they may wait for what will not happen any more, such as a
+        commit. Streams of requests end as if their clients had ended them, then answer UNAVAILABLE.
         """
         await self._health.enter_graceful_shutdown()
         self.draining.set()
         self._conversations.end()
-        await self._server.stop(self._settings.drain_seconds if grace is None else grace)
+        await self._end(self._settings.drain_seconds if grace is None else grace)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         _log.info("stopped")
+
+    async def _end(self, grace: float) -> None:
+        """Ends the server, one call of its `stop` at a time: of two one may use what the other has destroyed."""
+        async with self._ending:
+            if not self._failed.is_set():
+                drained = asyncio.ensure_future(self._server.stop(grace))
+                failed = asyncio.ensure_future(self._failed.wait())
+                await asyncio.wait({drained, failed}, return_when=asyncio.FIRST_COMPLETED)
+                failed.cancel()
+                drained.cancel()
+                await asyncio.wait({drained, failed})
+            await self._server.stop(None)
 
     async def serve(self) -> None:
         """Starts, runs until SIGTERM or SIGINT (or the failure of a spawned task, which it raises), and drains."""
@@ -165,9 +180,8 @@ class Server:
         if self._failure is not None:
             return
         self._failure = error
+        self._failed.set()
         self.draining.set()
-        # Calls may wait for what will not happen any more, such as a commit: a drain would last its whole 5 s.
-        self.spawn(self._server.stop(None), "stop at once")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

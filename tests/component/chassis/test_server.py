@@ -17,9 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services.chassis import handlers
+from services.chassis.channel import connect
 from services.chassis.errors import DETAILS_KEY, ApiError
 from services.chassis.server import Server
-from tests.component.chassis.conftest import Serve
+from tests.component.chassis.conftest import Serve, Toy, ToySettings, add_toy
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -221,21 +222,29 @@ async def test_a_failed_background_task_ends_the_server_with_its_error() -> None
 
 
 @pytest.mark.parametrize("draining", [False, True])
-async def test_after_a_background_task_failed_nobody_waits_for_a_drain(mesh: Any, draining: bool) -> None:
+async def test_after_a_background_task_failed_nobody_waits_for_a_drain(stub_of: Any, draining: bool) -> None:
     async def fail() -> None:
         raise OSError("lost")
 
-    # The call would take 5 s, and so would its drain.
-    call = asyncio.ensure_future(mesh.echo("slow"))
-    async with asyncio.timeout(2):
-        while not mesh.toy.calls:  # noqa: ASYNC110 the handler tells no event
+    server, toy = Server(ToySettings(), address="127.0.0.1:0"), Toy()
+    server.add(add_toy, toy)
+    serving = asyncio.ensure_future(server.serve())
+    async with asyncio.timeout(3):
+        while not server.port:  # noqa: ASYNC110 it tells no event
             await asyncio.sleep(0.005)
-        stopping = [asyncio.ensure_future(mesh.server.stop())] if draining else []
-        await asyncio.sleep(0.05)
-        mesh.server.spawn(fail(), "loop")
-        assert (await refusal(call)).reason == "SERVICE_UNAVAILABLE"
-        await asyncio.gather(*stopping)
-        await mesh.toy.cancelled.wait()
+        async with connect(f"127.0.0.1:{server.port}") as channel:
+            # It would take 5 s, and so would its drain.
+            call = asyncio.ensure_future(stub_of(channel).Echo(StringValue(value="slow")))
+            while not toy.calls:  # noqa: ASYNC110 the handler tells no event
+                await asyncio.sleep(0.005)
+            if draining:
+                server.draining.set()
+                await asyncio.sleep(0.1)
+            server.spawn(fail(), "loop")
+            assert (await refusal(call)).reason == "SERVICE_UNAVAILABLE"
+            with pytest.raises(OSError, match="lost"):
+                await serving
+    assert toy.cancelled.is_set()
 
 
 PROGRAM = """
