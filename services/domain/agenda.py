@@ -33,7 +33,7 @@ class Agenda:
         """The first row from ``row`` on that may concern an order; at or after ``through`` where none does."""
         blotter, rows, soonest = self._blotter, self._rows, self._soonest
         if blotter.changed:
-            # Whoever takes any record most often meets the very next one.
+            # Who takes any record most often meets the very next one, and who follows the market does.
             for symbol in blotter.changed:
                 if blotter.books[symbol].takes(index, row):
                     return row

@@ -4,18 +4,36 @@ It says what an ``Encounter`` says, in a third of the time, and nothing wherever
 slow model of the tests holds both to the same.
 """
 
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
 from services.domain.blotter import Blotter, When
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap
-from services.domain.order import OrderEvent, OrderState, OrderType, Reservation, Side, TimeInForce
-from services.domain.prices import prices_of
+from services.domain.order import Order, OrderEvent, OrderState, OrderType, Reservation, Side, TimeInForce
+from services.domain.resting import Book
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
+from services.domain.values import place_of
 
-_MARKET, _NEW, _FILLED, _BUY, _SELL = OrderType.MARKET, OrderState.NEW, OrderState.FILLED, Side.BUY, Side.SELL
+_MARKET, _NEW, _FILLED, _BUY = OrderType.MARKET, OrderState.NEW, OrderState.FILLED, Side.BUY
 _CONTINUOUS = frozenset(set(TimeInForce) - {TimeInForce.OPG, TimeInForce.CLS})
 _BAR, _QUOTE, _when, _reserved = Kind.BAR, Kind.QUOTE, When.__new__, Reservation.__new__
+_STATE, _CUM, _LEAVES, _PRICE, _GROSS, _COMMISSION, _RESERVATION, _COUNT = place_of(
+    Order,
+    *("state", "cum_quantity", "leaves_quantity", "avg_price"),
+    *("gross_amount", "commission", "reservation", "event_count"),
+)
+_new_tuple: Callable[..., Any] = tuple.__new__
+
+
+@lru_cache(maxsize=1 << 13)
+def _on_step(price: float, step: Decimal) -> Decimal:
+    """A tape's price on the increment; quotes come back to the same ones, and the first look costs 1 us."""
+    return snap(decimal_of(price), step)
 
 
 def fill_alone(
@@ -26,44 +44,59 @@ def fill_alone(
     if len(book.urgent) != 1 or book.closing:
         return None
     (arrival,) = book.urgent
-    order = blotter.orders[arrival]
-    if order.order_type is not _MARKET or order.state is not _NEW or order.time_in_force not in _CONTINUOUS:
-        return None
-    tape, side, quantity = index.tape, order.side, order.leaves_quantity
-    start = tape.start.item(row)
+    order, tape = blotter.orders[arrival], index.tape
+    start, number = tape.start.item(row), tape.source.item(row)
+    simple = order.order_type is _MARKET and order.state is _NEW and order.time_in_force in _CONTINUOUS
     live = order.basis_sequence <= row and start >= order.basis_time + settings.latency
-    if not live or order.cash_quantity is not None or order.reduce_only:
+    if not simple or not live or order.cash_quantity is not None or order.reduce_only:
         return None
-    number = tape.source.item(row)
     kind, values = tape.sources[number].kind, tape.values[row].tolist()
-    sells = prices_of(kind, values, _SELL)
-    buys = prices_of(kind, values, _BUY) if kind is _QUOTE else sells
-    first = (buys if side is _BUY else sells).first
-    if first <= 0 or not book.passes(buys, sells):
+    first = _first(book, kind, values, order.side)
+    if first <= 0 or (
+        settings.volume_share is not None
+        and index.sized(number)
+        and not _offered(kind, values, order, settings.volume_share, instrument)
+    ):
         return None
-    if settings.volume_share is not None and index.sized(number):
-        column = 4 if kind is _BAR else 1 if kind is not _QUOTE else 3 if side is _BUY else 2
-        offered = settings.volume_share * decimal_of(values[column])
-        if offered < quantity or quantity % instrument.quantity_increment:
-            return None
-    price = snap(decimal_of(first), instrument.price_increment)
+    filled = _filled(order, _on_step(first, instrument.price_increment), instrument, settings, blotter)
+    return None if filled is None else blotter.finish(order, filled, _when(When, row + 1, start))
+
+
+def _first(book: Book, kind: Kind, values: list[float], side: Side) -> float:
+    """The record's first price; 0 where it concerns an order that waits for a price."""
+    if kind is _QUOTE:
+        bid, ask = values[0], values[1]
+        return (ask if side is _BUY else bid) if book.clear(ask, ask, bid, bid) else 0.0
+    first = values[0]
+    low, high = (values[2], values[1]) if kind is _BAR else (first, first)
+    return first if book.clear(low, high, low, high) else 0.0
+
+
+def _offered(kind: Kind, values: list[float], order: Order, share: Decimal, instrument: Instrument) -> bool:
+    """Whether the share of the record's size is more than enough: then doubles tell, at a third of decimals' price."""
+    column = 4 if kind is _BAR else 1 if kind is not _QUOTE else 3 if order.side is _BUY else 2
+    quantity = order.leaves_quantity
+    return float(share) * values[column] > float(quantity) * 1.01 and not quantity % instrument.quantity_increment
+
+
+def _filled(
+    order: Order, price: Decimal, instrument: Instrument, settings: VenueSettings, blotter: Blotter
+) -> Order | None:
+    """The order filled whole, its portfolio's headroom moved; None if a buy cannot pay for it (rule 19)."""
+    quantity, before = order.leaves_quantity, order.reservation
     gross = quantity * price * instrument.contract_multiplier
-    charge, before = settings.commission.charge(quantity, price), order.reservation
+    charge = settings.commission.charge(quantity, price)
     headroom = blotter.headroom[order.portfolio_id] + before.cash - charge
-    if side is _BUY:
+    if order.side is _BUY:
         headroom -= gross
         if headroom < 0:
             return None
     elif not before.cash:
         headroom += gross
-    after = order._replace(
-        state=_FILLED,
-        cum_quantity=quantity,
-        leaves_quantity=ZERO,
-        avg_price=price,
-        gross_amount=gross,
-        commission=order.commission + charge,
-        reservation=_reserved(Reservation, before.cash, before.quantity, headroom),
-        event_count=order.event_count + 1,
-    )
-    return blotter.finish(order, after, _when(When, row + 1, start))
+    filled = list(order)
+    filled[_STATE], filled[_CUM], filled[_LEAVES] = _FILLED, quantity, ZERO
+    filled[_PRICE], filled[_GROSS], filled[_COMMISSION] = price, gross, order.commission + charge
+    filled[_RESERVATION] = _reserved(Reservation, before.cash, before.quantity, headroom)
+    filled[_COUNT] = order.event_count + 1
+    made: Order = _new_tuple(Order, filled)
+    return made

@@ -3,9 +3,9 @@
 The lifecycle table is asked at each event, so an illegal one changes nothing (rule 6).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
@@ -28,9 +28,12 @@ from services.domain.order import (
 from services.domain.positions import Positions
 from services.domain.resting import Book
 from services.domain.tape_index import NEVER
+from services.domain.values import place_of
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _HELD = Side.BUY, ExecType.TRADE, OrderState.HELD
+_STATE, _LEAVES, _COUNT, _PRIORITY = place_of(Order, "state", "leaves_quantity", "event_count", "priority")
+_new_tuple: Callable[..., Any] = tuple.__new__
 _STAYING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
 _new_event, _new_reservation = OrderEvent.__new__, Reservation.__new__
 _SLACK = 64
@@ -95,12 +98,10 @@ class Blotter:
             ValueError: it is here already.
         """
         check_transition(order.state, exec_type, state)
-        after = order._replace(
-            state=state,
-            leaves_quantity=order.quantity,
-            event_count=order.event_count + 1,
-            priority=self.last_place(),
-        )
+        values = list(order)
+        values[_STATE], values[_LEAVES] = state, order.quantity
+        values[_COUNT], values[_PRIORITY] = order.event_count + 1, self.last_place()
+        after = _new_tuple(Order, values)
         self._take_in(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return _event(exec_type, after, when)
@@ -193,27 +194,27 @@ class Blotter:
         if book is None:
             instrument, settings = self._instruments[order.symbol], self._settings
             book = self.books[order.symbol] = Book(instrument, settings.fill_on_touch, settings.latency)
-        if order.state is not _HELD:
+        held = order.state is _HELD
+        if not held:
             book.add(order, arrival)
-        if (edge := self._edge(order)) is not None:
-            self.timed.setdefault(edge, {})[arrival] = None
+        if held or order.time_in_force not in _STAYING:
+            self.timed.setdefault(self._edge(order), {})[arrival] = None
         if order.expire_time:
             self.expiries.add((order.expire_time, arrival))
         self.changed.add(order.symbol)
 
     def _take(self, arrival: int, order: Order) -> None:
-        if order.state is not _HELD:
+        held = order.state is _HELD
+        if not held:
             self.books[order.symbol].remove(order, arrival)
-        if (edge := self._edge(order)) is not None:
-            del self.timed[edge][arrival]
+        if held or order.time_in_force not in _STAYING:
+            del self.timed[self._edge(order)][arrival]
         if order.expire_time:
             self.expiries.remove((order.expire_time, arrival))
         self.changed.add(order.symbol)
 
-    def _edge(self, order: Order) -> tuple[str, bool] | None:
+    def _edge(self, order: Order) -> tuple[str, bool]:
         """The session edge (calendar, opens) it awaits: HELD waits for the open, all but GTC and GTD end at a close."""
-        if order.state is not _HELD and order.time_in_force in _STAYING:
-            return None
         return self._instruments[order.symbol].calendar, order.state is _HELD
 
 

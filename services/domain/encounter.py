@@ -234,12 +234,27 @@ class Encounter:
             members = [self._blotter.orders[each.arrival] for each in level]
             if not self._supply.shared:
                 members = [each for each in members if each.side is order.side]
-            rounds = min(each.leaves_quantity // (each.display_quantity or each.quantity) for each in members)
-            units = self._supply.units(order.side)
-            if units is not None:
-                rounds = min(rounds, units // sum(each.display_quantity or each.quantity for each in members))
-            self._rounds.update((each.priority, max(1, int(rounds))) for each in members)
+            rounds = self._full_rounds(members, order.side)
+            self._rounds.update((each.priority, rounds) for each in members)
         return self._rounds.pop(how.arrival) * display
+
+    def _full_rounds(self, icebergs: list[Order], side: Side) -> int:
+        """How many turns give each of the icebergs a whole slice; one where that is not certain."""
+
+        def slices(orders: list[Order]) -> Decimal:
+            return sum((each.display_quantity or each.quantity for each in orders), Decimal(0))
+
+        rounds = min(each.leaves_quantity // slices([each]) for each in icebergs)
+        if (units := self._supply.units(side)) is not None:
+            rounds = min(rounds, units // slices(icebergs))
+        for each in icebergs:
+            if each.reduce_only:
+                holder = each.portfolio_id, each.symbol
+                beside = [other for other in icebergs if (other.portfolio_id, other.side) == (holder[0], each.side)]
+                # The last one may find less than a slice left to reduce.
+                reducible = self._blotter.positions.reducible(holder, each.side, self._row + 1)
+                rounds = min(rounds, reducible // slices(beside) - 1)
+        return max(1, int(rounds))
 
     def _end_rest(self, order: Order, arrival: int, when: When) -> None:
         if order.time_in_force in _ENDED_BY_RECORD:

@@ -191,7 +191,9 @@ class Venue:
         Raises:
             ValueError: ``after`` is not where the venue stands; ``prime`` is for that.
         """
-        index = self._read(tape)
+        index = self._index
+        if index is None or index.tape is not tape:
+            index = self._read(tape)
         if after != self._position:
             raise ValueError(f"the venue stands at {self._position}, not {after}")
         agenda, expiries, through = self._agenda, self._blotter.expiries, min(through, index.end)
@@ -212,9 +214,10 @@ class Venue:
     def _first_state(self, order: Order, at: int, time: int) -> OrderState:
         """NEW, or HELD or REJECTED where its session is not open, or its auction not now."""
         calendar, tif, index = self._instruments[order.symbol].calendar, order.time_in_force, self._index
-        opens = index is None or index.edges(calendar).admits(at, time)
+        edges = None if index is None else index.edges(calendar)
+        opens = edges is None or not edges.rows or edges.admits(at, time)
         if tif is _OPG or tif is _CLS:
-            if index is not None and not index.edges(calendar).rows:
+            if edges is not None and not edges.rows:
                 return OrderState.REJECTED
             return _NEW if opens and tif is _CLS else OrderState.HELD
         if opens or not (tif is _DAY or tif is _IOC or tif is _FOK):
@@ -251,7 +254,8 @@ class Venue:
         if source.symbol not in self._blotter.books:
             return []
         instrument = self._instruments[source.symbol]
-        if not index.edges(instrument.calendar).admits(row, tape.start.item(row)):
+        edges = index.edges(instrument.calendar)
+        if edges.rows and not edges.admits(row, tape.start.item(row)):
             return []
         filled = fill_alone(index, row, self._blotter, self._settings, instrument)
         if filled is not None:

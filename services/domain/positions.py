@@ -51,7 +51,9 @@ class Positions:
 
     def trade(self, holder: Holder, signed: Decimal, position: int) -> None:
         """Count a fill of ``signed`` units at a tape position."""
-        self._units[holder] = self.units(holder, position) + signed
+        if holder in self._units:
+            signed += self.units(holder, position)
+        self._units[holder] = signed
         self._since[holder] = position
 
     def restore(self, units: Mapping[Holder, Decimal], position: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from services.domain.instrument import Instrument
 from services.domain.ladder import Ladder, Watch
 from services.domain.order import Order, OrderType, Side, TimeInForce
-from services.domain.prices import Prices, column_of
+from services.domain.prices import Prices, column_of, prices_of
 from services.domain.reach import LIMITED, STOPS, TRIGGERED_STATES
 from services.domain.tape import Kind
 from services.domain.tape_index import NEVER, TapeIndex
@@ -132,13 +132,17 @@ class Book:
         return found
 
     def takes(self, index: TapeIndex, row: int) -> bool:
-        """Whether an order waits for any record, and a row is one; if it is not, another may still concern it."""
-        if not self.urgent or row >= index.end:
+        """Whether a row is one of this symbol's records and may concern an order; if not, another row still may."""
+        tape = index.tape
+        if row >= index.end or (source := tape.sources[tape.source.item(row)]).symbol != self.symbol:
             return False
-        source = index.tape.sources[index.tape.source.item(row)]
-        if source.symbol != self.symbol:
+        kind = source.kind
+        if kind is not _BAR and (kind not in _TICKS or not index.edges(self._calendar).open_at(row)):
             return False
-        return source.kind is _BAR or (source.kind in _TICKS and index.edges(self._calendar).open_at(row))
+        if self.urgent or not self._watched():
+            return bool(self.urgent)
+        values = tape.values[row].tolist()
+        return not self.passes(prices_of(kind, values, _BUY), prices_of(kind, values, _SELL))
 
     def next_row(self, index: TapeIndex, row: int, through: int) -> int:
         """The first row from ``row`` on that may concern a waiting order, or an earlier bound of it.
@@ -169,19 +173,26 @@ class Book:
 
     def passes(self, buys: Prices, sells: Prices) -> bool:
         """Whether prices touch nobody on a ladder, and move no trigger."""
+        return self.clear(buys.low, buys.high, sells.low, sells.high)
+
+    def clear(self, low: float, high: float, lowest: float, highest: float) -> bool:
+        """The same, of how far prices went for buys and for sells."""
         if not self._watched():
             return True
-        low, high, lowest, highest = self._band
-        return low < buys.low and buys.high < high and lowest < sells.low and sells.high < highest
+        band = self._band
+        return band[0] < low and high < band[1] and band[2] < lowest and highest < band[3]
 
     def _watched(self) -> list[Watch]:
+        """The nearest price of each side and direction that concerns an order: whatever concerns another passes it."""
         if self._watches is None:
             watches = [ladder.watch() for ladder in self._ladders if ladder.entries]
             for trail in self._trails.values():
                 watches += trail.watches()
-            self._watches = watches
-            bounds = [min((each.price for each in watches if each[:2] == key), default=_INFINITE) for key in _BOUNDS]
-            self._band = (-bounds[0], bounds[1], -bounds[2], bounds[3])
+            # Where two are at one price, who is content with a touch comes first.
+            watches.sort(key=lambda watch: (-watch.price, watch.inclusive))
+            nearest = {(watch.side, watch.sign): watch for watch in watches}
+            bounds = [nearest[key].price if key in nearest else _INFINITE for key in _BOUNDS]
+            self._watches, self._band = list(nearest.values()), (-bounds[0], bounds[1], -bounds[2], bounds[3])
         return self._watches
 
     def _place(self, order: Order, arrival: int) -> _Place:

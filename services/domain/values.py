@@ -22,3 +22,8 @@ def quick_replace(cls: _Value) -> _Value:
 
     cls._replace = _replace  # type: ignore[attr-defined]
     return cls
+
+
+def place_of(cls: type[tuple[Any, ...]], *names: str) -> tuple[int, ...]:
+    """The places of a ``NamedTuple``'s fields, for who changes a copy by place: in a third of ``_replace``'s time."""
+    return tuple(cls._fields.index(name) for name in names)  # type: ignore[attr-defined]

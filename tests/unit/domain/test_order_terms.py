@@ -206,3 +206,18 @@ def test_rule_13_a_strategy_may_ask_for_all_of_it() -> None:
     assert (made[0].trail_price, made[0].priority, made[0].side) == (None, 0, Side.BUY)
     assert (made[1].trailing_percent, made[2].trailing_amount) == (2, 3)
     assert made[0].cancel_reason is CancelReason.NONE
+
+
+@pytest.mark.parametrize("reduce_only", [False, True])
+def test_rule_11_a_million_slices_are_few_fills(reduce_only: bool) -> None:
+    tape = merge([bars([FLAT, (100, 101, 94, 95, 90_000_000)])])
+    venue, many = Venue(INSTRUMENTS), 1_000_000
+    venue.prime(tape, 1)
+    venue.restore([], {}, {("P", "BBB"): Decimal(-4 * many)})
+    for number, shown in ((1, 1), (2, 3), (3, 7)):
+        slices = order(number, "B", "L", many + number, 95, display_quantity=Decimal(shown), reduce_only=reduce_only)
+        venue.accept(slices._replace(basis_sequence=1), 1, 1)
+    _, events = venue.advance(tape, 1, 2)
+    assert len(events) < 20
+    assert venue.open_orders() == []
+    assert venue.positions == {("P", "BBB"): -many + 6}
