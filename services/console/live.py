@@ -30,6 +30,9 @@ REFRESHES_A_SECOND: Final = 4
 HEALTH_SECONDS: Final = 1.0
 # A replay that has ended is left on the screen for as long before the next begins.
 ENDED_SECONDS: Final = 3.0
+# The demonstration is there before the view begins, and is seen within some ms; whoever attaches may find a mesh that
+# is not all there.
+FIRST_LOOK_SECONDS: Final = 5.0
 
 
 async def show(
@@ -37,7 +40,7 @@ async def show(
 ) -> None:
     """Shows the demonstration, until it is cancelled or the mesh was stopped from elsewhere."""
     scene = Scene(begin_time, attached=attached)
-    draw = _lines(scene) if plain else _screen(scene, settings)
+    draw = lines(scene, settings.edge_address) if plain else _screen(scene, settings)
     # Not a task group: what ends first of all these ends the view, and only one of them ever does.
     tasks = [asyncio.ensure_future(each) for each in (draw, _follow(mesh, scene))]
     try:
@@ -79,14 +82,17 @@ async def _screen(scene: Scene, settings: ConsoleSettings) -> None:
     console = view.terminal()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            number = number_of(scene.replay) if scene.replay else 1
-            commands = view.commands(settings.edge_address, portfolio_id(DEMONSTRATION.traders[0], number))
+            commands = view.commands(settings.edge_address, _traded(scene))
             live.update(view.frame(scene, commands, console.width, console.height), refresh=True)
             await asyncio.sleep(1 / REFRESHES_A_SECOND)
 
 
-async def _lines(scene: Scene) -> None:
-    """A line a second, and one for each fill."""
+async def lines(scene: Scene, edge_address: str) -> None:
+    """What to try, once; then a line a second, and one for each fill."""
+    deadline = time.monotonic() + FIRST_LOOK_SECONDS
+    while scene.replay is None and time.monotonic() < deadline:  # noqa: ASYNC110 a scene tells no event
+        await asyncio.sleep(0.05)
+    print("\n".join(view.introduction(edge_address, _traded(scene))))
     said, first = 0, False
     environment_id = ""
     while True:
@@ -104,6 +110,11 @@ async def _lines(scene: Scene) -> None:
                 print(f"{_wall_time()}  first fill {scene.first_fill:.1f} s after the start")
         print(f"{_wall_time()}  {view.status_line(scene)}", flush=True)
         await asyncio.sleep(1.0)
+
+
+def _traded(scene: Scene) -> str:
+    """The portfolio that commands to try name."""
+    return portfolio_id(DEMONSTRATION.traders[0], number_of(scene.replay) if scene.replay else 1)
 
 
 async def _persistently(call: Callable[[], Awaitable[T]]) -> T:

@@ -177,6 +177,8 @@ class Supervisor:
                 time.sleep(0.02)
         for name in PROGRAMS:
             self._stop_leftover(name)
+            # What no process has any more would later name a stranger's.
+            self._layout.pid_of(name).unlink(missing_ok=True)
 
     def leftovers(self) -> list[tuple[str, int]]:
         """Processes of this directory, with their ids, that run though no supervisor does."""

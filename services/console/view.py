@@ -81,6 +81,13 @@ def commands(edge_address: str, portfolio_id: str) -> list[str]:
     ]
 
 
+def introduction(edge_address: str, portfolio_id: str) -> list[str]:
+    """What those are told once who see lines: where to look, and the first commands."""
+    edge = edge_address.replace("127.0.0.1", "localhost")
+    reference, *others = commands(edge_address, portfolio_id)
+    return [f"See http://{edge}/ and {reference}, or try from another terminal:", *(f"  {each}" for each in others[:3])]
+
+
 def market_time(time_ns: int) -> str:
     """To the minute, UTC."""
     return (_EPOCH + timedelta(microseconds=time_ns // 1000)).strftime("%Y-%m-%d %H:%M") if time_ns else "–"

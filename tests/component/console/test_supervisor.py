@@ -61,9 +61,11 @@ def test_what_dies_comes_back_and_everything_stops(supervisor: Supervisor, tmp_p
     assert restarts == dict.fromkeys(PROGRAMS, 0) | {"order": 1}
     eventually(lambda: Layout(tmp_path).last_lines("order") == ["hello from services.order.main"] * 2)
     running = [*pids(supervisor).values(), supervisor.pid]
+    assert len(list((tmp_path / "run").iterdir())) == len(PROGRAMS)
     supervisor.stop(1.0)
     assert not supervisor.running
     assert not memory_bytes(running)
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_what_outlives_a_killed_supervisor_is_found_and_stopped(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -75,6 +77,7 @@ def test_what_outlives_a_killed_supervisor_is_found_and_stopped(supervisor: Supe
     supervisor.stop(1.0)
     assert not memory_bytes(list(left.values()))
     assert supervisor.leftovers() == []
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_it_starts_again_where_it_was_stopped(supervisor: Supervisor) -> None:
