@@ -75,6 +75,8 @@ class Coordinator:
         self._cycle = Cycle.recovered(self._id, stored.position)
         self._changed = asyncio.Event()
         self._helm = Helm(stored.plan, stored.control, store, self._pacer, self._changed.set)
+        # What is PAUSED was stored after the last grant; what is to go on may have been granted more than is stored.
+        self._cycle.latest = not self._helm.wanted
         self._herald = Herald(stored.plan, self._roster, self._helm, announce, silence_seconds)
         self._schedule = Schedule(stored.plan, timeline, self._pacer, grant_records)
 
@@ -101,6 +103,7 @@ class Coordinator:
         self._herald.forget(link)
         if link.name == VENUE and cycle > self._cycle.number and not self.ended:
             self._adopt(cycle, tape_sequence)
+        self._cycle.latest = self._cycle.latest or link.name == VENUE
         self._roster.sit(link)
         if self.ended:
             link.send(Announced(self.view()))

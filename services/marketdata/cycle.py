@@ -29,6 +29,7 @@ class Cycle:
             Books then fold side by side.
         ledger_head: what the portfolio service answered.
         followed: whether the next one is granted, if not durably yet: there is no way back from then on.
+        latest: whether it is certain that the venue knows of no later one: of a life before this one it may.
     """
 
     environment_id: str
@@ -41,6 +42,7 @@ class Cycle:
     stored: bool = True
     quiet: int | None = None
     followed: bool = False
+    latest: bool = True
 
     @classmethod
     def recovered(cls, environment_id: str, position: Position) -> Self:
@@ -52,7 +54,9 @@ class Cycle:
 
     def stands(self, stored: Position) -> bool:
         """Whether positions cannot move as long as no cycle is granted; priming moves none."""
-        return not self.followed and (self.number == 0 or (self.finished and stored.cycle >= self.number))
+        return (
+            self.latest and not self.followed and (self.number == 0 or (self.finished and stored.cycle >= self.number))
+        )
 
     def grant(self) -> Grant:
         """The grant; what was reached once it stands."""

@@ -105,6 +105,35 @@ async def test_rule_33_paused_waits_for_the_cycle_through_our_own_death(template
                 await paused_after_cycle_4(client, inner, strategy, environment_id)
 
 
+@pytest.mark.parametrize("ahead", [0, 1])
+async def test_rule_33_paused_waits_for_the_venue_to_say_how_far_it_got(
+    template: Path, tmp_path: Path, ahead: int
+) -> None:
+    with running(copied(template, tmp_path / "data")) as service:
+        async with client_of(service) as client:
+            environment_id = (await client.create(**SHORT, pace={"sessions_per_second": 0.001})).environment_id
+            async with inner_of(client, environment_id) as inner:
+                await client.move("Start", environment_id)
+                stands = await client.until(environment_id, lambda each: each.cycle == 1)
+                service.stop(signal.SIGKILL)
+                for peer in inner.all:
+                    await peer.down()
+                # As if the next cycle had been granted, and its grant not stored.
+                cycle, sequence, head = inner.venue.at[environment_id]
+                inner.venue.at[environment_id] = (cycle + ahead, sequence + ahead, head)
+                service.start()
+                answer = await client.move("Pause", environment_id)
+                assert (answer.state, list(answer.blocked_on)) == (BLOCKED, ["order", "portfolio", "risk"])
+                inner.venue.up()
+                # It is the one that knows; a cycle of which it knows needs everybody.
+                found = await client.until(environment_id, lambda each: "order" not in each.blocked_on)
+                assert found.state == (BLOCKED if ahead else PAUSED)
+                inner.portfolio.up()
+                inner.risk.up()
+                paused = await client.until_state(environment_id, "PAUSED")
+                assert paused.cycle == stands.cycle + ahead
+
+
 async def test_rule_33_between_cycles_paused_needs_nobody(client: Client) -> None:
     environment_id = (await client.create(**SHORT)).environment_id
     async with inner_of(client, environment_id) as inner:
