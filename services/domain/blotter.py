@@ -144,13 +144,15 @@ class Blotter:
         return _event(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
 
     def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:
-        """An order is filled whole at once; ``filled`` states its portfolio's headroom after it."""
+        """An order that any record concerns is filled whole; ``filled`` states its portfolio's headroom after it."""
         check_transition(order.state, _TRADE, filled.state)
         quantity, portfolio_id = filled.cum_quantity, order.portfolio_id
         self.headroom[portfolio_id] = filled.reservation.headroom
         self.positions.trade((portfolio_id, order.symbol), quantity if order.side is _BUY else -quantity, when.sequence)
-        self._take(order.priority, order)
-        del self.orders[order.priority], self._arrivals[order.order_id]
+        arrival = order.priority
+        self.books[order.symbol].leave(arrival)
+        self._forget(arrival, order)
+        del self.orders[arrival], self._arrivals[order.order_id]
         return _event(_TRADE, filled, when, (quantity, filled.avg_price, filled.commission - order.commission))
 
     def last_place(self) -> int:
@@ -204,10 +206,12 @@ class Blotter:
         self.changed.add(order.symbol)
 
     def _take(self, arrival: int, order: Order) -> None:
-        held = order.state is _HELD
-        if not held:
+        if order.state is not _HELD:
             self.books[order.symbol].remove(order, arrival)
-        if held or order.time_in_force not in _STAYING:
+        self._forget(arrival, order)
+
+    def _forget(self, arrival: int, order: Order) -> None:
+        if order.state is _HELD or order.time_in_force not in _STAYING:
             del self.timed[self._edge(order)][arrival]
         if order.expire_time:
             self.expiries.remove((order.expire_time, arrival))

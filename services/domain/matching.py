@@ -42,6 +42,7 @@ MARKET_CLOSED = "MARKET_CLOSED"
 
 # Bound once, for what every order passes (see ``ledger``).
 _NEW, _CLOCK, _SPLIT, _TRAILING = OrderState.NEW, Kind.CLOCK, Kind.SPLIT, OrderType.TRAILING_STOP
+_when = When.__new__
 _DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
 _OPG, _CLS, _GTC = TimeInForce.OPG, TimeInForce.CLS, TimeInForce.GTC
 
@@ -131,7 +132,7 @@ class Venue:
             KeyError: its symbol is unknown.
         """
         check_shape(order)
-        when, state = When(at, time), self._first_state(order, at, time)
+        when, state = _when(When, at, time), self._first_state(order, at, time)
         if state is OrderState.REJECTED:
             return [refuse(order, Refusal(MARKET_CLOSED, "session", ZERO, ZERO), when)]
         return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]

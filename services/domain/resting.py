@@ -81,6 +81,11 @@ class Book:
         self._settled.discard(arrival)
         self._span = _FIRST_SPAN
 
+    def leave(self, arrival: int) -> None:
+        """One of the urgent waits no more."""
+        del self.urgent[arrival]
+        self._span = _FIRST_SPAN
+
     def settled(self, arrival: int) -> bool:
         """Whether it is known that a post-only or trailing order has met a record."""
         return arrival in self._settled
