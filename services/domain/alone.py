@@ -13,7 +13,7 @@ from services.domain.blotter import Blotter, When
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap
-from services.domain.order import Order, OrderEvent, OrderState, OrderType, Reservation, Side, TimeInForce
+from services.domain.order import Order, OrderEvent, OrderState, OrderType, Reservation, Side, TimeInForce, only_closes
 from services.domain.resting import Book
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
@@ -58,6 +58,10 @@ def fill_alone(
         and not _offered(kind, values, order, settings.volume_share, instrument)
     ):
         return None
+    if only_closes(order):
+        reducible = blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, row + 1)
+        if reducible < order.leaves_quantity:
+            return None
     filled = _filled(order, _on_step(first, instrument.price_increment), instrument, settings, blotter)
     return None if filled is None else blotter.finish(order, filled, _when(When, row + 1, start))
 

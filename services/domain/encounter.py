@@ -6,7 +6,17 @@ from decimal import Decimal
 from services.domain.blotter import Blotter, When
 from services.domain.fills import Supply, VenueSettings, fill, fill_price
 from services.domain.instrument import Instrument
-from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
+from services.domain.order import (
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+    only_closes,
+)
 from services.domain.prices import Prices
 from services.domain.reach import (
     BETTERED,
@@ -175,8 +185,8 @@ class Encounter:
         """Fill as far as units, positions and cash go; end what may not wait."""
         blotter, arrival, side, tif = self._blotter, how.arrival, order.side, order.time_in_force
         units = most = self._supply.units(side)
-        holder = order.portfolio_id, order.symbol
-        if order.reduce_only:
+        holder, closes = (order.portfolio_id, order.symbol), only_closes(order)
+        if closes:
             reducible = blotter.positions.reducible(holder, side, when.sequence)
             if not reducible:
                 self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
@@ -204,7 +214,7 @@ class Encounter:
             self._end(arrival, CancelReason.INSUFFICIENT_CASH, when)
         elif arrival not in blotter.orders:
             return
-        elif order.reduce_only and not blotter.positions.reducible(holder, side, when.sequence):
+        elif closes and not blotter.positions.reducible(holder, side, when.sequence):
             self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
         elif arrival != how.arrival and (units is None or units > quantity):
             self._again[arrival] = None
@@ -248,7 +258,7 @@ class Encounter:
         if (units := self._supply.units(side)) is not None:
             rounds = min(rounds, units // slices(icebergs))
         for each in icebergs:
-            if each.reduce_only:
+            if only_closes(each):
                 holder = each.portfolio_id, each.symbol
                 beside = [other for other in icebergs if (other.portfolio_id, other.side) == (holder[0], each.side)]
                 # The last one may find less than a slice left to reduce.

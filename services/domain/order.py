@@ -246,6 +246,16 @@ def check_transition(before: OrderState, exec_type: ExecType, after: OrderState)
         raise IllegalTransition(f"{exec_type.name} does not lead from {before.name} to {after.name}")
 
 
+def only_closes(order: Order) -> bool:
+    """Whether the order may not open or enlarge a position.
+
+    It says so, or it is a sale that has nothing set aside for a short: it passed its check because it only closed what
+    was held then, and an order that reserves nothing may have closed that since (rules 4 and 19).
+    """
+    reserved = order.reservation
+    return order.reduce_only or (order.side is Side.SELL and bool(reserved.quantity) and not reserved.cash)
+
+
 def reserved_cash(order: Order) -> Decimal:
     """Cash of the order's reservation that it still holds, as a function of its value alone (rules 4 and 19).
 

@@ -426,7 +426,9 @@ class SlowVenue:
         available = supply[pool]
         leaves = w.quantity - w.cum
         reducible = max(ZERO, -self.positions[o.symbol] if w.buys else self.positions[o.symbol])
-        if o.reduce_only and not reducible:
+        # A sale that set nothing aside for a short was checked as one that closes.
+        closes = o.reduce_only or (not w.buys and o.reservation.quantity and not o.reservation.cash)
+        if closes and not reducible:
             self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
             return
         if o.cash_quantity is not None:
@@ -438,7 +440,7 @@ class SlowVenue:
         iceberg = o.display_quantity if o.time_in_force is not TimeInForce.FOK else None
         wanted = leaves if iceberg is None else min(leaves, iceberg - w.cum % iceberg)
         quantity = wanted if available is None else min(wanted, available)
-        if o.reduce_only:
+        if closes:
             quantity = min(quantity, reducible)
         if o.time_in_force is TimeInForce.FOK and quantity < leaves:
             self.end(w, "CANCELED", "FOK_UNFILLED", sequence, time)
@@ -449,7 +451,7 @@ class SlowVenue:
                 supply[pool] = available = available - quantity
         if w not in self.waiting:
             return
-        if o.reduce_only and reducible == quantity:
+        if closes and reducible == quantity:
             self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
         elif quantity and iceberg is not None and w.cum % iceberg == 0:
             self.waiting.remove(w)

@@ -184,9 +184,10 @@ def test_rule_11_a_record_fills_the_better_price_first_and_at_one_price_the_earl
 
 
 def plain_limit(order: Order) -> bool:
-    """Whether an order takes all that it gets at its limit."""
+    """Whether an order takes all that it gets at its limit; one that is post-only may be canceled instead."""
     patient = order.time_in_force in {*RESTING, TimeInForce.IOC}
-    return order.order_type is OrderType.LIMIT and patient and not (order.reduce_only or order.display_quantity)
+    instructed = order.reduce_only or order.display_quantity or order.post_only
+    return order.order_type is OrderType.LIMIT and patient and not instructed
 
 
 def rank(order: Order) -> tuple[Decimal, int]:

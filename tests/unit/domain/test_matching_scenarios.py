@@ -337,11 +337,13 @@ def test_rule_19_a_market_buy_whose_open_jumped_is_cut_to_what_the_cash_affords(
 
 def test_rule_19_headroom_is_the_portfolio_s_so_one_order_s_gain_pays_for_the_next() -> None:
     """A sale's proceeds and a fill below what was reserved are there for the next fill of the same record."""
-    tape = merge([bars([FLAT, (110, 110, 110, 110, 1000)])])
+    tape = merge([bars([FLAT, FLAT, (110, 110, 110, 110, 1000)])])
+    first = order(3, "B", "M", 1, reservation=Reservation(Decimal(100), Decimal(1), Decimal(0)))
     sale = order(1, "S", "M", 1, reservation=Reservation(quantity=Decimal(-1), headroom=Decimal(0)))
     buy = order(2, "B", "M", 11, reservation=Reservation(Decimal(1100), Decimal(11), Decimal(0)))
-    assert fills(run(tape, (1, sale), (1, buy))) == [(1, "S", 1, 110), (1, "B", 11, 110)]
-    assert fills(run(tape, (1, buy))) == [(1, "B", 10, 110)]
+    held = (1, "B", 1, 100)
+    assert fills(run(tape, (1, first), (2, sale), (2, buy))) == [held, (2, "S", 1, 110), (2, "B", 11, 110)]
+    assert fills(run(tape, (1, first), (2, buy))) == [held, (2, "B", 10, 110)]
 
 
 def test_rule_19_a_part_that_costs_more_than_its_share_ends_the_order_and_frees_the_rest() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from services.domain.fills import VenueSettings
 from services.domain.matching import Replacement, Venue
-from services.domain.order import ExecType, Order, OrderEvent, TimeInForce
+from services.domain.order import ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.tape import Kind, Series, Tape, merge
 from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, drive, order, series, told
 from tests.unit.domain.slow_venue import SlowVenue, merged
@@ -19,6 +19,7 @@ from tests.unit.domain.slow_venue import SlowVenue, merged
 FLAT = (100, 100, 100, 100, 100)
 ALL, SHARE = VenueSettings(volume_share=None), VenueSettings()
 TOUCH = VenueSettings(volume_share=None, fill_on_touch=True)
+CLOSING = Reservation(quantity=Decimal(-10), headroom=Decimal(10) ** 9)
 IOC, FOK, OPG, CLS, DAY, GTD = (TimeInForce[name] for name in ("IOC", "FOK", "OPG", "CLS", "DAY", "GTD"))
 
 
@@ -396,6 +397,28 @@ SCENARIOS = [
         path(FLAT, FLAT),
         [(1, order(1, "B", "M", 4)), (2, order(2, "S", "M", 10, reduce_only=True))],
         ["1 4 x 100 #2", "2 4 x 100 #3", "2 canceled NOTHING_TO_REDUCE #3"],
+    ),
+    Scenario(
+        "a sale that was checked as one that closes, after another has closed what it counted on: no short",
+        "19",
+        path(FLAT, FLAT, (106, 106, 106, 106, 100)),
+        [
+            (1, order(1, "B", "M", 10)),
+            (2, order(2, "S", "L", 10, 105, reservation=CLOSING)),
+            (2, order(3, "S", "M", 4, reduce_only=True)),
+        ],
+        ["1 10 x 100 #2", "3 4 x 100 #3", "2 6 x 106 #4", "2 canceled NOTHING_TO_REDUCE #4"],
+    ),
+    Scenario(
+        "the same, alone in its record",
+        "19",
+        path(FLAT, FLAT, FLAT),
+        [
+            (1, order(1, "B", "M", 10)),
+            (2, order(2, "S", "M", 10, reduce_only=True)),
+            (3, order(3, "S", "M", 10, reservation=CLOSING)),
+        ],
+        ["1 10 x 100 #2", "2 10 x 100 #3", "3 canceled NOTHING_TO_REDUCE #4"],
     ),
     Scenario(
         "reduce-only without a position: nothing to reduce, when its turn comes",
