@@ -132,7 +132,9 @@ def test_a_day_in_the_life(mesh: Mesh) -> None:
 
     # A second one attaches, and leaves without stopping anything.
     second = mesh.up()
+    second.wait_for(rf"^See {mesh.edge.replace('127.0.0.1', 'localhost')}/ and ")
     second.wait_for(r"replay-1 RUNNING .* fills [1-9]")
+    assert not any("no replay yet" in line for line in (*up.lines, *second.lines))
     assert second.stop() == 0
     assert "goes on" in second.lines[-1]
     assert mesh.run("status").returncode == 0
@@ -172,6 +174,8 @@ def test_a_service_that_cannot_start_stops_everything_and_is_shown(mesh: Mesh) -
     assert "order did not start" in said
     assert "order.log" in said
     assert mesh.run("status").returncode == 3
-    for service in (*SERVICES, "edge"):
-        with pytest.raises(ProcessLookupError):
-            os.kill(mesh.pid(service), 0)
+    assert not list((mesh.directory / "run").iterdir())
+    for name, address in mesh.environment.items():
+        if name.endswith("_ADDRESS"):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((address.split(":")[0], int(address.split(":")[1])), 1)
