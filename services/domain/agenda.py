@@ -33,9 +33,10 @@ class Agenda:
         """The first row from ``row`` on that may concern an order; at or after ``through`` where none does."""
         blotter, rows, soonest = self._blotter, self._rows, self._soonest
         if blotter.changed:
-            # Who takes any record most often meets the very next one, and who follows the market does.
-            for symbol in blotter.changed:
-                if blotter.books[symbol].takes(index, row):
+            # Who takes any record most often meets the very next one, and so does who follows the market.
+            if row < index.end:
+                symbol = index.tape.sources[index.tape.source.item(row)].symbol
+                if symbol in blotter.changed and blotter.books[symbol].takes(index, row):
                     return row
             self._outdate()
         elif self.quiet_until > row:

@@ -137,11 +137,9 @@ class Book:
         return found
 
     def takes(self, index: TapeIndex, row: int) -> bool:
-        """Whether a row is one of this symbol's records and may concern an order; if not, another row still may."""
+        """Whether a row of this symbol is a record that may concern an order; if not, another row still may."""
         tape = index.tape
-        if row >= index.end or (source := tape.sources[tape.source.item(row)]).symbol != self.symbol:
-            return False
-        kind = source.kind
+        kind = tape.sources[tape.source.item(row)].kind
         if kind is not _BAR and (kind not in _TICKS or not index.edges(self._calendar).open_at(row)):
             return False
         if self.urgent or not self._watched():
