@@ -35,7 +35,7 @@ class _EnvironmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Envi
     `blocked_on`.
     """
     ENVIRONMENT_STATE_PAUSED: _EnvironmentState.ValueType  # 3
-    """Time stands still; orders, cancels and limits are served."""
+    """Time stands still, and the last cycle is finished; orders, cancels and limits are served."""
     ENVIRONMENT_STATE_BLOCKED: _EnvironmentState.ValueType  # 4
     """Time stands still because a participant is missing: its stream has ended. `blocked_on` names it. Cancels and kill
     switches are served.
@@ -57,7 +57,7 @@ ENVIRONMENT_STATE_RUNNING: EnvironmentState.ValueType  # 2
 `blocked_on`.
 """
 ENVIRONMENT_STATE_PAUSED: EnvironmentState.ValueType  # 3
-"""Time stands still; orders, cancels and limits are served."""
+"""Time stands still, and the last cycle is finished; orders, cancels and limits are served."""
 ENVIRONMENT_STATE_BLOCKED: EnvironmentState.ValueType  # 4
 """Time stands still because a participant is missing: its stream has ended. `blocked_on` names it. Cancels and kill
 switches are served.

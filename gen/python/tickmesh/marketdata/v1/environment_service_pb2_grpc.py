@@ -167,7 +167,8 @@ class EnvironmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseReplay(self, request, context):
-        """Holds time after the cycle under way; orders are still served. Returns when it stands.
+        """Holds time after the cycle under way; orders are still served. Returns when it stands; at once, BLOCKED, while somebody is
+        missing in mid-cycle: PAUSED then shows once all are back and that cycle is finished.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
         `ENVIRONMENT_BLOCKED` where its tape is lost.

@@ -68,7 +68,8 @@ class EnvironmentServiceStub:
         POST /api/v1/environments/replay-1:start
     """
     PauseReplay: _aio.UnaryUnaryMultiCallable[_environment_service_pb2.PauseReplayRequest, _environment_pb2.Environment]
-    """Holds time after the cycle under way; orders are still served. Returns when it stands.
+    """Holds time after the cycle under way; orders are still served. Returns when it stands; at once, BLOCKED, while somebody is
+    missing in mid-cycle: PAUSED then shows once all are back and that cycle is finished.
 
     Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
     `ENVIRONMENT_BLOCKED` where its tape is lost.
@@ -195,7 +196,8 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _environment_service_pb2.PauseReplayRequest,
         context: _aio.ServicerContext[_environment_service_pb2.PauseReplayRequest, _abc.Awaitable[_environment_pb2.Environment]],
     ) -> _abc.Awaitable[_environment_pb2.Environment]:
-        """Holds time after the cycle under way; orders are still served. Returns when it stands.
+        """Holds time after the cycle under way; orders are still served. Returns when it stands; at once, BLOCKED, while somebody is
+        missing in mid-cycle: PAUSED then shows once all are back and that cycle is finished.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
         `ENVIRONMENT_BLOCKED` where its tape is lost.

@@ -203,7 +203,7 @@ class EnvironmentState(betterproto2.Enum):
 
     PAUSED = 3
     """
-    Time stands still; orders, cancels and limits are served.
+    Time stands still, and the last cycle is finished; orders, cancels and limits are served.
     """
 
     BLOCKED = 4
@@ -2646,7 +2646,8 @@ class EnvironmentServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Environment":
         """
-        Holds time after the cycle under way; orders are still served. Returns when it stands.
+        Holds time after the cycle under way; orders are still served. Returns when it stands; at once, BLOCKED, while somebody is
+        missing in mid-cycle: PAUSED then shows once all are back and that cycle is finished.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`, UNAVAILABLE
         `ENVIRONMENT_BLOCKED` where its tape is lost.
