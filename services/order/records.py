@@ -19,7 +19,6 @@ class EnvironmentRow:
         head: the last event's sequence.
         order_count: orders so far, refused ones too; the last one's number.
         epoch: of the last connection to risk.
-        first_order_time: wall time (ns); 0 before.
     """
 
     environment_id: str
@@ -33,7 +32,6 @@ class EnvironmentRow:
     head: int = 0
     order_count: int = 0
     epoch: int = 0
-    first_order_time: int = 0
     principal: str = ""
     owner: str = ""
 

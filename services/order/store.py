@@ -36,7 +36,6 @@ _environments = _table(
     *columns(sa.Float, "volume_share"),
     *columns(sa.Boolean, "fill_on_touch", "ended"),
     *columns(sa.BigInteger, "tape_sequence", "market_time", "cycle", "reached_head", "head", "order_count", "epoch"),
-    *columns(sa.BigInteger, "first_order_time"),
     *columns(sa.Text, "principal", "owner"),
 )
 _portfolios = _table(

@@ -203,8 +203,6 @@ class Journal:
             touched[order.portfolio_id] = self._portfolio(event)
             if order.state in TERMINAL:
                 del self._provenance[order.order_id]
-        if events and not self.row.first_order_time:
-            self.row.first_order_time = now
         positions = [self._position(holder, units) for holder, units in (held or {}).items()]
         written = (event_rows, list(order_rows.values()), list(touched.values()))
         unit = self._store.unit(self.row, *written, positions=positions, request=request)

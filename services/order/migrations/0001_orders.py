@@ -30,7 +30,6 @@ def upgrade() -> None:
             "head",
             "order_count",
             "epoch",
-            "first_order_time",
         ),
         *columns(sa.Text, "principal", "owner"),
     )
