@@ -88,13 +88,15 @@ format: setup-dev ## let the tools fix what they can
 	ruff format
 	buf format proto --write
 
-gen: setup-dev ## generate gen/ from proto/, and what the gateway derives from it
+gen: setup-dev ## generate gen/ from proto/, what the gateway derives from it, and the lifecycle's diagram
 	python -m gen.generator
 	python -m gateway.generate
+	python -m gen.generator.lifecycle
 
-gen-check: setup-dev ## fail when gen/ is not what proto/ gives, or the gateway's files are not what gen/ gives
+gen-check: setup-dev ## fail when gen/ is not what proto/ gives, or what is derived from it or from the lifecycle is stale
 	python -m gen.generator --check
 	python -m gateway.generate --check
+	python -m gen.generator.lifecycle --check
 
 third-party: setup-dev
 	@python -m gen.generator --third-party
