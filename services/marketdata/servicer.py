@@ -35,7 +35,7 @@ from services.marketdata.sessions import DAY_NS, Calendars
 from services.marketdata.streams import Streams, Subscription
 from services.wire.pages import Page
 from services.wire.streams import Envelopes, resume_point
-from services.wire.values import time_from
+from services.wire.values import time_range
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -106,11 +106,7 @@ class MarketDataServicer(MarketDataServiceServicer):
         instrument = self._instruments.get(request.symbol)
         page = Page(request, 2)
         environment_id = page.after[0] if page.after else self._environment_id(request.environment_id)
-        start = time_from("start_time", request.start_time) if request.HasField("start_time") else None
-        end = time_from("end_time", request.end_time) if request.HasField("end_time") else None
-        if start is not None and end is not None and end < start:
-            raise ApiError.invalid_field("end_time", "is before start_time")
-        wanted = BarPage(request.symbol, request.interval, start, end, page.size)
+        wanted = BarPage(request.symbol, request.interval, *time_range(request), page.size)
         bars, more = await self._bars.page(environment_id, instrument, wanted, page.signed)
         response = market_data_service_pb2.ListBarsResponse()
         if request.encoding == market_data_pb2.ENCODING_COLUMNS:

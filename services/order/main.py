@@ -20,6 +20,7 @@ from services.order.book_servicer import OrderBookServicer
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
 from services.order.desk.journal import OrderLog, reader
 from services.order.desk.replay import Desks
+from services.order.listing import Listing
 from services.order.servicer import OrderServicer
 from services.order.settings import Settings
 from services.order.store import Store
@@ -48,7 +49,8 @@ async def main() -> None:
         replays = ReplayServiceStub(market)
         venue = Participant(replays.JoinReplay, desks.hello, desks.handle, environment_of, name="venue")
         tokens = ResumeTokens(await store.stream_epoch())
-        server.add(add_OrderServiceServicer_to_server, OrderServicer(desks, tokens, settings.heartbeat_seconds))
+        orders = OrderServicer(desks, Listing(database), tokens, settings.heartbeat_seconds)
+        server.add(add_OrderServiceServicer_to_server, orders)
         server.add(add_OrderBookServiceServicer_to_server, OrderBookServicer(desks, tokens))
         server.reflect(tickmesh)
         _venue = server.spawn(venue.run(), "venue")

@@ -94,8 +94,14 @@ class EventRow(NamedTuple):
 
 
 class PageRow(NamedTuple):
-    """One element of a list: its environment, the number it is sorted by, and an event's payload."""
+    """One element of a list: an event's payload, and what it is sorted by.
+
+    Attributes:
+        time: market time, ns.
+        sequence: of the event; of an order, that of its first.
+    """
 
     environment_id: str
-    number: int
+    time: int
+    sequence: int
     payload: bytes

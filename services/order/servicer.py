@@ -17,31 +17,32 @@ from services.chassis.tokens import (
     TokenExpired,
     filter_hash,
 )
-from services.domain.order import ExecType
 from services.order.desk.desk import Desk
 from services.order.desk.journal import Seen
 from services.order.desk.replay import Desks
 from services.order.intake import Intake, no_order, parse_order_id
+from services.order.listing import Listing
 from services.order.mapping import decode_event, execution
+from services.order.paging import Asked, Paging
 from services.order.session import Session
 from services.order.ticket import client_key
 from services.wire.cycle import SEAT_KEY
-from services.wire.pages import Page
-from services.wire.streams import Envelopes, resume_point
+from services.wire.streams import MISSED, Envelopes, resume_point
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 # 500 orders are about 200 kB.
 SNAPSHOT_PART: Final = 500
-_MISSED: Final = "The cursor is of another life of this stream; a snapshot follows."
 
 
 class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     """Orders, from their creation to their end."""
 
-    def __init__(self, desks: Desks, tokens: ResumeTokens, heartbeat_seconds: float) -> None:
+    def __init__(self, desks: Desks, listing: Listing, tokens: ResumeTokens, heartbeat_seconds: float) -> None:
         self._desks = desks
         self._store = desks.store
+        self._listing = listing
+        self._paging = Paging(desks.store, desks.peers)
         self._tokens = tokens
         self._intake = Intake(desks)
         self._heartbeat = heartbeat_seconds
@@ -53,11 +54,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def GetOrder(self, request: order_service_pb2.GetOrderRequest, context: Context) -> Any:
         """Returns an order as it is now."""
-        environment_id, number = parse_order_id(request.order_id)
-        payload = await self._store.order(environment_id, number) if number else None
-        if payload is None:
-            raise no_order(request.order_id)
-        return decode_event(payload).order
+        return decode_event(await self._stored(request.order_id)).order
 
     async def GetOrderByClientOrderId(
         self, request: order_service_pb2.GetOrderByClientOrderIdRequest, context: Context
@@ -71,17 +68,13 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ListOrders(self, request: order_service_pb2.ListOrdersRequest, context: Context) -> Any:
         """Lists orders, newest first."""
-        page, environment_id = await self._page(request, request.environment_id or request.portfolio_id)
-        rows = await self._store.orders_page(
-            environment_id=environment_id,
-            portfolio_id=request.portfolio_id,
-            symbol=request.symbol,
-            open_only=request.open_only,
-            before=page.number,
-            limit=page.size + 1,
-        )
-        shown, token = page.cut(rows, lambda row: (environment_id, row.number))
-        orders = [decode_event(row.payload).order for row in shown]
+        asked = await self._paging.asked(request)
+        rows = []
+        if asked.wanted is not None:
+            only, beyond, limit = request.open_only, asked.beyond, asked.limit
+            rows = await self._listing.orders(asked.wanted, open_only=only, beyond=beyond, limit=limit)
+        payloads, token = asked.cut(rows)
+        orders = [decode_event(payload).order for payload in payloads]
         return order_service_pb2.ListOrdersResponse(orders=orders, next_page_token=token)
 
     async def CancelOrder(self, request: order_service_pb2.CancelOrderRequest, context: Context) -> Any:
@@ -103,37 +96,15 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ListExecutions(self, request: order_service_pb2.ListExecutionsRequest, context: Context) -> Any:
         """Lists fills, oldest first."""
-        of_order, number = parse_order_id(request.order_id)
-        named = request.environment_id or request.portfolio_id or request.order_id
-        page, environment_id = await self._page(request, named)
-        wanted = environment_id or of_order
-        if request.order_id and (number is None or wanted != of_order):
-            return order_service_pb2.ListExecutionsResponse()
-        rows = await self._store.events_page(
-            environment_id=wanted,
-            portfolio_id=request.portfolio_id,
-            symbol=request.symbol,
-            number=number,
-            exec_type=ExecType.TRADE,
-            after=page.number or 0,
-            limit=page.size + 1,
-        )
-        shown, token = page.cut(rows, lambda row: (environment_id, row.number))
-        executions = [execution(decode_event(row.payload)) for row in shown]
-        return order_service_pb2.ListExecutionsResponse(executions=executions, next_page_token=token)
+        events, token = await self._events(await self._paging.asked(request), fills_only=True)
+        return order_service_pb2.ListExecutionsResponse(executions=map(execution, events), next_page_token=token)
 
     async def ListOrderEvents(self, request: order_service_pb2.ListOrderEventsRequest, context: Context) -> Any:
-        """Lists an order's events, oldest first."""
-        environment_id, number = parse_order_id(request.order_id)
-        page, _ = await self._page(request, request.order_id)
-        rows = []
-        if number:
-            after, limit = page.number or 0, page.size + 1
-            rows = await self._store.events_page(environment_id=environment_id, number=number, after=after, limit=limit)
-        if not rows and not page.after:
-            raise no_order(request.order_id)
-        shown, token = page.cut(rows, lambda row: ("", row.number))
-        events = [decode_event(row.payload) for row in shown]
+        """Lists events, oldest first."""
+        asked = await self._paging.asked(request)
+        events, token = await self._events(asked, fills_only=False)
+        if request.order_id and not events and not asked.page.after:
+            await self._stored(request.order_id)
         return order_service_pb2.ListOrderEventsResponse(order_events=events, next_page_token=token)
 
     async def StreamOrderEvents(
@@ -147,7 +118,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         envelopes = Envelopes(response, environment_id, lambda at, _: tokens.encode({environment_id: at}, hashed))
         subscription = self._desks.log.subscribe(environment_id, after or 0, _filter(request))
         if expired:
-            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, _MISSED)
+            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, MISSED)
         if after is None:
             subscription.seek(desk.journal.committed_head)
             for part in _snapshot(envelopes, desk, request.portfolio_id):
@@ -162,7 +133,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 case Heartbeat():
                     yield envelopes.heartbeat(item.scanned, item.scanned)
                 case Reset():
-                    yield envelopes.reset(item.reason, item.head, _MISSED)
+                    yield envelopes.reset(item.reason, item.head, MISSED)
                     subscription.seek(desk.journal.committed_head)
                     for part in _snapshot(envelopes, desk, request.portfolio_id):
                         yield part
@@ -179,15 +150,21 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             async for message in messages:
                 yield message
 
-    async def _page(self, request: Any, narrowed: str) -> tuple[Page, str]:
-        """A list's page and its environment: where the request names nothing, the default at its first page."""
-        page = Page(request, 2)
-        if page.after:
-            return page, page.after[0]
-        environment_id = getattr(request, "environment_id", "")
-        if not narrowed:
-            environment_id = await self._desks.peers.default_environment()
-        return page, environment_id
+    async def _stored(self, order_id: str) -> bytes:
+        """An order's last event."""
+        environment_id, number = parse_order_id(order_id)
+        payload = await self._store.order(environment_id, number) if number else None
+        if payload is None:
+            raise no_order(order_id)
+        return payload
+
+    async def _events(self, asked: Asked, *, fills_only: bool) -> tuple[list[Any], str]:
+        rows = []
+        if asked.wanted is not None:
+            beyond, limit = asked.beyond, asked.limit
+            rows = await self._listing.events(asked.wanted, fills_only=fills_only, beyond=beyond, limit=limit)
+        payloads, token = asked.cut(rows)
+        return list(map(decode_event, payloads)), token
 
     async def _cursor(
         self, request: order_service_pb2.StreamOrderEventsRequest, hashed: str

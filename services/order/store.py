@@ -1,4 +1,4 @@
-"""The order service's tables and its SQL.
+"""What the order service writes, and what it reads of it by key; `listing.py` reads lists.
 
 An event's payload is the public event as it travels on streams, encoded once; an order's row only points at its last
 event, which holds the whole order.
@@ -12,114 +12,59 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database, DecimalText, columns, upsert
+from services.chassis.database import Database, upsert
 from services.chassis.writer import Unit
-from services.order.records import EnvironmentRow, EventRow, OrderRow, PageRow, PortfolioRow, PositionRow, RequestRow
+from services.order.records import EnvironmentRow, EventRow, OrderRow, PortfolioRow, PositionRow, RequestRow
+from services.order.tables import (
+    ENVIRONMENTS,
+    EVENTS,
+    INSTRUMENTS,
+    IS_OPEN,
+    LAST_EVENT,
+    ORDERS,
+    PORTFOLIOS,
+    POSITIONS,
+    REQUESTS,
+    STREAMS,
+)
 
 ORDER_EVENTS: Final = "order_events"
 
-_metadata = sa.MetaData()
-
-
-def _table(name: str, keys: Sequence[sa.Column[Any]], *columns: sa.Column[Any]) -> sa.Table:
-    return sa.Table(name, _metadata, *keys, *columns)
-
-
-def _keys(**kinds: Any) -> list[sa.Column[Any]]:
-    return [sa.Column(name, kind, primary_key=True, autoincrement=False) for name, kind in kinds.items()]
-
-
-_streams = _table("streams", _keys(name=sa.Text), *columns(sa.Text, "epoch"))
-_environments = _table(
-    "environments",
-    _keys(environment_id=sa.Text),
-    *columns(sa.Float, "volume_share"),
-    *columns(sa.Boolean, "fill_on_touch", "ended"),
-    *columns(sa.BigInteger, "tape_sequence", "market_time", "cycle", "reached_head", "head", "order_count", "epoch"),
-    *columns(sa.Text, "principal", "owner"),
+# What an order's row says of it for good.
+_KEPT: Final = ("client_key", "portfolio_id", "symbol", "asked", "first_sequence", "transact_time")
+_STREAM = sa.select(STREAMS.c.epoch).where(STREAMS.c.name == sa.bindparam("name"))
+_ALL_ENVIRONMENTS = sa.select(ENVIRONMENTS)
+_ENVIRONMENT = sa.select(ENVIRONMENTS).where(ENVIRONMENTS.c.environment_id == sa.bindparam("environment_id"))
+_PORTFOLIO = sa.select(PORTFOLIOS).where(PORTFOLIOS.c.portfolio_id == sa.bindparam("portfolio_id"))
+_PORTFOLIOS = sa.select(PORTFOLIOS).where(PORTFOLIOS.c.environment_id == sa.bindparam("environment_id"))
+_POSITIONS = sa.select(POSITIONS).where(POSITIONS.c.environment_id == sa.bindparam("environment_id"))
+_REQUESTS = sa.select(REQUESTS).where(
+    REQUESTS.c.environment_id == sa.bindparam("environment_id"),
+    REQUESTS.c.request_id.in_(sa.bindparam("ids", expanding=True)),
 )
-_portfolios = _table(
-    "portfolios",
-    _keys(portfolio_id=sa.Text),
-    *columns(sa.Text, "environment_id"),
-    *columns(sa.BigInteger, "opening_ledger_sequence"),
-    *columns(DecimalText, "headroom"),
-    *columns(sa.Text, "principal", "owner"),
-)
-_positions = _table(
-    "positions",
-    _keys(environment_id=sa.Text, portfolio_id=sa.Text, symbol=sa.Text),
-    *columns(DecimalText, "quantity"),
-    *columns(sa.BigInteger, "tape_sequence"),
-    *columns(sa.Text, "principal", "owner"),
-)
-_requests = _table(
-    "requests",
-    _keys(environment_id=sa.Text, request_id=sa.Text),
-    *columns(sa.Text, "asked", "principal", "owner"),
-)
-_instruments = _table("instruments", _keys(symbol=sa.Text), *columns(sa.LargeBinary, "payload"))
-_orders = _table(
-    "orders",
-    _keys(environment_id=sa.Text, number=sa.BigInteger),
-    *columns(sa.Text, "client_key", "portfolio_id", "symbol"),
-    *columns(sa.SmallInteger, "open"),
-    *columns(sa.Text, "asked"),
-    *columns(sa.BigInteger, "last_event_sequence"),
-    *columns(sa.Text, "principal", "owner"),
-)
-_events = _table(
-    "order_events",
-    _keys(environment_id=sa.Text, sequence=sa.BigInteger),
-    *columns(sa.BigInteger, "number"),
-    *columns(sa.Text, "portfolio_id", "symbol"),
-    *columns(sa.SmallInteger, "exec_type"),
-    *columns(sa.LargeBinary, "payload"),
-    *columns(sa.Text, "principal", "owner"),
-)
-
-# Conditions of partial indexes are written as literals: the planner must see them.
-_is_open = _orders.c.open == sa.literal_column("1")
-_last_event = sa.and_(
-    _events.c.environment_id == _orders.c.environment_id, _events.c.sequence == _orders.c.last_event_sequence
-)
-_STREAM = sa.select(_streams.c.epoch).where(_streams.c.name == sa.bindparam("name"))
-_ALL_ENVIRONMENTS = sa.select(_environments)
-_ENVIRONMENT = sa.select(_environments).where(_environments.c.environment_id == sa.bindparam("environment_id"))
-_PORTFOLIO = sa.select(_portfolios).where(_portfolios.c.portfolio_id == sa.bindparam("portfolio_id"))
-_PORTFOLIOS = sa.select(_portfolios).where(_portfolios.c.environment_id == sa.bindparam("environment_id"))
-_POSITIONS = sa.select(_positions).where(_positions.c.environment_id == sa.bindparam("environment_id"))
-_REQUESTS = sa.select(_requests).where(
-    _requests.c.environment_id == sa.bindparam("environment_id"),
-    _requests.c.request_id.in_(sa.bindparam("ids", expanding=True)),
-)
-_ALL_INSTRUMENTS = sa.select(_instruments)
+_ALL_INSTRUMENTS = sa.select(INSTRUMENTS)
 _OPEN = (
-    sa.select(_orders.c.client_key, _orders.c.asked, _events.c.payload)
-    .join_from(_orders, _events, _last_event)
-    .where(_orders.c.environment_id == sa.bindparam("environment_id"), _is_open)
-    .order_by(_orders.c.number)
+    sa.select(ORDERS.c.client_key, ORDERS.c.asked, EVENTS.c.payload)
+    .join_from(ORDERS, EVENTS, LAST_EVENT)
+    .where(ORDERS.c.environment_id == sa.bindparam("environment_id"), IS_OPEN)
+    .order_by(ORDERS.c.first_sequence)
 )
 _BY_KEY = (
-    sa.select(_orders.c.client_key, _orders.c.asked, _events.c.payload)
-    .join_from(_orders, _events, _last_event)
-    .where(_orders.c.client_key.in_(sa.bindparam("keys", expanding=True)))
+    sa.select(ORDERS.c.client_key, ORDERS.c.asked, EVENTS.c.payload)
+    .join_from(ORDERS, EVENTS, LAST_EVENT)
+    .where(ORDERS.c.client_key.in_(sa.bindparam("keys", expanding=True)))
 )
 _BY_NUMBER = (
-    sa.select(_events.c.payload)
-    .join_from(_orders, _events, _last_event)
-    .where(_orders.c.environment_id == sa.bindparam("environment_id"), _orders.c.number == sa.bindparam("number"))
+    sa.select(EVENTS.c.payload)
+    .join_from(ORDERS, EVENTS, LAST_EVENT)
+    .where(ORDERS.c.environment_id == sa.bindparam("environment_id"), ORDERS.c.number == sa.bindparam("number"))
 )
 _AFTER = (
-    sa.select(_events.c.sequence, _events.c.portfolio_id, _events.c.exec_type, _events.c.payload)
-    .where(_events.c.environment_id == sa.bindparam("environment_id"), _events.c.sequence > sa.bindparam("after"))
-    .order_by(_events.c.sequence)
+    sa.select(EVENTS.c.sequence, EVENTS.c.portfolio_id, EVENTS.c.exec_type, EVENTS.c.payload)
+    .where(EVENTS.c.environment_id == sa.bindparam("environment_id"), EVENTS.c.sequence > sa.bindparam("after"))
+    .order_by(EVENTS.c.sequence)
     .limit(sa.bindparam("many", type_=sa.Integer))
 )
-_ORDERS_PAGE = sa.select(_orders.c.environment_id, _orders.c.number, _events.c.payload).join_from(
-    _orders, _events, _last_event
-)
-_EVENTS_PAGE = sa.select(_events.c.environment_id, _events.c.sequence, _events.c.payload)
 
 
 class Store:
@@ -128,13 +73,13 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.writer = database.writer
-        self._put_environment = upsert(_environments, database.dialect)
-        self._put_portfolio = upsert(_portfolios, database.dialect)
-        self._put_position = upsert(_positions, database.dialect)
-        self._insert_request = sa.insert(_requests)
-        self._put_instrument = upsert(_instruments, database.dialect)
-        self._put_order = upsert(_orders, database.dialect, keep=("client_key", "portfolio_id", "symbol", "asked"))
-        self._insert_event = sa.insert(_events)
+        self._put_environment = upsert(ENVIRONMENTS, database.dialect)
+        self._put_portfolio = upsert(PORTFOLIOS, database.dialect)
+        self._put_position = upsert(POSITIONS, database.dialect)
+        self._insert_request = sa.insert(REQUESTS)
+        self._put_instrument = upsert(INSTRUMENTS, database.dialect)
+        self._put_order = upsert(ORDERS, database.dialect, keep=_KEPT)
+        self._insert_event = sa.insert(EVENTS)
 
     async def stream_epoch(self) -> str:
         """The id of this database's streams, made at its first start: tokens of another are refused."""
@@ -142,7 +87,7 @@ class Store:
         if found is not None:
             return str(found.epoch)
         epoch = uuid.uuid4().hex
-        await self.writer.commit([(sa.insert(_streams), [{"name": ORDER_EVENTS, "epoch": epoch}])])
+        await self.writer.commit([(sa.insert(STREAMS), [{"name": ORDER_EVENTS, "epoch": epoch}])])
         return epoch
 
     async def environments(self) -> list[EnvironmentRow]:
@@ -202,38 +147,6 @@ class Store:
         parameters = {"environment_id": environment_id, "after": after, "many": limit}
         return [EventRow(*row) for row in await self._database.fetch_all(_AFTER, parameters)]
 
-    async def orders_page(
-        self, *, environment_id: str, portfolio_id: str, symbol: str, open_only: bool, before: int | None, limit: int
-    ) -> list[PageRow]:
-        """Orders, newest first; of an environment or else of a portfolio, which has only one."""
-        query = _given(_ORDERS_PAGE, _orders, environment_id=environment_id, portfolio_id=portfolio_id, symbol=symbol)
-        if open_only:
-            query = query.where(_is_open)
-        if before is not None:
-            query = query.where(_orders.c.number < before)
-        rows = await self._database.fetch_all(query.order_by(_orders.c.number.desc()).limit(limit))
-        return [PageRow(*row) for row in rows]
-
-    async def events_page(
-        self,
-        *,
-        environment_id: str,
-        portfolio_id: str = "",
-        symbol: str = "",
-        number: int | None = None,
-        exec_type: int | None = None,
-        after: int,
-        limit: int,
-    ) -> list[PageRow]:
-        """Events, oldest first; of an environment or else of a portfolio."""
-        query = _given(_EVENTS_PAGE, _events, environment_id=environment_id, portfolio_id=portfolio_id, symbol=symbol)
-        if number is not None:
-            query = query.where(_events.c.number == number)
-        if exec_type is not None:
-            query = query.where(_events.c.exec_type == sa.literal_column(str(int(exec_type))))
-        query = query.where(_events.c.sequence > after).order_by(_events.c.sequence).limit(limit)
-        return [PageRow(*row) for row in await self._database.fetch_all(query)]
-
     def unit(
         self,
         environment: EnvironmentRow,
@@ -258,10 +171,3 @@ class Store:
             unit.append((self._insert_request, [request._asdict()]))
         unit.append((self._put_environment, [environment.row()]))
         return unit
-
-
-def _given(query: sa.Select[Any], table: sa.Table, **filters: str) -> sa.Select[Any]:
-    for name, value in filters.items():
-        if value:
-            query = query.where(table.c[name] == value)
-    return query

@@ -50,12 +50,18 @@ class Page:
     @property
     def signed(self) -> int | None:
         """As `number`, of a list ordered by days or times, which may lie before 1970."""
-        if not self.after:
-            return None
-        digits = self.after[-1].removeprefix("-")
+        return self.value(-1) if self.after else None
+
+    def value(self, index: int) -> int:
+        """One of the values that the page before ended with, a whole number.
+
+        Raises:
+            ApiError: INVALID_ARGUMENT `PAGE_TOKEN_INVALID` where it is none that a database could hold.
+        """
+        digits = self.after[index].removeprefix("-")
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= 19 and int(digits) <= _LARGEST_NUMBER):
             raise _no_token()
-        return int(self.after[-1])
+        return int(self.after[index])
 
     def token(self, *values: str | int) -> str:
         """Goes on after these."""

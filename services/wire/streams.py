@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import Message
 from tickmesh.common.v1 import stream_pb2
@@ -13,6 +13,9 @@ from tickmesh.common.v1 import stream_pb2
 from services.chassis.errors import ApiError, api_error
 from services.chassis.tokens import ResumeTokens, length_delimited
 from services.wire.values import now
+
+MISSED: Final = "The cursor is of another life of this stream; a snapshot follows."
+"""What the reset of a stream with snapshots says."""
 
 
 class Envelopes:

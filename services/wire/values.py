@@ -54,6 +54,19 @@ def time_from(field: str, value: Timestamp) -> int:
     return nanoseconds(value)
 
 
+def time_range(request: Any) -> tuple[int | None, int | None]:
+    """The ns of a request's `start_time` and `end_time`; None for one that is not given.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a time that is none, or an end before its start.
+    """
+    start = time_from("start_time", request.start_time) if request.HasField("start_time") else None
+    end = time_from("end_time", request.end_time) if request.HasField("end_time") else None
+    if start is not None and end is not None and end < start:
+        raise ApiError.invalid_field("end_time", "is before start_time")
+    return start, end
+
+
 @lru_cache(8192)
 def decimal(text: str) -> Decimal:
     """An amount that a service wrote, zero where it wrote none.

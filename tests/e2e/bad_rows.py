@@ -64,9 +64,15 @@ OF_A_BOOK = [
     row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
     row(INSTRUMENT_NOT_FOUND, symbol="NOBODY"),
 ]
-OF_A_STRATEGY: dict[str, Any] = {"deployment_id": DEPLOYMENT, "strategy_id": STRATEGY, "basis_sequence": 1}
 # Nanoseconds since 1970 in 64 bits end in 2262; what a Timestamp can say beyond is refused as well.
 FAR = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z")
+OF_A_RANGE = [
+    BACKWARDS,
+    *(Row({name: time}) for name in ("start_time", "end_time") for time in FAR),
+    row(after_sequence=1, start_time="2005-03-01T00:00:00Z"),
+    row(after_sequence=1, end_time="2005-03-01T00:00:00Z"),
+]
+OF_A_STRATEGY: dict[str, Any] = {"deployment_id": DEPLOYMENT, "strategy_id": STRATEGY, "basis_sequence": 1}
 
 # Methods that are not here have no fault of their own.
 ROWS: dict[str, list[Row]] = {
@@ -225,7 +231,9 @@ ROWS: dict[str, list[Row]] = {
         row(REUSED, client_order_id="open-1"),
         row(client_order_id="1-5-1"),
     ],
-    "OrderService/ListOrderEvents": [NO_ORDER],
+    "OrderService/ListOrders": OF_A_RANGE,
+    "OrderService/ListExecutions": OF_A_RANGE,
+    "OrderService/ListOrderEvents": [NO_ORDER, *OF_A_RANGE],
     "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],
     "OrderBookService/GetOrderBook": OF_A_BOOK,
     "OrderBookService/StreamOrderBook": OF_A_BOOK,

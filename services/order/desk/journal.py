@@ -185,7 +185,8 @@ class Journal:
             request: what must not be done again.
         """
         now = self._clock()
-        event_rows, order_rows, entries = [], {}, []
+        event_rows, entries = [], []
+        order_rows: dict[int, dict[str, Any]] = {}
         orders: dict[str, bytes] = {}
         after: dict[int, Order] = {}
         touched: dict[str, PortfolioRow] = {}
@@ -195,7 +196,7 @@ class Journal:
             encoded = self._encode(event, provenance, now, cause, principal)
             number = number_of(order.order_id)
             event_rows.append(self._event_row(event, number, encoded.event, principal or provenance.principal))
-            order_rows[number] = self._order_row(order, number, provenance)
+            order_rows[number] = self._order_row(event, number, provenance, order_rows.get(number))
             after[number] = order
             seen = Seen(order.portfolio_id, event.exec_type.value, order.symbol)
             entries.append(Entry(self.row.head, seen, length_delimited(REPEATED_FIELD, encoded.event)))
@@ -246,12 +247,17 @@ class Journal:
             "portfolio_id": event.order.portfolio_id,
             "symbol": event.order.symbol,
             "exec_type": event.exec_type.value,
+            "transact_time": event.transact_time,
             "payload": payload,
             "principal": principal,
             "owner": self._provenance[event.order.order_id].owner,
         }
 
-    def _order_row(self, order: Order, number: int, provenance: Provenance) -> dict[str, Any]:
+    def _order_row(
+        self, event: OrderEvent, number: int, provenance: Provenance, before: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """The order's row after an event. When it was taken is kept from its first one, which may be of this commit."""
+        order = event.order
         return {
             "environment_id": self.row.environment_id,
             "number": number,
@@ -260,6 +266,8 @@ class Journal:
             "symbol": order.symbol,
             "open": int(order.state not in TERMINAL),
             "asked": provenance.asked,
+            "first_sequence": before["first_sequence"] if before else self.row.head,
+            "transact_time": before["transact_time"] if before else event.transact_time,
             "last_event_sequence": self.row.head,
             "principal": provenance.principal,
             "owner": provenance.owner,

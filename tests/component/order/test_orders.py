@@ -251,7 +251,7 @@ async def test_a_page_token_of_another_list_is_refused(mesh: Mesh) -> None:
         await mesh.orders.CreateOrder(limit(f"a-{n}"))
     token = (await mesh.orders.ListOrders(listing(page_size=1))).next_page_token
     executions, events = order_service_pb2.ListExecutionsRequest, order_service_pb2.ListOrderEventsRequest
-    forged = [encode_page_token(*decode_page_token(token, 3)[:2], number) for number in ("x", "9" * 30, "-1", "")]
+    forged = [encode_page_token(*decode_page_token(token, 4)[:3], number) for number in ("x", "9" * 30, "-1", "")]
     calls = [
         *(mesh.orders.ListOrders(listing(page_size=1, page_token=each)) for each in forged),
         mesh.orders.ListOrders(listing(page_token=token, open_only=True)),

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
+from services.chassis.database import Database
 from services.chassis.errors import ApiError
+from services.order import migrations
+from tests.component.order.listed import check_lists, explained, fill
 from tests.component.order.sessions import ENDS, Session, resting, until
 from tests.component.order.support import Mesh, limit, request, running
 
@@ -76,3 +79,13 @@ async def test_a_sessions_orders_end_with_it_and_with_the_service(mesh: Mesh) ->
     await asyncio.gather(mesh.stop(), second.fail())
     await mesh.start()
     await until(lambda: ended("two"))
+
+
+async def test_every_list_is_what_fits_in_order_and_read_by_an_index(url: str) -> None:
+    async with await Database.open(url, migrations) as database:
+        stored = await fill(database)
+        plans = explained(database)
+        await check_lists(database, stored)
+    assert not [plan for plan in plans if "Seq Scan" in plan or "Sort" in plan]
+    for name in ("orders_by_", "orders_open", "order_events_by_", "order_events_fills"):
+        assert any(name in plan for plan in plans), name

@@ -207,6 +207,9 @@ class ListOrdersRequest(_message.Message):
     OPEN_ONLY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     portfolio_id: _builtins.str
@@ -219,6 +222,16 @@ class ListOrdersRequest(_message.Message):
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    after_sequence: _builtins.int
+    """Only what was taken after the event with this number; not together with times."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what was taken at this market time or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what was taken before this market time."""
+
     def __init__(
         self,
         *,
@@ -228,10 +241,13 @@ class ListOrdersRequest(_message.Message):
         open_only: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        after_sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "end_time", b"end_time", "environment_id", b"environment_id", "open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -473,6 +489,9 @@ class ListExecutionsRequest(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     portfolio_id: _builtins.str
@@ -485,6 +504,16 @@ class ListExecutionsRequest(_message.Message):
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    after_sequence: _builtins.int
+    """Only what happened after the event with this number; not together with times."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened at this market time or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened before this market time."""
+
     def __init__(
         self,
         *,
@@ -494,10 +523,13 @@ class ListExecutionsRequest(_message.Message):
         order_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        after_sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "end_time", b"end_time", "environment_id", b"environment_id", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -533,29 +565,57 @@ Global___ListExecutionsResponse: _TypeAlias = ListExecutionsResponse  # noqa: Y0
 
 @_typing.final
 class ListOrderEventsRequest(_message.Message):
-    """Asks for an order's events."""
+    """Asks for events. Fields that are given must all fit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
-    """Which order's."""
+    """Of this order."""
     page_size: _builtins.int
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    environment_id: _builtins.str
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
+    portfolio_id: _builtins.str
+    """Of this portfolio."""
+    symbol: _builtins.str
+    """Of this symbol."""
+    after_sequence: _builtins.int
+    """Only what happened after the event with this number; not together with times."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened at this market time or later."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened before this market time."""
+
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        environment_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        after_sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "end_time", b"end_time", "environment_id", b"environment_id", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "start_time", b"start_time", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -150,10 +150,12 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first.
+        """Lists orders, newest first: by when they were taken, in the order of their first events; where a `start_time` or an
+        `end_time` is given, in that of market time.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+        `after_sequence`; where no environment or portfolio is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is no
+        environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -229,23 +231,28 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExecutions(self, request, context):
-        """Lists fills, oldest first.
+        """Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
+        `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+        `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there
+        is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
-        GET /api/v1/executions?portfolio_id=trend
+        GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrderEvents(self, request, context):
-        """Lists an order's events, oldest first.
+        """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
+        wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders/replay-1-7/events
+        GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

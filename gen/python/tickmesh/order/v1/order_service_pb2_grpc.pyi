@@ -53,10 +53,12 @@ class OrderServiceStub:
         GET /api/v1/orders:byClientOrderId?portfolio_id=trend&client_order_id=first-1
     """
     ListOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrdersRequest, _order_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first.
+    """Lists orders, newest first: by when they were taken, in the order of their first events; where a `start_time` or an
+    `end_time` is given, in that of market time.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
-    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+    `after_sequence`; where no environment or portfolio is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is no
+    environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders?portfolio_id=trend&open_only=true
     """
@@ -112,19 +114,24 @@ class OrderServiceStub:
         {"client_order_id": "close-1"}
     """
     ListExecutions: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListExecutionsRequest, _order_service_pb2.ListExecutionsResponse]
-    """Lists fills, oldest first.
+    """Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
+    `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
-    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+    `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there
+    is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
-        GET /api/v1/executions?portfolio_id=trend
+        GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
     """
     ListOrderEvents: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrderEventsRequest, _order_service_pb2.ListOrderEventsResponse]
-    """Lists an order's events, oldest first.
+    """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
 
-    Fails with NOT_FOUND `ORDER_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
+    wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
+    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders/replay-1-7/events
+        GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
     """
     StreamOrderEvents: _aio.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]
     """Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
@@ -220,10 +227,12 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrdersRequest,
         context: _aio.ServicerContext[_order_service_pb2.ListOrdersRequest, _abc.Awaitable[_order_service_pb2.ListOrdersResponse]],
     ) -> _abc.Awaitable[_order_service_pb2.ListOrdersResponse]:
-        """Lists orders, newest first.
+        """Lists orders, newest first: by when they were taken, in the order of their first events; where a `start_time` or an
+        `end_time` is given, in that of market time.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+        `after_sequence`; where no environment or portfolio is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is no
+        environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -309,12 +318,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListExecutionsRequest,
         context: _aio.ServicerContext[_order_service_pb2.ListExecutionsRequest, _abc.Awaitable[_order_service_pb2.ListExecutionsResponse]],
     ) -> _abc.Awaitable[_order_service_pb2.ListExecutionsResponse]:
-        """Lists fills, oldest first.
+        """Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
+        `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+        `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there
+        is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
-            GET /api/v1/executions?portfolio_id=trend
+            GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
         """
 
     @_abc_1.abstractmethod
@@ -323,11 +334,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrderEventsRequest,
         context: _aio.ServicerContext[_order_service_pb2.ListOrderEventsRequest, _abc.Awaitable[_order_service_pb2.ListOrderEventsResponse]],
     ) -> _abc.Awaitable[_order_service_pb2.ListOrderEventsResponse]:
-        """Lists an order's events, oldest first.
+        """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
+        wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders/replay-1-7/events
+            GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
         """
 
     @_abc_1.abstractmethod

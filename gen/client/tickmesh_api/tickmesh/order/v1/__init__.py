@@ -973,6 +973,25 @@ class ListExecutionsRequest(betterproto2.Message):
     `next_page_token` of the page before.
     """
 
+    start_time: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Only what happened at this market time or later.
+    """
+
+    end_time: "datetime.datetime | None" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Only what happened before this market time.
+    """
+
+    after_sequence: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    """
+    Only what happened after the event with this number; not together with times.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "ListExecutionsRequest", ListExecutionsRequest)
 
@@ -1000,12 +1019,12 @@ default_message_pool.register_message("tickmesh.order.v1", "ListExecutionsRespon
 @dataclass(eq=False, repr=False)
 class ListOrderEventsRequest(betterproto2.Message):
     """
-    Asks for an order's events.
+    Asks for events. Fields that are given must all fit.
     """
 
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Which order's.
+    Of this order.
     """
 
     page_size: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -1016,6 +1035,40 @@ class ListOrderEventsRequest(betterproto2.Message):
     page_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     `next_page_token` of the page before.
+    """
+
+    environment_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`).
+    """
+
+    portfolio_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Of this portfolio.
+    """
+
+    symbol: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Of this symbol.
+    """
+
+    start_time: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Only what happened at this market time or later.
+    """
+
+    end_time: "datetime.datetime | None" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Only what happened before this market time.
+    """
+
+    after_sequence: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    """
+    Only what happened after the event with this number; not together with times.
     """
 
 
@@ -1076,6 +1129,25 @@ class ListOrdersRequest(betterproto2.Message):
     page_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
     `next_page_token` of the page before.
+    """
+
+    start_time: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Only what was taken at this market time or later.
+    """
+
+    end_time: "datetime.datetime | None" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Only what was taken before this market time.
+    """
+
+    after_sequence: "int" = betterproto2.field(9, betterproto2.TYPE_INT64)
+    """
+    Only what was taken after the event with this number; not together with times.
     """
 
 
@@ -2109,7 +2181,8 @@ class OrderBookServiceStub(betterproto2_grpclib.ServiceStub):
     ) -> "AsyncIterator[StreamOrderBookResponse]":
         """
         Streams the book of one symbol: whole at first, and whole again whenever its orders have changed, at most once every
-        `max_delay`. A resume token goes on with the book as it is by then: what it was in between is in the order events.
+        `max_delay`. A resume token goes on with the book as it is by then: what it was in between is in the order events. One that
+        has expired is answered by a `reset`, TOKEN_EXPIRED, and then the book.
 
         Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`,
         `INSTRUMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no such portfolio;
@@ -2233,10 +2306,12 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListOrdersResponse":
         """
-        Lists orders, newest first.
+        Lists orders, newest first: by when they were taken, in the order of their first events; where a `start_time` or an
+        `end_time` is given, in that of market time.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or portfolio is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+        `after_sequence`; where no environment or portfolio is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is no
+        environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -2382,12 +2457,14 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListExecutionsResponse":
         """
-        Lists fills, oldest first.
+        Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
+        `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment, portfolio or order is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
+        `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there
+        is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
-            GET /api/v1/executions?portfolio_id=trend
+            GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
         """
 
         return await self._unary_unary(
@@ -2408,11 +2485,14 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListOrderEventsResponse":
         """
-        Lists an order's events, oldest first.
+        Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
+        wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders/replay-1-7/events
+            GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
         """
 
         return await self._unary_unary(
