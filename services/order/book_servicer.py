@@ -19,7 +19,7 @@ from services.order.desk.desk import Desk
 from services.order.desk.journal import Seen
 from services.order.desk.replay import Desks
 from services.order.intake import traded
-from services.wire.streams import Envelopes, resume_point
+from services.wire.streams import MISSED, Envelopes, resume_point
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -46,7 +46,7 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
     ) -> AsyncIterator[Any]:
         """Streams the book: whole at first, and whole again after changes."""
         hashed, tokens = filter_hash(request, "max_delay", "depth"), self._tokens
-        environment_id = await self._cursor(request, hashed)
+        environment_id, told = await self._cursor(request, hashed)
         desk, instrument = await self._found(environment_id, request.symbol)
         envelopes = Envelopes(
             order_book_service_pb2.StreamOrderBookResponse,
@@ -56,6 +56,8 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
         given = request.HasField("max_delay")
         delay = request.max_delay.ToTimedelta().total_seconds() if given else DEFAULT_DELAY_SECONDS
         subscription = self._desks.log.subscribe(environment_id, desk.journal.committed_head, _of(request.symbol))
+        if told is None or told > desk.journal.committed_head:
+            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, MISSED)
         yield _message(envelopes, desk, instrument, request)
         async for item in subscription:
             match item:
@@ -74,14 +76,17 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
         desk = await self._desks.get(environment_id)
         return desk, await traded(self._desks.peers, desk, symbol)
 
-    async def _cursor(self, request: order_book_service_pb2.StreamOrderBookRequest, hashed: str) -> str:
-        """The environment of the token, or the one that is asked for where there is none that can be read."""
+    async def _cursor(
+        self, request: order_book_service_pb2.StreamOrderBookRequest, hashed: str
+    ) -> tuple[str, int | None]:
+        """The environment, and the event that the token knows: 0 where there is no token, None where it has expired."""
+        told: int | None = 0
         if request.resume_token:
             try:
-                return resume_point(self._tokens, request.resume_token, hashed)[0]
+                return resume_point(self._tokens, request.resume_token, hashed)
             except TokenExpired:
-                pass
-        return await self._desks.peers.home(request.environment_id, request.portfolio_id)
+                told = None
+        return await self._desks.peers.home(request.environment_id, request.portfolio_id), told
 
 
 def _of(symbol: str) -> Any:

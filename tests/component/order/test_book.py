@@ -1,12 +1,15 @@
 """The paper venue's book over RPC: as of what is durable, with one's own orders marked."""
 
 import asyncio
+import base64
 from typing import Any
 
 from grpc import StatusCode
+from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_book_pb2, order_book_service_pb2, order_pb2
 from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
 
+from services.chassis.tokens import ResumeTokens, filter_hash
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
 from tests.component.order.test_orders import cancel, refused
 
@@ -120,3 +123,26 @@ async def snapshot(call: Any) -> order_book_service_pb2.StreamOrderBookResponse:
     assert message.WhichOneof("event") == "snapshot"
     found: order_book_service_pb2.StreamOrderBookResponse = message
     return found
+
+
+async def test_a_token_that_has_expired_is_reset_and_the_book_follows(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a", "50"))
+    asked = order_book_service_pb2.StreamOrderBookRequest(symbol="AAPL", environment_id=ENVIRONMENT)
+    hashed = filter_hash(asked, "max_delay", "depth")
+    call = books(mesh).StreamOrderBook(asked)
+    own = (await call.read()).resume_token
+    call.cancel()
+    epoch = base64.urlsafe_b64decode(own + "=" * (-len(own) % 4))[4:].split(b"\x1f")[0].decode()
+    # One of another life of the store, and one that knows more than there is: of a copy that was put back.
+    for tokens, at in ((ResumeTokens("another"), 1), (ResumeTokens(epoch), 50)):
+        asked.resume_token = tokens.encode({ENVIRONMENT: at}, hashed)
+        call = books(mesh).StreamOrderBook(asked)
+        reset, shown = await call.read(), await call.read()
+        assert reset.reset.reason == stream_pb2.ResetReason.RESET_REASON_TOKEN_EXPIRED
+        assert (reset.sequence, shown.previous_sequence) == (1, 1)
+        assert [level.price for level in shown.snapshot.bids] == ["50.0000"]
+        call.cancel()
+    asked.resume_token = own
+    call = books(mesh).StreamOrderBook(asked)
+    assert (await call.read()).WhichOneof("event") == "snapshot"
+    call.cancel()
