@@ -36,6 +36,7 @@ return {
     { verb = "POST", path = "/api/v1/orders:batchCancel", body = true, request = "order.v1.BatchCancelOrdersRequest" },
     { verb = "POST", path = "/api/v1/positions/{position_id}:close", body = true, request = "order.v1.ClosePositionRequest" },
     { verb = "POST", path = "/api/v1/positions/{position_id}/close", body = true, request = "order.v1.ClosePositionRequest" },
+    { verb = "POST", path = "/api/v1/orders:armCancelTimer", body = true, request = "order.v1.ArmCancelTimerRequest" },
     { verb = "GET", path = "/api/v1/executions", body = false, request = "order.v1.ListExecutionsRequest" },
     { verb = "GET", path = "/api/v1/orders/{order_id}/events", body = false, request = "order.v1.ListOrderEventsRequest" },
     { verb = "GET", path = "/api/v1/order-events", body = false, request = "order.v1.ListOrderEventsRequest" },
@@ -265,6 +266,12 @@ return {
       position_id = false,
       client_order_id = false,
       label = false,
+    },
+    ["order.v1.ArmCancelTimerRequest"] = {
+      portfolio_id = false,
+      environment_id = false,
+      timeout = false,
+      request_id = false,
     },
     ["order.v1.ListExecutionsRequest"] = {
       environment_id = false,

@@ -28,6 +28,9 @@ from services.wire.limits import LIMIT_NAMES
 from services.wire.market import read_tape
 from services.wire.pages import pages
 
+# A timer's cancels come from outside as well, and are not given again.
+_ON_REQUEST = frozenset({order_pb2.CANCEL_REASON_REQUESTED, order_pb2.CANCEL_REASON_CANCEL_TIMER})
+
 
 class Account(NamedTuple):
     """One portfolio's part of a replay.
@@ -39,7 +42,7 @@ class Account(NamedTuple):
         late_limits: those of them that were set after the replay's start: by name, the tape position.
         by_hand: how many of its orders no deployment decided.
         stopped: how many a kill switch refused or canceled.
-        canceled: client order ids of those of deployments that were canceled on request.
+        canceled: client order ids of those of deployments that were canceled on request, or by a timer.
     """
 
     portfolio: Portfolio
@@ -104,9 +107,7 @@ class Archive:
             by_hand=sum(not each.deployment_id for each in orders),
             stopped=sum(map(_stopped, orders)),
             canceled=frozenset(
-                each.client_order_id
-                for each in orders
-                if each.deployment_id and each.cancel_reason == order_pb2.CANCEL_REASON_REQUESTED
+                each.client_order_id for each in orders if each.deployment_id and each.cancel_reason in _ON_REQUEST
             ),
         )
 

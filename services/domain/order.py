@@ -93,6 +93,7 @@ class CancelReason(IntEnum):
     END_OF_TIME = 13
     AUCTION_OVER = 14
     PARENT_ENDED = 15
+    CANCEL_TIMER = 17
 
 
 class Refusal(NamedTuple):

@@ -11,12 +11,14 @@ from services.chassis.errors import ApiError
 from services.chassis.telemetry import current_traceparent
 from services.domain.instrument import Instrument
 from services.order.clients import Peers
+from services.order.desk.cancel_timers import Arm
 from services.order.desk.canceling import Sweep, Swept
 from services.order.desk.desk import Desk
 from services.order.desk.placing import Create, check_increments
 from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
 from services.order.mapping import decode_event
+from services.order.records import TimerRow
 from services.order.request_mapping import asked_of, closing_ticket, replacement_from_proto, ticket_from_proto
 from services.order.ticket import Ticket, client_key
 
@@ -120,6 +122,22 @@ class Intake:
         answer: asyncio.Future[Swept] = asyncio.get_running_loop().create_future()
         of = (request.symbol, request.side, request.strategy_id, request.deployment_id)
         desk.sweep(Sweep(portfolio.portfolio_id, *of, principal, answer))
+        return await answer
+
+    async def arm(self, request: Any, principal: str) -> TimerRow:
+        """Arms the cancel timer that a validated ArmCancelTimerRequest names.
+
+        Raises:
+            ApiError: as `OrderService.ArmCancelTimer` says.
+        """
+        environment_id, owner = request.environment_id, principal
+        if request.portfolio_id:
+            portfolio = await self._desks.peers.portfolio(request.portfolio_id)
+            environment_id, owner = portfolio.environment_id, portfolio.owner
+        desk = await self._desks.get(environment_id)
+        answer: asyncio.Future[TimerRow] = asyncio.get_running_loop().create_future()
+        timeout = request.timeout.seconds * 1_000_000_000 + request.timeout.nanos
+        desk.timers.arm(Arm(request.portfolio_id, principal, owner, timeout, request.request_id, answer))
         return await answer
 
     def leave(self, session_id: str, working: Collection[asyncio.Future[Any]]) -> None:

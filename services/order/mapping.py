@@ -8,13 +8,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tickmesh.common.v1 import stream_pb2
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import cancel_timer_pb2, order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.money import places
 from services.domain.order import Order, OrderEvent
+from services.order.records import TimerRow
 from services.order.ticket import Provenance
 from services.wire.orders import refusal_to_proto
 from services.wire.values import nanoseconds, set_time, text, timestamp
@@ -250,4 +251,14 @@ def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:
         transact_time=event.transact_time,
         tape_sequence=event.tape_sequence,
         deployment_id=order.deployment_id,
+    )
+
+
+def cancel_timer_to_proto(timer: TimerRow) -> cancel_timer_pb2.CancelTimer:
+    """A cancel timer as it stands."""
+    return cancel_timer_pb2.CancelTimer(
+        environment_id=timer.environment_id,
+        portfolio_id=timer.portfolio_id,
+        principal=timer.principal,
+        trigger_time=timestamp(timer.trigger_time) if timer.trigger_time else None,
     )

@@ -76,6 +76,20 @@ class RequestRow(NamedTuple):
     owner: str
 
 
+class TimerRow(NamedTuple):
+    """A cancel timer: of one portfolio, or of all its principal's where that is empty.
+
+    Attributes:
+        trigger_time: wall time, ns; 0 where it is not armed.
+    """
+
+    environment_id: str
+    portfolio_id: str
+    principal: str
+    trigger_time: int
+    owner: str
+
+
 class OrderRow(NamedTuple):
     """An order: what was asked for under its client's key, and its last event."""
 

@@ -14,8 +14,17 @@ import sqlalchemy as sa
 
 from services.chassis.database import Database, upsert
 from services.chassis.writer import Unit
-from services.order.records import EnvironmentRow, EventRow, OrderRow, PortfolioRow, PositionRow, RequestRow
+from services.order.records import (
+    EnvironmentRow,
+    EventRow,
+    OrderRow,
+    PortfolioRow,
+    PositionRow,
+    RequestRow,
+    TimerRow,
+)
 from services.order.tables import (
+    CANCEL_TIMERS,
     ENVIRONMENTS,
     EVENTS,
     INSTRUMENTS,
@@ -41,6 +50,9 @@ _POSITIONS = sa.select(POSITIONS).where(POSITIONS.c.environment_id == sa.bindpar
 _REQUESTS = sa.select(REQUESTS).where(
     REQUESTS.c.environment_id == sa.bindparam("environment_id"),
     REQUESTS.c.request_id.in_(sa.bindparam("ids", expanding=True)),
+)
+_TIMERS = sa.select(CANCEL_TIMERS).where(
+    CANCEL_TIMERS.c.environment_id == sa.bindparam("environment_id"), CANCEL_TIMERS.c.trigger_time > 0
 )
 _ALL_INSTRUMENTS = sa.select(INSTRUMENTS)
 _OPEN = (
@@ -77,6 +89,7 @@ class Store:
         self._put_portfolio = upsert(PORTFOLIOS, database.dialect)
         self._put_position = upsert(POSITIONS, database.dialect)
         self._insert_request = sa.insert(REQUESTS)
+        self._put_timer = upsert(CANCEL_TIMERS, database.dialect)
         self._put_instrument = upsert(INSTRUMENTS, database.dialect)
         self._put_order = upsert(ORDERS, database.dialect, keep=_KEPT)
         self._insert_event = sa.insert(EVENTS)
@@ -119,6 +132,10 @@ class Store:
         rows = await self._database.lookup(_REQUESTS, {"environment_id": environment_id, "ids": ids})
         return {row.request_id: RequestRow(*row) for row in rows}
 
+    async def timers(self, environment_id: str) -> list[TimerRow]:
+        """The cancel timers of an environment that are armed."""
+        return [TimerRow(*row) for row in await self._database.fetch_all(_TIMERS, {"environment_id": environment_id})]
+
     async def instruments(self) -> dict[str, bytes]:
         """The instruments that were ever traded, encoded, by symbol."""
         return {row.symbol: row.payload for row in await self._database.fetch_all(_ALL_INSTRUMENTS)}
@@ -156,6 +173,7 @@ class Store:
         *,
         positions: Sequence[PositionRow] = (),
         request: RequestRow | None = None,
+        timer: TimerRow | None = None,
     ) -> Unit:
         """What one decision of a desk writes, all or nothing."""
         unit: list[tuple[Any, Sequence[Mapping[str, Any]]]] = []
@@ -169,5 +187,7 @@ class Store:
             unit.append((self._put_position, [position._asdict() for position in positions]))
         if request is not None:
             unit.append((self._insert_request, [request._asdict()]))
+        if timer is not None:
+            unit.append((self._put_timer, [timer._asdict()]))
         unit.append((self._put_environment, [environment.row()]))
         return unit

@@ -49,6 +49,12 @@ REQUESTS = _table(
     _keys(environment_id=sa.Text, request_id=sa.Text),
     *columns(sa.Text, "asked", "principal", "owner"),
 )
+CANCEL_TIMERS = _table(
+    "cancel_timers",
+    _keys(environment_id=sa.Text, portfolio_id=sa.Text, principal=sa.Text),
+    *columns(sa.BigInteger, "trigger_time"),
+    *columns(sa.Text, "owner"),
+)
 INSTRUMENTS = _table("instruments", _keys(symbol=sa.Text), *columns(sa.LargeBinary, "payload"))
 ORDERS = _table(
     "orders",

@@ -9,7 +9,7 @@ from typing import Any
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from tests.e2e.world import DEPLOYMENT, MAIN, PORTFOLIO, REQUEST_ID, STRATEGY, order, portfolio, replay
+from tests.e2e.world import DEPLOYMENT, FLAT, MAIN, PORTFOLIO, REQUEST_ID, STRATEGY, order, portfolio, replay
 
 LONG = "x" * 10_000
 NUL = "a\0b"
@@ -64,6 +64,7 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "start_date": DATES,
     "stop_price": ("0", *DECIMALS),
     "symbol": SYMBOLS,
+    "timeout": ("-1s", "0.5s", "86401s"),
     "trailing_amount": ("0", *DECIMALS),
     "trailing_percent": ("0", "100", "99.1234567890", *DECIMALS),
     "volume_share": (1.1, *FRACTIONS),
@@ -73,6 +74,7 @@ BY_NAME_OF_REPEATED: dict[str, tuple[Any, ...]] = {
     "intervals": tuple([each] for each in INTERVALS),
     "symbols": tuple([each] for each in SYMBOLS),
 }
+DURATIONS = frozenset({"max_delay", "timeout"})
 # Any value of these is right for itself.
 FREE = frozenset({"seed", "parameters"})
 
@@ -118,7 +120,7 @@ def _wrong_fields(message: Descriptor, prefix: str = "") -> Iterator[Row]:
 
 
 def _wrong_values(field: FieldDescriptor) -> list[tuple[Any, Outcome]]:
-    if field.name in FREE or field.type == field.TYPE_BOOL or (field.message_type and field.name != "max_delay"):
+    if field.name in FREE or field.type == field.TYPE_BOOL or (field.message_type and field.name not in DURATIONS):
         return []
     if field.name == "page_token":
         return [("garbage", BAD_PAGE), ("AAAA", BAD_PAGE), ("ä", BAD_PAGE), (LONG, INVALID)]
@@ -198,6 +200,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "OrderService/ReplaceOrder": {"order_id": f"{MAIN}-1", "quantity": "20"},
     "OrderService/BatchCancelOrders": {"portfolio_id": PORTFOLIO},
     "OrderService/ClosePosition": {"position_id": f"{PORTFOLIO}~AAPL", "client_order_id": "other-1"},
+    "OrderService/ArmCancelTimer": {"portfolio_id": FLAT, "timeout": "0s"},
     "OrderService/ListExecutions": {"environment_id": MAIN},
     "OrderService/ListOrderEvents": {"order_id": f"{MAIN}-1"},
     "OrderService/StreamOrderEvents": {},

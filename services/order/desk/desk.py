@@ -22,6 +22,7 @@ from services.chassis.failpoints import failpoint
 from services.domain.matching import Venue, VenueSettings
 from services.domain.tape import Tape
 from services.order.clients import Peers
+from services.order.desk.cancel_timers import CancelTimers
 from services.order.desk.canceling import Cancel, Canceling, Sweep
 from services.order.desk.checks import Checks
 from services.order.desk.gate_mapping import Kill
@@ -60,6 +61,7 @@ class Desk:
         self._replacing = Replacing(self, store, peers.instruments, checks)
         self._wake = asyncio.Event()
         self._canceling = Canceling(self, store, peers, self._wake.set)
+        self.timers = CancelTimers(self, store, self._wake.set)
         self._risk_seconds = settings.order_risk_deadline_ms / 1000
         self._batch_size = settings.order_batch_size
         self._peers = peers
@@ -82,7 +84,8 @@ class Desk:
     @property
     def urgent(self) -> bool:
         """Whether something waits that must not wait for risk."""
-        return bool(self._kills or self._left or self._cancels or self._sweeps or self._canceling.judged)
+        waiting = self._kills or self._left or self._cancels or self._sweeps or self._canceling.judged
+        return bool(waiting) or self.timers.urgent
 
     @property
     def ending(self) -> bool:
@@ -97,6 +100,7 @@ class Desk:
         for order in orders:
             if session_id := self.journal.session_of(order.order_id):
                 self.disconnect(session_id)
+        await self.timers.restore()
 
     def load(self, environment: Environment, tape: Tape) -> None:
         """Puts the venue on its tape, where it stood; records up to the environment's start are history."""
@@ -213,7 +217,7 @@ class Desk:
                 pass
 
     async def serve_urgent(self) -> None:
-        """Serves kill switches, sessions that are over, and cancels, those of single orders first."""
+        """Serves kill switches, sessions that are over, timers, and cancels, those of single orders first."""
         kills, self._kills = self._kills, []
         for kill in kills:
             await self._canceling.kill(kill)
@@ -221,6 +225,8 @@ class Desk:
             left, self._left = self._left, set()
             await self._canceling.disconnect(left)
         await self._canceling.judge()
+        if self.timers.urgent:
+            await self.timers.serve()
         cancels, self._cancels = self._cancels, []
         if cancels:
             await self._canceling.cancel(cancels)

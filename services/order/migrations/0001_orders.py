@@ -58,6 +58,14 @@ def upgrade() -> None:
         *columns(sa.Text, "asked", "principal", "owner"),
     )
     op.create_table(
+        "cancel_timers",
+        sa.Column("environment_id", sa.Text, primary_key=True),
+        sa.Column("portfolio_id", sa.Text, primary_key=True),
+        sa.Column("principal", sa.Text, primary_key=True),
+        *columns(sa.BigInteger, "trigger_time"),
+        *columns(sa.Text, "owner"),
+    )
+    op.create_table(
         "instruments",
         sa.Column("symbol", sa.Text, primary_key=True),
         *columns(sa.LargeBinary, "payload"),

@@ -245,6 +245,8 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     """Its `expire_time` came."""
     CANCEL_REASON_AUCTION_OVER: _CancelReason.ValueType  # 14
     """What its auction left of an OPG or CLS order."""
+    CANCEL_REASON_CANCEL_TIMER: _CancelReason.ValueType  # 17
+    """A cancel timer was not armed again in time."""
 
 class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
     """Why an order ended without being filled."""
@@ -277,6 +279,8 @@ CANCEL_REASON_END_OF_TIME: CancelReason.ValueType  # 13
 """Its `expire_time` came."""
 CANCEL_REASON_AUCTION_OVER: CancelReason.ValueType  # 14
 """What its auction left of an OPG or CLS order."""
+CANCEL_REASON_CANCEL_TIMER: CancelReason.ValueType  # 17
+"""A cancel timer was not armed again in time."""
 Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
 
 @_typing.final
@@ -576,7 +580,7 @@ class OrderEvent(_message.Message):
     tape_sequence: _builtins.int
     """The record that caused it, or the position it was decided at."""
     cause: _builtins.str
-    """What caused it: `command`, `tape`, `kill_switch`, `end_of_tape`, `disconnect`."""
+    """What caused it: `command`, `tape`, `kill_switch`, `end_of_tape`, `disconnect`, `cancel_timer`."""
     principal: _builtins.str
     """Who caused it."""
     traceparent: _builtins.str

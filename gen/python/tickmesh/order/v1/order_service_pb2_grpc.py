@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tickmesh.order.v1 import cancel_timer_pb2 as tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2
 from tickmesh.order.v1 import order_pb2 as tickmesh_dot_order_dot_v1_dot_order__pb2
 from tickmesh.order.v1 import order_service_pb2 as tickmesh_dot_order_dot_v1_dot_order__service__pb2
 
@@ -75,6 +76,11 @@ class OrderServiceStub:
                 '/tickmesh.order.v1.OrderService/ClosePosition',
                 request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+                _registered_method=True)
+        self.ArmCancelTimer = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/ArmCancelTimer',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2.ArmCancelTimerRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2.CancelTimer.FromString,
                 _registered_method=True)
         self.ListExecutions = channel.unary_unary(
                 '/tickmesh.order.v1.OrderService/ListExecutions',
@@ -230,6 +236,23 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ArmCancelTimer(self, request, context):
+        """Arms a dead man's switch in wall time: unless it is armed again within `timeout`, all open orders in its scope are canceled,
+        CANCEL_TIMER. Each caller has one a portfolio, and one for all of its portfolios in an environment. When it returns, the
+        timer is durable: it outlives a restart of the service, which cancels at its start what should have been by then. It goes
+        off once; orders that come later work until it is armed anew. Never needs risk.
+
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; ALREADY_EXISTS
+        `REQUEST_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
+        looked up: repeat the call.
+
+        POST /api/v1/orders:armCancelTimer
+        {"portfolio_id": "trend", "timeout": "30s"}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListExecutions(self, request, context):
         """Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
         `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
@@ -339,6 +362,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.ClosePosition,
                     request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.FromString,
                     response_serializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.SerializeToString,
+            ),
+            'ArmCancelTimer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArmCancelTimer,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2.ArmCancelTimerRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2.CancelTimer.SerializeToString,
             ),
             'ListExecutions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExecutions,
@@ -578,6 +606,33 @@ class OrderService:
             '/tickmesh.order.v1.OrderService/ClosePosition',
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.SerializeToString,
             tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArmCancelTimer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/ArmCancelTimer',
+            tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2.ArmCancelTimerRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2.CancelTimer.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tickmesh.order.v1 import cancel_timer_pb2 as _cancel_timer_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
 from tickmesh.order.v1 import order_service_pb2 as _order_service_pb2
 import abc as _abc_1
@@ -112,6 +113,19 @@ class OrderServiceStub:
 
         POST /api/v1/positions/trend~AAPL:close
         {"client_order_id": "close-1"}
+    """
+    ArmCancelTimer: _aio.UnaryUnaryMultiCallable[_cancel_timer_pb2.ArmCancelTimerRequest, _cancel_timer_pb2.CancelTimer]
+    """Arms a dead man's switch in wall time: unless it is armed again within `timeout`, all open orders in its scope are canceled,
+    CANCEL_TIMER. Each caller has one a portfolio, and one for all of its portfolios in an environment. When it returns, the
+    timer is durable: it outlives a restart of the service, which cancels at its start what should have been by then. It goes
+    off once; orders that come later work until it is armed anew. Never needs risk.
+
+    Fails with INVALID_ARGUMENT `INVALID_ARGUMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; ALREADY_EXISTS
+    `REQUEST_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
+    looked up: repeat the call.
+
+        POST /api/v1/orders:armCancelTimer
+        {"portfolio_id": "trend", "timeout": "30s"}
     """
     ListExecutions: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListExecutionsRequest, _order_service_pb2.ListExecutionsResponse]
     """Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
@@ -310,6 +324,25 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
             POST /api/v1/positions/trend~AAPL:close
             {"client_order_id": "close-1"}
+        """
+
+    @_abc_1.abstractmethod
+    def ArmCancelTimer(
+        self,
+        request: _cancel_timer_pb2.ArmCancelTimerRequest,
+        context: _aio.ServicerContext[_cancel_timer_pb2.ArmCancelTimerRequest, _abc.Awaitable[_cancel_timer_pb2.CancelTimer]],
+    ) -> _abc.Awaitable[_cancel_timer_pb2.CancelTimer]:
+        """Arms a dead man's switch in wall time: unless it is armed again within `timeout`, all open orders in its scope are canceled,
+        CANCEL_TIMER. Each caller has one a portfolio, and one for all of its portfolios in an environment. When it returns, the
+        timer is durable: it outlives a restart of the service, which cancels at its start what should have been by then. It goes
+        off once; orders that come later work until it is armed anew. Never needs risk.
+
+        Fails with INVALID_ARGUMENT `INVALID_ARGUMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; ALREADY_EXISTS
+        `REQUEST_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
+        looked up: repeat the call.
+
+            POST /api/v1/orders:armCancelTimer
+            {"portfolio_id": "trend", "timeout": "30s"}
         """
 
     @_abc_1.abstractmethod
