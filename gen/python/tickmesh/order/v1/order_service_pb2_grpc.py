@@ -268,14 +268,14 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOrderEvents(self, request, context):
-        """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
+        """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills. Those of
+        no single order are under `/api/v1/order-events`.
 
         Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
         wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
         `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders/replay-1-7/events
-        GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -138,14 +138,14 @@ class OrderServiceStub:
         GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
     """
     ListOrderEvents: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ListOrderEventsRequest, _order_service_pb2.ListOrderEventsResponse]
-    """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
+    """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills. Those of
+    no single order are under `/api/v1/order-events`.
 
     Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
     wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
     `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
         GET /api/v1/orders/replay-1-7/events
-        GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
     """
     StreamOrderEvents: _aio.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]
     """Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
@@ -367,14 +367,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ListOrderEventsRequest,
         context: _aio.ServicerContext[_order_service_pb2.ListOrderEventsRequest, _abc.Awaitable[_order_service_pb2.ListOrderEventsResponse]],
     ) -> _abc.Awaitable[_order_service_pb2.ListOrderEventsResponse]:
-        """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills.
+        """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills. Those of
+        no single order are under `/api/v1/order-events`.
 
         Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
         wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
         `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
 
             GET /api/v1/orders/replay-1-7/events
-            GET /api/v1/order-events?portfolio_id=trend&after_sequence=120
         """
 
     @_abc_1.abstractmethod
