@@ -119,7 +119,7 @@ class Database:
         return await self._store.fetch(query, parameters)
 
     async def lookup(self, query: sa.Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """As `fetch_all`, for a few rows found by an index: on SQLite without a hop, 0.1 ms against 0.3."""
+        """As `fetch_all`, for a few rows found by an index, as tuples: on SQLite without a hop, 0.02 ms against 0.3."""
         return await self._store.lookup(query, parameters)
 
     async def fetch_one(self, query: sa.Select[Any], parameters: Mapping[str, Any] | None = None) -> Any:

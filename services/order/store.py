@@ -130,7 +130,7 @@ class Store:
     async def requests(self, environment_id: str, ids: Sequence[str]) -> dict[str, RequestRow]:
         """Those of these requests that were done, in one query."""
         rows = await self._database.lookup(_REQUESTS, {"environment_id": environment_id, "ids": ids})
-        return {row.request_id: RequestRow(*row) for row in rows}
+        return {row.request_id: row for row in (RequestRow(*each) for each in rows)}
 
     async def timers(self, environment_id: str) -> list[TimerRow]:
         """The cancel timers of an environment that are armed."""
@@ -152,7 +152,8 @@ class Store:
 
     async def orders_by_key(self, keys: Sequence[str]) -> dict[str, OrderRow]:
         """The orders that exist under these clients' keys, in one query."""
-        return {row.client_key: OrderRow(*row) for row in await self._database.lookup(_BY_KEY, {"keys": keys})}
+        rows = await self._database.lookup(_BY_KEY, {"keys": keys})
+        return {row.client_key: row for row in (OrderRow(*each) for each in rows)}
 
     async def order(self, environment_id: str, number: int) -> bytes | None:
         """An order's last event."""

@@ -149,8 +149,23 @@ async def test_a_lookup_sees_what_was_committed_just_before_it(database: Databas
     for n in range(1, 4):
         assert await database.lookup(by_key, {"ids": [n]}) == []
         await database.writer.commit([(insert, [{"id": n, "price": Decimal(n), "state": f"S{n}"}])])
-        assert [row.state for row in await database.lookup(by_key, {"ids": [n]})] == [f"S{n}"]
+        assert await database.lookup(by_key, {"ids": [n]}) == [(f"S{n}",)]
     assert await database.lookup(by_key, {"ids": []}) == []
+
+
+async def test_a_lookup_finds_each_row_once_however_many_are_asked_for(database: Database) -> None:
+    await database.writer.commit([(insert, [{"id": n, "price": Decimal(n), "state": f"S{n}"} for n in range(1, 21)])])
+    wanted = sa.bindparam("ids", expanding=True)
+    by_key = sa.select(orders.c.id).where(orders.c.state != sa.bindparam("not"), orders.c.id.in_(wanted))
+    for count in (1, 2, 3, 5, 8, 13, 20, 30):
+        found = await database.lookup(by_key.order_by(orders.c.id), {"ids": list(range(1, count + 1)), "not": "S3"})
+        assert [tuple(row) for row in found] == [(n,) for n in range(1, min(count, 20) + 1) if n != 3]
+
+
+async def test_a_lookup_gives_decimals_as_every_read_does(database: Database) -> None:
+    await database.writer.commit([(insert, [{"id": 1, "price": Decimal("0.10"), "state": "NEW"}])])
+    by_key = sa.select(orders.c.price).where(orders.c.id == sa.bindparam("id"))
+    assert [row.price for row in await database.lookup(by_key, {"id": 1})] == [Decimal("0.10")]
 
 
 async def test_a_read_sees_one_snapshot_while_the_writer_goes_on(database: Database) -> None:
