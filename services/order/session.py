@@ -16,6 +16,7 @@ from services.chassis.errors import ApiError, api_error
 from services.chassis.validation import validate
 from services.order.intake import Intake
 from services.order.mapping import ack_of_error, ack_of_order, acks_message, session_heartbeat
+from services.order.request_mapping import surely_valid
 from services.order.ticket import client_key
 
 # Commands that are worked on at once; a client that sends more of them, or reads no answers, waits.
@@ -135,7 +136,8 @@ class Session:
     async def _create(self, number: int, request: Any, turn: Turn | None = None) -> asyncio.Future[bytes] | None:
         client_order_id = request.client_order_id
         try:
-            validate(request)
+            if not surely_valid(request):
+                validate(request)
             with telemetry.span_if_sampled("enter", kind="INTERNAL"):
                 answer = await self._intake.create(
                     request, self._principal, seat_token=self._seat_token, session_id=self._session_id, turn=turn

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Protocol
 
 from services.chassis.errors import ApiError
@@ -149,9 +150,12 @@ class Placing:
         self, creates: Sequence[Create], orders: Sequence[Order], origins: Sequence[Provenance], spans: ExitStack
     ) -> list[Check]:
         """What risk is asked: nothing of an order whose symbol has no price yet."""
-        checks = []
+        checks, prices = [], dict[tuple[str, Side], Decimal | None]()
         for create, order, origin in zip(creates, orders, origins, strict=True):
-            price = self._desk.venue.reference_price(order.symbol, order.side)
+            wanted = (order.symbol, order.side)
+            if wanted not in prices:
+                prices[wanted] = self._desk.venue.reference_price(*wanted)
+            price = prices[wanted]
             if price is not None:
                 opening = create.portfolio.opening_ledger_sequence
                 checks.append(
@@ -211,14 +215,20 @@ def check_increments(fields: Mapping[str, Any], instrument: Instrument) -> None:
         ("display_quantity", instrument.quantity_increment),
     ):
         value = fields.get(name)
-        if not value:
-            continue
-        if not name.endswith("quantity") and significant_digits(value) > MAX_PRICE_DIGITS:
-            raise ApiError.invalid_field(name, f"has more than {MAX_PRICE_DIGITS} significant digits")
-        if not is_multiple(value, increment):
-            step = format_decimal(increment)
-            metadata = {"increment": step, "symbol": instrument.symbol}
-            raise ApiError.invalid_field(name, f"is no multiple of {step}", "OFF_INCREMENT", metadata=metadata)
+        if value and (fault := _fault(value, increment, not name.endswith("quantity"))):
+            reason, message = fault
+            off = {"increment": format_decimal(increment), "symbol": instrument.symbol}
+            raise ApiError.invalid_field(name, message, reason, metadata=off if reason == "OFF_INCREMENT" else {})
+
+
+@lru_cache(8192)
+def _fault(value: Decimal, increment: Decimal, is_price: bool) -> tuple[str, str] | None:
+    """What is wrong with a price or quantity, if anything: reason and message. Kept, as the same come again."""
+    if is_price and significant_digits(value) > MAX_PRICE_DIGITS:
+        return "INVALID_ARGUMENT", f"has more than {MAX_PRICE_DIGITS} significant digits"
+    if not is_multiple(value, increment):
+        return "OFF_INCREMENT", f"is no multiple of {format_decimal(increment)}"
+    return None
 
 
 def _closing(held: Decimal) -> dict[str, Any]:
