@@ -129,6 +129,25 @@ class Gate(Claims):
         reservation = _new_reservation(Reservation, cash, signed, round_down(funds.spendable))
         return Verdict(order.order_id, reservation)
 
+    @exactly
+    def weigh(
+        self, order: Order, instrument: Instrument, reference_price: Decimal, time: int
+    ) -> tuple[Verdict, Intent | None]:
+        """What ``check`` would say of an order that never was, and as what the limits see it; changes nothing.
+
+        Of a portfolio that is not known the limits see nothing.
+        """
+        marked = order.symbol in self._marks
+        verdict = self.check(order, instrument, reference_price, time)
+        self.drop_unconfirmed([order.order_id])
+        funds = self._funds.get(order.portfolio_id)
+        intent = None
+        if funds is not None and funds.opened:
+            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
+        if not marked:
+            self._marks.pop(order.symbol, None)
+        return verdict, intent
+
     def check_replacement(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
         """Refuse the new terms of an open order, or reserve for them, at market ``time`` (ns).
 

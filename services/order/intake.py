@@ -15,10 +15,11 @@ from services.order.desk.cancel_timers import Arm
 from services.order.desk.canceling import Sweep, Swept
 from services.order.desk.desk import Desk
 from services.order.desk.placing import Create, check_increments
+from services.order.desk.previewing import Outlook, Trial
 from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
 from services.order.mapping import decode_event
-from services.order.records import TimerRow
+from services.order.records import PortfolioRow, TimerRow
 from services.order.request_mapping import asked_of, closing_ticket, replacement_from_proto, ticket_from_proto
 from services.order.ticket import Ticket, client_key
 
@@ -76,16 +77,32 @@ class Intake:
         session_id: str = "",
         turn: asyncio.Future[None] | None = None,
     ) -> asyncio.Future[bytes]:
-        portfolio = await self._desks.peers.portfolio(ticket.portfolio_id)
-        desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
-        instrument = await traded(self._desks.peers, desk, ticket.symbol)
-        check_increments(ticket.fields, instrument)
+        portfolio, desk, instrument = await self._found(ticket)
         if turn is not None:
             await asyncio.wait({turn})
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         token = seat_token if ticket.of_strategy else ""
         desk.submit(Create(ticket, portfolio, instrument, principal, current_traceparent(), answer, token, session_id))
         return answer
+
+    async def preview(self, ticket: Ticket) -> tuple[Outlook, str, Instrument]:
+        """What would become of an order, in which environment, and what it would trade.
+
+        Raises:
+            ApiError: as `OrderService.PreviewOrder` says.
+        """
+        portfolio, desk, instrument = await self._found(ticket)
+        answer: asyncio.Future[Outlook] = asyncio.get_running_loop().create_future()
+        desk.submit(Trial(ticket, portfolio, instrument, answer))
+        return await answer, portfolio.environment_id, instrument
+
+    async def _found(self, ticket: Ticket) -> tuple[PortfolioRow, Desk, Instrument]:
+        """Whose an order is, at which desk, and what it trades."""
+        portfolio = await self._desks.peers.portfolio(ticket.portfolio_id)
+        desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
+        instrument = await traded(self._desks.peers, desk, ticket.symbol)
+        check_increments(ticket.fields, instrument)
+        return portfolio, desk, instrument
 
     async def cancel(self, request: Any, principal: str) -> bytes:
         """Cancels the order that a validated CancelOrderRequest names; returns it as it then is, encoded.

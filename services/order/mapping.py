@@ -43,8 +43,9 @@ class Encoded(NamedTuple):
 @lru_cache(maxsize=8192)
 def exact(value: Decimal) -> str:
     """All digits, also beyond the wire's nine places: what a desk that restarts must find again as it was."""
-    plain = format(value, "f")
-    return plain if len(plain.partition(".")[2]) > 9 else text(value, _MONEY_PLACES)
+    whole, _, fraction = format(value, "f").partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{whole}.{fraction}" if len(fraction) > 9 else text(value, _MONEY_PLACES)
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
-from tickmesh.order.v1 import cancel_timer_pb2, order_service_pb2, order_service_pb2_grpc
+from tickmesh.order.v1 import cancel_timer_pb2, order_preview_pb2, order_service_pb2, order_service_pb2_grpc
 
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
@@ -24,6 +24,7 @@ from services.order.intake import Intake, no_order, parse_order_id
 from services.order.listing import Listing
 from services.order.mapping import cancel_timer_to_proto, decode_event, execution
 from services.order.paging import Asked, Paging
+from services.order.preview_mapping import preview_to_proto, previewed_ticket
 from services.order.session import Session
 from services.order.ticket import client_key
 from services.wire.cycle import SEAT_KEY
@@ -93,6 +94,10 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def ClosePosition(self, request: order_service_pb2.ClosePositionRequest, context: Context) -> Any:
         """Closes a position."""
         return await (await self._intake.close(request, principal()))
+
+    async def PreviewOrder(self, request: order_preview_pb2.PreviewOrderRequest, context: Context) -> Any:
+        """Tells what would become of an order."""
+        return preview_to_proto(*await self._intake.preview(previewed_ticket(request)))
 
     async def ArmCancelTimer(self, request: cancel_timer_pb2.ArmCancelTimerRequest, context: Context) -> Any:
         """Arms a dead man's switch."""

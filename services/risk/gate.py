@@ -1,7 +1,7 @@
 """One environment's gate as the order service meets it: epochs, batches, verdicts, kill switches (rules 3 to 5)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from services.domain.exposure import Exposure
 from services.domain.gate import Verdict
 from services.domain.limits import make_limit
 from services.domain.order import Order, OrderState
+from services.domain.preview import Preview, preview
 from services.risk.folding import Folding, Scene
 from services.risk.records import KillRecord, LimitRecord
 from services.risk.store import Part
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     Attributes:
         order_head: the last order event that the verdicts must know, and the last that they may know.
         ledger_sequence: the ledger entry that they must know.
+        previews: orders that are only thought of.
     """
 
     batch_id: int
@@ -42,6 +44,7 @@ class Batch(NamedTuple):
     tape_sequence: int
     time: int
     checks: list[Check]
+    previews: list[Check]
 
 
 class Ready(NamedTuple):
@@ -56,6 +59,7 @@ class Verdicts(NamedTuple):
 
     batch_id: int
     verdicts: list[Verdict]
+    previews: Sequence[Preview] = ()
 
 
 class Session:
@@ -190,7 +194,7 @@ class EnvironmentGate:
             verdicts = self._decide(batch, scene)
             self._passed = [verdict.order_id for verdict in verdicts if verdict.reservation is not None]
             failpoint("risk.after_verdict")
-            session.put(Verdicts(batch.batch_id, verdicts))
+            session.put(Verdicts(batch.batch_id, verdicts, self._preview(batch, scene)))
         finally:
             if self._session is session:
                 self.folding.release()
@@ -256,7 +260,7 @@ class EnvironmentGate:
             ) from None
 
     def _decide(self, batch: Batch, scene: Scene) -> list[Verdict]:
-        symbols = {check.order.symbol for check in batch.checks}
+        symbols = {check.order.symbol for check in (*batch.checks, *batch.previews)}
         if strange := symbols - scene.instruments.keys():
             raise ApiError.invalid_field("batch.checks", f"name symbols that are not on the tape: {sorted(strange)}")
         self.folding.mark(batch.tape_sequence, symbols)
@@ -273,6 +277,13 @@ class EnvironmentGate:
                 raise ApiError.invalid_field("batch.checks", str(error)) from None
         self.last_checked = batch.checks[-1].order.order_id if batch.checks else self.last_checked
         return verdicts
+
+    def _preview(self, batch: Batch, scene: Scene) -> list[Preview]:
+        gate, of = self.folding.gate, scene.instruments
+        return [
+            preview(gate, each.order, of[each.order.symbol], each.reference_price, batch.time)
+            for each in batch.previews
+        ]
 
 
 def _stale(message: str) -> ApiError:

@@ -10,6 +10,7 @@ from services.domain.exposure import Exposure, SymbolExposure
 from services.domain.gate import Verdict
 from services.domain.money import ZERO, format_decimal, parse_decimal
 from services.domain.order import Order
+from services.domain.preview import Preview
 from services.risk.folding import NumberedEntry, NumberedEvent
 from services.risk.gate import Batch, Check, Ready, Verdicts
 from services.risk.records import KillRecord, LimitRecord, Scope
@@ -45,13 +46,21 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
         NotADecimal, ArithmeticError: an amount is none.
         KeyError: an order lacks its side, type or time in force.
     """
-    checks = [
-        Check(_order_to_check(each.order), parse_decimal(each.reference_price), each.traceparent)
-        for each in message.checks
-    ]
-    ledger_sequence = max((each.ledger_sequence for each in message.checks), default=0)
-    time = nanoseconds(message.market_time)
-    return Batch(message.batch_id, message.order_head, ledger_sequence, message.tape_sequence, time, checks)
+    checks, previews = list(map(_check, message.checks)), list(map(_check, message.previews))
+    asked = (*message.checks, *message.previews)
+    return Batch(
+        batch_id=message.batch_id,
+        order_head=message.order_head,
+        ledger_sequence=max((each.ledger_sequence for each in asked), default=0),
+        tape_sequence=message.tape_sequence,
+        time=nanoseconds(message.market_time),
+        checks=checks,
+        previews=previews,
+    )
+
+
+def _check(message: gate_pb2.OrderCheck) -> Check:
+    return Check(_order_to_check(message.order), parse_decimal(message.reference_price), message.traceparent)
 
 
 def _order_to_check(message: order_pb2.Order) -> Order:
@@ -91,7 +100,10 @@ def told_to_proto(told: Ready | Verdicts | KillRecord) -> gate_pb2.CheckOrdersRe
     """What the order service is told."""
     if isinstance(told, Verdicts):
         verdicts = [_verdict_to_proto(each) for each in told.verdicts]
-        return gate_pb2.CheckOrdersResponse(verdicts=gate_pb2.VerdictBatch(batch_id=told.batch_id, verdicts=verdicts))
+        batch = gate_pb2.VerdictBatch(
+            batch_id=told.batch_id, verdicts=verdicts, previews=map(_preview_to_proto, told.previews)
+        )
+        return gate_pb2.CheckOrdersResponse(verdicts=batch)
     if isinstance(told, KillRecord):
         return gate_pb2.CheckOrdersResponse(kill_switch=kill_switch_to_proto(told))
     switches = [kill_switch_to_proto(each) for each in told.kill_switches]
@@ -109,6 +121,17 @@ def _verdict_to_proto(verdict: Verdict) -> gate_pb2.Verdict:
     if refused is None:
         raise ValueError(f"the verdict on {verdict.order_id} is none")
     return gate_pb2.Verdict(order_id=verdict.order_id, refusal=refusal_to_proto(refused))
+
+
+def _preview_to_proto(preview: Preview) -> gate_pb2.PreviewVerdict:
+    return gate_pb2.PreviewVerdict(
+        verdict=_verdict_to_proto(preview.verdict),
+        price=format_decimal(preview.price),
+        quantity=format_decimal(preview.quantity),
+        notional=format_decimal(preview.notional),
+        largest_quantity="" if preview.largest is None else format_decimal(preview.largest),
+        next_refusal=None if preview.beyond is None else refusal_to_proto(preview.beyond),
+    )
 
 
 def limit_id(record: LimitRecord) -> str:

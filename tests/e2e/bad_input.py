@@ -200,6 +200,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "OrderService/ReplaceOrder": {"order_id": f"{MAIN}-1", "quantity": "20"},
     "OrderService/BatchCancelOrders": {"portfolio_id": PORTFOLIO},
     "OrderService/ClosePosition": {"position_id": f"{PORTFOLIO}~AAPL", "client_order_id": "other-1"},
+    "OrderService/PreviewOrder": order("other-1"),
     "OrderService/ArmCancelTimer": {"portfolio_id": FLAT, "timeout": "0s"},
     "OrderService/ListExecutions": {"environment_id": MAIN},
     "OrderService/ListOrderEvents": {"order_id": f"{MAIN}-1"},

@@ -12,8 +12,9 @@ from typing import Any, Final, Protocol
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
+from services.domain.preview import Preview
 from services.order.desk.gate_mapping import Check, check_batch
-from services.order.desk.risk_gate import RiskGate
+from services.order.desk.risk_gate import Checked, RiskGate
 from services.order.records import EnvironmentRow
 
 # A check takes 1 to 3 ms. One that takes this long is waiting for risk, and a cancel must not wait with it.
@@ -56,27 +57,42 @@ class Checks:
         Raises:
             RiskUnavailable: it did not answer in time.
         """
-        desk = self._desk
         while asked := checks():
-            seconds = max(LEAST_SECONDS, deadline - time.monotonic())
-            asking = asyncio.ensure_future(self._gate.check(partial(self._batch, asked), seconds))
-            try:
-                await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-                while not asking.done() and not desk.urgent:
-                    await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-                if asking.done():
-                    verdicts, generation = asking.result()
-                    if generation == self._gate.generation:
-                        return {verdict.order_id: verdict for verdict in verdicts}
-            finally:
-                asking.cancel()
-            await desk.serve_urgent()
+            answer = await self._ask(partial(self._batch, checks=asked), asked, deadline)
+            if answer is not None:
+                return {verdict.order_id: verdict for verdict in answer.verdicts}
         return {}
 
-    def _batch(self, checks: Sequence[Check], number: int) -> Any:
+    async def previews(self, asked: Sequence[Check], deadline: float) -> dict[str, Preview]:
+        """As `verdicts`, of orders that are only thought of."""
+        while asked:
+            answer = await self._ask(partial(self._batch, previews=asked), asked, deadline)
+            if answer is not None:
+                return {preview.verdict.order_id: preview for preview in answer.previews}
+        return {}
+
+    async def _ask(self, batch: Callable[..., Any], asked: Sequence[Check], deadline: float) -> Checked | None:
+        """One try; None where it was given up for what is urgent, or is void."""
+        desk = self._desk
+        seconds = max(LEAST_SECONDS, deadline - time.monotonic())
+        decided = max(desk.row.market_time, *(check.order.basis_time for check in asked))
+        asking = asyncio.ensure_future(self._gate.check(partial(batch, decided), seconds))
+        try:
+            await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+            while not asking.done() and not desk.urgent:
+                await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+            if asking.done():
+                answer = asking.result()
+                if answer.generation == self._gate.generation:
+                    return answer
+        finally:
+            asking.cancel()
+        await desk.serve_urgent()
+        return None
+
+    def _batch(self, decided: int, number: int, **orders: Sequence[Check]) -> Any:
         row = self._desk.row
-        decided = max(row.market_time, *(check.order.basis_time for check in checks))
-        return check_batch(number, row.head, row.tape_sequence, decided, checks)
+        return check_batch(number, row.head, row.tape_sequence, decided, **orders)
 
 
 def risk_unavailable() -> ApiError:

@@ -30,6 +30,7 @@ from services.order.desk.journal import Journal
 from services.order.desk.phase import OTHERS_TURN, Phase
 from services.order.desk.placing import Create, Placing
 from services.order.desk.positions import Held, held_after, held_at
+from services.order.desk.previewing import Previewing, Trial
 from services.order.desk.replacing import Replace, Replacing
 from services.order.desk.replay_mapping import Grant, Idle, Reached
 from services.order.desk.risk_gate import RiskGate
@@ -39,7 +40,7 @@ from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment
 
-Command = TypeVar("Command", Create, Replace)
+Command = TypeVar("Command", Create, Replace, Trial)
 
 
 class Desk:
@@ -58,6 +59,7 @@ class Desk:
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
         checks = Checks(self, self.gate)
         self._placing = Placing(self, store, checks)
+        self._previewing = Previewing(self, checks)
         self._replacing = Replacing(self, store, peers.instruments, checks)
         self._wake = asyncio.Event()
         self._canceling = Canceling(self, store, peers, self._wake.set)
@@ -70,8 +72,8 @@ class Desk:
         self._cancels: list[Cancel] = []
         self._sweeps: list[Sweep] = []
         self._left: set[str] = set()
-        self._ready: deque[Create | Replace] = deque()
-        self._waiting: list[Create | Replace] = []
+        self._ready: deque[Create | Replace | Trial] = deque()
+        self._waiting: list[Create | Replace | Trial] = []
         self._held: Held = {}
         self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
         self._behind: Idle | None = None
@@ -150,7 +152,7 @@ class Desk:
     def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now, if it cannot; one that is known already always gets its answer."""
         ticket, row = create.ticket, self.row
-        standstill = self._standstill(ticket.of_strategy)
+        standstill = self.standstill(of_strategy=ticket.of_strategy)
         if standstill is not None or not ticket.of_strategy:
             return standstill
         stranger = self.roll.objection(ticket, create.seat_token)
@@ -162,9 +164,10 @@ class Desk:
 
     def objection_to(self, replace: Replace) -> ApiError | None:
         """Why nothing can be replaced now; as orders from outside."""
-        return self._standstill(of_strategy=False)
+        return self.standstill(of_strategy=False)
 
-    def _standstill(self, of_strategy: bool) -> ApiError | None:
+    def standstill(self, *, of_strategy: bool) -> ApiError | None:
+        """Why nothing new can come in now, if it cannot."""
         environment_id = self.row.environment_id
         if self.ending:
             message = f"{environment_id} has ended."
@@ -175,8 +178,8 @@ class Desk:
             return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": missing})
         return None
 
-    def submit(self, command: Create | Replace) -> None:
-        """Takes an order, or new terms of one; its `answer` tells what became of it."""
+    def submit(self, command: Create | Replace | Trial) -> None:
+        """Takes an order, new terms of one, or one that is only thought of; its `answer` tells what became of it."""
         of_strategy = isinstance(command, Create) and command.ticket.of_strategy
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
@@ -265,9 +268,11 @@ class Desk:
         due = time.monotonic() + self._risk_seconds
         for command in self._ready:
             command.deadline = command.deadline or due
-        again: Sequence[Create | Replace]
+        again: Sequence[Create | Replace | Trial] = ()
         if creates := self._next(Create):
             again = await self._placing.place(creates)
+        elif trials := self._next(Trial):
+            await self._previewing.preview(trials)
         else:
             again = await self._replacing.replace(self._next(Replace))
         self._ready.extendleft(reversed(again))

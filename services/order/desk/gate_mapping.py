@@ -13,10 +13,11 @@ from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.limits import KillScope
 from services.domain.order import Order, OrderState, Reservation
+from services.domain.preview import Preview
 from services.order.mapping import asked_to_proto, order_to_proto
 from services.order.ticket import Provenance
 from services.wire.orders import refusal_from_proto
-from services.wire.values import text, timestamp
+from services.wire.values import optional, text, timestamp
 
 
 class Check(NamedTuple):
@@ -50,6 +51,7 @@ class Verdicts(NamedTuple):
 
     batch_id: int
     verdicts: tuple[Verdict, ...]
+    previews: tuple[Preview, ...] = ()
 
 
 def connect(environment_id: str, epoch: int, order_head: int) -> risk_gate_service_pb2.CheckOrdersRequest:
@@ -59,25 +61,33 @@ def connect(environment_id: str, epoch: int, order_head: int) -> risk_gate_servi
 
 
 def check_batch(
-    batch_id: int, order_head: int, tape_sequence: int, market_time: int, checks: Sequence[Check]
+    batch_id: int,
+    order_head: int,
+    tape_sequence: int,
+    market_time: int,
+    *,
+    checks: Sequence[Check] = (),
+    previews: Sequence[Check] = (),
 ) -> risk_gate_service_pb2.CheckOrdersRequest:
-    """Orders for risk's gate."""
+    """Orders for risk's gate, or some that are only thought of."""
     batch = risk_gate_service_pb2.CheckBatch(
         batch_id=batch_id,
         order_head=order_head,
         tape_sequence=tape_sequence,
         market_time=timestamp(market_time),
-        checks=[
-            risk_gate_service_pb2.OrderCheck(
-                order=_checked(check),
-                reference_price=text(check.reference_price),
-                ledger_sequence=check.ledger_sequence,
-                traceparent=check.traceparent,
-            )
-            for check in checks
-        ],
+        checks=map(_check, checks),
+        previews=map(_check, previews),
     )
     return risk_gate_service_pb2.CheckOrdersRequest(batch=batch)
+
+
+def _check(check: Check) -> risk_gate_service_pb2.OrderCheck:
+    return risk_gate_service_pb2.OrderCheck(
+        order=_checked(check),
+        reference_price=text(check.reference_price),
+        ledger_sequence=check.ledger_sequence,
+        traceparent=check.traceparent,
+    )
 
 
 def _checked(check: Check) -> order_pb2.Order:
@@ -93,7 +103,8 @@ def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | V
         case "ready":
             return Ready(tuple(_kill(each) for each in message.ready.kill_switches))
         case "verdicts":
-            return Verdicts(message.verdicts.batch_id, tuple(map(_verdict, message.verdicts.verdicts)))
+            told = message.verdicts
+            return Verdicts(told.batch_id, tuple(map(_verdict, told.verdicts)), tuple(map(_preview, told.previews)))
         case "kill_switch":
             return _kill(message.kill_switch)
         case _:
@@ -112,3 +123,14 @@ def _verdict(verdict: risk_gate_service_pb2.Verdict) -> Verdict:
     reserved = verdict.reservation
     cash, quantity, headroom = (Decimal(each) for each in (reserved.cash, reserved.quantity, reserved.headroom))
     return Verdict(verdict.order_id, Reservation(cash, quantity, headroom))
+
+
+def _preview(message: risk_gate_service_pb2.PreviewVerdict) -> Preview:
+    return Preview(
+        verdict=_verdict(message.verdict),
+        price=Decimal(message.price),
+        quantity=Decimal(message.quantity),
+        notional=Decimal(message.notional),
+        largest=optional(message.largest_quantity),
+        beyond=refusal_from_proto(message.next_refusal) if message.HasField("next_refusal") else None,
+    )

@@ -16,6 +16,7 @@ import grpc
 
 from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
+from services.domain.preview import Preview
 from services.order.desk.gate_mapping import Kill, Ready, Verdicts, connect, gate_answer
 
 FIRST_BACKOFF_SECONDS: Final = 0.02
@@ -30,9 +31,10 @@ class RiskUnavailable(Exception):
 
 
 class Checked(NamedTuple):
-    """Verdicts, good for as long as the gate's generation is this one."""
+    """Verdicts, or previews, good for as long as the gate's generation is this one."""
 
     verdicts: tuple[Verdict, ...]
+    previews: tuple[Preview, ...]
     generation: int
 
 
@@ -79,7 +81,7 @@ class RiskGate:
         self.generation = 0
         self._batch_id = 0
         self._backoff = FIRST_BACKOFF_SECONDS
-        self._pending: asyncio.Future[tuple[Verdict, ...]] | None = None
+        self._pending: asyncio.Future[Verdicts] | None = None
 
     @property
     def ready(self) -> bool:
@@ -134,7 +136,8 @@ class RiskGate:
             if _told_to_end():
                 raise
             raise _Broken from None
-        return Checked(await pending, generation)
+        answer = await pending
+        return Checked(answer.verdicts, answer.previews, generation)
 
     async def _converse(self) -> None:
         """One life of the stream."""
@@ -160,7 +163,7 @@ class RiskGate:
                 _log.info("risk is ready", extra={"environment_id": self._environment_id})
             case Verdicts() if self._pending is not None and answer.batch_id == self._batch_id:
                 if not self._pending.done():
-                    self._pending.set_result(answer.verdicts)
+                    self._pending.set_result(answer)
             case Kill():
                 self._void()
                 self._tell([answer])

@@ -37,9 +37,10 @@ from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
-from services.domain.gate import Gate
+from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
 from services.domain.order import OrderState
+from services.domain.preview import Preview, preview
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.order.desk.gate_mapping import Check
 from services.order.main import main
@@ -320,17 +321,25 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
             order, price = order_from_proto(check.order), Decimal(check.reference_price)
             decide = self.gate.check if order.state is OrderState.PENDING_NEW else self.gate.check_replacement
             verdict = decide(order, self._instrument, price, nanoseconds(batch.market_time))
-            message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id)
-            if verdict.reservation is not None:
-                cash, quantity, headroom = (str(each) for each in verdict.reservation)
-                message.reservation.CopyFrom(order_pb2.Reservation(cash=cash, quantity=quantity, headroom=headroom))
-            elif verdict.refusal is not None:
-                message.refusal.CopyFrom(refusal_to_proto(verdict.refusal))
-            verdicts.append(message)
+            verdicts.append(verdict_to_proto(verdict))
+        previews = [
+            preview(
+                self.gate,
+                order_from_proto(each.order),
+                self._instrument,
+                Decimal(each.reference_price),
+                nanoseconds(batch.market_time),
+            )
+            for each in batch.previews
+        ]
         if self.before_answer is not None:
             await self.before_answer()
         if not self.silent:
-            self._tell(verdicts=risk_gate_service_pb2.VerdictBatch(batch_id=batch.batch_id, verdicts=verdicts))
+            self._tell(
+                verdicts=risk_gate_service_pb2.VerdictBatch(
+                    batch_id=batch.batch_id, verdicts=verdicts, previews=map(preview_to_proto, previews)
+                )
+            )
 
     def kill(self, **switch: Any) -> None:
         message = risk_pb2.KillSwitch(environment_id=ENVIRONMENT, engaged=True, principal="officer", **switch)
@@ -359,6 +368,27 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
             if self.head >= head:
                 break
         stream.cancel()
+
+
+def verdict_to_proto(verdict: Verdict) -> risk_gate_service_pb2.Verdict:
+    message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id)
+    if verdict.reservation is not None:
+        cash, quantity, headroom = (f"{each:f}" for each in verdict.reservation)
+        message.reservation.CopyFrom(order_pb2.Reservation(cash=cash, quantity=quantity, headroom=headroom))
+    elif verdict.refusal is not None:
+        message.refusal.CopyFrom(refusal_to_proto(verdict.refusal))
+    return message
+
+
+def preview_to_proto(found: Preview) -> risk_gate_service_pb2.PreviewVerdict:
+    return risk_gate_service_pb2.PreviewVerdict(
+        verdict=verdict_to_proto(found.verdict),
+        price=f"{found.price:f}",
+        quantity=f"{found.quantity:f}",
+        notional=f"{found.notional:f}",
+        largest_quantity="" if found.largest is None else f"{found.largest:f}",
+        next_refusal=None if found.beyond is None else refusal_to_proto(found.beyond),
+    )
 
 
 def domain_event(event: order_pb2.OrderEvent) -> Any:

@@ -261,3 +261,21 @@ async def test_a_short_needs_permission_and_margin(world: World, tmp_path: Path)
         await desk.connect()
         [verdict] = await desk.check(desk.order(Side.SELL, "1"))
         assert (verdict.refusal.reason, verdict.refusal.missing) == ("SHORT_NOT_ALLOWED", "1")
+
+
+async def test_a_preview_sets_nothing_aside_and_is_answered_as_a_check_would_be(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1", "5000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        order = desk.order(quantity="20")
+        for _ in range(2):
+            [found] = await desk.preview(order)
+            assert (found.verdict.reservation.cash, found.verdict.reservation.headroom) == ("2000", "3000")
+            assert (found.price, found.quantity, found.notional) == ("100", "20", "2000")
+            assert (found.largest_quantity, found.next_refusal.limit) == ("50", "buying_power")
+        assert (await desk.figures()).reservation_count == 0
+        [verdict] = await desk.check(order)
+        assert verdict == found.verdict
+        world.commit(accepted(order, verdict, at=10))
+        [after] = await desk.preview(desk.order(quantity="31"))
+        assert (after.verdict.refusal.missing, after.largest_quantity) == ("100", "30")

@@ -289,7 +289,14 @@ class Desk:
         await self.ask(*orders, price=price, **batch)
         return await self.answer()
 
-    async def ask(self, *orders: Order, price: str = "100", **batch: Any) -> None:
+    async def preview(self, *orders: Order) -> list[gate_pb2.PreviewVerdict]:
+        """The answers for orders that are only thought of."""
+        await self.ask(*orders, kind="previews")
+        answer = await asyncio.wait_for(self.call.read(), 10)
+        assert not answer.verdicts.verdicts
+        return list(answer.verdicts.previews)
+
+    async def ask(self, *orders: Order, price: str = "100", kind: str = "checks", **batch: Any) -> None:
         self.batches += 1
         position = batch.get("tape_sequence", self.world.environment.tape_sequence)
         checks = [
@@ -306,7 +313,7 @@ class Desk:
             order_head=batch.get("order_head", self.world.head),
             tape_sequence=position,
             market_time=timestamp(batch.get("time", 0)),
-            checks=checks,
+            **{kind: checks},
         )
         await self.call.write(gate_pb2.CheckOrdersRequest(batch=message))
 

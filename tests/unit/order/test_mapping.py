@@ -223,3 +223,10 @@ def test_prices_and_quantities_keep_to_the_instruments_steps(values: dict[str, A
         with pytest.raises(ApiError) as caught:
             check_increments(ticket.fields, INSTRUMENT)
         assert caught.value.reason == reason
+
+
+def test_an_amount_is_told_in_the_same_digits_however_many_zeros_it_was_computed_with() -> None:
+    for told in ("0.000000000000000000", "0", "0.00"):
+        assert mapping.exact(Decimal(told)) == "0.00"
+    assert mapping.exact(Decimal("1.234567890123000")) == "1.234567890123"
+    assert mapping.exact(Decimal("12.5000000000000")) == "12.50"

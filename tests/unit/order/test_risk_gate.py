@@ -104,7 +104,7 @@ async def test_a_verdict_of_its_batch_is_handed_out(line: Line) -> None:
     number = await line.asked(call, 1)
     call.verdict(number - 1)
     call.verdict(number)
-    verdicts, generation = await checking
+    verdicts, _, generation = await checking
     assert [each.order_id for each in verdicts] == ["o-1"]
     assert generation == line.gate.generation
 
@@ -130,7 +130,7 @@ async def test_a_kill_switch_voids_what_was_said_before_it(line: Line) -> None:
     # Both wait to be read: the switch comes after the verdict, and before anybody could commit it.
     call.verdict(number)
     call.tell(kill_switch=switch)
-    verdicts, generation = await checking
+    verdicts, _, generation = await checking
     assert verdicts
     assert generation != line.gate.generation
     assert [kill.scope.portfolio_id for kill in line.kills] == ["p"]

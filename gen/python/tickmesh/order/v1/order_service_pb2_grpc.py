@@ -5,6 +5,7 @@ import warnings
 
 from tickmesh.order.v1 import cancel_timer_pb2 as tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2
 from tickmesh.order.v1 import order_pb2 as tickmesh_dot_order_dot_v1_dot_order__pb2
+from tickmesh.order.v1 import order_preview_pb2 as tickmesh_dot_order_dot_v1_dot_order__preview__pb2
 from tickmesh.order.v1 import order_service_pb2 as tickmesh_dot_order_dot_v1_dot_order__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -76,6 +77,11 @@ class OrderServiceStub:
                 '/tickmesh.order.v1.OrderService/ClosePosition',
                 request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+                _registered_method=True)
+        self.PreviewOrder = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/PreviewOrder',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__preview__pb2.PreviewOrderRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__preview__pb2.OrderPreview.FromString,
                 _registered_method=True)
         self.ArmCancelTimer = channel.unary_unary(
                 '/tickmesh.order.v1.OrderService/ArmCancelTimer',
@@ -236,6 +242,22 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewOrder(self, request, context):
+        """Tells what would become of an order, were it sent now, and changes nothing: its costs, what would be set aside for it,
+        whether it passes the check that every order passes, and how many units would.
+
+        A refusal is part of the answer, also `NO_REFERENCE_PRICE`. Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` or
+        `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`.
+
+        POST /api/v1/orders:preview
+        {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY", "order_type": "ORDER_TYPE_MARKET",
+        "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ArmCancelTimer(self, request, context):
         """Arms a dead man's switch in wall time: unless it is armed again within `timeout`, all open orders in its scope are canceled,
         CANCEL_TIMER. Each caller has one a portfolio, and one for all of its portfolios in an environment. When it returns, the
@@ -362,6 +384,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.ClosePosition,
                     request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.FromString,
                     response_serializer=tickmesh_dot_order_dot_v1_dot_order__pb2.Order.SerializeToString,
+            ),
+            'PreviewOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewOrder,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__preview__pb2.PreviewOrderRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__preview__pb2.OrderPreview.SerializeToString,
             ),
             'ArmCancelTimer': grpc.unary_unary_rpc_method_handler(
                     servicer.ArmCancelTimer,
@@ -606,6 +633,33 @@ class OrderService:
             '/tickmesh.order.v1.OrderService/ClosePosition',
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.ClosePositionRequest.SerializeToString,
             tickmesh_dot_order_dot_v1_dot_order__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/PreviewOrder',
+            tickmesh_dot_order_dot_v1_dot_order__preview__pb2.PreviewOrderRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__preview__pb2.OrderPreview.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tickmesh.order.v1 import cancel_timer_pb2 as _cancel_timer_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
+from tickmesh.order.v1 import order_preview_pb2 as _order_preview_pb2
 from tickmesh.order.v1 import order_service_pb2 as _order_service_pb2
 import abc as _abc_1
 
@@ -113,6 +114,18 @@ class OrderServiceStub:
 
         POST /api/v1/positions/trend~AAPL:close
         {"client_order_id": "close-1"}
+    """
+    PreviewOrder: _aio.UnaryUnaryMultiCallable[_order_preview_pb2.PreviewOrderRequest, _order_preview_pb2.OrderPreview]
+    """Tells what would become of an order, were it sent now, and changes nothing: its costs, what would be set aside for it,
+    whether it passes the check that every order passes, and how many units would.
+
+    A refusal is part of the answer, also `NO_REFERENCE_PRICE`. Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` or
+    `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+    `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`.
+
+        POST /api/v1/orders:preview
+        {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY", "order_type": "ORDER_TYPE_MARKET",
+         "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}
     """
     ArmCancelTimer: _aio.UnaryUnaryMultiCallable[_cancel_timer_pb2.ArmCancelTimerRequest, _cancel_timer_pb2.CancelTimer]
     """Arms a dead man's switch in wall time: unless it is armed again within `timeout`, all open orders in its scope are canceled,
@@ -324,6 +337,24 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
             POST /api/v1/positions/trend~AAPL:close
             {"client_order_id": "close-1"}
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewOrder(
+        self,
+        request: _order_preview_pb2.PreviewOrderRequest,
+        context: _aio.ServicerContext[_order_preview_pb2.PreviewOrderRequest, _abc.Awaitable[_order_preview_pb2.OrderPreview]],
+    ) -> _abc.Awaitable[_order_preview_pb2.OrderPreview]:
+        """Tells what would become of an order, were it sent now, and changes nothing: its costs, what would be set aside for it,
+        whether it passes the check that every order passes, and how many units would.
+
+        A refusal is part of the answer, also `NO_REFERENCE_PRICE`. Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` or
+        `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`.
+
+            POST /api/v1/orders:preview
+            {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY", "order_type": "ORDER_TYPE_MARKET",
+             "time_in_force": "TIME_IN_FORCE_DAY", "quantity": "10"}
         """
 
     @_abc_1.abstractmethod

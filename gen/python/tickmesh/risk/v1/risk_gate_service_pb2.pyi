@@ -160,6 +160,7 @@ class CheckBatch(_message.Message):
     TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    PREVIEWS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
     """Echoed with the verdicts."""
     order_head: _builtins.int
@@ -174,6 +175,10 @@ class CheckBatch(_message.Message):
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderCheck]:
         """The orders."""
 
+    @_builtins.property
+    def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderCheck]:
+        """Orders that are only thought of: nothing is set aside for them. Not together with `checks`."""
+
     def __init__(
         self,
         *,
@@ -182,10 +187,11 @@ class CheckBatch(_message.Message):
         tape_sequence: _builtins.int = ...,
         market_time: _timestamp_pb2.Timestamp | None = ...,
         checks: _abc.Iterable[Global___OrderCheck] | None = ...,
+        previews: _abc.Iterable[Global___OrderCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "checks", b"checks", "market_time", b"market_time", "order_head", b"order_head", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "checks", b"checks", "market_time", b"market_time", "order_head", b"order_head", "previews", b"previews", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,25 +243,77 @@ class VerdictBatch(_message.Message):
 
     BATCH_ID_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    PREVIEWS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
     """Which batch."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]:
         """One a check."""
 
+    @_builtins.property
+    def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewVerdict]:
+        """One a preview."""
+
     def __init__(
         self,
         *,
         batch_id: _builtins.int = ...,
         verdicts: _abc.Iterable[Global___Verdict] | None = ...,
+        previews: _abc.Iterable[Global___PreviewVerdict] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "previews", b"previews", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerdictBatch: _TypeAlias = VerdictBatch  # noqa: Y015
+
+@_typing.final
+class PreviewVerdict(_message.Message):
+    """The verdict on an order that is only thought of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    NOTIONAL_FIELD_NUMBER: _builtins.int
+    LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
+    NEXT_REFUSAL_FIELD_NUMBER: _builtins.int
+    price: _builtins.str
+    """What the order may trade at."""
+    quantity: _builtins.str
+    """Its units, at that price where it is by cash."""
+    notional: _builtins.str
+    """Its value at that price."""
+    largest_quantity: _builtins.str
+    """The most units that pass; empty where no bound stops it."""
+    @_builtins.property
+    def verdict(self) -> Global___Verdict:
+        """What a check would say."""
+
+    @_builtins.property
+    def next_refusal(self) -> _order_pb2.Refusal:
+        """What refuses one increment more."""
+
+    def __init__(
+        self,
+        *,
+        verdict: Global___Verdict | None = ...,
+        price: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+        notional: _builtins.str = ...,
+        largest_quantity: _builtins.str = ...,
+        next_refusal: _order_pb2.Refusal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_refusal", b"next_refusal", "verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "price", b"price", "quantity", b"quantity", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewVerdict: _TypeAlias = PreviewVerdict  # noqa: Y015
 
 @_typing.final
 class Verdict(_message.Message):

@@ -21,6 +21,7 @@ __all__ = (
     "ListLimitsResponse",
     "OrderCheck",
     "PortfolioRisk",
+    "PreviewVerdict",
     "Ready",
     "ReleaseKillSwitchRequest",
     "RiskGateServiceStub",
@@ -189,6 +190,11 @@ class CheckBatch(betterproto2.Message):
     checks: "list[OrderCheck]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The orders.
+    """
+
+    previews: "list[OrderCheck]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Orders that are only thought of: nothing is set aside for them. Not together with `checks`.
     """
 
 
@@ -657,6 +663,46 @@ default_message_pool.register_message("tickmesh.risk.v1", "PortfolioRisk", Portf
 
 
 @dataclass(eq=False, repr=False)
+class PreviewVerdict(betterproto2.Message):
+    """
+    The verdict on an order that is only thought of.
+    """
+
+    verdict: "Verdict | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What a check would say.
+    """
+
+    price: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    What the order may trade at.
+    """
+
+    quantity: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Its units, at that price where it is by cash.
+    """
+
+    notional: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Its value at that price.
+    """
+
+    largest_quantity: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The most units that pass; empty where no bound stops it.
+    """
+
+    next_refusal: "__order__v1__.Refusal | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What refuses one increment more.
+    """
+
+
+default_message_pool.register_message("tickmesh.risk.v1", "PreviewVerdict", PreviewVerdict)
+
+
+@dataclass(eq=False, repr=False)
 class Ready(betterproto2.Message):
     """
     The gate is ready.
@@ -817,6 +863,11 @@ class VerdictBatch(betterproto2.Message):
     verdicts: "list[Verdict]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     One a check.
+    """
+
+    previews: "list[PreviewVerdict]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    One a preview.
     """
 
 

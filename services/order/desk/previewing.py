@@ -1,0 +1,127 @@
+"""How orders are previewed: risk is asked about them as about any order, and nothing comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from services.chassis.errors import ApiError
+from services.domain.gate import Verdict
+from services.domain.instrument import Instrument
+from services.domain.matching import Venue
+from services.domain.money import ZERO
+from services.domain.order import Order
+from services.domain.preview import Preview
+from services.domain.simulation import NO_PRICE
+from services.order.desk.checks import Asker, Checks, risk_unavailable
+from services.order.desk.gate_mapping import Check
+from services.order.desk.risk_gate import RiskUnavailable
+from services.order.records import PortfolioRow
+from services.order.ticket import Provenance, Ticket
+
+
+class Outlook(NamedTuple):
+    """What would become of an order.
+
+    Attributes:
+        market_time: of the tape position, ns.
+        reference: the venue's last price for its side; None before the first one.
+        commission: of one fill of all of it.
+    """
+
+    tape_sequence: int
+    market_time: int
+    reference: Decimal | None
+    preview: Preview
+    commission: Decimal
+
+
+@dataclass(slots=True, eq=False)
+class Trial:
+    """Somebody asks what would become of an order.
+
+    Attributes:
+        deadline: monotonic seconds; set once nothing but risk is waited for.
+    """
+
+    ticket: Ticket
+    portfolio: PortfolioRow
+    instrument: Instrument
+    answer: asyncio.Future[Outlook]
+    deadline: float = 0.0
+
+    def fail(self, error: ApiError) -> None:
+        """Answers with an error."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def answer_with(self, outlook: Outlook) -> None:
+        """Answers."""
+        if not self.answer.done():
+            self.answer.set_result(outlook)
+
+
+class Desk(Asker, Protocol):
+    """What previewing needs of its desk."""
+
+    venue: Venue
+
+    def standstill(self, *, of_strategy: bool) -> ApiError | None:
+        """Why nothing new can come in now."""
+        ...
+
+
+class Previewing:
+    """Previews orders, many at a time."""
+
+    def __init__(self, desk: Desk, checks: Checks) -> None:
+        self._desk = desk
+        self._asking = checks
+        self._numbers = itertools.count(1)
+
+    async def preview(self, batch: Sequence[Trial]) -> None:
+        """Answers what would become of orders, as of where the environment stands."""
+        standstill = self._desk.standstill(of_strategy=False)
+        if standstill is not None:
+            for trial in batch:
+                trial.fail(standstill)
+            return
+        asked = [(trial, self._order(trial), self._reference(trial)) for trial in batch]
+        checks = [_check(trial, order, price) for trial, order, price in asked if price is not None]
+        try:
+            previews = await self._asking.previews(checks, min(trial.deadline for trial in batch))
+        except RiskUnavailable:
+            for trial in batch:
+                trial.fail(risk_unavailable())
+            return
+        for trial, order, price in asked:
+            unpriced = Verdict(order.order_id, refusal=NO_PRICE)
+            preview = previews.get(order.order_id) or Preview(unpriced, ZERO, order.quantity, ZERO, ZERO, NO_PRICE)
+            trial.answer_with(self._outlook(preview, price))
+
+    def _outlook(self, preview: Preview, reference: Decimal | None) -> Outlook:
+        row = self._desk.row
+        commission = self._desk.venue.commission(preview.quantity, preview.price)
+        return Outlook(row.tape_sequence, row.market_time, reference, preview, commission)
+
+    def _order(self, trial: Trial) -> Order:
+        row = self._desk.row
+        return Order(
+            # No order has it: theirs end in a number alone.
+            order_id=f"{row.environment_id}-preview-{next(self._numbers)}x",
+            basis_sequence=row.tape_sequence,
+            basis_time=row.market_time,
+            **trial.ticket.fields,
+        )
+
+    def _reference(self, trial: Trial) -> Decimal | None:
+        return self._desk.venue.reference_price(trial.ticket.symbol, trial.ticket.fields["side"])
+
+
+def _check(trial: Trial, order: Order, price: Decimal) -> Check:
+    origin = Provenance(trial.portfolio.environment_id, trial.ticket.client_key, trial.ticket.asked)
+    return Check(order, origin, trial.instrument, price, trial.portfolio.opening_ledger_sequence, "")

@@ -1,0 +1,105 @@
+"""A preview says what the check says, changes nothing, and knows the largest quantity that passes."""
+
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.limits import KillScope, make_limit
+from services.domain.order import OrderType, Side
+from services.domain.preview import preview
+from tests.unit.domain.test_gate import INSTRUMENTS, Market
+
+D = Decimal
+PRICE = D(100)
+LIMITS = {
+    "max_order_quantity": D(70),
+    "max_order_notional": D("6500.5"),
+    "max_position_quantity": D(60),
+    "max_gross_exposure": D(12_000),
+}
+
+
+def state(market: Market) -> Any:
+    """All that the gate knows, amounts by value: what was set aside and released may leave zeros behind the point."""
+
+    def by_value(told: Any) -> Any:
+        if isinstance(told, dict):
+            return {name: by_value(each) for name, each in told.items()}
+        if isinstance(told, list):
+            return [by_value(each) for each in told]
+        with suppress(TypeError, ValueError, ArithmeticError):
+            return D(told)
+        return told
+
+    return by_value(market.gate.snapshot())
+
+
+@st.composite
+def markets(draw: Any) -> Market:
+    """Something held, or owed, something open, some limits, perhaps a kill switch."""
+    market = Market(cash=str(draw(st.integers(1, 20_000))), shorts=draw(st.booleans()))
+    symbols = st.sampled_from(sorted(INSTRUMENTS))
+    for _ in range(draw(st.integers(0, 4))):
+        side = draw(st.sampled_from(Side))
+        order = market.place(market.order(side, str(draw(st.integers(1, 40))), symbol=draw(symbols)))
+        if order is not None and draw(st.booleans()):
+            market.fill(order, order.quantity, PRICE)
+    for name in draw(st.sets(st.sampled_from(sorted(LIMITS)), max_size=2)):
+        market.gate.set_limit(make_limit(name, LIMITS[name], draw(st.sampled_from(["", "p"]))))
+    if draw(st.integers(0, 4)) == 0:
+        market.gate.engage(KillScope("p", ""), allow_reducing=draw(st.booleans()))
+    return market
+
+
+@given(markets(), st.data())
+def test_the_largest_quantity_passes_and_one_increment_more_does_not(market: Market, data: Any) -> None:
+    side, symbol = data.draw(st.sampled_from(Side)), data.draw(st.sampled_from(sorted(INSTRUMENTS)))
+    limited = data.draw(st.booleans())
+    terms: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": D(97)} if limited else {}
+    by_cash = side is Side.BUY and data.draw(st.booleans())
+    terms |= {"cash_quantity": D(data.draw(st.integers(1, 9_000)))} if by_cash else {}
+    terms |= {} if by_cash else {"reduce_only": data.draw(st.booleans())}
+    order = market.order(side, str(data.draw(st.integers(1, 100))), symbol=symbol, **terms)
+    before = state(market)
+    found = preview(market.gate, order, INSTRUMENTS[symbol], PRICE, market.time)
+    assert state(market) == before
+    step = INSTRUMENTS[symbol].quantity_increment
+    if found.largest is None:
+        huge = order._replace(quantity=D(10**17), cash_quantity=None)
+        assert market.check(huge).refusal is None
+        market.gate.drop_unconfirmed([order.order_id])
+    else:
+        more = order._replace(quantity=found.largest + step, cash_quantity=None)
+        assert market.check(more).refusal == found.beyond
+        assert found.beyond is not None
+        if found.largest:
+            assert market.check(order._replace(quantity=found.largest, cash_quantity=None)).refusal is None
+            market.gate.drop_unconfirmed([order.order_id])
+    assert market.check(order) == found.verdict
+
+
+def test_a_preview_tells_price_units_and_value() -> None:
+    market = Market("10000")
+    stock = INSTRUMENTS["AAPL"]
+    found = preview(market.gate, market.order(Side.BUY, "30"), stock, PRICE, 0)
+    assert (found.price, found.quantity, found.notional, found.largest) == (PRICE, D(30), D(3000), D(100))
+    assert found.beyond is not None
+    assert (found.beyond.limit, found.beyond.missing) == ("buying_power", D(100))
+    # A buy with a limit is weighed at that, one by cash by what it buys.
+    at_limit = market.order(Side.BUY, "30", order_type=OrderType.LIMIT, limit_price=D(80))
+    assert preview(market.gate, at_limit, stock, PRICE, 0)[1:5] == (D(80), D(30), D(2400), D(125))
+    by_cash = market.order(Side.BUY, "", cash_quantity=D(1050))
+    assert preview(market.gate, by_cash, stock, PRICE, 0)[1:5] == (PRICE, D(10), D(1050), D(100))
+    # Nothing stops one that only reduces.
+    reducing = market.order(Side.SELL, "5", reduce_only=True)
+    assert preview(market.gate, reducing, stock, PRICE, 0)[4:] == (None, None)
+
+
+def test_nobody_knows_the_portfolio() -> None:
+    market = Market()
+    found = preview(market.gate, market.order(Side.BUY, "1", "stranger"), INSTRUMENTS["AAPL"], PRICE, 0)
+    assert found.verdict.refusal is not None
+    assert (found.verdict.refusal.reason, found.largest) == ("PORTFOLIO_NOT_FOUND", D(0))
