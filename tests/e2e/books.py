@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
@@ -16,8 +17,10 @@ from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from services.domain.order import TERMINAL, OrderState, reserved_cash
 from services.wire.orders import order_from_proto
 from services.wire.pages import pages
-from tests.e2e.load import Customer, check_later
+from tests.e2e.chronicle import Chronicle
+from tests.e2e.client import Client
 from tests.e2e.mesh import Clients, repeated
+from tests.e2e.told import Told
 from tests.e2e.witness import Witness
 
 ZERO = Decimal(0)
@@ -133,39 +136,113 @@ def check_risk(seen: Account) -> None:
         assert Decimal(each.pending_sell_quantity) == pending[2]
 
 
-def check_orders(seen: Account, customer: Customer) -> None:
+def check_ledger(seen: Account, chronicle: Chronicle) -> None:
+    """The books, and so risk's exposure, are what the order events come to by themselves."""
+    ledger = chronicle.books.ledgers[seen.portfolio.portfolio_id]
+    assert Decimal(seen.portfolio.cash[0].amount) == ledger.cash
+    held = {symbol: position.quantity for symbol, position in ledger.positions.items() if position.quantity}
+    assert {symbol: Decimal(each.quantity) for symbol, each in seen.positions.items() if Decimal(each.quantity)} == held
+    assert {each.symbol: Decimal(each.quantity) for each in seen.risk.symbols if Decimal(each.quantity)} == held
+
+
+def check_orders(seen: Account, told: Mapping[str, Told], chronicle: Chronicle) -> None:
     """Everything acknowledged is there, as it was said; nothing is twice, nothing was invented (rule 2)."""
     by_client_id = {each.client_order_id: each for each in seen.orders}
     assert len(by_client_id) == len(seen.orders)
-    assert by_client_id.keys() == customer.told.keys()
-    for client_order_id, told in customer.told.items():
-        order = by_client_id[client_order_id]
-        assert told.known
-        assert order.order_id == told.order_id
-        if told.order is not None:
-            check_later(told.order, order)
-        else:
-            assert order.state == order_pb2.ORDER_STATE_REJECTED
-            assert order.refusal.reason == told.refusal.reason  # type: ignore[union-attr]
-            bounds = told.refusal.metadata  # type: ignore[union-attr]
-            assert (order.refusal.limit, order.refusal.bound) == (bounds.get("limit", ""), bounds.get("bound", ""))
-        if told.canceled:
-            assert order.state == order_pb2.ORDER_STATE_CANCELED
-        working = OrderState(order.state) not in TERMINAL and not order.cash_quantity
-        if working:
-            assert Decimal(order.leaves_quantity) + Decimal(order.cum_quantity) == Decimal(order.quantity)
+    assert by_client_id.keys() == told.keys()
+    for client_order_id, each in told.items():
+        each.check(by_client_id[client_order_id], chronicle)
 
 
-def check_events(witness: Witness, orders: Iterable[order_pb2.Order], head: int) -> None:
-    """A follower saw every event once; the last of each order says what the order now is."""
+def check_events(witness: Witness, orders: Iterable[order_pb2.Order], head: int, chronicle: Chronicle) -> None:
+    """A follower saw every event once, each fit the one before it, and the last of each order is what it now is."""
     assert [event.sequence for event in witness.events] == list(range(1, head + 1))
     assert len({event.exec_id for event in witness.events}) == head
-    last = {event.order.order_id: event.order for event in witness.events}
-    counts: dict[str, int] = defaultdict(int)
-    for event in witness.events:
-        counts[event.order.order_id] += 1
-        assert event.exec_id == f"{event.order.order_id}-{counts[event.order.order_id]}"
+    chronicle.read(witness.events)
     listed = {each.order_id: each for each in orders}
-    assert listed == last
+    assert listed == {order_id: life[-1] for order_id, life in chronicle.lives.items()}
     # Numbers have no gaps either.
     assert {int(order_id.rpartition("-")[2]) for order_id in listed} == set(range(1, len(listed) + 1))
+
+
+@dataclass
+class World:
+    """One environment with its customers."""
+
+    clients: Clients
+    environment_id: str
+    customers: Sequence[Client]
+    chronicle: Chronicle
+    witnesses: list[Witness] = field(default_factory=list)
+
+    async def state(self) -> environment_pb2.Environment:
+        """As it stands."""
+        request = environment_service_pb2.GetEnvironmentRequest(environment_id=self.environment_id)
+        found: environment_pb2.Environment = await repeated(self.clients.environments.GetEnvironment, request)
+        return found
+
+    async def pause(self) -> None:
+        """Returns when time stands still: PAUSED shows once a cycle that somebody left is finished and stored."""
+        deadline = time.monotonic() + 60
+        request = environment_service_pb2.PauseReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.PauseReplay, request, seconds=60)
+        while (found := await self.state()).state != environment_pb2.ENVIRONMENT_STATE_PAUSED:
+            assert time.monotonic() < deadline, f"{self.environment_id} would not pause: {found}"
+            await asyncio.sleep(0.05)
+
+    async def resume(self) -> None:
+        """Lets time go on."""
+        request = environment_service_pb2.ResumeReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.ResumeReplay, request)
+
+    async def check(self) -> None:
+        """Everything that must hold while time stands still; that it does is held against it too."""
+        before = await self.state()
+        await self._check(before.tape_sequence)
+        after = await self.state()
+        stood = (before.state, before.cycle, before.tape_sequence)
+        assert (after.state, after.cycle, after.tape_sequence) == stood, f"time moved: {before} {after}"
+
+    async def _check(self, tape_sequence: int) -> None:
+        for customer in self.customers:
+            await customer.settle()
+        request = order_service_pb2.ListOrdersRequest(environment_id=self.environment_id)
+        orders = await list_all(self.clients.orders.ListOrders, request, "orders")
+        head = max((each.last_event_sequence for each in orders), default=0)  # type: ignore[attr-defined]
+        everything, *filtered = self.witnesses
+        await everything.come_to(head)
+        check_events(everything, orders, head, self.chronicle)  # type: ignore[arg-type]
+        self.chronicle.come_to(tape_sequence)
+        for customer in self.customers:
+            seen = await account(self.clients, customer.portfolio_id, head)
+            check_books(seen)
+            check_risk(seen)
+            check_ledger(seen, self.chronicle)
+            if customer.alone:
+                check_orders(seen, customer.told, self.chronicle)
+        for witness, customer in zip(filtered, self.customers, strict=True):
+            own = [each for each in everything.events if each.order.portfolio_id == customer.portfolio_id]
+            await witness.come_to(own[-1].sequence if own else 0)
+            assert witness.events == own
+
+    async def end(self) -> None:
+        """Cancels what is open, stops time for good, and checks that nothing is held for nobody."""
+        for customer in self.customers:
+            await customer.settle()
+            await customer.cancel_all()
+        request = environment_service_pb2.StopReplayRequest(environment_id=self.environment_id)
+        await repeated(self.clients.environments.StopReplay, request, seconds=60)
+        deadline = time.monotonic() + 60
+        while (await self.state()).state != environment_pb2.ENVIRONMENT_STATE_STOPPED:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        await self.check()
+        for customer in self.customers:
+            seen = await account(self.clients, customer.portfolio_id, 0)
+            assert all(OrderState(each.state) in TERMINAL for each in seen.orders)
+            assert (float(seen.risk.reserved_cash), seen.risk.reservation_count) == (0.0, 0)
+
+    async def close(self) -> None:
+        """Lets the witnesses go."""
+        for witness in self.witnesses:
+            await witness.close()

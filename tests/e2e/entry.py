@@ -18,8 +18,9 @@ LOST = ApiError.unavailable("SERVICE_UNAVAILABLE", "The session has ended.")
 class Entry:
     """Calls that travel in one session; those without an answer fail when it ends, and then all to come."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, *, cancel_on_disconnect: bool = False) -> None:
         self._call = call
+        self._options = order_service_pb2.SessionOptions(cancel_on_disconnect=cancel_on_disconnect)
         self._waiting: dict[int, asyncio.Future[order_service_pb2.OrderAck]] = {}
         self._count = 0
         self._writing = asyncio.Lock()
@@ -40,6 +41,14 @@ class Entry:
     ) -> order_pb2.Order:
         """As `CancelOrder`."""
         return await self._ask(order_service_pb2.OrderCommand(cancel=request), timeout)
+
+    async def replace(
+        self,
+        request: order_service_pb2.ReplaceOrderRequest,
+        timeout: float,  # noqa: ASYNC109 as above
+    ) -> order_pb2.Order:
+        """As `ReplaceOrder`."""
+        return await self._ask(order_service_pb2.OrderCommand(replace=request), timeout)
 
     async def read(self) -> None:
         """Hands out answers until the session ends."""
@@ -63,7 +72,8 @@ class Entry:
                         raise self._ended
                     self._count += 1
                     self._waiting[self._count] = answer
-                    await self._call.write(order_service_pb2.EnterOrdersRequest(commands=[command]))
+                    options = self._options if self._count == 1 else None
+                    await self._call.write(order_service_pb2.EnterOrdersRequest(options=options, commands=[command]))
                 ack = await answer
         except TimeoutError:
             raise ApiError.deadline_exceeded("No answer came in time.") from None
@@ -81,10 +91,10 @@ class Entry:
 
 
 @contextlib.asynccontextmanager
-async def entering(orders: OrderServiceStub) -> AsyncIterator[Entry]:
-    """A session, for as long as the block."""
+async def entering(orders: OrderServiceStub, *, cancel_on_disconnect: bool = False) -> AsyncIterator[Entry]:
+    """A session, for as long as the block; with it may end what it created."""
     call: Any = orders.EnterOrders()
-    entry = Entry(call)
+    entry = Entry(call, cancel_on_disconnect=cancel_on_disconnect)
     reading = asyncio.create_task(entry.read())
     try:
         yield entry

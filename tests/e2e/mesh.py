@@ -107,6 +107,16 @@ class Mesh:
         assert gone, f"{names} would not die"
         return set(before)
 
+    @contextlib.contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """A service that does nothing meanwhile, as on a machine that has no time for it: by SIGSTOP and SIGCONT."""
+        pid = self.pid(name)
+        self._signal(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(pid, signal.SIGCONT)
+
     def arm(self, name: str, failpoints: str = "") -> None:
         """Sets a service's failpoints for its next lives, the next of which begins now. A `kill-once` is new again."""
         with self._change:
@@ -153,6 +163,12 @@ class Mesh:
                     *(line[:400] for line in path.read_text(errors="replace").splitlines()[-lines:]),
                 ]
         return "\n".join(parts)
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        """Signals a process of ours that has not ended."""
+        with self._change, contextlib.suppress(ProcessLookupError):
+            if pid in self._pids.values():
+                os.kill(pid, number)
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

@@ -18,7 +18,7 @@ from tests.e2e.trading import SHORT, Replayed, Trial, day, trial
 
 TRADER = Trader("Variety", "variety", "vary", "variety", {})
 # AAPL's split lies inside.
-VARIETY = replace(SHORT, traders=(TRADER,), end_time=day("2005-04-15"))
+VARIETY = replace(SHORT, traders=(TRADER,), end_time=day("2005-03-10"))
 USED = {OrderType.STOP_LIMIT, OrderType.TRAILING_STOP, OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED}
 ENDS = {
     CancelReason.IOC_REMAINDER,

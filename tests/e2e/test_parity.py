@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
-from tests.e2e.trading import SHORT, WHOLE, Replayed, Trial, trial
+from tests.e2e.trading import QUOTED, QUOTING, SHORT, WHOLE, Replayed, Trial, trial, write_quotes
 
 # Every named point of the code, and at which of its passings to die: late enough that trading is under way.
 POINTS = {
@@ -35,7 +35,7 @@ DELAYS += ("strategy.before_command=delay:5", "marketdata.after_reached=delay:1"
 
 async def replayed(mesh: Mesh, clients: Clients, wanted: Trial, suffix: str, meanwhile: object = None) -> None:
     """One replay of the scenario, which must come to the same."""
-    replay = Replayed(clients, wanted.scenario, suffix)
+    replay = Replayed(clients, wanted.scenario, suffix, wanted.strategy_path)
     await replay.make()
     await replay.start()
     disturbing = asyncio.create_task(meanwhile(replay)) if callable(meanwhile) else None
@@ -53,6 +53,14 @@ async def test_rule_31_all_that_is_packaged_trades_as_in_a_backtest(meshes: Mesh
         wanted = await trial(WHOLE, mesh)
         wanted.check()
         await replayed(mesh, clients, wanted, "whole")
+        assert not mesh.deaths
+
+
+async def test_rule_31_strategies_on_quotes_that_share_a_portfolio_trade_as_in_a_backtest(meshes: Meshes) -> None:
+    async with meshes(strategy_path=QUOTING) as mesh, mesh.clients() as clients:
+        write_quotes(mesh)
+        wanted = await trial(QUOTED, mesh, QUOTING)
+        await replayed(mesh, clients, wanted, "quoted")
         assert not mesh.deaths
 
 
@@ -83,21 +91,30 @@ async def test_rule_33_a_kill_at_any_point_of_the_cycle_changes_nothing(meshes: 
 
 
 @pytest.mark.timeout(300)
-async def test_rule_33_kills_at_any_moment_change_nothing(meshes: Meshes) -> None:
-    async with meshes() as mesh, mesh.clients() as clients:
-        wanted = await trial(SHORT, mesh)
-        for seed in range(3):
-            await replay_under_kills(mesh, clients, wanted, seed)
+async def test_rule_33_kills_and_halts_at_any_moment_change_nothing(meshes: Meshes) -> None:
+    async with meshes(strategy_path=QUOTING) as mesh, mesh.clients() as clients:
+        write_quotes(mesh)
+        quoted = await trial(QUOTED, mesh, QUOTING)
+        quoted.check_quoted()
+        for seed, wanted in enumerate((await trial(SHORT, mesh), quoted, quoted)):
+            await replay_under_blows(mesh, clients, wanted, seed)
         assert all(mesh.deaths[name] >= 6 for name in NAMES)
 
 
-async def replay_under_kills(mesh: Mesh, clients: Clients, wanted: Trial, seed: int) -> None:
-    """A replay in which everybody is killed, one after the other and then all at once."""
+async def replay_under_blows(mesh: Mesh, clients: Clients, wanted: Trial, seed: int) -> None:
+    """A replay in which everybody is killed, one after the other and then all at once, and halted in between."""
     chance = random.Random(seed)
 
-    async def kill_some(_: Replayed) -> None:
+    async def disturb(_: Replayed) -> None:
         for names in [*chance.sample([(name,) for name in NAMES], k=len(NAMES)), NAMES]:
-            await asyncio.sleep(chance.uniform(0.1, 0.5))
+            await asyncio.sleep(chance.uniform(0.05, 0.25))
+            with mesh.stopped(chance.choice(NAMES)):
+                await asyncio.sleep(chance.choice((chance.uniform(0.0, 0.02), chance.uniform(0.05, 0.25))))
+            await asyncio.sleep(chance.uniform(0.0, 0.1))
             await asyncio.to_thread(mesh.kill, *names)
 
-    await replayed(mesh, clients, wanted, f"seed-{seed}", kill_some)
+    try:
+        await replayed(mesh, clients, wanted, f"seed-{seed}", disturb)
+    except BaseException:
+        print(f"seed {seed}, {wanted.scenario.data_set_id}")
+        raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import money_pb2
@@ -23,11 +24,13 @@ from services.console.repeat import mesh_digest, repeat
 from services.console.scenario import Scenario, Trader
 from services.console.trial import market_of
 from services.domain.limits import Limit, make_limit
+from services.domain.order import CancelReason, OrderType
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.tape import Kind
 from services.marketdata.settings import Settings as MarketdataSettings
 from services.strategy.kinds import discover
 from tests.e2e.mesh import RECOVERY_SECONDS, Clients, Mesh, repeated
+from tests.e2e.ticks import DATA_SET, write_ticks
 
 ENDED = (environment_pb2.ENVIRONMENT_STATE_COMPLETED, environment_pb2.ENVIRONMENT_STATE_STOPPED)
 RUN_SECONDS = 240.0
@@ -43,7 +46,10 @@ TRADERS = (
     Trader("Trend", "trend", "cross", "sma_cross", {"fast": "4", "slow": "9", "capital": "30000"}),
     Trader("Reversion", "reversion", "revert", "mean_reversion", {"window": "10", "entry": "1.2", "capital": "20000"}),
 )
-LIMITS = {"reversion": {"MAX_POSITION_QUANTITY": "600", "MAX_GROSS_EXPOSURE": "35000"}}
+LIMITS = {
+    "reversion": {"MAX_POSITION_QUANTITY": "600", "MAX_GROSS_EXPOSURE": "35000"},
+    "desk": {"MAX_POSITION_QUANTITY": "700"},
+}
 # AAPL's split of 2005-02-28 lies inside. Short, since every kill repeats it.
 SHORT = Scenario(
     data_set_id="us-daily",
@@ -63,6 +69,33 @@ WHOLE = Scenario(
     symbols=("AAPL", "FB", "GOOG", "IBM", "MSFT"),
     warm_up_sessions=40,
 )
+# Quotes and prints; two share a portfolio, and with a third the sizes that are traded.
+QUOTING = str(Path(__file__).with_name("quoting.py"))
+QUOTED = Scenario(
+    data_set_id=DATA_SET,
+    traders=(
+        Trader("Desk", "desk", "make", "maker", {"size": "70"}),
+        Trader("Desk", "desk", "take", "taker", {"every": "35"}),
+        Trader("Solo", "solo", "solo", "maker", {"every": "50", "size": "110"}),
+    ),
+    symbols=("AAA", "BBB"),
+)
+RESTED = {OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP, OrderType.LIMIT_IF_TOUCHED}
+REFUSING = ("buying_power", "max_position_quantity")
+ENDS = {
+    CancelReason.REQUESTED,
+    CancelReason.IOC_REMAINDER,
+    CancelReason.FOK_UNFILLED,
+    CancelReason.POST_ONLY,
+    CancelReason.NOTHING_TO_REDUCE,
+    CancelReason.END_OF_TIME,
+    CancelReason.END_OF_TAPE,
+}
+
+
+def write_quotes(mesh: Mesh) -> None:
+    """What `QUOTED` is traded on."""
+    write_ticks(mesh.data, QUOTED.symbols, count=1_500, seed=5)
 
 
 @dataclass
@@ -71,6 +104,7 @@ class Trial:
 
     scenario: Scenario
     simulation: Simulation
+    strategy_path: str = ""
 
     @cached_property
     def result(self) -> Result:
@@ -83,11 +117,24 @@ class Trial:
         return self.result.digest()
 
     def check(self) -> None:
-        """That it has all that could go wrong: fills, refusals of both kinds, orders cut short by a split."""
+        """That one on bars has all that could go wrong: fills, refusals of both kinds, orders cut short by a split."""
         assert len(self.result.fills) > 30
         reasons = Counter(each.refusal.limit for each in self.result.refusals if each.refusal)
         assert {"buying_power", "max_position_quantity", "max_gross_exposure"} <= reasons.keys(), reasons
         assert any(source.kind is Kind.SPLIT for source in self.simulation.timeline.tape.sources)
+
+    def check_quoted(self) -> None:
+        """That one on quotes has: rested and partial fills, both strategies of one portfolio refused, every end."""
+        result = self.result
+        assert len(result.fills) > 100
+        parts = Counter(event.order.order_id for event in result.fills)
+        assert sum(count > 1 for count in parts.values()) > 20
+        rested = [event for event in result.fills if event.tape_sequence > event.order.basis_sequence + 20]
+        assert {event.order.order_type for event in rested} >= RESTED
+        refused = {(each.strategy_id, each.refusal.limit) for each in result.refusals if each.refusal}
+        assert {(who, what) for who in ("make", "take") for what in REFUSING} <= refused, refused
+        ends = {event.order.cancel_reason for event in result.events}
+        assert ends >= ENDS, ENDS - ends
 
 
 async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Trial:
@@ -96,8 +143,8 @@ async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Tria
     market = await market_of(scenario, settings)
     kinds = discover(strategy_path)
     portfolios = [
-        PortfolioPlan(each.portfolio_id, each.label, scenario.cash, _limits(each.portfolio_id))
-        for each in scenario.traders
+        PortfolioPlan(portfolio_id, label, scenario.cash, _limits(portfolio_id))
+        for portfolio_id, label in portfolios_of(scenario).items()
     ]
     deployments = [
         DeploymentPlan(
@@ -112,7 +159,12 @@ async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Tria
     simulation = Simulation(
         market.tape, market.instruments, portfolios, deployments, start_sequence=market.start_sequence
     )
-    return Trial(scenario, simulation)
+    return Trial(scenario, simulation, strategy_path)
+
+
+def portfolios_of(scenario: Scenario) -> dict[str, str]:
+    """Labels of the portfolios, which strategies may share, by id."""
+    return {each.portfolio_id: each.label for each in scenario.traders}
 
 
 def _limits(portfolio_id: str) -> tuple[Limit, ...]:
@@ -146,8 +198,9 @@ class Replayed:
             request_id=self._request_id("environment"),
         )
         await repeated(clients.environments.CreateReplay, create, each=60.0)
+        for portfolio_id, label in portfolios_of(scenario).items():
+            await self._portfolio(portfolio_id, label)
         for number, trader in enumerate(scenario.traders, 1):
-            await self._portfolio(trader)
             await self._deploy(trader, number)
 
     async def start(self) -> None:
@@ -179,22 +232,22 @@ class Replayed:
         async with Console(mesh.settings) as console:
             return (await repeat(console, self.environment_id, discover(self.strategy_path))).equal
 
-    async def _portfolio(self, trader: Trader) -> None:
-        portfolio_id = f"{trader.portfolio_id}-{self.suffix}"
+    async def _portfolio(self, name: str, label: str) -> None:
+        portfolio_id = f"{name}-{self.suffix}"
         cash = money_pb2.Money(currency_code="USD", amount=str(self.scenario.cash))
         create = portfolio_service_pb2.CreatePortfolioRequest(
             portfolio_id=portfolio_id,
             environment_id=self.environment_id,
-            display_name=trader.label,
+            display_name=label,
             initial_cash=cash,
             request_id=self._request_id(portfolio_id),
         )
         await repeated(self.clients.portfolios.CreatePortfolio, create)
-        for name, bound in LIMITS.get(trader.portfolio_id, {}).items():
+        for limit, bound in LIMITS.get(name, {}).items():
             request = risk_service_pb2.SetLimitRequest(
                 environment_id=self.environment_id,
                 portfolio_id=portfolio_id,
-                limit_type=risk_pb2.LimitType.Value(f"LIMIT_TYPE_{name}"),
+                limit_type=risk_pb2.LimitType.Value(f"LIMIT_TYPE_{limit}"),
                 bound=bound,
             )
             await repeated(self.clients.risk.SetLimit, request)

@@ -14,19 +14,28 @@ class Witness:
     """Follows one environment's events, all or one portfolio's.
 
     Attributes:
+        portfolio_id: whose alone; empty for all.
         events: in the order they came.
+        after: the sequence after which it began.
         last: the sequence the stream has come to.
     """
 
-    def __init__(self, clients: Clients, environment_id: str, portfolio_id: str = "") -> None:
+    def __init__(self, clients: Clients, environment_id: str, portfolio_id: str = "", *, after: int = 0) -> None:
         self.events: list[order_pb2.OrderEvent] = []
-        self.last = 0
+        self.portfolio_id = portfolio_id
+        self.after = self.last = after
         self._clients = clients
         self._request = order_service_pb2.StreamOrderEventsRequest(
-            environment_id=environment_id, portfolio_id=portfolio_id, after_sequence=0
+            environment_id=environment_id, portfolio_id=portfolio_id, after_sequence=after
         )
         self._news = asyncio.Condition()
         self._task = asyncio.create_task(self._follow())
+
+    def fork(self, clients: Clients) -> Witness:
+        """Another one, who goes on from this one's token."""
+        made = Witness(clients, self._request.environment_id, self.portfolio_id, after=self.last)
+        made._request.CopyFrom(self._request)
+        return made
 
     async def come_to(self, sequence: int, seconds: float = 30.0) -> None:
         """Returns when the stream has come so far."""
@@ -54,7 +63,7 @@ class Witness:
     async def _take(self, message: order_service_pb2.StreamOrderEventsResponse) -> None:
         kind = message.WhichOneof("event")
         if kind == "order_events":
-            before = self.events[-1].sequence if self.events else 0
+            before = self.events[-1].sequence if self.events else self.after
             for event in message.order_events.events:
                 assert event.sequence > before, f"{event.sequence} came after {before}"
                 before = event.sequence
@@ -65,6 +74,6 @@ class Witness:
             raise AssertionError(f"a token was answered by a {kind}")
         self._request.ClearField("after_sequence")
         self._request.resume_token = message.resume_token
+        self.last = max(self.last, message.sequence)
         async with self._news:
-            self.last = max(self.last, message.sequence)
             self._news.notify_all()

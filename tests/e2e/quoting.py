@@ -1,0 +1,119 @@
+"""Strategies on quotes that rest orders, are filled in parts, are refused, and share one portfolio."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from services.domain.market import Quote
+from services.domain.order import OrderType, TimeInForce
+from services.domain.strategy import Context, Strategy, Wake, parameter
+
+SECOND = 1_000_000_000
+CENT = Decimal("0.01")
+LIMIT = {"order_type": OrderType.LIMIT}
+
+
+class Quoting(Strategy, ABC):
+    """Looks at the last quotes every so often, and does the next of a row of things for each symbol."""
+
+    @dataclass(frozen=True)
+    class Parameters:
+        every: int = parameter(20, "Market seconds from one look to the next.", minimum=1)
+        size: int = parameter(60, "Units of an order of usual size.", minimum=1)
+
+    def __init__(self, parameters: Any, symbols: tuple[str, ...]) -> None:
+        super().__init__(parameters, symbols)
+        self.looks = 0
+        self.time = 0
+        self.quotes: dict[str, tuple[float, float]] = {}
+
+    def on_quote(self, context: Context, quote: Quote) -> None:
+        self.quotes[quote.symbol] = (quote.bid, quote.ask)
+        # Before the first look there is no time to count from.
+        self.time = self.time or quote.time
+
+    def on_time(self, context: Context) -> None:
+        self.time, self.looks = context.now, self.looks + 1
+        for number, symbol in enumerate(self.symbols):
+            if symbol in self.quotes:
+                bid, ask = (Decimal(str(price)) for price in self.quotes[symbol])
+                self.look(context, symbol, self.looks + number, bid, ask)
+
+    @abstractmethod
+    def look(self, context: Context, symbol: str, turn: int, bid: Decimal, ask: Decimal) -> None:
+        """The `turn`th thing."""
+
+    def next_wake(self) -> Wake:
+        if not self.time:
+            return Wake(records=frozenset(self.symbols))
+        return Wake(time=self.time + self.parameters.every * SECOND)
+
+    def state(self) -> dict[str, Any]:
+        return {"looks": self.looks, "time": self.time, "quotes": self.quotes}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.looks, self.time = state["looks"], state["time"]
+        self.quotes = {symbol: (bid, ask) for symbol, (bid, ask) in state["quotes"].items()}
+
+
+class Maker(Quoting):
+    """Rests orders around the market, many of them larger than what trades there, and thinks better of some."""
+
+    kind = "maker"
+
+    def look(self, context: Context, symbol: str, turn: int, bid: Decimal, ask: Decimal) -> None:
+        size, held, buy, sell = Decimal(self.parameters.size), context.position(symbol), context.buy, context.sell
+        if len(context.working(symbol)) > 6:
+            context.cancel(context.working(symbol)[0].client_order_id)
+        match turn % 11:
+            case 0:
+                buy(symbol, 4 * size, **LIMIT, limit_price=ask + CENT)
+            case 1:
+                buy(symbol, size, **LIMIT, limit_price=bid - 2 * CENT, display_quantity=Decimal(9))
+            case 2 if held > 0:
+                sell(symbol, held, **LIMIT, limit_price=ask + 3 * CENT, reduce_only=True)
+            case 3:
+                until = (context.now // SECOND + 45) * SECOND
+                buy(symbol, size, **LIMIT, limit_price=bid, time_in_force=TimeInForce.GTD, expire_time=until)
+            case 4:
+                buy(symbol, 3 * size, **LIMIT, limit_price=ask, time_in_force=TimeInForce.IOC)
+                buy(symbol, 2 * size, **LIMIT, limit_price=ask + CENT, time_in_force=TimeInForce.FOK)
+            case 5 if held > 0:
+                sell(symbol, held, order_type=OrderType.TRAILING_STOP, trailing_amount=4 * CENT, reduce_only=True)
+            case 6:
+                buy(symbol, size, **LIMIT, limit_price=ask + CENT, post_only=True)
+                buy(symbol, size, **LIMIT, limit_price=bid - CENT, post_only=True)
+            case 7 if held > 0:
+                terms = {"stop_price": bid - CENT, "limit_price": bid - 5 * CENT}
+                sell(symbol, held, order_type=OrderType.STOP_LIMIT, **terms)
+            case 8:
+                for order in context.working(symbol)[1::2]:
+                    context.cancel(order.client_order_id)
+            case 9:
+                terms = {"stop_price": bid - CENT, "limit_price": bid + CENT}
+                buy(symbol, size, order_type=OrderType.LIMIT_IF_TOUCHED, **terms)
+
+
+class Taker(Quoting):
+    """Takes what there is, and now and then asks for more than it may have."""
+
+    kind = "taker"
+
+    def look(self, context: Context, symbol: str, turn: int, bid: Decimal, ask: Decimal) -> None:
+        size, held = Decimal(self.parameters.size), context.position(symbol)
+        match turn % 5:
+            case 0:
+                context.buy(symbol, 2 * size)
+            case 1:
+                context.buy(symbol, cash_quantity=size * 40)
+            case 2 if held > 0:
+                context.sell(symbol, held)
+            case 3:
+                # Alone it would pass; the portfolio's other strategy has spent some of it, or holds as many as it may.
+                context.buy(symbol, 6 * size, **LIMIT, limit_price=ask - 2 * CENT)
+            case 4 if held > 0:
+                context.sell(symbol, held / 2 // 1 + 1, order_type=OrderType.STOP, stop_price=bid - 3 * CENT)

@@ -1,0 +1,193 @@
+"""The venue, the gate and the books of one portfolio as a state machine: what one says of it, the others say too.
+
+The numbers are the behaviour's rules.
+"""
+
+import json
+from decimal import Decimal
+from random import Random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from services.domain.books import Books
+from services.domain.fills import VenueSettings
+from services.domain.gate import Gate
+from services.domain.ledger import Entry, EntryKind, Ledger
+from services.domain.matching import CannotReplace, Replacement, Venue
+from services.domain.money import ZERO
+from services.domain.order import Order, OrderEvent, Side, reserved_cash
+from services.domain.replacing import replaced
+from services.domain.simulation import FILL_KINDS, NO_PRICE
+from services.domain.timeline import Timeline
+from tests.unit.domain.compare_venues import restored
+from tests.unit.domain.matching_reference import INSTRUMENTS, any_order, any_settings, any_tape
+from tests.unit.domain.test_gate import figures
+
+CASH = Decimal(6_000)
+seeds = st.integers(0, 2**32).map(Random)
+
+
+class TradingMachine(RuleBasedStateMachine):
+    """Orders that are checked, cancels, checked replacements, grants, lost verdicts and restarts, in any order."""
+
+    @initialize(random=seeds)
+    def open(self, random: Random) -> None:
+        self.timeline = Timeline(any_tape(random, 20, 6))
+        self.how: VenueSettings = any_settings(random)
+        # Nothing is taken before there is a price.
+        self.position = self.timeline.end // 8
+        self.venue = Venue(INSTRUMENTS, self.how)
+        self.venue.prime(self.timeline.tape, self.position)
+        self.books = Books(self.timeline, INSTRUMENTS, self.position)
+        self.gate = Gate()
+        self.gate.open_portfolio("P")
+        self.folded: list[OrderEvent | Entry] = []
+        self.sent = 0
+        self.books.ledgers["P"] = ledger = Ledger("P")
+        self.enter(ledger.deposit(CASH, 0, 0, "deposit").entries)
+
+    @property
+    def time(self) -> int:
+        return self.timeline.time(self.position)
+
+    @rule(random=seeds, count=st.integers(1, 4))
+    def send(self, random: Random, count: int) -> None:
+        for _ in range(count):
+            self.ask(random, lost=random.random() < 0.1)
+
+    def ask(self, random: Random, lost: bool) -> None:
+        """Has an order checked, and sends it on; a verdict may be lost instead."""
+        self.sent += 1
+        order = any_order(random, self.sent, 6)._replace(basis_sequence=self.position, basis_time=self.time)
+        held = self.venue.held("P", order.symbol)
+        if not held and random.random() < 0.9:
+            order = order._replace(side=Side.BUY, reduce_only=False)
+        elif held and random.random() < 0.6:
+            # Several that each close all of it, of which those that only reduce need nothing set aside.
+            reduces = random.random() < 0.5
+            order = order._replace(side=Side.SELL, quantity=held, cash_quantity=None, reduce_only=reduces)
+            order = order._replace(display_quantity=None, post_only=False)
+        price = self.venue.reference_price(order.symbol, order.side)
+        if price is None:
+            self.hear(self.venue.refuse(order, NO_PRICE, self.position, self.time))
+            return
+        before = figures(self.gate)
+        verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time)
+        if lost:
+            self.gate.drop_unconfirmed()
+            assert figures(self.gate) == before
+        elif verdict.reservation is None:
+            assert verdict.refusal is not None
+            self.hear(self.venue.refuse(order, verdict.refusal, self.position, self.time))
+        else:
+            self.hear(self.venue.accept(order._replace(reservation=verdict.reservation), self.position, self.time))
+
+    @precondition(lambda self: self.venue.open_orders())
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        self.hear(self.venue.cancel(self.one_of(data).order_id, self.position, self.time))
+
+    @precondition(lambda self: self.venue.open_orders())
+    @rule(data=st.data(), quantity=st.integers(1, 60), price=st.integers(188, 212), which=st.integers(0, 2))
+    def replace(self, data: st.DataObject, quantity: int, price: int, which: int) -> None:
+        order, level = self.one_of(data), Decimal(price) / 2
+        terms = [
+            Replacement(quantity=Decimal(quantity)),
+            Replacement(limit_price=level),
+            Replacement(stop_price=level, quantity=Decimal(quantity)),
+        ][which]
+        reference = self.venue.reference_price(order.symbol, order.side)
+        try:
+            after = replaced(order, terms)
+        except CannotReplace:
+            return
+        if reference is None or after == order:
+            return
+        verdict = self.gate.check_replacement(after, INSTRUMENTS[order.symbol], reference, self.time)
+        if verdict.reservation is not None:
+            self.hear(self.venue.replace(order.order_id, terms, self.position, self.time, verdict.reservation))
+
+    @precondition(lambda self: self.position < self.timeline.end)
+    @rule(records=st.integers(1, 30))
+    def grant(self, records: int) -> None:
+        through = min(self.timeline.end, self.position + records, self.timeline.next_split(self.position))
+        self.position, events = self.venue.advance(self.timeline.tape, self.position, through)
+        self.hear(events)
+
+    @rule()
+    def restart(self) -> None:
+        """Rule 2: each goes on from what it has stored."""
+        fresh = restored(self.timeline.tape, self.how)(self.venue, self.position)
+        assert isinstance(fresh, Venue)
+        self.venue = fresh
+        self.gate = Gate.restore(json.loads(json.dumps(self.gate.snapshot())))
+
+    def teardown(self) -> None:
+        """Rule 4: when all have ended, nothing is held for anybody."""
+        if hasattr(self, "venue"):
+            self.hear(self.venue.expire_all(self.position, self.time))
+            self.no_reservation_leaks()
+            self.all_know_the_same_cash_and_positions()
+            exposure = self.gate.exposure("P")
+            assert exposure.reserved_cash == 0
+            assert not [each for each in exposure.positions if each.pending_buy or each.pending_sell]
+
+    @invariant()
+    def all_know_the_same_cash_and_positions(self) -> None:
+        """Rules 4 and 16."""
+        ledger, exposure = self.books.ledgers["P"], self.gate.exposure("P")
+        held = {symbol: each.quantity for symbol, each in ledger.positions.items() if each.quantity}
+        assert held == {each.symbol: each.quantity for each in exposure.positions if each.quantity}
+        assert held == {symbol: units for (_, symbol), units in self.venue.positions.items()}
+        assert exposure.cash == ledger.cash
+
+    @invariant()
+    def no_reservation_leaks(self) -> None:
+        """Rule 4."""
+        exposure = self.gate.exposure("P")
+        assert exposure.reserved_cash == sum(map(reserved_cash, self.venue.open_orders()), ZERO)
+
+    @invariant()
+    def nobody_spends_more_than_there_is_or_sells_what_is_not_held(self) -> None:
+        """Rules 13 and 19: shorts are not allowed here, so whatever only closes must not have opened one."""
+        exposure = self.gate.exposure("P")
+        assert exposure.cash >= 0
+        assert exposure.spendable > Decimal("-1e-6")
+        assert self.venue.headroom.get("P", ZERO) <= exposure.spendable + Decimal("1e-6")
+        assert all(units > 0 for units in self.venue.positions.values())
+
+    @invariant()
+    def the_log_alone_gives_the_same_gate(self) -> None:
+        """Rules 1 and 2."""
+        gate = Gate()
+        gate.open_portfolio("P")
+        for each in self.folded:
+            if isinstance(each, OrderEvent):
+                gate.fold(each, INSTRUMENTS[each.order.symbol])
+            else:
+                gate.fold_entry("P", each)
+        assert figures(gate) == figures(self.gate)
+
+    def one_of(self, data: st.DataObject) -> Order:
+        return data.draw(st.sampled_from(self.venue.open_orders()))
+
+    def hear(self, events: list[OrderEvent]) -> None:
+        """What happened at the position: to the books, what the books make of splits to the gate, then all to it."""
+        for _, posting in self.books.fold(self.position, events).postings:
+            if posting.entries and posting.entries[0].kind not in FILL_KINDS:
+                self.enter(posting.entries)
+        for event in events:
+            self.folded.append(event)
+            self.gate.fold(event, INSTRUMENTS[event.order.symbol])
+
+    def enter(self, entries: list[Entry]) -> None:
+        assert all(entry.kind is not EntryKind.TRADE for entry in entries)
+        for entry in entries:
+            self.folded.append(entry)
+            self.gate.fold_entry("P", entry)
+
+
+TradingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTrading = TradingMachine.TestCase
