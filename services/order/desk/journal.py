@@ -198,7 +198,7 @@ class Journal:
             event_rows.append(self._event_row(event, number, encoded.event, principal or provenance.principal))
             order_rows[number] = self._order_row(event, number, provenance, order_rows.get(number))
             after[number] = order
-            seen = Seen(order.portfolio_id, event.exec_type.value, order.symbol)
+            seen = Seen(order.portfolio_id, event.exec_type.real, order.symbol)
             entries.append(Entry(self.row.head, seen, length_delimited(REPEATED_FIELD, encoded.event)))
             orders[order.order_id] = encoded.order
             touched[order.portfolio_id] = self._portfolio(event)
@@ -246,7 +246,7 @@ class Journal:
             "number": number,
             "portfolio_id": event.order.portfolio_id,
             "symbol": event.order.symbol,
-            "exec_type": event.exec_type.value,
+            "exec_type": event.exec_type.real,
             "transact_time": event.transact_time,
             "payload": payload,
             "principal": principal,
