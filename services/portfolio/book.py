@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, localcontext
 from itertools import groupby
+from typing import Final
 
 from services.domain.books import Books, EquityPoint
 from services.domain.entries import Account, Entry, EntryKind, Posting, as_decimal
@@ -20,6 +21,9 @@ from services.domain.money import places
 from services.domain.timeline import Timeline
 from services.portfolio.records import Change, Cursor, Fill, Kept, Opening, Portfolio, Posted
 from services.wire.cycle import Fold
+
+# Order events, none of them a fill, that a restart may ask for again.
+PASSED_OVER: Final = 8192
 
 
 class Book:
@@ -34,6 +38,7 @@ class Book:
         self.unstored: list[EquityPoint] = []
         self._marks = dict(marks or {})
         self._marked = cursor.tape_sequence
+        self._noted = cursor.order_sequence
         self._timeline: Timeline | None = None
         self._instruments: Mapping[str, Instrument] = {}
         self._books: Books | None = None
@@ -127,6 +132,13 @@ class Book:
         """What is stored when there is time: the points that wait, and the position they belong to."""
         return self._change([], [])
 
+    def pass_over(self, order_sequence: int) -> Change | None:
+        """Counts order events up to this one, none of them a fill to be folded; what is stored once they are many."""
+        if order_sequence - self._noted < PASSED_OVER:
+            return None
+        self.cursor = replace(self.cursor, order_sequence=max(order_sequence, self.cursor.order_sequence))
+        return self._change([], [])
+
     def marks(self) -> dict[str, Decimal]:
         """The last price, at the books' position, of every symbol that was ever held, with its instrument's places."""
         timeline, at = self._timeline, self.cursor.tape_sequence
@@ -201,6 +213,7 @@ class Book:
 
     def _change(self, postings: list[tuple[str, Posting]], entries: list[Posted]) -> Change:
         points, self.unstored = self.unstored, []
+        self._noted = self.cursor.order_sequence
         change = Change(self.cursor, self.marks(), self.kept, entries=entries, points=points)
         for portfolio_id, posting in postings:
             kept = self.kept[portfolio_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tickmesh.order.v1 import order_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
@@ -40,9 +40,19 @@ class OrderFeed:
             taken.append(self._fills.popleft())
         return taken
 
-    async def run(self) -> None:
-        """Follows them for as long as the environment lives."""
-        await follow_orders(self._stub, self._environment_id, lambda: self.arrived, self._receive)
+    @property
+    def counted(self) -> int:
+        """The last event up to which none is a fill that was not taken: nobody needs those again."""
+        return self._fills[0].sequence - 1 if self._fills else self.arrived
+
+    async def run(self, arrived: Callable[[], None]) -> None:
+        """Follows them for as long as the environment lives; `arrived` is called whenever some have come."""
+
+        def receive(came: Sequence[order_pb2.OrderEvent]) -> None:
+            self._receive(came)
+            arrived()
+
+        await follow_orders(self._stub, self._environment_id, lambda: self.arrived, receive)
 
     def _receive(self, came: Sequence[order_pb2.OrderEvent]) -> None:
         events = [event for event in came if event.sequence > self.arrived]

@@ -220,7 +220,14 @@ class Keeper:
         tape = await self._market.tape(environment)
         book.start(Timeline(tape), instruments, environment.start_sequence)
         feed = self._feed(environment.environment_id, book.cursor.order_sequence)
-        self._feeds[environment.environment_id] = feed, deadline.detach(feed.run(), name="order-events")
+        following = feed.run(lambda: self._pass_over(book, feed))
+        self._feeds[environment.environment_id] = feed, deadline.detach(following, name="order-events")
+
+    def _pass_over(self, book: Book, feed: OrderFeed) -> None:
+        """Stores how far there is nothing to fold, so that a restart does not ask for all of it again."""
+        change = book.pass_over(feed.counted)
+        if change is not None:
+            self._shelf.enqueue(book, change)
 
     def _release(self, book: Book) -> None:
         book.release()

@@ -160,6 +160,7 @@ class Orders(order_service_pb2_grpc.OrderServiceServicer):
 
     async def StreamOrderEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:
         replay, at, sent = self._peers.replay(request.environment_id), request.after_sequence, 0
+        self._peers.asked.append(at)
         while True:
             changed = replay.changed
             events = replay.events[at : at + self._peers.batch]
@@ -258,6 +259,7 @@ class Peers:
     def __init__(self) -> None:
         self.replays: dict[str, Replay] = {}
         self.batch, self.breaks = 100, 0
+        self.asked: list[int] = []
         self.coordinator = Coordinator(self)
         self.server = Server(PeerSettings(), address="127.0.0.1:0")
         self.server.add(environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server, Environments(self))

@@ -6,11 +6,14 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+import pytest
 from tickmesh.portfolio.v1 import portfolio_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2 as api
 
 from services.domain.digest import digest
+from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
 from services.domain.simulation import Simulation
+from services.portfolio import book
 from tests.component.portfolio.peers import STOPPED, Peers, Replay
 from tests.component.portfolio.played import (
     INSTRUMENTS,
@@ -155,6 +158,26 @@ async def test_a_restart_goes_on_where_the_store_stands(peers: Peers, serve: Ser
     async with serve() as service:
         assert await service.stub.ListPortfolios(api.ListPortfoliosRequest()) == before
         await assert_equal(service.stub, ran)
+
+
+async def test_a_restart_asks_only_for_events_from_the_first_fill_on_that_is_not_folded(
+    peers: Peers, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "PASSED_OVER", 50)
+    replay = replay_of(peers)
+    order = Order("o", "c", "trend", "A", Side.BUY, OrderType.MARKET, TimeInForce.GTC, Decimal(1))
+    seen = [OrderEvent(f"o-{n}", ExecType.NEW, order, 0, START) for n in range(60)]
+    fill = OrderEvent("o-60", ExecType.TRADE, order, 0, START + 1, Decimal(1), Decimal(10))
+    async with serve() as service:
+        await open_portfolios(service.stub)
+        replay.publish([*seen, fill, *seen])
+        await eventually(lambda: service.keeper._feeds["replay-1"][0].arrived == 121)
+    async with serve() as service:
+        await eventually(lambda: len(peers.asked) == 2)
+        await peers.coordinator.fold(replay, 1, START + 1, 121)
+        held = await service.stub.ListPositions(api.ListPositionsRequest(portfolio_id="trend"))
+        assert [(each.symbol, each.quantity) for each in held.positions] == [("A", "1")]
+    assert peers.asked == [0, 60]
 
 
 async def test_a_broken_stream_of_events_is_read_on_without_a_gap(peers: Peers, service: Service) -> None:
