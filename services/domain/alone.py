@@ -22,10 +22,10 @@ from services.domain.values import place_of
 _MARKET, _NEW, _FILLED, _BUY = OrderType.MARKET, OrderState.NEW, OrderState.FILLED, Side.BUY
 _CONTINUOUS = frozenset(set(TimeInForce) - {TimeInForce.OPG, TimeInForce.CLS})
 _BAR, _QUOTE, _when, _reserved = Kind.BAR, Kind.QUOTE, When.__new__, Reservation.__new__
-_STATE, _CUM, _LEAVES, _PRICE, _GROSS, _COMMISSION, _RESERVATION, _COUNT = place_of(
+_STATE, _CUM, _LEAVES, _PRICE, _GROSS, _RESERVATION, _COUNT = place_of(
     Order,
     *("state", "cum_quantity", "leaves_quantity", "avg_price"),
-    *("gross_amount", "commission", "reservation", "event_count"),
+    *("gross_amount", "reservation", "event_count"),
 )
 _new_tuple: Callable[..., Any] = tuple.__new__
 
@@ -47,8 +47,8 @@ def fill_alone(
     order, tape = blotter.orders[arrival], index.tape
     start, number = tape.start.item(row), tape.source.item(row)
     simple = order.order_type is _MARKET and order.state is _NEW and order.time_in_force in _CONTINUOUS
-    live = order.basis_sequence <= row and start >= order.basis_time + settings.latency
-    if not simple or not live or order.cash_quantity is not None or order.reduce_only:
+    live = order.basis_sequence <= row and start >= order.basis_time + order.latency
+    if not simple or not live or order.cash_quantity is not None or order.reduce_only or order.costs is not None:
         return None
     kind, values = tape.sources[number].kind, tape.values[row].tolist()
     first = _first(book, kind, values, order.side)
@@ -62,7 +62,7 @@ def fill_alone(
         reducible = blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, row + 1)
         if reducible < order.leaves_quantity:
             return None
-    filled = _filled(order, _on_step(first, instrument.price_increment), instrument, settings, blotter)
+    filled = _filled(order, _on_step(first, instrument.price_increment), instrument, blotter)
     return None if filled is None else blotter.finish(order, filled, _when(When, row + 1, start))
 
 
@@ -83,14 +83,11 @@ def _offered(kind: Kind, values: list[float], order: Order, share: Decimal, inst
     return float(share) * values[column] > float(quantity) * 1.01 and not quantity % instrument.quantity_increment
 
 
-def _filled(
-    order: Order, price: Decimal, instrument: Instrument, settings: VenueSettings, blotter: Blotter
-) -> Order | None:
+def _filled(order: Order, price: Decimal, instrument: Instrument, blotter: Blotter) -> Order | None:
     """The order filled whole, its portfolio's headroom moved; None if a buy cannot pay for it (rule 19)."""
     quantity, before = order.leaves_quantity, order.reservation
     gross = quantity * price * instrument.contract_multiplier
-    charge = settings.commission.charge(quantity, price)
-    headroom = blotter.headroom[order.portfolio_id] + before.cash - charge
+    headroom = blotter.headroom[order.portfolio_id] + before.cash
     if order.side is _BUY:
         headroom -= gross
         if headroom < 0:
@@ -99,7 +96,7 @@ def _filled(
         headroom += gross
     filled = list(order)
     filled[_STATE], filled[_CUM], filled[_LEAVES] = _FILLED, quantity, ZERO
-    filled[_PRICE], filled[_GROSS], filled[_COMMISSION] = price, gross, order.commission + charge
+    filled[_PRICE], filled[_GROSS] = price, gross
     filled[_RESERVATION] = _reserved(Reservation, before.cash, before.quantity, headroom)
     filled[_COUNT] = order.event_count + 1
     made: Order = _new_tuple(Order, filled)

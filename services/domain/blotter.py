@@ -133,6 +133,8 @@ class Blotter:
             # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
             if before.reservation.cash or not before.reduce_only:
                 cash -= amount
+            else:
+                cash = ZERO
             signed = quantity
         else:
             # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
@@ -168,7 +170,8 @@ class Blotter:
         check_transition(before.state, exec_type, after.state)
         headroom = self.headroom[before.portfolio_id] + cash + reserved_cash(before) - reserved_cash(after)
         self.headroom[before.portfolio_id] = headroom
-        reservation = _new_reservation(Reservation, after.reservation.cash, after.reservation.quantity, headroom)
+        held = after.reservation
+        reservation = _new_reservation(Reservation, held.cash, held.quantity, headroom, held.commission)
         after = after._replace(reservation=reservation, event_count=before.event_count + 1)
         self._take(arrival, before)
         if after.state in TERMINAL:
@@ -195,7 +198,7 @@ class Blotter:
         book = self.books.get(order.symbol)
         if book is None:
             instrument, settings = self._instruments[order.symbol], self._settings
-            book = self.books[order.symbol] = Book(instrument, settings.fill_on_touch, settings.latency)
+            book = self.books[order.symbol] = Book(instrument, settings.fill_on_touch)
         held = order.state is _HELD
         if not held:
             book.add(order, arrival)

@@ -4,7 +4,7 @@ from bisect import insort
 from decimal import Decimal
 
 from services.domain.blotter import Blotter, When
-from services.domain.fills import Supply, VenueSettings, fill, fill_price
+from services.domain.fills import Supply, VenueSettings, fill, fill_price, slipped_price
 from services.domain.instrument import Instrument
 from services.domain.order import (
     CancelReason,
@@ -45,13 +45,13 @@ _ENDED_BY_RECORD = frozenset({_IOC, _FOK, _OPG})
 _MISSED = Attempt(MISSED, 0.0, 0)
 
 
-def best_price(index: TapeIndex, order: Order, calendar: str, latency: int, row: int) -> float | None:
+def best_price(index: TapeIndex, order: Order, calendar: str, row: int) -> float | None:
     """The best price that a trailing stop has met before ``row``, in today's units; None if it has met none.
 
     Read off the tape, so that an order taken back after a restart trails as if nothing had happened.
     """
     first = max(order.basis_sequence, index.split_before(order.symbol, row) + 1)
-    met = index.met(order.symbol, order.side, calendar).extremes(first, row, order.basis_time + latency)
+    met = index.met(order.symbol, order.side, calendar).extremes(first, row, order.basis_time + order.latency)
     sells = order.side is _SELL
     prices = [] if met is None else [met[sells]]
     if order.trail_price is not None:
@@ -122,7 +122,7 @@ class Encounter:
     def _look(self, arrival: int) -> None:
         """Put an order's turn into the queue, if it is live and its side of the record has a price (rule 12)."""
         order = self._blotter.orders[arrival]
-        live = order.basis_time + self._settings.latency
+        live = order.basis_time + order.latency
         prices, tif = self._supply.prices[order.side], order.time_in_force
         if order.basis_sequence > self._row or self._start < live or prices.first <= 0:
             return
@@ -148,7 +148,7 @@ class Encounter:
             return trail(order, arrival, prices, prices.first, step)[0]
         if self._book.settled(arrival):
             return trail(order, arrival, prices, self._book.best(order, arrival), step)[0]
-        best = best_price(self._index, order, self._instrument.calendar, self._settings.latency, self._row)
+        best = best_price(self._index, order, self._instrument.calendar, self._row)
         how, after = trail(order, arrival, prices, prices.first if best is None else best, step)
         self._book.settle(order, arrival, after)
         self._blotter.changed.add(order.symbol)
@@ -197,10 +197,10 @@ class Encounter:
             shown = self._shown(order, how)
             most = shown if most is None else min(most, shown)
         price = fill_price(how, self._prices(order), self._instrument)
-        headroom, commission = blotter.headroom[order.portfolio_id], self._settings.commission
-        quantity, after, unpaid = fill(
-            order, price, self._instrument, units=most, headroom=headroom, commission=commission
-        )
+        if order.costs is not None:
+            price = slipped_price(order, price, self._supply, most, self._instrument)
+        headroom = blotter.headroom[order.portfolio_id]
+        quantity, after, unpaid = fill(order, price, self._instrument, units=most, headroom=headroom)
         if tif is _FOK and (unpaid or after.leaves_quantity):
             self._end(arrival, CancelReason.FOK_UNFILLED, when)
             return

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from services.domain.buying_power import round_down, round_up
 from services.domain.context import NewOrder
-from services.domain.fills import NoCommission
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
 from services.domain.matching import Venue, VenueSettings
@@ -146,7 +145,7 @@ class ExpressVenue(Venue):
 
     def _lane(self, symbol: str) -> _Lane | None:
         settings, index = self._settings, self._index
-        if index is None or settings.latency or type(settings.commission) is not NoCommission:
+        if index is None:
             return None
         sources, instrument = index.data_sources(symbol), self._instruments[symbol]
         if len(sources) != 1 or index.tape.sources[sources[0]].kind is not Kind.BAR:

@@ -4,31 +4,17 @@ Pure functions of an order's value and a record's figures; whether its price was
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from services.domain.costs import slipped
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
-from services.domain.order import Order, OrderState, Side, reserved_cash
+from services.domain.order import Order, OrderState, Side, TimeInForce, reserved_cash
 from services.domain.prices import Prices, prices_of
-from services.domain.reach import AT_CLOSE, Attempt
+from services.domain.reach import AT_CLOSE, LIMITED, Attempt
 from services.domain.tape import Kind
-
-
-class Commission(Protocol):
-    """What a fill costs beyond its price. Never less for more units."""
-
-    def charge(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """The commission, in the instrument's currency."""
-        ...
-
-
-class NoCommission:
-    """Trading for nothing."""
-
-    def charge(self, quantity: Decimal, price: Decimal) -> Decimal:
-        return ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +25,16 @@ class VenueSettings:
         fill_on_touch: a limit fills when its price was touched; default: only when it was passed (rule 9).
         volume_share: most of a record's size or volume that all orders together get; None for no limit (rule 11).
             A source whose size columns are all zero states no sizes and limits nothing; elsewhere a zero fills nothing.
-        latency: ns from the decision until an order is live (rule 12).
         hold_day_orders: DAY orders outside their session wait HELD for the open; else they are refused (rule 15).
-        commission: what a fill costs.
     """
 
     fill_on_touch: bool = False
     volume_share: Decimal | None = Decimal("0.10")
-    latency: int = 0
     hold_day_orders: bool = True
-    commission: Commission = field(default_factory=NoCommission)
 
 
 _BUY, _SELL, _BAR, _QUOTE = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE
+_AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
 
 class Supply:
@@ -81,9 +64,18 @@ class Supply:
             side = _BUY
         left = self._left.get(side)
         if left is None:
-            column = 4 if self._kind is _BAR else 1 if self.shared else 3 if side is _BUY else 2
-            left = self._left[side] = floor_to(self._share * decimal_of(self._values[column]), self._step)
+            left = self._left[side] = floor_to(self._share * self.size(side), self._step)
         return left
+
+    def size(self, side: Side) -> Decimal:
+        """The record's own size for orders of ``side``; 0 where it states none."""
+        return decimal_of(self._values[4 if self._kind is _BAR else 1 if self.shared else 3 if side is _BUY else 2])
+
+    @property
+    def spread(self) -> Decimal:
+        """What lies between a quote's two sides; none in bars and trades, or where a side is missing."""
+        bid, ask = self._values[:2]
+        return decimal_of(ask) - decimal_of(bid) if self._kind is _QUOTE and bid > 0 and ask > 0 else ZERO
 
     def take(self, side: Side, quantity: Decimal) -> None:
         """Use units up that ``units`` told of."""
@@ -97,6 +89,27 @@ def fill_price(how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
         return how.price
     price = prices.last if how.group == AT_CLOSE else prices.first
     return snap(decimal_of(price), instrument.price_increment)
+
+
+def slipped_price(
+    order: Order, price: Decimal, supply: Supply, most: Decimal | None, instrument: Instrument
+) -> Decimal:
+    """What ``order`` gets instead of ``price`` where the venue slips (rule 14); ``most`` units may be filled.
+
+    Auctions have one price for all. An order by cash counts as as many units as it affords at ``price``.
+    """
+    slippage = None if order.costs is None else order.costs.slippage
+    if slippage is None or order.time_in_force in _AUCTIONS:
+        return price
+    units = order.leaves_quantity
+    if order.cash_quantity is not None:
+        unit_cost = price * instrument.contract_multiplier
+        units = _units_for(order.cash_quantity - order.gross_amount, unit_cost, instrument.quantity_increment)
+    size = supply.size(order.side)
+    share = min(Decimal(1), (units if most is None else min(units, most)) / size) if size else ZERO
+    distance = slippage.distance(price, supply.spread, share)
+    limit = order.limit_price if order.order_type in LIMITED else None
+    return slipped(price, distance, instrument.price_increment, buys=order.side is _BUY, limit=limit)
 
 
 class Fill(NamedTuple):
@@ -123,14 +136,14 @@ def fill(
     *,
     units: Decimal | None,
     headroom: Decimal,
-    commission: Commission,
 ) -> Fill:
     """Fill ``order`` at ``price`` as far as ``units`` go and cash pays.
 
     An order by ``cash_quantity`` is sized here, anew at each fill, by the cash it has not used (rule 12). A buy may
     cost the share of its reservation that the fill releases, and ``headroom``; one that costs more is cut to what all
     of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19). A
-    reduce-only buy that reserved nothing covers a short, and is paid from what the short holds as collateral.
+    reduce-only buy that reserved nothing covers a short, and is paid from what the short holds as collateral. A sale
+    that brings less than its commission is canceled where the cash does not pay the difference.
     """
     step, unit_cost = instrument.quantity_increment, price * instrument.contract_multiplier
     leaves = order.leaves_quantity
@@ -139,17 +152,20 @@ def fill(
         if not leaves:
             return _new_fill(Fill, ZERO, order, True)
     quantity = leaves if units is None else min(leaves, units)
-    after = _filled(order, quantity, leaves, price, instrument=instrument, commission=commission)
-    if order.side is _SELL or not quantity or (order.reduce_only and not order.reservation.cash):
+    after = _filled(order, quantity, leaves, price, instrument)
+    if order.side is _SELL:
+        unpaid = order.costs is not None and not _pays_commission(order, after, headroom)
+        return Fill(ZERO, order, unpaid=True) if unpaid else _new_fill(Fill, quantity, after, False)
+    if not quantity or (order.reduce_only and not order.reservation.cash):
         return _new_fill(Fill, quantity, after, False)
     cost = after.gross_amount - order.gross_amount + after.commission - order.commission
     if cost <= reserved_cash(order) - reserved_cash(after) + headroom:
         return _new_fill(Fill, quantity, after, False)
-    spendable = reserved_cash(order) + headroom - commission.charge(quantity, price)
+    spendable = reserved_cash(order) + headroom
     quantity = min(quantity, _units_for(spendable, unit_cost, step))
-    return Fill(
-        quantity, _filled(order, quantity, leaves, price, instrument=instrument, commission=commission), unpaid=True
-    )
+    if order.costs is not None:
+        quantity = _affordable(order, quantity, price, instrument, spendable)
+    return Fill(quantity, _filled(order, quantity, leaves, price, instrument), unpaid=True)
 
 
 def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float | None = None) -> Order:
@@ -186,21 +202,35 @@ def _units_for(cash: Decimal, unit_cost: Decimal, step: Decimal) -> Decimal:
     return max(ZERO, cash // (unit_cost * step) * step)
 
 
-def _filled(
-    order: Order,
-    quantity: Decimal,
-    leaves: Decimal,
-    price: Decimal,
-    *,
-    instrument: Instrument,
-    commission: Commission,
-) -> Order:
+def _pays_commission(order: Order, after: Order, headroom: Decimal) -> bool:
+    """Whether what a sale brings and sets free, and the headroom, cover what it is charged."""
+    brought = after.gross_amount - order.gross_amount + reserved_cash(order) - reserved_cash(after)
+    return after.commission - order.commission <= brought + max(ZERO, headroom)
+
+
+def _affordable(order: Order, most: Decimal, price: Decimal, instrument: Instrument, cash: Decimal) -> Decimal:
+    """The most units, up to ``most``, that ``cash`` pays with their commission; found by halving whole steps."""
+    step, none, all_of_it = instrument.quantity_increment, 0, int(most / instrument.quantity_increment)
+    while none < all_of_it:
+        middle = (none + all_of_it + 1) // 2
+        after = _filled(order, middle * step, order.leaves_quantity, price, instrument)
+        if after.gross_amount - order.gross_amount + after.commission - order.commission <= cash:
+            none = middle
+        else:
+            all_of_it = middle - 1
+    return none * step
+
+
+def _filled(order: Order, quantity: Decimal, leaves: Decimal, price: Decimal, instrument: Instrument) -> Order:
     cum = order.cum_quantity + quantity
     gross = order.gross_amount + quantity * price * instrument.contract_multiplier
     if order.gross_amount or not quantity:
         avg_price = at_most_places(gross / (cum * instrument.contract_multiplier), 9) if cum else ZERO
     else:
         avg_price = price
+    commission, costs = order.commission, order.costs
+    if costs is not None and quantity:
+        commission += costs.charge(commission, cum, gross)
     return order._replace(
         state=OrderState.FILLED if quantity == leaves else OrderState.PARTIALLY_FILLED,
         quantity=order.cum_quantity + leaves,
@@ -208,5 +238,5 @@ def _filled(
         leaves_quantity=leaves - quantity,
         gross_amount=gross,
         avg_price=avg_price,
-        commission=order.commission + (commission.charge(quantity, price) if quantity else ZERO),
+        commission=commission,
     )

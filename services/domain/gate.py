@@ -124,9 +124,11 @@ class Gate(Claims):
         refusal = self._refusal(intent)
         if refusal is not None:
             return Verdict(order.order_id, refusal=refusal)
-        cash, signed = intent.cash, intent.signed
+        cash, signed, fee = intent.cash, intent.signed, intent.commission
         self._claim(order.order_id, _new_claim(Claim, order.portfolio_id, order.symbol, signed, cash, False))
-        reservation = _new_reservation(Reservation, cash, signed, round_down(funds.spendable))
+        reservation = _new_reservation(
+            Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
+        )
         return Verdict(order.order_id, reservation)
 
     @exactly

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from services.domain.buying_power import Funds, round_up
+from services.domain.costs import Costs
 from services.domain.instrument import Instrument
 from services.domain.limits import Intent
 from services.domain.money import ZERO, floor_to
@@ -41,18 +42,30 @@ def intent_of(
     # An order to buy for an amount reserves that amount.
     by_cash = left if order.side is _BUY else None
     cash = funds.cost(order.symbol, signed, price) if by_cash is None else by_cash
-    return _new_intent(Intent, order, instrument, funds, signed, reference, price, notional, cash, time, mark)
+    # A sale that only closes reserves nothing: what it brings pays its commission.
+    fee = ZERO
+    if cash and order.costs is not None:
+        fee = _commission(order, units, notional)
+        cash += fee
+    return _new_intent(Intent, order, instrument, funds, signed, reference, price, notional, cash, time, mark, fee)
 
 
 def reservation_of_all(intent: Intent) -> Reservation:
     """What an order reserves as a whole if its rest asks for ``intent``: ``reserved_cash`` gives the rest's part."""
-    order, cash = intent.order, intent.cash
+    order, cash = intent.order, intent.cash - intent.commission
     filled = order.cum_quantity if order.side is _BUY else -order.cum_quantity
     if order.cash_quantity is not None:
         cash += order.gross_amount
     elif filled:
         cash = round_up(cash * order.quantity / order.leaves_quantity)
-    return Reservation(cash, ZERO if order.reduce_only else intent.signed + filled)
+    fee = intent.commission + order.commission if intent.commission else ZERO
+    return Reservation(cash, ZERO if order.reduce_only else intent.signed + filled, commission=fee)
+
+
+def _commission(order: Order, units: Decimal, notional: Decimal) -> Decimal:
+    """What the order may still be charged if ``units`` more are traded for ``notional``."""
+    costs, traded = order.costs or Costs(), order.gross_amount + notional
+    return costs.charge(order.commission, order.cum_quantity + units, traded)
 
 
 def _price(order: Order, reference: Decimal) -> Decimal:

@@ -27,9 +27,10 @@ class Intent(NamedTuple):
         reference: the venue's last price.
         price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known.
         notional: absolute value in the instrument's currency, at ``price``.
-        cash: what the order reserves once it passes.
+        cash: what the order reserves once it passes, its commission included.
         time: market time, ns.
         mark: the last price of any symbol.
+        commission: what of the cash is set aside for commission.
     """
 
     order: Order
@@ -42,6 +43,7 @@ class Intent(NamedTuple):
     cash: Decimal
     time: int
     mark: Callable[[str], Decimal]
+    commission: Decimal = ZERO
 
 
 Scope = Collection[Funds]

@@ -298,4 +298,4 @@ class Venue:
         if self._index is None or not waits or order.time_in_force in LEFT:
             return None
         calendar = self._instruments[order.symbol].calendar
-        return best_price(self._index, order, calendar, self._settings.latency, row)
+        return best_price(self._index, order, calendar, row)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import NamedTuple
 
+from services.domain.costs import Costs
 from services.domain.money import ZERO, at_most_places
 from services.domain.values import quick_replace
 
@@ -122,11 +123,13 @@ class Reservation(NamedTuple):
         quantity: signed units by which the position may change.
         headroom: spendable cash of the portfolio beyond all reservations: at the check what the check found, then what
             the venue knows after each event of the order. So a portfolio's last event holds its present headroom.
+        commission: set aside beside the cash for what the order may cost; each fill uses what it is charged.
     """
 
     cash: Decimal = ZERO
     quantity: Decimal = ZERO
     headroom: Decimal = ZERO
+    commission: Decimal = ZERO
 
 
 @quick_replace
@@ -150,6 +153,8 @@ class Order(NamedTuple):
         trail_price: the best price so far of a TRAILING_STOP that was split or replaced while it trailed, up to there;
             what came later is read off the tape.
         priority: its place in the venue's queue, the lower the earlier; 0 before the venue took it.
+        costs: the models it was taken on; None for no costs.
+        latency: ns from its decision, or its replacement, until it is live (rule 12).
     """
 
     order_id: str
@@ -186,6 +191,8 @@ class Order(NamedTuple):
     display_quantity: Decimal | None = None
     trail_price: Decimal | None = None
     priority: int = 0
+    costs: Costs | None = None
+    latency: int = 0
 
 
 class OrderEvent(NamedTuple):
@@ -260,15 +267,16 @@ def only_closes(order: Order) -> bool:
 def reserved_cash(order: Order) -> Decimal:
     """Cash of the order's reservation that it still holds, as a function of its value alone (rules 4 and 19).
 
-    An order by quantity holds the part of its leaves, an order by cash what it has not traded, a finished one nothing.
+    An order by quantity holds the part of its leaves, an order by cash what it has not traded, a finished one nothing;
+    beside that what of the commission has not been charged, which may be most of it after the first fill or nothing.
     An event releases ``reserved_cash(before) - reserved_cash(after)``: the risk gate and the venue both say it this
     way, so that neither can drift from the other and the last event always releases the rest.
     """
-    held = order.reservation.cash
+    held, fee = order.reservation.cash, order.reservation.commission
     if order.state in TERMINAL:
         return ZERO
     if order.cash_quantity is not None:
-        return max(ZERO, held - order.gross_amount)
-    if order.cum_quantity == 0:
-        return held
-    return at_most_places(held * order.leaves_quantity / order.quantity, 9)
+        held = max(ZERO, held - order.gross_amount)
+    elif order.cum_quantity:
+        held = at_most_places(held * order.leaves_quantity / order.quantity, 9)
+    return held + max(ZERO, fee - order.commission) if fee else held

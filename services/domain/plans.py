@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.domain.context import NewOrder
+from services.domain.costs import Terms
 from services.domain.limits import Limit
 from services.domain.money import ZERO
 from services.domain.order import CancelReason, Order, OrderState, Reservation
@@ -40,10 +41,16 @@ class DeploymentPlan:
 
 _PENDING_NEW, _NEW = OrderState.PENDING_NEW, OrderState.NEW
 _NO_RESERVATION, _NO_REASON = Reservation(), CancelReason.NONE
-_new_order = Order.__new__
+_new_order, _PLAIN = Order.__new__, Terms()
 
 
-def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str, reservation: Reservation | None = None) -> Order:
+def order_from(
+    command: NewOrder,
+    plan: DeploymentPlan,
+    order_id: str,
+    reservation: Reservation | None = None,
+    terms: Terms = _PLAIN,
+) -> Order:
     """The order that a strategy's command asks for, as a desk receives it; with a reservation NEW, as a venue takes it.
 
     Each value by its place: by names it takes half as long again, and every order of a backtest passes here.
@@ -86,4 +93,5 @@ def order_from(command: NewOrder, plan: DeploymentPlan, order_id: str, reservati
         command.display_quantity,
         None,
         events,
+        *terms,
     )

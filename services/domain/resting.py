@@ -37,11 +37,10 @@ class Book:
         closing: those that wait for the closing auction.
     """
 
-    def __init__(self, instrument: Instrument, fill_on_touch: bool, latency: int) -> None:
+    def __init__(self, instrument: Instrument, fill_on_touch: bool) -> None:
         self.symbol, self._calendar, self._step = instrument.symbol, instrument.calendar, instrument.price_increment
         self.urgent: dict[int, None] = {}
         self.closing: dict[int, None] = {}
-        self._latency = latency
         self._limits = {_BUY: Ladder(_BUY, -1, fill_on_touch), _SELL: Ladder(_SELL, +1, fill_on_touch)}
         self._stops = {_BUY: Ladder(_BUY, +1, True), _SELL: Ladder(_SELL, -1, True)}
         self._touched = {_BUY: Ladder(_BUY, -1, True), _SELL: Ladder(_SELL, +1, True)}
@@ -96,7 +95,7 @@ class Book:
         self._settled.add(arrival)
         place = self._place(order, arrival)
         if isinstance(place, Trail):
-            place.add(order, arrival, order.basis_time + self._latency, best)
+            place.add(order, arrival, order.basis_time + order.latency, best)
             self._watches = None
         else:
             self.add(order, arrival)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from services.domain.books import Books, EquityPoint
 from services.domain.context import CancelOrder, Command, NewOrder, Signal
+from services.domain.costs import ModelChange, VenueModels
 from services.domain.digest import digest, history
 from services.domain.express import ExpressGate, ExpressVenue
 from services.domain.instrument import Instrument
@@ -93,6 +94,7 @@ class Simulation:
     Args:
         start_sequence: records up to it are history; the portfolios' cash is deposited there.
         environment_id: first part of the order ids.
+        models: what trading costs, as it was set; where anything is, no order takes the express way.
         express: let strategies that can look ahead skip what they would not act on, and fill at once what is certain to
             fill. The outcome is the same.
     """
@@ -106,6 +108,7 @@ class Simulation:
         *,
         start_sequence: int = 0,
         venue_settings: VenueSettings | None = None,
+        models: Sequence[ModelChange] = (),
         environment_id: str = "backtest",
         express: bool = True,
     ) -> None:
@@ -118,6 +121,7 @@ class Simulation:
         self.books = Books(self.timeline, instruments, start_sequence)
         self.result = Result(tuple(portfolios), start_sequence, self.books.ledgers)
         self._environment_id = environment_id
+        self._models = VenueModels(models) if models else None
         self._orders = 0
         self._order_ids: dict[tuple[str, str], str] = {}
         self._express = express
@@ -190,7 +194,7 @@ class Simulation:
 
     def _fill_at_once(self, plan: DeploymentPlan, runner: StrategyRunner, command: Command) -> OrderEvent | None:
         """Carry the command out up to its fill, and move there, if nothing can come between; else do nothing."""
-        if not isinstance(command, NewOrder) or not runner.passes_acknowledgements:
+        if not isinstance(command, NewOrder) or not runner.passes_acknowledgements or self._models is not None:
             return None
         fill = self.venue.certain_fill(command)
         if fill is None or not self._undisturbed(runner, fill.sequence):
@@ -230,7 +234,11 @@ class Simulation:
         self._orders += 1
         order_id = f"{self._environment_id}-{self._orders}"
         self._order_ids[plan.portfolio_id, command.client_order_id] = order_id
-        return order_from(command, plan, order_id, reservation)
+        if self._models is None:
+            return order_from(command, plan, order_id, reservation)
+        self._models.reach(self._orders - 1)
+        terms = self._models.terms(plan.portfolio_id, command.symbol, command.client_order_id)
+        return order_from(command, plan, order_id, reservation, terms)
 
     def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:
         order = self._order(plan, command)

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from hypothesis import strategies as st
 
+from services.domain.costs import Commission, Costs, Slippage, Tier
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.order import (
@@ -157,6 +158,7 @@ def told(events: Iterable[OrderEvent]) -> list[tuple[object, ...]]:
             e.tape_sequence,
             e.last_quantity,
             e.last_price,
+            e.last_commission,
             e.order.quantity,
             e.order.cum_quantity,
             e.order.leaves_quantity,
@@ -222,6 +224,26 @@ def _price(rng: Random, spread: int) -> Decimal:
     return Decimal(rng.randint(200 - spread, 200 + spread)) / 2
 
 
+def any_costs(rng: Random, iceberg: bool) -> Costs | None:
+    """Commission, slippage, both or, mostly, neither. What an iceberg moves the price by depends on its slices."""
+    if rng.random() < 0.6:
+        return None
+    commission = Commission(
+        per_order=Decimal(rng.choice(["0", "1"])),
+        per_unit=Decimal(rng.choice(["0", "0.005"])),
+        basis_points=Decimal(rng.choice(["0", "2.5"])),
+        tiers=rng.choice([(), (Tier(Decimal(0), Decimal(10)), Tier(Decimal(1000), Decimal(4)))]),
+        minimum=Decimal(rng.choice(["0", "1.5"])),
+        maximum=rng.choice([None, Decimal(3)]),
+    )
+    slippage = Slippage(
+        basis_points=Decimal(rng.choice(["0", "5", "80"])),
+        spread_share=Decimal(rng.choice(["0", "0.5"])),
+        impact=Decimal(0 if iceberg else rng.choice(["0", "0.1"])),
+    )
+    return rng.choice([Costs(commission, slippage), Costs(commission), Costs(None, slippage)])
+
+
 def any_order(rng: Random, number: int, spread: int = 20) -> Order:
     """An order of any type and time in force, with any instructions that go with them; at one of few prices."""
     # Where prices are close together, so are orders: more of them are limits, and wait.
@@ -252,6 +274,8 @@ def any_order(rng: Random, number: int, spread: int = 20) -> Order:
         limit_price=_price(rng, spread) if kind in LIMITED else None,
         stop_price=_price(rng, spread) if kind in STOPS | TOUCHED else None,
         expire_time=rng.randint(1, 62) * MINUTE if tif is TimeInForce.GTD else 0,
+        costs=any_costs(rng, "display_quantity" in changes),
+        latency=rng.choice([0, 0, MINUTE // 2, 3 * MINUTE]),
         **changes,
     )
 
@@ -284,11 +308,10 @@ def any_commands(rng: Random, most: int = 10, end: int = 80, spread: int = 20) -
 
 
 def any_settings(rng: Random) -> VenueSettings:
-    """Touch or not, latency, and a share of the volume or all of it."""
+    """Touch or not, and a share of the volume or all of it."""
     return VenueSettings(
         fill_on_touch=rng.random() < 0.5,
         volume_share=rng.choice([None, Decimal("0.1"), Decimal(1)]),
-        latency=rng.choice([0, MINUTE // 2, 3 * MINUTE]),
     )
 
 

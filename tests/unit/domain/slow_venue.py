@@ -42,6 +42,7 @@ class Waiting:
     events: int = 0
     cum: Decimal = ZERO
     spent: Decimal = ZERO
+    charged: Decimal = ZERO
 
     @property
     def buys(self) -> bool:
@@ -241,7 +242,7 @@ class SlowVenue:
             if w.held or w.order.symbol != record.symbol or sequence <= w.order.basis_sequence:
                 continue
             path = self.path(w, record)
-            if start < w.order.basis_time + self.settings.latency or path.first <= 0:
+            if start < w.order.basis_time + w.order.latency or path.first <= 0:
                 continue
             if w.order.time_in_force is TimeInForce.CLS and not self.closes(record, sequence):
                 continue
@@ -368,7 +369,7 @@ class SlowVenue:
                         place += 1
                     turns.insert(place, later)
                     return
-        self.trade(turn, turns, turn.price, supply, sequence, time)
+        self.trade(turn, turns, turn.price, supply, record, sequence, time)
 
     def same_turn(self, one: Turn, other: Turn) -> bool:
         return (one.group, one.distance) == (other.group, other.distance)
@@ -418,6 +419,7 @@ class SlowVenue:
         turns: list[Turn],
         price: Decimal,
         supply: dict[str, Decimal | None],
+        record: Bar | Quote | Trade,
         sequence: int,
         time: int,
     ) -> None:
@@ -432,16 +434,18 @@ class SlowVenue:
             self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
             return
         if o.cash_quantity is not None:
-            step = INSTRUMENTS[o.symbol].quantity_increment
-            leaves = ((o.cash_quantity - w.spent) / price / step).to_integral_value(ROUND_FLOOR) * step
+            leaves = self.affordable(w, price)
+        iceberg = o.display_quantity if o.time_in_force is not TimeInForce.FOK else None
+        bounds = [] if available is None else [available]
+        bounds += [] if iceberg is None else [iceberg - w.cum % iceberg]
+        bounds += [reducible] if closes else []
+        price = self.slip(w, price, min([leaves, *bounds]), record)
+        if o.cash_quantity is not None:
+            leaves = self.affordable(w, price)
             if leaves <= 0:
                 self.end(w, "CANCELED", "INSUFFICIENT_CASH", sequence, time)
                 return
-        iceberg = o.display_quantity if o.time_in_force is not TimeInForce.FOK else None
-        wanted = leaves if iceberg is None else min(leaves, iceberg - w.cum % iceberg)
-        quantity = wanted if available is None else min(wanted, available)
-        if closes:
-            quantity = min(quantity, reducible)
+        quantity = min([leaves, *bounds])
         if o.time_in_force is TimeInForce.FOK and quantity < leaves:
             self.end(w, "CANCELED", "FOK_UNFILLED", sequence, time)
             return
@@ -464,6 +468,50 @@ class SlowVenue:
         else:
             self.end_rest(w, sequence, time)
 
+    def affordable(self, w: Waiting, price: Decimal) -> Decimal:
+        assert w.order.cash_quantity is not None
+        step = INSTRUMENTS[w.order.symbol].quantity_increment
+        return ((w.order.cash_quantity - w.spent) / price / step).to_integral_value(ROUND_FLOOR) * step
+
+    def slip(self, w: Waiting, price: Decimal, units: Decimal, record: Bar | Quote | Trade) -> Decimal:
+        model = w.order.costs and w.order.costs.slippage
+        if not model or w.order.time_in_force in {TimeInForce.OPG, TimeInForce.CLS}:
+            return price
+        two_sided = isinstance(record, Quote) and record.bid and record.ask
+        spread = Decimal(repr(record.ask)) - Decimal(repr(record.bid)) if two_sided else ZERO
+        if isinstance(record, Quote):
+            size = record.ask_size if w.buys else record.bid_size
+        else:
+            size = record.volume if isinstance(record, Bar) else record.size
+        part = min(Decimal(1), units / Decimal(repr(size))) if size else ZERO
+        away = price * model.basis_points / 10_000 + price * model.impact * part**2 + spread * model.spread_share
+        step = INSTRUMENTS[w.order.symbol].price_increment
+        ticks = (price + away if w.buys else price - away) / step
+        moved = ticks.to_integral_value(ROUND_CEILING if w.buys else ROUND_FLOOR) * step
+        if w.order.order_type not in LIMIT_LIKE:
+            return max(moved, step)
+        assert w.order.limit_price is not None
+        limit = w.order.limit_price
+        return min(moved, max(limit, price)) if w.buys else max(moved, min(limit, price), step)
+
+    def charge(self, w: Waiting) -> Decimal:
+        """What the order's commission has grown by."""
+        model = w.order.costs and w.order.costs.commission
+        if not model:
+            return ZERO
+        total = model.per_order + model.per_unit * w.cum + w.spent * model.basis_points / 10_000
+        for i, tier in enumerate(model.tiers):
+            last = i + 1 == len(model.tiers)
+            upper = w.spent if last else min(w.spent, model.tiers[i + 1].above)
+            if upper > tier.above:
+                total += (upper - tier.above) * tier.basis_points / 10_000
+        total = max(total, model.minimum)
+        if model.maximum is not None and total > model.maximum:
+            total = model.maximum
+        more = max(ZERO, round(total, 9) - w.charged)
+        w.charged += more
+        return more
+
     def fill(self, w: Waiting, leaves: Decimal, quantity: Decimal, price: Decimal, sequence: int, time: int) -> None:
         w.quantity, w.cum, w.spent = w.cum + leaves, w.cum + quantity, w.spent + quantity * price
         # Who trades has been triggered.
@@ -471,7 +519,7 @@ class SlowVenue:
         self.positions[w.order.symbol] += quantity if w.buys else -quantity
         if w.cum == w.quantity:
             self.waiting.remove(w)
-        self.note(w, "TRADE", sequence, time, quantity, price)
+        self.note(w, "TRADE", sequence, time, quantity, price, self.charge(w))
 
     def end_rest(self, w: Waiting, sequence: int, time: int) -> None:
         reasons = {
@@ -498,7 +546,14 @@ class SlowVenue:
         self.tell(w, what, what, sequence, time, leaves=ZERO, reason=reason)
 
     def note(
-        self, w: Waiting, what: str, sequence: int, time: int, quantity: Decimal = ZERO, price: Decimal = ZERO
+        self,
+        w: Waiting,
+        what: str,
+        sequence: int,
+        time: int,
+        quantity: Decimal = ZERO,
+        price: Decimal = ZERO,
+        commission: Decimal = ZERO,
     ) -> None:
         w.events += 1
         if w.held:
@@ -507,7 +562,8 @@ class SlowVenue:
             state = "FILLED" if what == "TRADE" and w.cum == w.quantity else "PARTIALLY_FILLED"
         else:
             state = "TRIGGERED" if w.triggered else "NEW"
-        self.tell(w, what, state, sequence, time, quantity=quantity, price=price, leaves=w.quantity - w.cum)
+        figures = {"quantity": quantity, "price": price, "commission": commission}
+        self.tell(w, what, state, sequence, time, **figures, leaves=w.quantity - w.cum)
 
     def tell(
         self,
@@ -520,10 +576,11 @@ class SlowVenue:
         leaves: Decimal,
         quantity: Decimal = ZERO,
         price: Decimal = ZERO,
+        commission: Decimal = ZERO,
         reason: str = "NONE",
     ) -> None:
         o, exec_id = w.order, f"{w.order.order_id}-{w.events}"
-        figures = (quantity, price, w.quantity, w.cum, leaves)
+        figures = (quantity, price, commission, w.quantity, w.cum, leaves)
         terms = (o.limit_price, o.stop_price, o.trailing_amount, o.display_quantity)
         self.told.append((exec_id, what, state, time, sequence, *figures, *terms, reason))
 
@@ -541,5 +598,5 @@ def merged(told: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
             if what == "TRADE":
                 fills[order_id, rest[2]] = event
         else:
-            first[2:] = [*rest[:3], first[5] + rest[3], *rest[4:]]
+            first[2:] = [*rest[:3], first[5] + rest[3], rest[4], first[7] + rest[5], *rest[6:]]
     return [tuple(event) for event in made]

@@ -116,7 +116,7 @@ def test_rule_12_nothing_fills_on_a_record_from_before_the_order_was_live(
             record = tape.record(event.tape_sequence)
             start = record.start if isinstance(record, Bar) else record.time
             assert event.tape_sequence > event.order.basis_sequence
-            assert start >= event.order.basis_time + how.latency
+            assert start >= event.order.basis_time + event.order.latency
             assert event.transact_time in {start, int(tape.time[event.tape_sequence - 1])}
 
 
@@ -207,6 +207,7 @@ def test_rule_19_buys_never_cost_more_than_what_was_set_aside_and_the_headroom(
     only = first.order._replace(side=Side.BUY, reservation=money)
     events = run(tape, [Command(first.position, only)], how)
     last = events[-1].order
-    assert last.gross_amount <= reserved + headroom
+    cost = last.gross_amount + last.commission
+    assert cost <= reserved + headroom
     if events[0].exec_type is not ExecType.REJECTED:
-        assert last.reservation.headroom == reserved + headroom - last.gross_amount
+        assert last.reservation.headroom == reserved + headroom - cost

@@ -154,7 +154,7 @@ class VenueMachine(RuleBasedStateMachine):
         order, record = event.order, self.tape.record(event.tape_sequence)
         start = record.start if isinstance(record, Bar) else record.time
         assert event.tape_sequence > order.basis_sequence
-        assert start >= order.basis_time + self.how.latency
+        assert start >= order.basis_time + order.latency
         assert order.order_type in {OrderType.MARKET, OrderType.LIMIT} or before.state is not OrderState.NEW
         if order.limit_price is not None:
             sign = 1 if order.side is Side.BUY else -1

@@ -157,7 +157,7 @@ def test_rule_12_an_order_decided_at_a_bar_is_not_filled_by_one_that_began_befor
 
 def test_rule_12_latency_makes_an_order_live_later() -> None:
     tape = merge([bars([FLAT, FLAT, FLAT, (101, 101, 101, 101, 100_000)])])
-    events = run(tape, (1, order(1, "B", "M")), settings=VenueSettings(volume_share=None, latency=MINUTE + 1))
+    events = run(tape, (1, order(1, "B", "M", latency=MINUTE + 1)))
     assert fills(events) == [(3, "B", 10, 101)]
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from services.domain.costs import Commission, Costs, Slippage
 from services.domain.fills import VenueSettings
 from services.domain.matching import Replacement, Venue
 from services.domain.order import ExecType, Order, OrderEvent, Reservation, TimeInForce
@@ -561,6 +562,39 @@ SCENARIOS = [
         ],
         ["1 10 x 100 #2", "2 triggered 95 #3", "2 10 x 95 #3", "3 canceled NOTHING_TO_REDUCE #3"],
     ),
+    Scenario(
+        "commission: its minimum is paid once, with the first part, until the rate has outgrown it",
+        "14",
+        path((100, 100, 100, 100, 40), (100, 100, 100, 100, 40), (100, 100, 100, 100, 40)),
+        [(1, order(1, "B", "M", 12, costs=Costs(Commission(per_unit=Decimal("0.2"), minimum=Decimal("1.5")))))],
+        ["1 4 x 100 for 1.5 #2", "1 4 x 100 for 0.1 #3", "1 4 x 100 for 0.8 #4"],
+        SHARE,
+    ),
+    Scenario(
+        "slippage: a market order pays it, and a limit that was bettered as far as its limit goes",
+        "14",
+        path((100, 103, 97, 101, 100)),
+        [
+            (1, order(1, "B", "M", 10, costs=Costs(None, Slippage(basis_points=Decimal(80))))),
+            (1, order(2, "B", "L", 10, 100.5, costs=Costs(None, Slippage(basis_points=Decimal(80))))),
+            (1, order(3, "S", "S", 10, 98, costs=Costs(None, Slippage(basis_points=Decimal(80))))),
+        ],
+        ["1 10 x 101 #2", "2 10 x 100.5 #2", "3 triggered 98 #2", "3 10 x 97 #2"],
+    ),
+    Scenario(
+        "slippage by the spread and by the share of the size, snapped away from the market",
+        "14",
+        merge([series(Kind.QUOTE, "BBB", [(1, 1, (99, 100, 40, 40)), (2, 2, (99, 101, 40, 40))])]),
+        [(1, order(1, "B", "M", 10, costs=Costs(None, Slippage(spread_share=Decimal("0.5"), impact=Decimal("0.1")))))],
+        ["1 10 x 103 #2"],
+    ),
+    Scenario(
+        "latency: live at the first record that begins at least that long after the decision",
+        "12",
+        quotes((1, 99, 100), (2, 99, 101), (4, 99, 102)),
+        [(1, order(1, "B", "M", latency=MINUTE)), (1, order(2, "B", "M", latency=MINUTE + 1))],
+        ["1 10 x 101 #2", "2 10 x 102 #3"],
+    ),
 ]
 
 
@@ -583,6 +617,7 @@ def line(event: OrderEvent, with_time: bool) -> str:
     number, kind = event.order.order_id.removeprefix("env-"), event.exec_type
     if kind is ExecType.TRADE:
         what = f"{event.last_quantity.normalize():f} x {event.last_price.normalize():f}"
+        what += f" for {event.last_commission.normalize():f}" if event.last_commission else ""
     elif kind is ExecType.TRIGGERED:
         what = f"triggered {(event.order.stop_price or Decimal(0)).normalize():f}"
     elif kind in {ExecType.CANCELED, ExecType.EXPIRED}:

@@ -1,0 +1,287 @@
+"""What trading costs: commission, slippage, latency, and for whom each is set (rules 12, 14 and 19)."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.domain.costs import (
+    Commission,
+    Costs,
+    Latency,
+    ModelChange,
+    Scope,
+    Slippage,
+    Tier,
+    VenueModel,
+    VenueModels,
+    slipped,
+)
+from services.domain.gate import Gate
+from services.domain.limits import make_limit
+from services.domain.matching import Venue, VenueSettings
+from services.domain.money import ZERO
+from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, Side, reserved_cash
+from services.domain.reach import LIMITED
+from services.domain.simulation import Result, Simulation
+from services.domain.tape import Kind, Tape
+from tests.unit.domain.matching_reference import (
+    INSTRUMENTS,
+    Command,
+    any_costs,
+    any_order,
+    bars,
+    command_lists,
+    drive,
+    merge,
+    order,
+    settings_drawn,
+    tapes,
+)
+from tests.unit.domain.test_simulation import OnBars, anything, cross, market, simulate
+
+D = Decimal
+money = st.decimals(0, 100_000, places=4)
+commissions = st.builds(
+    lambda per_order, per_unit, points, tiers, minimum, over: Commission(
+        per_order, per_unit, points, tuple(sorted(tiers)), minimum, None if over is None else minimum + over
+    ),
+    st.decimals(0, 10, places=2),
+    st.decimals(0, 1, places=4),
+    st.decimals(0, 100, places=2),
+    st.lists(st.builds(Tier, money, st.decimals(0, 50, places=2)), max_size=3),
+    st.decimals(0, 10, places=2),
+    st.none() | st.decimals(0, 50, places=2),
+)
+law = settings(max_examples=150, deadline=None)
+
+
+@given(commissions, st.lists(st.tuples(st.decimals(0, 500, places=3), st.decimals(0, 300, places=2)), min_size=1))
+def test_rule_14_commission_is_never_less_for_more_units_and_fills_pay_what_the_whole_costs(
+    model: Commission, fills: list[tuple[Decimal, Decimal]]
+) -> None:
+    units = amount = charged = ZERO
+    for quantity, price in fills:
+        units, amount = units + quantity, amount + quantity * price
+        total, more = model.total(units, amount), Costs(model).charge(charged, units, amount)
+        assert more >= 0
+        charged += more
+        assert charged == total
+    if units:
+        assert charged >= min(model.minimum, charged if model.maximum is None else model.maximum)
+    assert model.maximum is None or charged <= model.maximum
+
+
+@pytest.mark.parametrize(
+    ("model", "units", "amount", "expected"),
+    [
+        (Commission(per_unit=D("0.005"), minimum=D(1)), 100, 10_000, "1"),
+        (Commission(per_unit=D("0.005"), minimum=D(1)), 1_000, 10_000, "5"),
+        (Commission(basis_points=D(3), maximum=D(20)), 10, 50_000, "15"),
+        (Commission(basis_points=D(3), maximum=D(20)), 10, 500_000, "20"),
+        (Commission(per_order=D(2)), 1, 1, "2"),
+        (Commission(tiers=(Tier(ZERO, D(25)), Tier(D(10_000), D(10)))), 1, 8_000, "20"),
+        (Commission(tiers=(Tier(ZERO, D(25)), Tier(D(10_000), D(10)))), 1, 30_000, "45"),
+    ],
+)
+def test_rule_14_commission_by_the_usual_schedules(model: Commission, units: int, amount: int, expected: str) -> None:
+    assert model.total(D(units), D(amount)) == D(expected)
+    assert model.total(ZERO, ZERO) == 0
+
+
+@given(
+    st.builds(Slippage, *[st.decimals(0, 200, places=2)] * 1, *[st.decimals(0, 2, places=3)] * 2),
+    st.integers(1, 100_000),
+    st.none() | st.integers(1, 100_000),
+    st.decimals(0, 5, places=2),
+    st.decimals(0, 1, places=3),
+    st.booleans(),
+)
+def test_rule_14_slippage_never_betters_a_price_and_never_passes_a_limit(
+    model: Slippage, ticks: int, limit_ticks: int | None, spread: Decimal, share: Decimal, buys: bool
+) -> None:
+    step = D("0.05")
+    price, limit = ticks * step, None if limit_ticks is None else limit_ticks * step
+    got = slipped(price, model.distance(price, spread, share), step, buys=buys, limit=limit)
+    assert got % step == 0
+    assert got > 0
+    assert got >= price if buys else got <= price
+    if limit is not None and (price <= limit if buys else price >= limit):
+        assert got <= limit if buys else got >= limit
+
+
+@law
+@given(tapes(), command_lists(), settings_drawn)
+def test_rules_8_and_14_no_fill_passes_its_limit_whatever_the_slippage(
+    tape: Tape, commands: list[Command], how: VenueSettings
+) -> None:
+    for event in drive(Venue(INSTRUMENTS, how), tape, commands):
+        sent = event.order
+        if event.exec_type is ExecType.TRADE and sent.order_type in LIMITED and sent.limit_price is not None:
+            buys = sent.side is Side.BUY
+            assert event.last_price <= sent.limit_price if buys else event.last_price >= sent.limit_price
+
+
+class Books:
+    """A venue and a gate side by side, as a desk has them."""
+
+    def __init__(self, tape: Tape, how: VenueSettings, cash: Decimal, *, shorts: bool) -> None:
+        self.tape, self.venue, self.gate, self.position = tape, Venue(INSTRUMENTS, how), Gate(), 0
+        self.gate.open_portfolio("P", cash)
+        if shorts:
+            self.gate.set_limit(make_limit("short_sale", D(1), "P"))
+        self.venue.prime(tape, 0)
+
+    def fold(self, events: Sequence[OrderEvent]) -> None:
+        for event in events:
+            self.gate.fold(event, INSTRUMENTS[event.order.symbol])
+            assert self.gate.exposure("P").cash >= 0
+        assert self.gate.exposure("P").reserved_cash == sum(map(reserved_cash, self.venue.open_orders()))
+
+    def go(self, through: int) -> None:
+        while self.position < through:
+            self.position, events = self.venue.advance(self.tape, self.position, through)
+            self.fold(events)
+
+    def send(self, sent: Order) -> None:
+        time = int(self.tape.time[self.position - 1]) if self.position else 0
+        reference = self.venue.reference_price(sent.symbol, sent.side)
+        if reference is None:
+            return
+        sent = sent._replace(basis_sequence=self.position, basis_time=time)
+        verdict = self.gate.check(sent, INSTRUMENTS[sent.symbol], reference, time)
+        if verdict.reservation is not None:
+            self.fold(self.venue.accept(sent._replace(reservation=verdict.reservation), self.position, time))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), tapes(), settings_drawn, st.integers(0, 4_000))
+def test_rules_4_14_and_19_cash_is_never_below_zero_and_no_reservation_leaks(
+    seed: int, tape: Tape, how: VenueSettings, cash: int
+) -> None:
+    """Splits aside, whose units the books would have to be told of."""
+    tape = merge_without_splits(tape)
+    rng, books = Random(seed), Books(tape, how, D(cash), shorts=False)
+    for number in range(1, 9):
+        books.go(rng.randint(books.position, len(tape)))
+        sent = any_order(rng, number)
+        books.send(sent._replace(costs=sent.costs or any_costs(rng, iceberg=True)))
+    books.go(len(tape))
+    books.fold(books.venue.expire_all(len(tape), int(tape.time[-1]) if len(tape) else 0))
+    assert books.gate.exposure("P").reserved_cash == 0
+    assert all(each.state not in TERMINAL for each in books.venue.open_orders())
+
+
+def merge_without_splits(tape: Tape) -> Tape:
+    rows = [i for i, number in enumerate(tape.source) if tape.sources[number].kind is not Kind.SPLIT]
+    return Tape(tape.sources, tape.source[rows], tape.time[rows], tape.start[rows], tape.values[rows])
+
+
+def test_rule_19_an_order_for_all_the_cash_fills_in_parts_though_its_first_pays_the_whole_minimum() -> None:
+    tape = merge([bars([(100, 100, 100, 100, v) for v in (40, 40, 40, 40)])])
+    books = Books(tape, VenueSettings(), D(1005), shorts=False)
+    books.go(1)
+    costs = Costs(Commission(per_order=D(2), minimum=D(5)))
+    books.send(order(1, "B", "L", "9.5", 100.5, costs=costs))
+    sent = books.venue.open_orders()[0]
+    assert (sent.reservation.cash, sent.reservation.commission, sent.reservation.headroom) == (
+        D("954.75"),
+        5,
+        D("45.25"),
+    )
+    books.go(4)
+    assert books.gate.exposure("P").cash == D(1005) - 950 - 5
+
+
+def test_rule_19_what_a_market_order_for_all_the_cash_cannot_pay_with_its_commission_is_canceled() -> None:
+    tape = merge([bars([(100, 100, 100, 100, 1), (101, 101, 101, 101, 1)])])
+    books = Books(tape, VenueSettings(volume_share=None), D(1010), shorts=False)
+    books.go(1)
+    books.send(order(1, "B", "M", 10, costs=Costs(Commission(basis_points=D(100)))))
+    books.go(2)
+    # 9.5 units cost 959.5 and 9.595; with ten the commission would be missing.
+    assert books.gate.exposure("P").cash == D(1010) - D("959.5") - D("9.595")
+    assert not books.venue.open_orders()
+
+
+def test_rule_4_a_check_counts_the_commission() -> None:
+    costs = Costs(Commission(minimum=D(1)))
+    tape = merge([bars([(100, 100, 100, 100, 1)])])
+    for cash, passes in ((1000, False), (1001, True)):
+        books = Books(tape, VenueSettings(), D(cash), shorts=False)
+        books.go(1)
+        books.send(order(1, "B", "M", 10, costs=costs))
+        assert bool(books.venue.open_orders()) is passes
+
+
+def test_rule_19_a_sale_that_does_not_bring_its_commission_is_canceled() -> None:
+    tape = merge([bars([(1, 1, 1, 1, 100)] * 3)])
+    books = Books(tape, VenueSettings(volume_share=None), D(1), shorts=False)
+    books.go(1)
+    books.send(order(1, "B", "M", 1))
+    books.go(2)
+    books.send(order(2, "S", "M", 1, costs=Costs(Commission(minimum=D(5)))))
+    books.go(3)
+    assert not books.venue.open_orders()
+    assert books.gate.exposure("P").cash == 0
+
+
+def test_rule_14_the_narrowest_scope_that_has_a_part_gives_it() -> None:
+    models, per_order = VenueModels(), [Commission(per_order=D(n)) for n in range(4)]
+    slow, wide = Latency(fixed=5), Slippage(basis_points=D(1))
+    models.put(Scope(), VenueModel(per_order[0], wide, slow))
+    models.put(Scope("", "AAA"), VenueModel(per_order[1]))
+    models.put(Scope("P"), VenueModel(per_order[2]))
+    models.put(Scope("P", "AAA"), VenueModel(per_order[3]))
+    for portfolio, symbol, expected in (("Q", "BBB", 0), ("Q", "AAA", 1), ("P", "BBB", 2), ("P", "AAA", 3)):
+        assert models.terms(portfolio, symbol, "c") == (Costs(per_order[expected], wide), 5)
+    models.put(Scope("P", "AAA"), None)
+    assert models.terms("P", "AAA", "c").costs == Costs(per_order[2], wide)
+
+
+def test_rules_12_and_34_latency_is_drawn_by_seed_and_order() -> None:
+    model = Latency(fixed=1_000, jitter=500, seed=7)
+    drawn = [model.of(f"1-{n}-1") for n in range(200)]
+    assert drawn == [model.of(f"1-{n}-1") for n in range(200)]
+    assert drawn != [Latency(1_000, 500, 8).of(f"1-{n}-1") for n in range(200)]
+    assert 1_000 <= min(drawn) < 1_050
+    assert 1_450 < max(drawn) <= 1_500
+
+
+MODELS = [
+    ModelChange(0, Scope(), VenueModel(Commission(per_unit=D("0.01"), minimum=D(1)), None, None)),
+    ModelChange(4, Scope("p1"), VenueModel(None, Slippage(basis_points=D(7)), Latency(10**9, 10**12, 3))),
+    ModelChange(4, Scope("", "B"), VenueModel(Commission(basis_points=D(5)))),
+    ModelChange(9, Scope(), None),
+]
+
+
+def trade(models: Sequence[ModelChange], *, express: bool) -> tuple[Simulation, Result]:
+    simulation = simulate(market(5, 90), cross(), lambda: OnBars(anything, ("A", "B")), models=models, express=express)
+    return simulation, simulation.run()
+
+
+@pytest.mark.parametrize("models", [[], MODELS[:1], MODELS])
+def test_rule_34_with_costs_the_express_way_is_the_plain_one(models: list[ModelChange]) -> None:
+    (_, fast), (_, plain) = trade(models, express=True), trade(models, express=False)
+    assert fast.events == plain.events
+    assert fast.digest() == plain.digest()
+    assert any(event.last_commission for event in fast.events) is bool(models)
+
+
+def test_models_hold_for_the_orders_that_come_after_they_were_set() -> None:
+    simulation, result = trade(MODELS, express=True)
+    first = {event.order.order_id: event.order for event in result.events if event.exec_id.endswith("-1")}
+    numbers = {int(each.order_id.rpartition("-")[2]): each for each in first.values()}
+    assert all(numbers[n].costs == Costs(MODELS[0].model.commission) for n in range(1, 5))  # type: ignore[union-attr]
+    assert all((numbers[n].latency > 0) is (numbers[n].portfolio_id == "p1") for n in range(5, len(numbers) + 1))
+    after = [each for n, each in numbers.items() if n > 9 and (each.portfolio_id, each.symbol) == ("p2", "A")]
+    assert after
+    assert all(each.costs is None for each in after)
+    ledgers = simulation.books.ledgers
+    for portfolio_id, ledger in ledgers.items():
+        paid = sum((e.last_commission for e in result.fills if e.order.portfolio_id == portfolio_id), ZERO)
+        assert ledger.commission == paid > 0
