@@ -58,7 +58,11 @@ STRATEGY: Final = Service(
 ORDER: Final = Service(
     name="order",
     port=50053,
-    public=("tickmesh.order.v1.OrderService", "tickmesh.order.v1.OrderBookService"),
+    public=(
+        "tickmesh.order.v1.OrderService",
+        "tickmesh.order.v1.OrderBookService",
+        "tickmesh.order.v1.VenueModelService",
+    ),
     dependencies=("marketdata", "risk", "portfolio"),
 )
 RISK: Final = Service(

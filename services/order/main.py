@@ -6,6 +6,7 @@ import tickmesh
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
 from tickmesh.order.v1.order_book_service_pb2_grpc import add_OrderBookServiceServicer_to_server
 from tickmesh.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_server
+from tickmesh.order.v1.venue_model_service_pb2_grpc import add_VenueModelServiceServicer_to_server
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 
 from services.chassis.barrier import Participant
@@ -21,6 +22,7 @@ from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, 
 from services.order.desk.journal import OrderLog, reader
 from services.order.desk.replay import Desks
 from services.order.listing import Listing
+from services.order.model_servicer import VenueModelServicer
 from services.order.servicer import OrderServicer
 from services.order.settings import Settings
 from services.order.store import Store
@@ -52,6 +54,7 @@ async def main() -> None:
         orders = OrderServicer(desks, Listing(database), tokens, settings.heartbeat_seconds)
         server.add(add_OrderServiceServicer_to_server, orders)
         server.add(add_OrderBookServiceServicer_to_server, OrderBookServicer(desks, tokens))
+        server.add(add_VenueModelServiceServicer_to_server, VenueModelServicer(desks))
         server.reflect(tickmesh)
         _venue = server.spawn(venue.run(), "venue")
         await server.serve()

@@ -17,6 +17,7 @@ from services.domain.money import places
 from services.domain.order import Order, OrderEvent
 from services.order.records import TimerRow
 from services.order.ticket import Provenance
+from services.wire.costs import costs_to_proto, duration
 from services.wire.orders import refusal_to_proto
 from services.wire.values import nanoseconds, set_time, text, timestamp
 from services.wire.versions import ORDER_EVENT, check_version
@@ -85,6 +86,12 @@ def asked_to_proto(order: Order, provenance: Provenance, instrument: Instrument)
     message.basis_sequence = order.basis_sequence
     if order[_INSTRUCTIONS] != _NO_INSTRUCTIONS:
         _instruct(message, order, units, price)
+    if order.costs is not None:
+        commission, slippage = costs_to_proto(order.costs)
+        if commission is not None:
+            message.commission_model.CopyFrom(commission)
+        if slippage is not None:
+            message.slippage_model.CopyFrom(slippage)
     asked: order_pb2.Order = message
     return asked
 
@@ -121,6 +128,8 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
     reservation.cash = exact(reserved.cash)
     reservation.quantity = text(reserved.quantity, units)
     reservation.headroom = exact(reserved.headroom)
+    if reserved.commission:
+        reservation.commission = exact(reserved.commission)
     message.signal_id = provenance.signal_id
     message.label = order.label
     set_time(message.basis_time, order.basis_time)
@@ -131,6 +140,8 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
     message.event_count = order.event_count
     message.session_id = provenance.session_id
     message.priority = order.priority
+    if order.latency:
+        message.latency.CopyFrom(duration(order.latency))
     whole: order_pb2.Order = message
     return whole
 

@@ -90,6 +90,17 @@ class TimerRow(NamedTuple):
     owner: str
 
 
+class ModelRow(NamedTuple):
+    """A version of a venue model: its number in its environment, and the public message, encoded."""
+
+    environment_id: str
+    sequence: int
+    venue_model_id: str
+    payload: bytes
+    principal: str
+    owner: str
+
+
 class OrderRow(NamedTuple):
     """An order: what was asked for under its client's key, and its last event."""
 

@@ -17,6 +17,7 @@ from services.chassis.writer import Unit
 from services.order.records import (
     EnvironmentRow,
     EventRow,
+    ModelRow,
     OrderRow,
     PortfolioRow,
     PositionRow,
@@ -35,6 +36,7 @@ from services.order.tables import (
     POSITIONS,
     REQUESTS,
     STREAMS,
+    VENUE_MODELS,
 )
 
 ORDER_EVENTS: Final = "order_events"
@@ -53,6 +55,17 @@ _REQUESTS = sa.select(REQUESTS).where(
 )
 _TIMERS = sa.select(CANCEL_TIMERS).where(
     CANCEL_TIMERS.c.environment_id == sa.bindparam("environment_id"), CANCEL_TIMERS.c.trigger_time > 0
+)
+_MODELS = (
+    sa.select(VENUE_MODELS.c.payload)
+    .where(VENUE_MODELS.c.environment_id == sa.bindparam("environment_id"))
+    .order_by(VENUE_MODELS.c.sequence)
+)
+_MODEL = (
+    sa.select(VENUE_MODELS.c.payload)
+    .where(VENUE_MODELS.c.venue_model_id == sa.bindparam("venue_model_id"))
+    .order_by(VENUE_MODELS.c.sequence.desc())
+    .limit(1)
 )
 _ALL_INSTRUMENTS = sa.select(INSTRUMENTS)
 _OPEN = (
@@ -90,6 +103,7 @@ class Store:
         self._put_position = upsert(POSITIONS, database.dialect)
         self._insert_request = sa.insert(REQUESTS)
         self._put_timer = upsert(CANCEL_TIMERS, database.dialect)
+        self._insert_model = sa.insert(VENUE_MODELS)
         self._put_instrument = upsert(INSTRUMENTS, database.dialect)
         self._put_order = upsert(ORDERS, database.dialect, keep=_KEPT)
         self._insert_event = sa.insert(EVENTS)
@@ -136,6 +150,16 @@ class Store:
         """The cancel timers of an environment that are armed."""
         return [TimerRow(*row) for row in await self._database.fetch_all(_TIMERS, {"environment_id": environment_id})]
 
+    async def venue_models(self, environment_id: str) -> list[bytes]:
+        """Every version of an environment's venue models, encoded, in the order they were set."""
+        rows = await self._database.fetch_all(_MODELS, {"environment_id": environment_id})
+        return [bytes(row.payload) for row in rows]
+
+    async def venue_model(self, venue_model_id: str) -> bytes | None:
+        """The last version of one venue model; None where it was never set."""
+        row = await self._database.fetch_one(_MODEL, {"venue_model_id": venue_model_id})
+        return None if row is None else bytes(row.payload)
+
     async def instruments(self) -> dict[str, bytes]:
         """The instruments that were ever traded, encoded, by symbol."""
         return {row.symbol: row.payload for row in await self._database.fetch_all(_ALL_INSTRUMENTS)}
@@ -175,6 +199,7 @@ class Store:
         positions: Sequence[PositionRow] = (),
         request: RequestRow | None = None,
         timer: TimerRow | None = None,
+        models: Sequence[ModelRow] = (),
     ) -> Unit:
         """What one decision of a desk writes, all or nothing."""
         unit: list[tuple[Any, Sequence[Mapping[str, Any]]]] = []
@@ -190,5 +215,7 @@ class Store:
             unit.append((self._insert_request, [request._asdict()]))
         if timer is not None:
             unit.append((self._put_timer, [timer._asdict()]))
+        if models:
+            unit.append((self._insert_model, [model._asdict() for model in models]))
         unit.append((self._put_environment, [environment.row()]))
         return unit

@@ -56,6 +56,13 @@ CANCEL_TIMERS = _table(
     *columns(sa.Text, "owner"),
 )
 INSTRUMENTS = _table("instruments", _keys(symbol=sa.Text), *columns(sa.LargeBinary, "payload"))
+VENUE_MODELS = _table(
+    "venue_models",
+    _keys(environment_id=sa.Text, sequence=sa.BigInteger),
+    *columns(sa.Text, "venue_model_id"),
+    *columns(sa.LargeBinary, "payload"),
+    *columns(sa.Text, "principal", "owner"),
+)
 ORDERS = _table(
     "orders",
     _keys(environment_id=sa.Text, number=sa.BigInteger),

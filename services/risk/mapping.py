@@ -17,7 +17,15 @@ from services.risk.records import KillRecord, LimitRecord, Scope
 from services.risk.store import Cursor
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_TYPES
-from services.wire.orders import ORDER_TYPES, SIDES, STATES, TIMES_IN_FORCE, event_from_proto, refusal_to_proto
+from services.wire.orders import (
+    ORDER_TYPES,
+    SIDES,
+    STATES,
+    TIMES_IN_FORCE,
+    costs_of,
+    event_from_proto,
+    refusal_to_proto,
+)
 from services.wire.values import decimal, nanoseconds, timestamp
 
 _SCOPES = {
@@ -73,6 +81,7 @@ def _order_to_check(message: order_pb2.Order) -> Order:
         leaves_quantity=parse_decimal(message.leaves_quantity),
         # What was traded may have more than nine places.
         gross_amount=decimal(message.gross_amount),
+        commission=decimal(message.commission),
     )
 
 
@@ -93,6 +102,7 @@ def _asked(order: order_pb2.Order) -> Order:
         trailing_amount=parse_decimal(order.trailing_amount) if order.trailing_amount else None,
         trailing_percent=parse_decimal(order.trailing_percent) if order.trailing_percent else None,
         reduce_only=order.reduce_only,
+        costs=costs_of(order),
     )
 
 
@@ -113,10 +123,12 @@ def told_to_proto(told: Ready | Verdicts | KillRecord) -> gate_pb2.CheckOrdersRe
 def _verdict_to_proto(verdict: Verdict) -> gate_pb2.Verdict:
     reserved, refused = verdict.reservation, verdict.refusal
     if reserved is not None:
-        # All three have at most nine places, see `round_up` and `round_down`: no need to round.
+        # All have at most nine places, see `round_up`, `round_down` and `Commission`: no need to round.
         reservation = order_pb2.Reservation(
             cash=f"{reserved.cash:f}", quantity=f"{reserved.quantity:f}", headroom=f"{reserved.headroom:f}"
         )
+        if reserved.commission:
+            reservation.commission = f"{reserved.commission:f}"
         return gate_pb2.Verdict(order_id=verdict.order_id, reservation=reservation)
     if refused is None:
         raise ValueError(f"the verdict on {verdict.order_id} is none")

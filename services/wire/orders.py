@@ -6,6 +6,7 @@ from typing import Final
 
 from tickmesh.order.v1 import order_pb2
 
+from services.domain.costs import Costs
 from services.domain.order import (
     CancelReason,
     ExecType,
@@ -18,6 +19,7 @@ from services.domain.order import (
     Side,
     TimeInForce,
 )
+from services.wire.costs import commission_from_proto, slippage_from_proto, span
 from services.wire.values import decimal, nanoseconds, optional, text
 from services.wire.versions import ORDER_EVENT, check_version
 
@@ -63,7 +65,7 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         decimal(order.commission),
         order.basis_sequence,
         nanoseconds(order.basis_time),
-        Reservation(decimal(reserved.cash), decimal(reserved.quantity), decimal(reserved.headroom)),
+        Reservation(*map(decimal, (reserved.cash, reserved.quantity, reserved.headroom, reserved.commission))),
         refusal_from_proto(order.refusal) if order.HasField("refusal") else None,
         CANCEL_REASONS[order.cancel_reason],
         order.event_count,
@@ -76,6 +78,19 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         optional(order.display_quantity) if order_type == _LIMIT else None,
         optional(order.trail_price) if trails else None,
         order.priority,
+        costs_of(order),
+        span(order.latency) if order.HasField("latency") else 0,
+    )
+
+
+def costs_of(order: order_pb2.Order) -> Costs | None:
+    """The models that an order was taken on; None for none, as most."""
+    charged, slips = order.HasField("commission_model"), order.HasField("slippage_model")
+    if not charged and not slips:
+        return None
+    return Costs(
+        commission_from_proto(order.commission_model) if charged else None,
+        slippage_from_proto(order.slippage_model) if slips else None,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
+from services.domain.costs import VenueModels
 from services.domain.matching import Venue, VenueSettings
 from services.domain.tape import Tape
 from services.order.clients import Peers
@@ -31,6 +32,7 @@ from services.order.desk.phase import OTHERS_TURN, Phase
 from services.order.desk.placing import Create, Placing
 from services.order.desk.positions import Held, held_after, held_at
 from services.order.desk.previewing import Previewing, Trial
+from services.order.desk.remodeling import Remodel, Remodeling
 from services.order.desk.replacing import Replace, Replacing
 from services.order.desk.replay_mapping import Grant, Idle, Reached
 from services.order.desk.risk_gate import RiskGate
@@ -40,7 +42,8 @@ from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment
 
-Command = TypeVar("Command", Create, Replace, Trial)
+AnyCommand = Create | Replace | Trial | Remodel
+Command = TypeVar("Command", Create, Replace, Trial, Remodel)
 
 
 class Desk:
@@ -61,6 +64,7 @@ class Desk:
         self._placing = Placing(self, store, checks)
         self._previewing = Previewing(self, checks)
         self._replacing = Replacing(self, store, peers.instruments, checks)
+        self._remodeling = Remodeling(self, store)
         self._wake = asyncio.Event()
         self._canceling = Canceling(self, store, peers, self._wake.set)
         self.timers = CancelTimers(self, store, self._wake.set)
@@ -72,8 +76,8 @@ class Desk:
         self._cancels: list[Cancel] = []
         self._sweeps: list[Sweep] = []
         self._left: set[str] = set()
-        self._ready: deque[Create | Replace | Trial] = deque()
-        self._waiting: list[Create | Replace | Trial] = []
+        self._ready: deque[AnyCommand] = deque()
+        self._waiting: list[AnyCommand] = []
         self._held: Held = {}
         self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
         self._behind: Idle | None = None
@@ -82,6 +86,11 @@ class Desk:
     def loaded(self) -> bool:
         """Whether the tape is here."""
         return self._walk.tape is not None
+
+    @property
+    def models(self) -> VenueModels:
+        """What trading costs here."""
+        return self._remodeling.models
 
     @property
     def urgent(self) -> bool:
@@ -97,6 +106,7 @@ class Desk:
     async def restore(self) -> None:
         """Takes the open orders back from the store. No session has survived: who asked for it is disconnected."""
         orders, headroom = await self.journal.restore()
+        await self._remodeling.restore()
         self._held = await self.journal.held()
         self.venue.restore(orders, headroom)
         for order in orders:
@@ -162,8 +172,8 @@ class Desk:
             return ApiError.aborted("BASIS_STALE", message, metadata=positions)
         return stranger
 
-    def objection_to(self, replace: Replace) -> ApiError | None:
-        """Why nothing can be replaced now; as orders from outside."""
+    def objection_to(self, change: Replace | Remodel) -> ApiError | None:
+        """Why nothing can be changed now; as orders from outside."""
         return self.standstill(of_strategy=False)
 
     def standstill(self, *, of_strategy: bool) -> ApiError | None:
@@ -178,8 +188,8 @@ class Desk:
             return ApiError.unavailable("ENVIRONMENT_BLOCKED", message, metadata={"blocked_on": missing})
         return None
 
-    def submit(self, command: Create | Replace | Trial) -> None:
-        """Takes an order, new terms of one, or one that is only thought of; its `answer` tells what became of it."""
+    def submit(self, command: AnyCommand) -> None:
+        """Takes an order, new terms of one, one that is only thought of, or a venue model; its `answer` tells the rest."""
         of_strategy = isinstance(command, Create) and command.ticket.of_strategy
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
@@ -273,6 +283,8 @@ class Desk:
             again = await self._placing.place(creates)
         elif trials := self._next(Trial):
             await self._previewing.preview(trials)
+        elif remodels := self._next(Remodel):
+            await self._remodeling.change(remodels)
         else:
             again = await self._replacing.replace(self._next(Replace))
         self._ready.extendleft(reversed(again))

@@ -12,6 +12,7 @@ from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.limits import KillScope
+from services.domain.money import ZERO
 from services.domain.order import Order, OrderState, Reservation
 from services.domain.preview import Preview
 from services.order.mapping import asked_to_proto, order_to_proto
@@ -122,7 +123,8 @@ def _verdict(verdict: risk_gate_service_pb2.Verdict) -> Verdict:
         return Verdict(verdict.order_id, refusal=refusal_from_proto(verdict.refusal))
     reserved = verdict.reservation
     cash, quantity, headroom = (Decimal(each) for each in (reserved.cash, reserved.quantity, reserved.headroom))
-    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom))
+    fee = Decimal(reserved.commission) if reserved.commission else ZERO
+    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom, fee))
 
 
 def _preview(message: risk_gate_service_pb2.PreviewVerdict) -> Preview:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
+from services.domain.costs import VenueModels
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.matching import Venue
@@ -72,6 +73,11 @@ class Desk(Asker, Protocol):
 
     venue: Venue
     journal: Journal
+
+    @property
+    def models(self) -> VenueModels:
+        """What trading costs."""
+        ...
 
     def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now."""
@@ -173,10 +179,13 @@ class Placing:
     def _order(self, create: Create, number: int) -> Order:
         row, ticket = self._desk.row, create.ticket
         sized = _closing(self._held(ticket)) if ticket.closes else {}
+        terms = self._desk.models.terms(ticket.portfolio_id, ticket.symbol, ticket.fields["client_order_id"])
         return Order(
             order_id=f"{row.environment_id}-{number}",
             basis_sequence=row.tape_sequence,
             basis_time=max(row.market_time, ticket.basis_time),
+            costs=terms.costs,
+            latency=terms.latency,
             **ticket.fields,
             **sized,
         )

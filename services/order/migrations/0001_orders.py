@@ -66,6 +66,15 @@ def upgrade() -> None:
         *columns(sa.Text, "owner"),
     )
     op.create_table(
+        "venue_models",
+        sa.Column("environment_id", sa.Text, primary_key=True),
+        sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+        *columns(sa.Text, "venue_model_id"),
+        *columns(sa.LargeBinary, "payload"),
+        *columns(sa.Text, "principal", "owner"),
+    )
+    op.create_index("venue_models_by_id", "venue_models", ["venue_model_id", "sequence"])
+    op.create_table(
         "instruments",
         sa.Column("symbol", sa.Text, primary_key=True),
         *columns(sa.LargeBinary, "payload"),

@@ -70,6 +70,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No sessions are known for this calendar, or not for these dates."""
     ERROR_REASON_POSITION_NOT_FOUND: _ErrorReason.ValueType  # 33
     """NOT_FOUND. The portfolio holds nothing of the symbol."""
+    ERROR_REASON_VENUE_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """NOT_FOUND. No such venue model was ever set."""
     ERROR_REASON_CLIENT_ORDER_ID_REUSED: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 41
@@ -179,6 +181,8 @@ ERROR_REASON_CALENDAR_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND. No sessions are known for this calendar, or not for these dates."""
 ERROR_REASON_POSITION_NOT_FOUND: ErrorReason.ValueType  # 33
 """NOT_FOUND. The portfolio holds nothing of the symbol."""
+ERROR_REASON_VENUE_MODEL_NOT_FOUND: ErrorReason.ValueType  # 34
+"""NOT_FOUND. No such venue model was ever set."""
 ERROR_REASON_CLIENT_ORDER_ID_REUSED: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 41

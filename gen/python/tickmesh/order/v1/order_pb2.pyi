@@ -4,10 +4,12 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tickmesh.common.v1 import side_pb2 as _side_pb2
+from tickmesh.order.v1 import venue_model_pb2 as _venue_model_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -330,22 +332,26 @@ class Reservation(_message.Message):
     CASH_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
     HEADROOM_FIELD_NUMBER: _builtins.int
+    COMMISSION_FIELD_NUMBER: _builtins.int
     cash: _builtins.str
     """Cash for the whole order, in the instrument's currency."""
     quantity: _builtins.str
     """Signed units by which the position may change."""
     headroom: _builtins.str
     """The portfolio's spendable cash after it, at the check."""
+    commission: _builtins.str
+    """Set aside beside the cash for what its fills may be charged; empty where that is nothing."""
     def __init__(
         self,
         *,
         cash: _builtins.str = ...,
         quantity: _builtins.str = ...,
         headroom: _builtins.str = ...,
+        commission: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "headroom", b"headroom", "quantity", b"quantity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "commission", b"commission", "headroom", b"headroom", "quantity", b"quantity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,6 +404,9 @@ class Order(_message.Message):
     DISPLAY_QUANTITY_FIELD_NUMBER: _builtins.int
     TRAIL_PRICE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    COMMISSION_MODEL_FIELD_NUMBER: _builtins.int
+    SLIPPAGE_MODEL_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Given by the service."""
     client_order_id: _builtins.str
@@ -492,6 +501,18 @@ class Order(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When a GTD order expires, market time."""
 
+    @_builtins.property
+    def commission_model(self) -> _venue_model_pb2.CommissionModel:
+        """What its fills are charged by, where they are."""
+
+    @_builtins.property
+    def slippage_model(self) -> _venue_model_pb2.SlippageModel:
+        """What its fills are worse by, where they are."""
+
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """How long after it was decided on, or replaced, it is live, in market time."""
+
     def __init__(
         self,
         *,
@@ -536,10 +557,13 @@ class Order(_message.Message):
         display_quantity: _builtins.str = ...,
         trail_price: _builtins.str = ...,
         priority: _builtins.int = ...,
+        commission_model: _venue_model_pb2.CommissionModel | None = ...,
+        slippage_model: _venue_model_pb2.SlippageModel | None = ...,
+        latency: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "create_time", b"create_time", "expire_time", b"expire_time", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "commission_model", b"commission_model", "create_time", b"create_time", "expire_time", b"expire_time", "latency", b"latency", "refusal", b"refusal", "reservation", b"reservation", "slippage_model", b"slippage_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -144,6 +144,11 @@ class ErrorReason(betterproto2.Enum):
     NOT_FOUND. The portfolio holds nothing of the symbol.
     """
 
+    VENUE_MODEL_NOT_FOUND = 34
+    """
+    NOT_FOUND. No such venue model was ever set.
+    """
+
     CLIENT_ORDER_ID_REUSED = 40
     """
     ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order.
@@ -301,6 +306,7 @@ class ErrorReason(betterproto2.Enum):
             31: "ERROR_REASON_DEPLOYMENT_NOT_FOUND",
             32: "ERROR_REASON_CALENDAR_NOT_FOUND",
             33: "ERROR_REASON_POSITION_NOT_FOUND",
+            34: "ERROR_REASON_VENUE_MODEL_NOT_FOUND",
             40: "ERROR_REASON_CLIENT_ORDER_ID_REUSED",
             41: "ERROR_REASON_REQUEST_ID_REUSED",
             42: "ERROR_REASON_ALREADY_EXISTS",
@@ -356,6 +362,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_DEPLOYMENT_NOT_FOUND": 31,
             "ERROR_REASON_CALENDAR_NOT_FOUND": 32,
             "ERROR_REASON_POSITION_NOT_FOUND": 33,
+            "ERROR_REASON_VENUE_MODEL_NOT_FOUND": 34,
             "ERROR_REASON_CLIENT_ORDER_ID_REUSED": 40,
             "ERROR_REASON_REQUEST_ID_REUSED": 41,
             "ERROR_REASON_ALREADY_EXISTS": 42,
