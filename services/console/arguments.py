@@ -44,4 +44,5 @@ def _add_backtest(backtest: argparse.ArgumentParser) -> None:
     add("--start", metavar="DATE", help="first day, 2004-08-19")
     add("--end", metavar="DATE", help="last day")
     add("--warm-up", metavar="SESSIONS", type=int, help="sessions that are history")
+    add("--models", metavar="FILE", help="what trading costs: a JSON list of what SetVenueModel takes")
     add("--environment", metavar="ID", help="repeat a replay of the running mesh and compare; alone")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from services.chassis.garbage import rare_collections
@@ -17,6 +19,7 @@ from services.chassis.settings import load
 from services.console.layout import Trouble
 from services.console.scenario import DEMONSTRATION, Scenario, Trader
 from services.console.settings import ConsoleSettings
+from services.domain.costs import ModelChange
 from services.domain.simulation import Result
 from services.domain.tape import Kind, Tape
 from services.marketdata.settings import Settings as MarketdataSettings
@@ -77,6 +80,8 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
         if options.warm_up < 0:
             raise Trouble("--warm-up: at least 0 sessions.")
         scenario = replace(scenario, warm_up_sessions=options.warm_up)
+    if options.models:
+        scenario = replace(scenario, models=_models(options.models))
     start, end = _day("--start", options.start), _day("--end", options.end)
     if start is not None and end is not None and end < start:
         raise Trouble("--end is before --start.")
@@ -86,7 +91,7 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
 
 def _repeat(options: argparse.Namespace) -> int:
     alone = (options.data_set, options.symbols, options.strategy, options.cash, options.start, options.end)
-    if any(alone) or options.parameter or options.warm_up is not None:
+    if any(alone) or options.models or options.parameter or options.warm_up is not None:
         raise Trouble("--environment takes everything from the replay, and goes with no other option.")
     from services.chassis.errors import ApiError
 
@@ -154,6 +159,18 @@ def _parameters(given: Sequence[str]) -> dict[str, str]:
             raise Trouble(f"--parameter: {each!r} is not NAME=VALUE.")
         parameters[name] = value
     return parameters
+
+
+def _models(path: str) -> tuple[ModelChange, ...]:
+    from services.chassis.errors import ApiError
+    from services.console.mapping import model_changes
+
+    try:
+        return tuple(model_changes(json.loads(Path(path).read_text())))
+    except OSError as error:
+        raise Trouble(f"--models: {path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, ApiError) as error:
+        raise Trouble(f"--models: {path} holds no list of models: {error}") from None
 
 
 def _cash(text: str) -> Decimal:

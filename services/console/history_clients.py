@@ -9,8 +9,9 @@ from typing import NamedTuple
 from tickmesh.marketdata.v1 import instrument_service_pb2
 from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceStub
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_pb2, order_service_pb2, venue_model_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
+from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
@@ -19,10 +20,12 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 from services.chassis.channel import Channel
 from services.console.mapping import entry_line, fill_line, refusal_line
 from services.console.records import Portfolio, Replay
+from services.domain.costs import ModelChange
 from services.domain.digest import History
 from services.domain.instrument import Instrument
 from services.domain.limits import Limit, make_limit
 from services.domain.tape import Tape
+from services.wire.costs import change_from_proto
 from services.wire.instruments import instrument_from_proto
 from services.wire.limits import LIMIT_NAMES
 from services.wire.market import read_tape
@@ -63,6 +66,7 @@ class Archive:
         self._tapes = TapeServiceStub(channels["marketdata"])
         self._instruments = InstrumentServiceStub(channels["marketdata"])
         self._orders = OrderServiceStub(channels["order"])
+        self._models = VenueModelServiceStub(channels["order"])
         self._portfolios = PortfolioServiceStub(channels["portfolio"])
         self._risk = RiskServiceStub(channels["risk"])
 
@@ -110,6 +114,13 @@ class Archive:
                 each.client_order_id for each in orders if each.deployment_id and each.cancel_reason in _ON_REQUEST
             ),
         )
+
+    async def models(self, replay: Replay) -> list[ModelChange]:
+        """What trading cost in it, as it was set."""
+        request = venue_model_service_pb2.ListVenueModelsRequest(
+            environment_id=replay.environment_id, all_versions=True
+        )
+        return list(map(change_from_proto, await pages(self._models.ListVenueModels, request, "venue_models")))
 
     async def everywhere(self, replay: Replay) -> list[str]:
         """Limits and kill switches that hold for more than one portfolio, in words."""

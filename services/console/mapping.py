@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import Any
 
+from google.protobuf.json_format import ParseDict, ParseError
 from tickmesh.common.v1 import side_pb2
 from tickmesh.marketdata.v1 import environment_pb2, market_data_service_pb2
 from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1.venue_model_service_pb2 import SetVenueModelRequest
 from tickmesh.portfolio.v1 import portfolio_pb2
 from tickmesh.strategy.v1 import strategy_pb2
 
+from services.chassis.validation import validate
 from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
+from services.domain.costs import ModelChange, Scope
 from services.domain.digest import EntryLine, FillLine, RefusalLine
+from services.order.model_mapping import asked_model
 from services.wire.values import name_of, nanoseconds
+
+
+def model_changes(models: Iterable[Any]) -> Iterator[ModelChange]:
+    """Venue models as `SetVenueModel` takes them in JSON, set before the first order.
+
+    Raises:
+        ValueError: one is not of that form.
+        ApiError: one breaks a rule of the contract.
+    """
+    for each in models:
+        try:
+            request = ParseDict(each, SetVenueModelRequest())
+        except (ParseError, AttributeError) as error:
+            raise ValueError(str(error)) from None
+        validate(request)
+        yield ModelChange(0, Scope(request.portfolio_id, request.symbol), asked_model(request))
 
 
 def replay_from_proto(message: environment_pb2.Environment) -> Replay:

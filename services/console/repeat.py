@@ -66,6 +66,7 @@ async def repeat(mesh: Mesh, environment_id: str, kinds: Kinds) -> Comparison:
         [_deployment(each, strategies[each.strategy_id], kinds) for each in deployments],
         start_sequence=replay.start_sequence,
         venue_settings=VenueSettings(fill_on_touch=replay.fill_on_touch, volume_share=share),
+        models=await archive.models(replay),
         environment_id=environment_id,
     )
     with rare_collections():

@@ -8,6 +8,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
+from services.domain.costs import ModelChange
+
 
 @dataclass(frozen=True, slots=True)
 class Trader:
@@ -34,6 +36,7 @@ class Scenario:
         start_time, end_time: ns; None for the data set's own.
         warm_up_sessions: history that strategies see before they may trade.
         cash: what each portfolio begins with.
+        models: what trading costs.
     """
 
     data_set_id: str
@@ -44,6 +47,7 @@ class Scenario:
     warm_up_sessions: int = 0
     cash: Decimal = Decimal(100_000)
     currency_code: str = "USD"
+    models: tuple[ModelChange, ...] = ()
 
 
 # A fifth of the cash for each of the five names. The windows are short, so that something happens nearly every second.

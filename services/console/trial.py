@@ -125,4 +125,11 @@ def simulation_of(scenario: Scenario, market: Market, kinds: Kinds) -> Simulatio
             raise Trouble(f"{trader.kind}: {error}.") from None
         plan = DeploymentPlan(number, f"{trader.strategy_id}-1", trader.strategy_id, strategy, trader.portfolio_id)
         deployments.append(plan)
-    return Simulation(market.tape, market.instruments, portfolios, deployments, start_sequence=market.start_sequence)
+    return Simulation(
+        market.tape,
+        market.instruments,
+        portfolios,
+        deployments,
+        start_sequence=market.start_sequence,
+        models=scenario.models,
+    )

@@ -22,6 +22,7 @@ CALENDAR_NOT_FOUND = ("NOT_FOUND", "CALENDAR_NOT_FOUND")
 DATA_SET_NOT_FOUND = ("NOT_FOUND", "DATA_SET_NOT_FOUND")
 ORDER_NOT_FOUND = ("NOT_FOUND", "ORDER_NOT_FOUND")
 POSITION_NOT_FOUND = ("NOT_FOUND", "POSITION_NOT_FOUND")
+VENUE_MODEL_NOT_FOUND = ("NOT_FOUND", "VENUE_MODEL_NOT_FOUND")
 LIMIT_NOT_FOUND = ("NOT_FOUND", "LIMIT_NOT_FOUND")
 KILL_SWITCH_NOT_FOUND = ("NOT_FOUND", "KILL_SWITCH_NOT_FOUND")
 STRATEGY_NOT_FOUND = ("NOT_FOUND", "STRATEGY_NOT_FOUND")
@@ -247,6 +248,30 @@ ROWS: dict[str, list[Row]] = {
     "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],
     "OrderBookService/GetOrderBook": OF_A_BOOK,
     "OrderBookService/StreamOrderBook": OF_A_BOOK,
+    "VenueModelService/SetVenueModel": [
+        NO_ENVIRONMENT,
+        NO_PORTFOLIO,
+        row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
+        row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
+        row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
+        row(ENVIRONMENT_COMPLETED, environment_id=ENDED, portfolio_id=None),
+        row(commission=None),
+        row(commission__basis_points="10000.1"),
+        row(commission__minimum="2", commission__maximum="1"),
+        row(commission__tiers=[{"above": "1", "basis_points": "1"}]),
+        row(commission__tiers=[{"above": "0", "basis_points": "1"}] * 2),
+        row(commission__tiers=[{"above": "0", "basis_points": "10001"}]),
+        row(slippage={"basis_points": "10001"}),
+        row(slippage={"spread_share": "101"}),
+        row(slippage={"impact": "1.1"}),
+        row(latency={"fixed": "-1s"}),
+        row(latency={"jitter": "86401s"}),
+    ],
+    "VenueModelService/DeleteVenueModel": [row(VENUE_MODEL_NOT_FOUND, venue_model_id="nobody")],
+    "VenueModelService/ListVenueModels": [
+        NO_PORTFOLIO,
+        row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
+    ],
     "RiskService/GetPortfolioRisk": [NO_PORTFOLIO],
     "RiskService/SetLimit": [
         NO_ENVIRONMENT,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
+from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, Tier, VenueModel
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
 from tests.e2e.trading import QUOTED, QUOTING, SHORT, WHOLE, Replayed, Trial, trial, write_quotes
@@ -29,6 +32,22 @@ POINTS = {
     "marketdata.before_store": 18,
     "marketdata.after_store": 21,
 }
+COSTLY = replace(
+    SHORT,
+    models=(
+        ModelChange(0, Scope(), VenueModel(Commission(per_unit=Decimal("0.01"), minimum=Decimal(1)))),
+        ModelChange(0, Scope("trend"), VenueModel(None, Slippage(basis_points=Decimal(4), impact=Decimal("0.1")))),
+        ModelChange(0, Scope("reversion"), VenueModel(latency=Latency(10**9, 23 * 3600 * 10**9, 7))),
+        ModelChange(0, Scope("", "IBM"), VenueModel(Commission(basis_points=Decimal(5), maximum=Decimal(20)))),
+        ModelChange(0, Scope("trend", "GOOG"), VenueModel(Commission(tiers=(Tier(Decimal(0), Decimal(8)),)))),
+    ),
+)
+CHANGES = (
+    ModelChange(0, Scope("trend"), VenueModel(Commission(per_order=Decimal(2)), Slippage(basis_points=Decimal(30)))),
+    ModelChange(0, Scope("", "IBM"), None),
+    ModelChange(0, Scope("reversion"), VenueModel(Commission(basis_points=Decimal(20)))),
+    ModelChange(0, Scope("trend"), None),
+)
 DELAYS = ("order.after_reserve=delay:3", "risk.mid_fold=delay:2", "portfolio.mid_fold=delay:4")
 DELAYS += ("strategy.before_command=delay:5", "marketdata.after_reached=delay:1")
 
@@ -71,6 +90,28 @@ async def test_rule_34_delays_change_nothing(meshes: Meshes) -> None:
         await mesh.serving()
         wanted = await trial(SHORT, mesh)
         await replayed(mesh, clients, wanted, "slow")
+
+
+@pytest.mark.timeout(300)
+async def test_rules_12_and_14_what_trading_costs_is_the_same_in_a_backtest(meshes: Meshes) -> None:
+    async with meshes() as mesh, mesh.clients() as clients:
+        wanted = await trial(COSTLY, mesh)
+        fills = wanted.result.fills
+        assert wanted.digest != (await trial(SHORT, mesh)).digest
+        assert {bool(fill.last_commission) for fill in fills} == {True}
+        assert len({fill.order.latency for fill in fills}) > 10
+        assert {fill.order.costs.slippage is None for fill in fills if fill.order.costs} == {True, False}
+        await replayed(mesh, clients, wanted, "costly")
+        # Set while time goes on, at whatever position that is: only a repeat can say what it came to.
+        moving = Replayed(clients, COSTLY, "moving")
+        await moving.make()
+        await moving.start()
+        for _ in range(3):
+            for change in CHANGES:
+                await moving.set_model(change)
+                await asyncio.to_thread(mesh.kill, "order")
+        await moving.ended()
+        assert await moving.repeats(mesh)
 
 
 @pytest.mark.timeout(300)

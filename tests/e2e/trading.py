@@ -15,6 +15,7 @@ from pathlib import Path
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
+from tickmesh.order.v1 import venue_model_pb2, venue_model_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
@@ -23,12 +24,14 @@ from services.console.clients import Mesh as Console
 from services.console.repeat import mesh_digest, repeat
 from services.console.scenario import Scenario, Trader
 from services.console.trial import market_of
+from services.domain.costs import ModelChange
 from services.domain.limits import Limit, make_limit
 from services.domain.order import CancelReason, OrderType
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.tape import Kind
 from services.marketdata.settings import Settings as MarketdataSettings
 from services.strategy.kinds import discover
+from services.wire.costs import put_model
 from tests.e2e.mesh import RECOVERY_SECONDS, Clients, Mesh, repeated
 from tests.e2e.ticks import DATA_SET, write_ticks
 
@@ -157,7 +160,12 @@ async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Tria
         for number, each in enumerate(scenario.traders, 1)
     ]
     simulation = Simulation(
-        market.tape, market.instruments, portfolios, deployments, start_sequence=market.start_sequence
+        market.tape,
+        market.instruments,
+        portfolios,
+        deployments,
+        start_sequence=market.start_sequence,
+        models=scenario.models,
     )
     return Trial(scenario, simulation, strategy_path)
 
@@ -202,6 +210,8 @@ class Replayed:
             await self._portfolio(portfolio_id, label)
         for number, trader in enumerate(scenario.traders, 1):
             await self._deploy(trader, number)
+        for change in scenario.models:
+            await self.set_model(change)
 
     async def start(self) -> None:
         """Lets time begin."""
@@ -231,6 +241,21 @@ class Replayed:
         """Whether `tickmesh backtest --environment` finds the same again."""
         async with Console(mesh.settings) as console:
             return (await repeat(console, self.environment_id, discover(self.strategy_path))).equal
+
+    async def set_model(self, change: ModelChange) -> None:
+        """Sets a venue model of the scenario's, or takes it away."""
+        scope, message = change.scope, venue_model_pb2.VenueModel()
+        portfolio_id = f"{scope.portfolio_id}-{self.suffix}" if scope.portfolio_id else ""
+        if change.model is None:
+            name = f"{self.environment_id}~{portfolio_id}~{scope.symbol}"
+            delete = venue_model_service_pb2.DeleteVenueModelRequest(venue_model_id=name)
+            await repeated(self.clients.models.DeleteVenueModel, delete)
+            return
+        put_model(message, change.model)
+        parts = {field.name: value for field, value in message.ListFields()}
+        of = {"environment_id": self.environment_id, "portfolio_id": portfolio_id, "symbol": scope.symbol}
+        request = venue_model_service_pb2.SetVenueModelRequest(**of, **parts)
+        await repeated(self.clients.models.SetVenueModel, request)
 
     async def _portfolio(self, name: str, label: str) -> None:
         portfolio_id = f"{name}-{self.suffix}"

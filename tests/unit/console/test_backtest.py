@@ -2,6 +2,7 @@
 
 import argparse
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from services.console.main import main
 from services.console.repeat import histories_to, run_to
 from services.console.scenario import DEMONSTRATION, Scenario
 from services.console.trial import Market, simulation_of
+from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
 from services.domain.digest import digest
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, merge
@@ -27,6 +29,7 @@ DEFAULTS = {
     "start": None,
     "end": None,
     "warm_up": None,
+    "models": None,
     "environment": None,
 }
 
@@ -123,3 +126,27 @@ def test_an_unknown_kind_or_parameter_is_said(market: Market) -> None:
     for options in ({"strategy": "nope"}, {"strategy": "sma_cross", "parameter": ["fast=many"]}):
         with pytest.raises(Trouble):
             simulation_of(chosen(data_set="walk", **options), market, discover())
+
+
+def test_models_come_from_a_file_as_the_contract_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "models.json"
+    file.write_text(
+        '[{"commission": {"per_unit": "0.005", "minimum": "1"}},'
+        ' {"portfolio_id": "trend", "symbol": "IBM", "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.5s"}}]'
+    )
+    everywhere, narrow = chosen(models=str(file)).models
+    assert everywhere == ModelChange(0, Scope(), VenueModel(Commission(per_unit=Decimal("0.005"), minimum=Decimal(1))))
+    assert narrow.scope == Scope("trend", "IBM")
+    assert narrow.model == VenueModel(None, Slippage(Decimal(2)), Latency(500_000_000))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}x", "[1]", '[{"commission": {"per_unit": "-1"}}]', "[{}]", '[{"slippage": {"impact": "2"}}]']
+)
+def test_a_file_of_models_that_is_none_is_a_trouble(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "models.json"
+    file.write_text(text)
+    with pytest.raises(Trouble, match="--models"):
+        chosen(models=str(file))
+    with pytest.raises(Trouble, match="cannot be read"):
+        chosen(models=str(tmp_path / "nothing.json"))

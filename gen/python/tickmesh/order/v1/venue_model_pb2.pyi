@@ -140,11 +140,11 @@ class LatencyModel(_message.Message):
     """Default 0."""
     @_builtins.property
     def fixed(self) -> _duration_pb2.Duration:
-        """Always; default 0, at most an hour."""
+        """Always; default 0, at most a day."""
 
     @_builtins.property
     def jitter(self) -> _duration_pb2.Duration:
-        """Up to so much more, drawn for each order by `seed` and its client order id; default 0, at most an hour."""
+        """Up to so much more, drawn for each order by `seed` and its client order id; default 0, at most a day."""
 
     def __init__(
         self,

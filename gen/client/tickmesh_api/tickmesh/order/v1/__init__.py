@@ -1110,14 +1110,14 @@ class LatencyModel(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Duration, optional=True
     )
     """
-    Always; default 0, at most an hour.
+    Always; default 0, at most a day.
     """
 
     jitter: "datetime.timedelta | None" = betterproto2.field(
         2, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Duration, optional=True
     )
     """
-    Up to so much more, drawn for each order by `seed` and its client order id; default 0, at most an hour.
+    Up to so much more, drawn for each order by `seed` and its client order id; default 0, at most a day.
     """
 
     seed: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)

@@ -1,0 +1,145 @@
+"""What trading costs, set through the contract: for whom, since when, and after a restart (rules 2, 4, 12 and 14)."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from grpc import StatusCode
+from tickmesh.order.v1 import order_pb2, venue_model_pb2, venue_model_service_pb2
+from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
+
+from services.chassis.errors import ApiError
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running
+
+Commission, Slippage, Latency = (
+    venue_model_pb2.CommissionModel,
+    venue_model_pb2.SlippageModel,
+    venue_model_pb2.LatencyModel,
+)
+DOLLAR = Commission(per_unit="0.05", minimum="1")
+
+
+def service(mesh: Mesh) -> VenueModelServiceStub:
+    return VenueModelServiceStub(mesh.channel)
+
+
+async def put(mesh: Mesh, **fields: Any) -> venue_model_pb2.VenueModel:
+    """Sets a model, as soon as the coordinator has said that time stands still."""
+    asked = venue_model_service_pb2.SetVenueModelRequest(**{"environment_id": ENVIRONMENT} | fields)
+    while True:
+        try:
+            return await service(mesh).SetVenueModel(asked)
+        except ApiError as error:
+            if error.reason != "ENVIRONMENT_BLOCKED":
+                raise
+            await asyncio.sleep(0.01)
+
+
+async def listed(mesh: Mesh, **fields: Any) -> list[venue_model_pb2.VenueModel]:
+    asked = {"environment_id": ENVIRONMENT} | fields
+    answer = await service(mesh).ListVenueModels(venue_model_service_pb2.ListVenueModelsRequest(**asked))
+    return list(answer.venue_models)
+
+
+async def delete(mesh: Mesh, name: str) -> venue_model_pb2.VenueModel:
+    wanted = venue_model_service_pb2.DeleteVenueModelRequest(venue_model_id=name)
+    return await service(mesh).DeleteVenueModel(wanted)
+
+
+async def test_an_order_carries_what_it_was_taken_on_and_pays_it(mesh: Mesh) -> None:
+    await put(mesh, commission=DOLLAR, slippage=Slippage(basis_points="10"))
+    order = await mesh.orders.CreateOrder(request("a"))
+    assert order.commission_model == DOLLAR
+    assert order.slippage_model == Slippage(basis_points="10")
+    assert order.reservation.commission == "1.00"
+    assert mesh.gate.gate.exposure("trend").reserved_cash == Decimal(order.reservation.cash) + 1
+    await mesh.market.run(1, 60)
+    fill = await mesh.get("a")
+    assert (fill.state, fill.commission) == (order_pb2.ORDER_STATE_FILLED, "1.00")
+    # The bar opens at 100.01, and ten basis points above that are 100.11001.
+    assert fill.avg_price == "100.1101"
+    await mesh.gate.fold(len(await mesh.events()))
+    exposure = mesh.gate.gate.exposure("trend")
+    assert (exposure.reserved_cash, str(exposure.cash)) == (0, "98997.8990")
+
+
+async def test_the_narrowest_scope_gives_each_part_and_an_empty_model_is_one_too(mesh: Mesh) -> None:
+    await put(mesh, commission=DOLLAR, latency=Latency(fixed=Duration(seconds=90)))
+    await put(mesh, portfolio_id="trend", symbol="AAPL", commission=Commission())
+    free = await mesh.orders.CreateOrder(limit("a"))
+    assert free.commission_model == Commission()
+    assert free.HasField("commission_model")
+    assert free.reservation.commission == ""
+    assert free.latency == Duration(seconds=90)
+    other = await mesh.orders.CreateOrder(limit("b", symbol="MSFT", price="20"))
+    assert (other.commission_model, other.reservation.commission) == (DOLLAR, "1.00")
+
+
+async def test_a_change_is_versioned_and_the_same_again_changes_nothing(mesh: Mesh) -> None:
+    first = await put(mesh, portfolio_id="trend", commission=DOLLAR)
+    assert await put(mesh, portfolio_id="trend", commission=Commission(per_unit="0.050", minimum="1.0")) == first
+    await mesh.orders.CreateOrder(limit("a"))
+    second = await put(mesh, portfolio_id="trend", slippage=Slippage(impact="0.1"))
+    assert (first.version, second.version, first.sequence, second.sequence) == (1, 2, 1, 2)
+    assert (first.order_count, second.order_count, second.principal) == (0, 1, "local")
+    assert second.tape_sequence == mesh.market.start_sequence
+    gone = await delete(mesh, f"{ENVIRONMENT}~trend~")
+    assert (gone.version, gone.deleted) == (3, True)
+    assert await delete(mesh, f"{ENVIRONMENT}~trend~") == gone
+    assert await listed(mesh) == []
+    assert await listed(mesh, all_versions=True, portfolio_id="trend") == [first, second, gone]
+    assert await listed(mesh, all_versions=True, symbol="AAPL") == []
+    plain = await mesh.orders.CreateOrder(limit("b"))
+    assert not plain.HasField("commission_model")
+    # What came before keeps what it was taken on.
+    assert (await mesh.get("a")).commission_model == DOLLAR
+
+
+async def test_a_change_waits_for_the_end_of_the_cycle(mesh: Mesh) -> None:
+    await mesh.market.run(1, 10)
+    changing = asyncio.create_task(put(mesh, commission=DOLLAR))
+    # A strategy's order belongs to the cycle, and comes before it.
+    await asyncio.sleep(0.1)
+    assert not changing.done()
+    mesh.market.idle(10, cycle=1)
+    assert (await changing).tape_sequence == 10
+
+
+async def test_what_cannot_be_is_refused_and_changes_nothing(mesh: Mesh) -> None:
+    for fields in (
+        {"commission": Commission(minimum="2", maximum="1")},
+        {"commission": Commission(tiers=[venue_model_pb2.CommissionTier(above="5", basis_points="1")])},
+        {"slippage": Slippage(impact="1.5")},
+        {},
+    ):
+        with pytest.raises(ApiError) as refused:
+            await put(mesh, **fields)
+        assert refused.value.code is StatusCode.INVALID_ARGUMENT
+    with pytest.raises(ApiError) as unknown:
+        await delete(mesh, "nobody")
+    assert (unknown.value.code, unknown.value.reason) == (StatusCode.NOT_FOUND, "VENUE_MODEL_NOT_FOUND")
+    assert await listed(mesh, all_versions=True) == []
+
+
+async def test_models_and_what_orders_carry_survive_a_kill(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        mesh.spawn()
+        await mesh.ready()
+        await mesh.market.joined()
+        model = await put(mesh, commission=DOLLAR, latency=Latency(jitter=Duration(seconds=30), seed=5))
+        order = await mesh.orders.CreateOrder(limit("a"))
+        assert mesh.process is not None
+        mesh.process.kill()
+        assert await mesh.died() < 0
+        mesh.spawn()
+        await mesh.ready()
+        await mesh.market.joined()
+        assert await listed(mesh) == [model]
+        assert await mesh.get("a") == order
+        again = await mesh.orders.CreateOrder(limit("b"))
+        assert again.commission_model == DOLLAR
+        changed = await put(mesh, commission=Commission(per_order="3"))
+        assert (changed.version, changed.sequence, changed.order_count) == (2, 2, 2)
