@@ -36,6 +36,7 @@ FRACTIONS = (-0.1, "NaN", "Infinity", "-Infinity", 1e300)
 BY_NAME: dict[str, tuple[Any, ...]] = {
     "after_sequence": (-1,),
     "amount": ("0", *DECIMALS),
+    "basis_points": DECIMALS,
     "basis_sequence": (-1,),
     "bound": DECIMALS,
     "calendar": ("", LONG),
@@ -46,14 +47,21 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "display_name": TEXTS,
     "display_quantity": ("0", *DECIMALS),
     "end_date": DATES,
+    "fixed": ("-1s", "86401s"),
+    "impact": DECIMALS,
     "interval": INTERVALS,
+    "jitter": ("-1s", "86401s"),
     "kind": IDS,
     "label": TEXTS,
     "limit_price": ("0", *DECIMALS),
     "lot_size": ("0", *DECIMALS),
     "max_delay": ("-1s", "11s"),
+    "maximum": DECIMALS,
+    "minimum": DECIMALS,
     "multiple": (0, *FRACTIONS),
     "page_size": (-1, 5000, 2**31 - 1),
+    "per_order": DECIMALS,
+    "per_unit": DECIMALS,
     "position_id": ("x", "trend~aapl", "a b~AAPL", "a:b~AAPL", "~AAPL", "trend~", f"{LONG}~AAPL", f"trend~{NUL}"),
     "price_increment": ("0", *DECIMALS),
     "quantity": ("0", *DECIMALS),
@@ -61,6 +69,7 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "reason": TEXTS,
     "request_id": ("1", "not-a-uuid", REQUEST_ID + "0", LONG),
     "sessions_per_second": (0, *FRACTIONS),
+    "spread_share": DECIMALS,
     "start_date": DATES,
     "stop_price": ("0", *DECIMALS),
     "symbol": SYMBOLS,
@@ -74,9 +83,9 @@ BY_NAME_OF_REPEATED: dict[str, tuple[Any, ...]] = {
     "intervals": tuple([each] for each in INTERVALS),
     "symbols": tuple([each] for each in SYMBOLS),
 }
-DURATIONS = frozenset({"max_delay", "timeout"})
+DURATIONS = frozenset({"fixed", "jitter", "max_delay", "timeout"})
 # Any value of these is right for itself.
-FREE = frozenset({"seed", "parameters"})
+FREE = frozenset({"seed", "parameters", "tiers"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,8 @@ def wrong_fields(method: MethodDescriptor) -> Iterator[Row]:
 def _wrong_fields(message: Descriptor, prefix: str = "") -> Iterator[Row]:
     for field in message.fields:
         name = prefix + field.name
-        if field.name not in FREE and field.message_type and field.message_type.file.package.startswith("tickmesh."):
+        ours = field.message_type and field.message_type.file.package.startswith("tickmesh.")
+        if ours and field.name not in FREE and not field.is_repeated:
             yield from _wrong_fields(field.message_type, f"{name}.")
         if field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]:
             yield Row({name: None})
@@ -214,7 +224,7 @@ RIGHT: dict[str, dict[str, Any]] = {
         "commission": {"per_unit": "0.01"},
     },
     "VenueModelService/DeleteVenueModel": {"venue_model_id": f"{MAIN}~{PORTFOLIO}~AAPL"},
-    "VenueModelService/ListVenueModels": {},
+    "VenueModelService/ListVenueModels": {"environment_id": MAIN},
     "RiskService/GetPortfolioRisk": {"portfolio_id": PORTFOLIO},
     "RiskService/ListLimits": {},
     "RiskService/SetLimit": LIMIT,

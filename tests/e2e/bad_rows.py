@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.e2e.bad_input import (
     ALREADY_EXISTS,
+    DECIMALS,
     ENVIRONMENT_COMPLETED,
     ENVIRONMENT_NOT_FOUND,
     INVALID,
@@ -249,7 +250,8 @@ ROWS: dict[str, list[Row]] = {
     "OrderBookService/GetOrderBook": OF_A_BOOK,
     "OrderBookService/StreamOrderBook": OF_A_BOOK,
     "VenueModelService/SetVenueModel": [
-        NO_ENVIRONMENT,
+        row(ENVIRONMENT_NOT_FOUND, environment_id="nobody", portfolio_id=None),
+        row(PORTFOLIO_NOT_FOUND, environment_id="nobody"),
         NO_PORTFOLIO,
         row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
         row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
@@ -264,8 +266,9 @@ ROWS: dict[str, list[Row]] = {
         row(slippage={"basis_points": "10001"}),
         row(slippage={"spread_share": "101"}),
         row(slippage={"impact": "1.1"}),
-        row(latency={"fixed": "-1s"}),
-        row(latency={"jitter": "86401s"}),
+        *(row(commission__tiers=[{"above": each, "basis_points": "1"}]) for each in DECIMALS),
+        *(row(commission__tiers=[{"above": "0", "basis_points": each}]) for each in DECIMALS),
+        row(commission__tiers=[{"above": str(each), "basis_points": "1"} for each in range(17)]),
     ],
     "VenueModelService/DeleteVenueModel": [row(VENUE_MODEL_NOT_FOUND, venue_model_id="nobody")],
     "VenueModelService/ListVenueModels": [
@@ -366,6 +369,7 @@ PAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "OrderService/ListOrders": ({}, {"portfolio_id": PORTFOLIO}),
     "OrderService/ListExecutions": ({}, {"symbol": "IBM"}),
     "OrderService/ListOrderEvents": ({}, {"order_id": f"{MAIN}-2"}),
+    "VenueModelService/ListVenueModels": ({}, {"symbol": "IBM"}),
     "RiskService/ListLimits": ({}, {"portfolio_id": PORTFOLIO}),
     "RiskService/ListKillSwitches": ({}, {"environment_id": MAIN}),
     "PortfolioService/ListPortfolios": ({}, {"environment_id": MAIN}),

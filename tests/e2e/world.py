@@ -69,6 +69,9 @@ def populate(front: Front) -> None:
     working = post(front, "/orders", order("working-1", order_type="ORDER_TYPE_LIMIT", limit_price="1.5"))
     terms = {"limit_price": "1.75", "request_id": REQUEST_ID}
     post(front, f"/orders/{working['order_id']}:replace", terms)
+    for symbol in ("AAPL", "IBM"):
+        scope = {"environment_id": MAIN, "portfolio_id": PORTFOLIO, "symbol": symbol}
+        post(front, "/venue-models", scope | {"commission": {"minimum": "0.5"}})
 
 
 def everything(front: Front) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def everything(front: Front) -> dict[str, Any]:
         )
     }
     for environment_id in (MAIN, ENDED):
-        for path in ("/market-data", "/orders", "/executions", "/signals"):
+        for path in ("/market-data", "/orders", "/executions", "/signals", "/venue-models"):
             shown[f"{environment_id}{path}"] = get(front, path, environment_id=environment_id, page_size="1000")
         for each in shown[f"{environment_id}/market-data"]["quotes"]:
             del each["publish_time"]  # When it was told.

@@ -94,7 +94,9 @@ class VenueModelServiceServicer:
     def ListVenueModels(self, request, context):
         """Lists the models that hold, or every version there was, in the order they were set.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, where none is named and none runs.
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, where none is named and none runs, or
+        `PORTFOLIO_NOT_FOUND`, also where the environment has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
+        looked up.
 
         GET /api/v1/venue-models?environment_id=replay-1&all_versions=true
         """
