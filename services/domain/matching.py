@@ -81,10 +81,6 @@ class Venue:
         """One of them."""
         return self._blotter.positions.units((portfolio_id, symbol), self._position)
 
-    def commission(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """What a fill costs beyond its price."""
-        return self._settings.commission.charge(quantity, price)
-
     def open_orders(self) -> list[Order]:
         """The orders that are not finished, by priority."""
         return list(self._blotter.orders.values())

@@ -189,7 +189,7 @@ class Desk:
         return None
 
     def submit(self, command: AnyCommand) -> None:
-        """Takes an order, new terms of one, one that is only thought of, or a venue model; its `answer` tells the rest."""
+        """Takes an order, a thought of one, new terms or a venue model; its `answer` tells what became of it."""
         of_strategy = isinstance(command, Create) and command.ticket.of_strategy
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()

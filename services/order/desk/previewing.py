@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
+from services.domain.costs import Costs, VenueModels
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.matching import Venue
@@ -30,7 +31,7 @@ class Outlook(NamedTuple):
     Attributes:
         market_time: of the tape position, ns.
         reference: the venue's last price for its side; None before the first one.
-        commission: of one fill of all of it.
+        commission: of all of it.
     """
 
     tape_sequence: int
@@ -70,6 +71,11 @@ class Desk(Asker, Protocol):
 
     venue: Venue
 
+    @property
+    def models(self) -> VenueModels:
+        """What trading costs."""
+        ...
+
     def standstill(self, *, of_strategy: bool) -> ApiError | None:
         """Why nothing new can come in now."""
         ...
@@ -101,21 +107,24 @@ class Previewing:
         for trial, order, price in asked:
             unpriced = Verdict(order.order_id, refusal=NO_PRICE)
             preview = previews.get(order.order_id) or Preview(unpriced, ZERO, order.quantity, ZERO, ZERO, NO_PRICE)
-            trial.answer_with(self._outlook(preview, price))
+            trial.answer_with(self._outlook(order, preview, price))
 
-    def _outlook(self, preview: Preview, reference: Decimal | None) -> Outlook:
-        row = self._desk.row
-        commission = self._desk.venue.commission(preview.quantity, preview.price)
+    def _outlook(self, order: Order, preview: Preview, reference: Decimal | None) -> Outlook:
+        row, costs = self._desk.row, order.costs or Costs()
+        commission = costs.charge(ZERO, preview.quantity, preview.notional)
         return Outlook(row.tape_sequence, row.market_time, reference, preview, commission)
 
     def _order(self, trial: Trial) -> Order:
-        row = self._desk.row
+        row, ticket = self._desk.row, trial.ticket
+        terms = self._desk.models.terms(ticket.portfolio_id, ticket.symbol, ticket.fields["client_order_id"])
         return Order(
             # No order has it: theirs end in a number alone.
             order_id=f"{row.environment_id}-preview-{next(self._numbers)}x",
             basis_sequence=row.tape_sequence,
             basis_time=row.market_time,
-            **trial.ticket.fields,
+            costs=terms.costs,
+            latency=terms.latency,
+            **ticket.fields,
         )
 
     def _reference(self, trial: Trial) -> Decimal | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
-from tickmesh.order.v1 import order_pb2, venue_model_pb2, venue_model_service_pb2
+from tickmesh.order.v1 import order_pb2, order_preview_pb2, venue_model_pb2, venue_model_service_pb2
 from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 
 from services.chassis.errors import ApiError
@@ -64,6 +64,16 @@ async def test_an_order_carries_what_it_was_taken_on_and_pays_it(mesh: Mesh) -> 
     await mesh.gate.fold(len(await mesh.events()))
     exposure = mesh.gate.gate.exposure("trend")
     assert (exposure.reserved_cash, str(exposure.cash)) == (0, "98997.8990")
+
+
+async def test_a_preview_counts_the_commission(mesh: Mesh) -> None:
+    await put(mesh, commission=DOLLAR)
+    asked = order_preview_pb2.PreviewOrderRequest.FromString(request("", quantity="40").SerializeToString())
+    found = await mesh.orders.PreviewOrder(asked)
+    assert (found.commission, found.reservation.commission) == ("2.00", "2.00")
+    largest, price = Decimal(found.largest_quantity), Decimal(found.estimated_price)
+    assert largest * price + largest * Decimal("0.05") <= 100_000
+    assert (largest + 1) * price + (largest + 1) * Decimal("0.05") > 100_000
 
 
 async def test_the_narrowest_scope_gives_each_part_and_an_empty_model_is_one_too(mesh: Mesh) -> None:

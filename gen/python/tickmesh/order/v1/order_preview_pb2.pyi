@@ -149,7 +149,7 @@ class OrderPreview(_message.Message):
     notional: _builtins.str
     """Its value at the estimated price."""
     commission: _builtins.str
-    """The commission of one fill of all of it there."""
+    """The commission of all of it there."""
     passes: _builtins.bool
     """Whether it would pass the check."""
     largest_quantity: _builtins.str

@@ -2061,7 +2061,7 @@ class OrderPreview(betterproto2.Message):
 
     commission: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    The commission of one fill of all of it there.
+    The commission of all of it there.
     """
 
     passes: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
