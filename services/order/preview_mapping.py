@@ -46,7 +46,10 @@ def preview_to_proto(outlook: Outlook, environment_id: str, instrument: Instrume
         reservation=None
         if reserved is None
         else order_pb2.Reservation(
-            cash=exact(reserved.cash), quantity=text(reserved.quantity, units), headroom=exact(reserved.headroom)
+            cash=exact(reserved.cash),
+            quantity=text(reserved.quantity, units),
+            headroom=exact(reserved.headroom),
+            commission=exact(reserved.commission) if reserved.commission else "",
         ),
         refusal=None if refusal is None else refusal_to_proto(refusal),
         largest_quantity="" if preview.largest is None else text(preview.largest, units),
