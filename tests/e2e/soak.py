@@ -41,7 +41,8 @@ async def soak(mesh: Mesh, rounds: int, replays: int, seed: int) -> None:
                 print(f"replay {number + 1} of {replays}: {what}, {each.digest[:16]}, {took:.1f} s", flush=True)
             print(f"deaths: {dict(mesh.deaths)}")
     finally:
-        print(table(tallies))
+        if tallies:
+            print(table(tallies))
     missed = sum(tally.rounds - tally.fallen.total() for tally in tallies)
     assert not missed, f"{missed} rounds did not kill as they were meant to"
 

@@ -149,8 +149,10 @@ async def replay_under_blows(mesh: Mesh, clients: Clients, wanted: Trial, seed: 
     async def disturb(_: Replayed) -> None:
         for names in [*chance.sample([(name,) for name in NAMES], k=len(NAMES)), NAMES]:
             await asyncio.sleep(chance.uniform(0.05, 0.25))
+            # Now and then for longer than anybody waits for risk.
+            halt = chance.choices(((0.0, 0.02), (0.05, 0.25), (2.2, 2.8)), weights=(5, 4, 1))[0]
             with mesh.stopped(chance.choice(NAMES)):
-                await asyncio.sleep(chance.choice((chance.uniform(0.0, 0.02), chance.uniform(0.05, 0.25))))
+                await asyncio.sleep(chance.uniform(*halt))
             await asyncio.sleep(chance.uniform(0.0, 0.1))
             await asyncio.to_thread(mesh.kill, *names)
 
