@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
-from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1 import order_pb2, venue_model_pb2, venue_model_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
 
@@ -43,6 +43,12 @@ async def create(
         pace=environment_pb2.Pace(sessions_per_second=SESSIONS_PER_SECOND),
     )
     await repeated(clients.environments.CreateReplay, request, each=60.0)
+    costs = venue_model_pb2.CommissionModel(per_order="0.5", basis_points="3", minimum="1")
+    slippage = venue_model_pb2.SlippageModel(basis_points="2")
+    setting = venue_model_service_pb2.SetVenueModelRequest(
+        environment_id=environment_id, commission=costs, slippage=slippage
+    )
+    await repeated(clients.models.SetVenueModel, setting)
     customers = []
     for name in ("ann", "bob", *(["auto"] if moving else [])):
         portfolio_id = f"{environment_id}-{name}"

@@ -17,8 +17,9 @@ from tests.e2e.blows import KINDS
 from tests.e2e.command import in_mesh
 from tests.e2e.mesh import Mesh
 from tests.e2e.rounds import Tally, kill_rounds
+from tests.e2e.scenarios import QUOTED, QUOTING, SHORT, write_quotes
 from tests.e2e.test_parity import replay_under_blows
-from tests.e2e.trading import QUOTED, QUOTING, SHORT, trial, write_quotes
+from tests.e2e.trading import trial
 
 ROUNDS_OF_AN_ENVIRONMENT = 50
 

@@ -14,7 +14,8 @@ from services.console.scenario import Trader
 from services.domain.order import CancelReason, ExecType, OrderType, TimeInForce
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
-from tests.e2e.trading import SHORT, Replayed, Trial, day, trial
+from tests.e2e.scenarios import SHORT, day
+from tests.e2e.trading import Replayed, Trial, trial
 
 TRADER = Trader("Variety", "variety", "vary", "variety", {})
 # AAPL's split lies inside.

@@ -12,7 +12,8 @@ import pytest
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, Tier, VenueModel
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
-from tests.e2e.trading import QUOTED, QUOTING, SHORT, WHOLE, Replayed, Trial, trial, write_quotes
+from tests.e2e.scenarios import QUOTED, QUOTING, SHORT, WHOLE, write_quotes
+from tests.e2e.trading import Replayed, Trial, trial
 
 # Every named point of the code, and at which of its passings to die: late enough that trading is under way.
 POINTS = {

@@ -6,11 +6,9 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from pathlib import Path
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import money_pb2
@@ -33,56 +31,12 @@ from services.marketdata.settings import Settings as MarketdataSettings
 from services.strategy.kinds import discover
 from services.wire.costs import put_model
 from tests.e2e.mesh import RECOVERY_SECONDS, Clients, Mesh, repeated
-from tests.e2e.ticks import DATA_SET, write_ticks
+from tests.e2e.scenarios import LIMITS
 
 ENDED = (environment_pb2.ENVIRONMENT_STATE_COMPLETED, environment_pb2.ENVIRONMENT_STATE_STOPPED)
 RUN_SECONDS = 240.0
 
 
-def day(date: str) -> int:
-    """Midnight UTC of a date, in ns."""
-    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
-
-
-# Both want more than they have or may: Trend spends its cash on three of the names, Reversion may hold 600 of each.
-TRADERS = (
-    Trader("Trend", "trend", "cross", "sma_cross", {"fast": "4", "slow": "9", "capital": "30000"}),
-    Trader("Reversion", "reversion", "revert", "mean_reversion", {"window": "10", "entry": "1.2", "capital": "20000"}),
-)
-LIMITS = {
-    "reversion": {"MAX_POSITION_QUANTITY": "600", "MAX_GROSS_EXPOSURE": "35000"},
-    "desk": {"MAX_POSITION_QUANTITY": "700"},
-}
-# AAPL's split of 2005-02-28 lies inside. Short, since every kill repeats it.
-SHORT = Scenario(
-    data_set_id="us-daily",
-    traders=TRADERS,
-    symbols=("AAPL", "GOOG", "IBM", "MSFT"),
-    start_time=day("2004-12-01"),
-    end_time=day("2005-07-01"),
-    warm_up_sessions=20,
-)
-# All that is packaged: five names, thirteen years, three splits; slower, since every order costs some disk flushes.
-WHOLE = Scenario(
-    data_set_id="us-daily",
-    traders=(
-        replace(TRADERS[0], parameters={"fast": "10", "slow": "40", "capital": "30000"}),
-        replace(TRADERS[1], parameters={"window": "30", "entry": "2", "capital": "20000"}),
-    ),
-    symbols=("AAPL", "FB", "GOOG", "IBM", "MSFT"),
-    warm_up_sessions=40,
-)
-# Quotes and prints; two share a portfolio, and with a third the sizes that are traded.
-QUOTING = str(Path(__file__).with_name("quoting.py"))
-QUOTED = Scenario(
-    data_set_id=DATA_SET,
-    traders=(
-        Trader("Desk", "desk", "make", "maker", {"size": "70"}),
-        Trader("Desk", "desk", "take", "taker", {"every": "35"}),
-        Trader("Solo", "solo", "solo", "maker", {"every": "50", "size": "110"}),
-    ),
-    symbols=("AAA", "BBB"),
-)
 RESTED = {OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP, OrderType.LIMIT_IF_TOUCHED}
 REFUSING = ("buying_power", "max_position_quantity")
 ENDS = {
@@ -94,11 +48,6 @@ ENDS = {
     CancelReason.END_OF_TIME,
     CancelReason.END_OF_TAPE,
 }
-
-
-def write_quotes(mesh: Mesh) -> None:
-    """What `QUOTED` is traded on."""
-    write_ticks(mesh.data, QUOTED.symbols, count=1_500, seed=5)
 
 
 @dataclass
@@ -136,6 +85,7 @@ class Trial:
         assert {event.order.order_type for event in rested} >= RESTED
         refused = {(each.strategy_id, each.refusal.limit) for each in result.refusals if each.refusal}
         assert {(who, what) for who in ("make", "take") for what in REFUSING} <= refused, refused
+        assert {bool(event.last_commission) for event in result.fills} == {True, False}
         ends = {event.order.cancel_reason for event in result.events}
         assert ends >= ENDS, ENDS - ends
 
