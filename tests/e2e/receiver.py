@@ -51,6 +51,10 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
                     self._spans.setdefault(made.trace_id, {})[made.span_id] = made
         return trace_service_pb2.ExportTraceServiceResponse()
 
+    def spans(self) -> list[Span]:
+        """All that have come."""
+        return [span for trace in self._spans.values() for span in trace.values()]
+
     def trace(self, trace_id: str, complete: Callable[[list[Span]], bool], seconds: float = 20.0) -> list[Span]:
         """A trace's spans by their start, when all that are wanted have come: exporters send once a second."""
         deadline = time.monotonic() + seconds
