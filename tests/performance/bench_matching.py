@@ -1,6 +1,6 @@
 """What the paper venue costs: quotes through matching, orders submitted and filled, and both beside many others.
 
-    python tests/performance/bench_matching.py [--quotes N] [--orders N] [--runs N]
+    python tests/performance/bench_matching.py [--quotes N] [--orders N] [--runs N] [--peer PYTHON]
 
 One process, no risk, no storage: the venue alone. Figures are of CPU time, the median of the runs, because the machine
 may have other work; beside them stands how long a fixed piece of Python took, by which machines compare. The garbage
@@ -12,15 +12,19 @@ collector runs rarely, as it does in the services.
     flat        rounds, a LIMIT that comes and is canceled, a price replaced, and a quote that sets a new best price for
                 every trailing stop, while 10, 1,000, 10,000 and 100,000 orders rest, of all kinds, in 1 and in 100
                 books, and as many positions are open
+    peer        with an interpreter that has nautilus_trader: what its backtest engine takes for the first three
 """
 
 import argparse
+import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 
@@ -199,11 +203,25 @@ def flat(tape: Tape, runs: int, count: int) -> None:
             print(f"{waiting:>10,} {symbols:>6} " + " ".join(f"{each:8.1f}" for each in figures))
 
 
+def peer(interpreter: str, count: int) -> None:
+    """The same quotes and rounds elsewhere, where that is installed; far fewer rounds, as each takes so long there."""
+    script = Path(__file__).parent / "peer_nautilus.py"
+    ran = subprocess.run([interpreter, script, str(count), "1000"], check=True, capture_output=True, text=True)
+    found = json.loads(ran.stdout.splitlines()[-1])
+    each = found["round_us"]
+    print(f"nautilus_trader {found['version']}, its whole backtest engine:")
+    print(
+        f"quotes a CPU second   {found['quotes']:,.0f} past 12 resting orders, {found['busy']:,.0f} with one every 1,000"
+    )
+    print(f"submit to fill        {1e6 / each:,.0f} a CPU second, {each:.1f} us each")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--quotes", type=int, default=1_000_000)
     arguments.add_argument("--orders", type=int, default=20_000)
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--peer", help="an interpreter with nautilus_trader")
     chosen = arguments.parse_args()
     load, loop = os.getloadavg(), reference_loop()
     walk = quotes(chosen.quotes)
@@ -215,6 +233,8 @@ def main() -> None:
         each = spent / chosen.orders * 1e6
         print(f"submit to fill        {chosen.orders / spent:,.0f} a CPU second, {each:.1f} us each")
         flat(walk, chosen.runs, min(chosen.orders // 4, chosen.quotes // 50))
+    if chosen.peer:
+        peer(chosen.peer, min(chosen.quotes, 500_000))
     print(f"load average          {load[0]:.2f} before, {os.getloadavg()[0]:.2f} after, {os.cpu_count()} processors")
     print(f"reference loop        {loop:.0f} ns before, {reference_loop():.0f} ns after")
     print(f"versions              Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
