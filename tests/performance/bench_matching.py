@@ -210,9 +210,8 @@ def peer(interpreter: str, count: int) -> None:
     found = json.loads(ran.stdout.splitlines()[-1])
     each = found["round_us"]
     print(f"nautilus_trader {found['version']}, its whole backtest engine:")
-    print(
-        f"quotes a CPU second   {found['quotes']:,.0f} past 12 resting orders, {found['busy']:,.0f} with one every 1,000"
-    )
+    quiet, busy = found["quotes"], found["busy"]
+    print(f"quotes a CPU second   {quiet:,.0f} past 12 resting orders, {busy:,.0f} with an order every 1,000")
     print(f"submit to fill        {1e6 / each:,.0f} a CPU second, {each:.1f} us each")
 
 
