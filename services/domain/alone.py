@@ -50,6 +50,8 @@ def fill_alone(
     live = order.basis_sequence <= row and start >= order.basis_time + order.latency
     if not simple or not live or order.cash_quantity is not None or order.reduce_only or order.costs is not None:
         return None
+    if order.order_list_id:
+        return None
     kind, values = tape.sources[number].kind, tape.values[row].tolist()
     first = _first(book, kind, values, order.side)
     if first <= 0 or (

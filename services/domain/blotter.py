@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.ladder import Entries
+from services.domain.lists import paired
 from services.domain.money import ZERO
 from services.domain.order import (
     TERMINAL,
@@ -24,6 +25,7 @@ from services.domain.order import (
     TimeInForce,
     check_transition,
     reserved_cash,
+    reserved_together,
 )
 from services.domain.positions import Positions
 from services.domain.resting import Book
@@ -70,6 +72,8 @@ class Blotter:
         self._settings = settings
         self._arrivals: dict[str, int] = {}
         self._queue: list[int] = []
+        self._lists: dict[str, dict[str, None]] = {}
+        self._awaiting: set[int] = set()
         self.orders: dict[int, Order] = {}
         self.books: dict[str, Book] = {}
         self.timed: dict[tuple[str, bool], dict[int, None]] = {}
@@ -82,14 +86,44 @@ class Blotter:
         """An open order's arrival number; None if it isn't open."""
         return self._arrivals.get(order_id)
 
+    def order(self, order_id: str) -> Order | None:
+        """An open order; None if it isn't open."""
+        arrival = self._arrivals.get(order_id)
+        return None if arrival is None else self.orders[arrival]
+
+    def instrument(self, symbol: str) -> Instrument:
+        """What a symbol names."""
+        return self._instruments[symbol]
+
+    def twin(self, order: Order) -> Order | None:
+        """The open order of which no more can fill than of this one, both together; None where it has none."""
+        if paired(order):
+            for other in self._members(order):
+                if other.parent_order_id == order.parent_order_id and other.order_id != order.order_id:
+                    return other
+        return None
+
+    def children(self, order: Order) -> list[Order]:
+        """The open orders whose parent this one is."""
+        return [other for other in self._members(order) if other.parent_order_id == order.order_id]
+
     def restore(self, orders: Iterable[Order]) -> None:
         """Take open orders as they are, by priority; those that have none come last, in the order given.
 
         Raises:
             ValueError: one is here already.
         """
-        for order in sorted(orders, key=lambda each: each.priority or NEVER):
-            self._take_in(order if order.priority else order._replace(priority=self.last_place()))
+        known = sorted(orders, key=lambda each: each.priority or NEVER)
+        last = max([self.last_place() - 1, *(order.priority for order in known)])
+        for place, order in enumerate(known):
+            if not order.priority:
+                last += 1
+                known[place] = order._replace(priority=last)
+        # Who waits for a parent must find it.
+        for order in sorted(known, key=lambda each: bool(each.parent_order_id)):
+            self._take_in(order)
+        self.orders = dict(sorted(self.orders.items()))
+        self._queue = list(self.orders)
 
     def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
         """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom.
@@ -114,7 +148,8 @@ class Blotter:
         """``after`` takes its order's place on new terms; a verdict on them states its portfolio's headroom."""
         before = self.orders[arrival]
         if reservation is not None:
-            released = reserved_cash(before) - reserved_cash(after)
+            twin = self.twin(before)
+            released = reserved_together(before, twin) - reserved_together(after, twin)
             self.headroom[before.portfolio_id] = reservation.headroom - released
         return self.change(arrival, ExecType.REPLACED, after, when)
 
@@ -168,7 +203,12 @@ class Blotter:
         """``after`` takes its order's place; what it no longer reserves, and ``cash``, move the headroom."""
         before = self.orders[arrival]
         check_transition(before.state, exec_type, after.state)
-        headroom = self.headroom[before.portfolio_id] + cash + reserved_cash(before) - reserved_cash(after)
+        if before.order_list_id:
+            twin = self.twin(before)
+            released = reserved_together(before, twin) - reserved_together(after, twin)
+        else:
+            released = reserved_cash(before) - reserved_cash(after)
+        headroom = self.headroom[before.portfolio_id] + cash + released
         self.headroom[before.portfolio_id] = headroom
         held = after.reservation
         reservation = _new_reservation(Reservation, held.cash, held.quantity, headroom, held.commission)
@@ -176,6 +216,8 @@ class Blotter:
         self._take(arrival, before)
         if after.state in TERMINAL:
             del self.orders[arrival], self._arrivals[after.order_id]
+            if after.order_list_id:
+                self._leave_list(after)
         elif after.priority == arrival:
             self._put(arrival, after)
         else:
@@ -192,6 +234,19 @@ class Blotter:
         self._put(arrival, order)
         if len(queue) > 2 * len(self.orders) + _SLACK:
             self._queue = list(self.orders)
+        if order.order_list_id:
+            self._lists.setdefault(order.order_list_id, {})[order.order_id] = None
+
+    def _members(self, order: Order) -> list[Order]:
+        """The open orders of its list, by priority."""
+        ids = self._lists.get(order.order_list_id, ())
+        return [self.orders[arrival] for arrival in sorted(self._arrivals[order_id] for order_id in ids)]
+
+    def _leave_list(self, order: Order) -> None:
+        members = self._lists[order.order_list_id]
+        del members[order.order_id]
+        if not members:
+            del self._lists[order.order_list_id]
 
     def _put(self, arrival: int, order: Order) -> None:
         self.orders[arrival] = order
@@ -202,7 +257,9 @@ class Blotter:
         held = order.state is _HELD
         if not held:
             book.add(order, arrival)
-        if held or order.time_in_force not in _STAYING:
+        if held and order.parent_order_id in self._arrivals:
+            self._awaiting.add(arrival)
+        elif held or order.time_in_force not in _STAYING:
             self.timed.setdefault(self._edge(order), {})[arrival] = None
         if order.expire_time:
             self.expiries.add((order.expire_time, arrival))
@@ -214,14 +271,20 @@ class Blotter:
         self._forget(arrival, order)
 
     def _forget(self, arrival: int, order: Order) -> None:
-        if order.state is _HELD or order.time_in_force not in _STAYING:
+        held = order.state is _HELD
+        if held and arrival in self._awaiting:
+            self._awaiting.remove(arrival)
+        elif held or order.time_in_force not in _STAYING:
             del self.timed[self._edge(order)][arrival]
         if order.expire_time:
             self.expiries.remove((order.expire_time, arrival))
         self.changed.add(order.symbol)
 
     def _edge(self, order: Order) -> tuple[str, bool]:
-        """The session edge (calendar, opens) it awaits: HELD waits for the open, all but GTC and GTD end at a close."""
+        """The session edge (calendar, opens) it awaits: HELD waits for the open, all but GTC and GTD end at a close.
+
+        One that waits for its parent awaits none: how long it works counts from when that releases it.
+        """
         return self._instruments[order.symbol].calendar, order.state is _HELD
 
 

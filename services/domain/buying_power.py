@@ -16,13 +16,13 @@ change beside that it learns from the headroom of the next verdict.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 from services.domain.money import ZERO
-from services.domain.order import Order, Side, reserved_cash
+from services.domain.order import ContingencyType, Order, Side, reserved_cash
 
 INITIAL_MARGIN = Decimal("0.5")
 """Of a short sale's value, beside its proceeds."""
@@ -51,6 +51,7 @@ class Claim(NamedTuple):
         quantity: signed units that may still be traded.
         cash: still reserved.
         confirmed: an event has said that it exists.
+        pair: of an order with a twin, both orders' list; the two claim the larger of what each does. Else empty.
     """
 
     portfolio_id: str
@@ -58,9 +59,10 @@ class Claim(NamedTuple):
     quantity: Decimal
     cash: Decimal
     confirmed: bool
+    pair: str = ""
 
 
-_BUY, _new_claim = Side.BUY, Claim.__new__
+_BUY, _OCO, _new_claim = Side.BUY, ContingencyType.OCO, Claim.__new__
 
 
 def claim_of(order: Order) -> Claim:
@@ -72,7 +74,21 @@ def claim_of(order: Order) -> Claim:
     else:
         units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
     signed = units if order.side is _BUY else -units
-    return _new_claim(Claim, order.portfolio_id, order.symbol, signed, reserved_cash(order), True)
+    return _new_claim(Claim, order.portfolio_id, order.symbol, signed, reserved_cash(order), True, pair_of(order))
+
+
+def pair_of(order: Order) -> str:
+    """The list of an order that has a twin; a bracket's children claim nothing, so theirs does not matter."""
+    return order.order_list_id if order.contingency_type is _OCO else ""
+
+
+def together(claims: Iterable[Claim]) -> Claim | None:
+    """What orders of which only one can fill claim; None for none of them."""
+    legs = list(claims)
+    if len(legs) < 2:
+        return legs[0] if legs else None
+    quantity, cash = max((leg.quantity for leg in legs), key=abs), max(leg.cash for leg in legs)
+    return legs[0]._replace(quantity=quantity, cash=cash)
 
 
 @dataclass(slots=True)
@@ -190,8 +206,6 @@ class Funds:
             holding.reserved += claim.cash
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell -= claim.quantity
-        if claim.symbol and not claim.confirmed:
-            self.unconfirmed += 1
 
     def release(self, claim: Claim) -> None:
         """Give back what ``reserve`` set aside."""
@@ -202,8 +216,6 @@ class Funds:
             holding.reserved -= claim.cash
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell += claim.quantity
-        if claim.symbol and not claim.confirmed:
-            self.unconfirmed -= 1
 
     def confirm(self, time: int) -> None:
         """An order that passed a check exists, as its claim has it, since market ``time`` (ns)."""

@@ -1,10 +1,13 @@
 """What open orders and withdrawals lay claim to, and the portfolios that stand for it (rule 4)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import localcontext
 
-from services.domain.buying_power import Claim, Funds
+from services.domain.buying_power import Claim, Funds, pair_of, together
 from services.domain.money import EXACT
+from services.domain.order import Order
+
+_NONE: Mapping[str, Claim] = {}
 
 
 class Claims:
@@ -16,6 +19,8 @@ class Claims:
         self._claims: dict[str, Claim] = {}
         # Of orders whose new terms passed a check of which no event has come: what they claim without it.
         self._settled: dict[str, Claim] = {}
+        # By list, the claims of the orders of which only one can fill, by order.
+        self._pairs: dict[str, dict[str, Claim]] = {}
 
     def settled_claim(self, order_id: str) -> Claim | None:
         """What an open order claims by its events alone, whatever was checked for it since."""
@@ -48,7 +53,16 @@ class Claims:
 
     def _claim(self, order_id: str, claim: Claim) -> None:
         self._claims[order_id] = claim
-        self._funds[claim.portfolio_id].reserve(claim)
+        funds = self._funds[claim.portfolio_id]
+        if claim.symbol and not claim.confirmed:
+            funds.unconfirmed += 1
+        if not claim.pair:
+            funds.reserve(claim)
+            return
+        legs = self._pairs.setdefault(claim.pair, {})
+        self._set_aside(legs)
+        legs[order_id] = claim
+        self._take_back(legs)
 
     def _settle(self, order_id: str) -> None:
         """An open order claims again what its events say."""
@@ -57,7 +71,40 @@ class Claims:
             self._release(order_id)
             self._claim(order_id, claim)
 
+    def _confirm(self, order_id: str, claim: Claim, time: int) -> None:
+        """An order that passed a check exists since market ``time`` (ns), and claims what it did."""
+        self._claims[order_id] = claim
+        if claim.pair:
+            self._pairs[claim.pair][order_id] = claim
+        self._funds[claim.portfolio_id].confirm(time)
+
     def _release(self, order_id: str) -> None:
         claim = self._claims.pop(order_id, None)
-        if claim is not None:
+        if claim is None:
+            return
+        funds = self._funds[claim.portfolio_id]
+        if claim.symbol and not claim.confirmed:
+            funds.unconfirmed -= 1
+        if not claim.pair:
+            funds.release(claim)
+            return
+        legs = self._pairs[claim.pair]
+        self._set_aside(legs)
+        del legs[order_id]
+        self._take_back(legs)
+        if not legs:
+            del self._pairs[claim.pair]
+
+    def _twins(self, order: Order) -> Mapping[str, Claim]:
+        """What the others claim of whom no more can fill than of this order, all together."""
+        return self._pairs.get(pair_of(order), _NONE)
+
+    def _set_aside(self, legs: Mapping[str, Claim]) -> None:
+        """Count as if they claimed nothing."""
+        if (claim := together(legs.values())) is not None:
             self._funds[claim.portfolio_id].release(claim)
+
+    def _take_back(self, legs: Mapping[str, Claim]) -> None:
+        """Count them again."""
+        if (claim := together(legs.values())) is not None:
+            self._funds[claim.portfolio_id].reserve(claim)

@@ -5,8 +5,12 @@ from decimal import Decimal
 
 from services.domain.blotter import Blotter, When
 from services.domain.fills import Supply, VenueSettings, fill, fill_price, slipped_price
+from services.domain.icebergs import Icebergs, new_slice
 from services.domain.instrument import Instrument
+from services.domain.linked import end, make_room, release, stop_at_once, worse_first
+from services.domain.lists import paired, sized_by_parent, stops_loss
 from services.domain.order import (
+    TERMINAL,
     CancelReason,
     ExecType,
     Order,
@@ -20,6 +24,7 @@ from services.domain.order import (
 from services.domain.prices import Prices
 from services.domain.reach import (
     BETTERED,
+    INSIDE,
     LIMITED,
     MISSED,
     TRIGGERED_STATES,
@@ -31,6 +36,7 @@ from services.domain.reach import (
 )
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
+from services.domain.trails import best_price
 
 _TRAILING, _BAR, _BUY, _SELL = OrderType.TRAILING_STOP, Kind.BAR, Side.BUY, Side.SELL
 _IOC, _FOK, _OPG, _CLS = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS
@@ -45,35 +51,20 @@ _ENDED_BY_RECORD = frozenset({_IOC, _FOK, _OPG})
 _MISSED = Attempt(MISSED, 0.0, 0)
 
 
-def best_price(index: TapeIndex, order: Order, calendar: str, row: int) -> float | None:
-    """The best price that a trailing stop has met before ``row``, in today's units; None if it has met none.
-
-    Read off the tape, so that an order taken back after a restart trails as if nothing had happened.
-    """
-    first = max(order.basis_sequence, index.split_before(order.symbol, row) + 1)
-    met = index.met(order.symbol, order.side, calendar).extremes(first, row, order.basis_time + order.latency)
-    sells = order.side is _SELL
-    prices = [] if met is None else [met[sells]]
-    if order.trail_price is not None:
-        prices.append(float(order.trail_price))
-    if not prices:
-        return None
-    return max(prices) if sells else min(prices)
-
-
 class Encounter:
     """One bar, quote or trade of a session, and its orders. Use once."""
 
     __slots__ = (
-        "_again",
         "_blotter",
         "_book",
+        "_gone",
+        "_icebergs",
         "_index",
         "_instrument",
         "_kind",
+        "_paired",
         "_queue",
         "_refused",
-        "_rounds",
         "_row",
         "_settings",
         "_start",
@@ -96,10 +87,12 @@ class Encounter:
         self._supply = Supply(self._kind, tape.values[row].tolist(), share, instrument.quantity_increment)
         self._queue: list[Attempt] = []
         self._turn = 0
+        self._paired = False
+        # Of lists: whose turns in this record are over, whatever the queue says.
+        self._gone: set[int] = set()
         # Of arrivals whose turn is to come: a number may be another order's soon after.
         self._refused: dict[int, None] = {}
-        self._again: dict[int, None] = {}
-        self._rounds: dict[int, int] = {}
+        self._icebergs = Icebergs(blotter, self._supply, row + 1)
         self.events: list[OrderEvent] = []
 
     def run(self) -> list[OrderEvent]:
@@ -110,7 +103,9 @@ class Encounter:
             arrivals += book.closing
         for arrival in arrivals:
             self._look(arrival)
-        if len(queue) > 1:
+        if self._paired:
+            queue[:] = worse_first(queue, self._blotter, {side: prices[side].first for side in prices})
+        elif len(queue) > 1:
             queue.sort()
         while self._turn < len(queue):
             self._turn += 1
@@ -139,6 +134,8 @@ class Encounter:
             if how.group == BETTERED and not met.any(order.basis_sequence, self._row, live):
                 self._refused[arrival] = None
             self._book.settle(order, arrival)
+        if order.order_list_id and paired(order):
+            self._paired = True
         self._queue.append(at_close(how) if tif is _CLS else how)
 
     def _look_at_trail(self, order: Order, arrival: int, prices: Prices) -> Attempt:
@@ -156,7 +153,7 @@ class Encounter:
 
     def _take_turn(self, how: Attempt) -> None:
         order = self._blotter.orders.get(how.arrival)
-        if order is None:
+        if order is None or how.arrival in self._gone:
             return
         when = When(self._row + 1, self._start if how.group <= BETTERED else self._time)
         if how.group == MISSED:
@@ -175,8 +172,14 @@ class Encounter:
         self.events.append(self._blotter.change(how.arrival, ExecType.TRIGGERED, after, when))
         order = self._blotter.orders[how.arrival]
         if order.order_type in LIMITED:
-            follow = after_trigger(order, how, self._prices(order), self._settings.fill_on_touch)
-            if follow is not how:
+            prices, hurries = self._prices(order), self._paired and how.group == INSIDE and self._target_waits(order)
+            if hurries:
+                # Whichever came first, the price has gone to the target after that, or never to the stop.
+                prices = prices._replace(last=prices.low if order.side is _BUY else prices.high)
+            follow = after_trigger(order, how, prices, self._settings.fill_on_touch)
+            if hurries and follow.group != MISSED:
+                how = follow
+            elif follow is not how:
                 insort(self._queue, follow, lo=self._turn)
                 return
         self._trade(order, how, when)
@@ -199,16 +202,17 @@ class Encounter:
         price = fill_price(how, self._prices(order), self._instrument)
         if order.costs is not None:
             price = slipped_price(order, price, self._supply, most, self._instrument)
-        headroom = blotter.headroom[order.portfolio_id]
-        quantity, after, unpaid = fill(order, price, self._instrument, units=most, headroom=headroom)
+        headroom, twin = blotter.headroom[order.portfolio_id], blotter.twin(order) if order.order_list_id else None
+        quantity, after, unpaid = fill(order, price, self._instrument, units=most, headroom=headroom, twin=twin)
         if tif is _FOK and (unpaid or after.leaves_quantity):
             self._end(arrival, CancelReason.FOK_UNFILLED, when)
             return
         if quantity:
-            if iceberg and _new_slice(order, after):
-                after = after._replace(priority=blotter.last_place())
+            if iceberg and new_slice(order, after):
+                # A number whose turns are over is nobody else's in this record.
+                after = after._replace(priority=max(blotter.last_place(), max(self._gone, default=0) + 1))
             self._supply.take(side, quantity)
-            self.events.append(blotter.trade(arrival, after, price, when))
+            self._fill(how, after, price, when)
             arrival = after.priority
         if unpaid:
             self._end(arrival, CancelReason.INSUFFICIENT_CASH, when)
@@ -217,61 +221,59 @@ class Encounter:
         elif closes and not blotter.positions.reducible(holder, side, when.sequence):
             self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
         elif arrival != how.arrival and (units is None or units > quantity):
-            self._again[arrival] = None
+            self._icebergs.come_again(arrival)
             insort(self._queue, how._replace(arrival=arrival), lo=self._turn)
         else:
             self._end_rest(order, arrival, when)
 
-    def _shown(self, order: Order, how: Attempt) -> Decimal:
-        """Units of an iceberg's turn: what it still shows; all, where no other order waits at its price.
+    def _fill(self, how: Attempt, after: Order, price: Decimal, when: When) -> None:
+        """A fill, with what it does to the others of its list: their turns may be over, a stop's may come."""
+        blotter, arrival = self._blotter, how.arrival
+        if not after.order_list_id:
+            self.events.append(blotter.trade(arrival, after, price, when))
+            return
+        self._tell(make_room(blotter, blotter.orders[arrival], after, when))
+        filled = blotter.trade(arrival, after, price, when)
+        self._tell([filled])
+        for event in release(blotter, filled, self._index, self._time):
+            self._tell([event])
+            child = event.order
+            if event.exec_type is ExecType.RESTATED and not stops_loss(child):
+                # A target never fills where its parent does (rule 13).
+                self._gone.add(child.priority)
+            elif event.exec_type is ExecType.NEW and sized_by_parent(child):
+                stop = stop_at_once(child, how, price, self._supply.prices[child.side])
+                if stop is not None and self._kind is _BAR:
+                    insort(self._queue, stop, lo=self._turn)
 
-        Whoever has a second turn waits with icebergs alone: as many slices of each are taken in one turn as all of them
-        have, and as there are units for, so that a million slices are no million fills.
-        """
-        display, level = order.display_quantity or order.quantity, [how]
-        second = how.arrival in self._again
-        self._again.pop(how.arrival, None)
+    def _target_waits(self, stop: Order) -> bool:
+        """Whether the target that is the twin of a stop has its turn still to come."""
+        twin = self._blotter.twin(stop)
+        if twin is None or stops_loss(twin) or twin.priority in self._gone:
+            return False
+        return any(how.arrival == twin.priority for how in self._queue[self._turn :])
+
+    def _tell(self, events: list[OrderEvent]) -> None:
+        self.events += events
+        self._gone.update(event.order.priority for event in events if event.order.order_list_id and _ended(event))
+
+    def _shown(self, order: Order, how: Attempt) -> Decimal:
+        """Units of an iceberg's turn: see ``Icebergs``."""
+        level = [how]
         for each in self._queue[self._turn :]:
             if each[:2] != how[:2]:
                 break
-            level.append(each)
-        if len(level) == 1:
-            self._rounds.pop(how.arrival, None)
-            return order.leaves_quantity
-        if not second:
-            return display - order.cum_quantity % display
-        if how.arrival not in self._rounds:
-            members = [self._blotter.orders[each.arrival] for each in level]
-            if not self._supply.shared:
-                members = [each for each in members if each.side is order.side]
-            rounds = self._full_rounds(members, order.side)
-            self._rounds.update((each.priority, rounds) for each in members)
-        return self._rounds.pop(how.arrival) * display
-
-    def _full_rounds(self, icebergs: list[Order], side: Side) -> int:
-        """How many turns give each of the icebergs a whole slice; one where that is not certain."""
-
-        def slices(orders: list[Order]) -> Decimal:
-            return sum((each.display_quantity or each.quantity for each in orders), Decimal(0))
-
-        rounds = min(each.leaves_quantity // slices([each]) for each in icebergs)
-        if (units := self._supply.units(side)) is not None:
-            rounds = min(rounds, units // slices(icebergs))
-        for each in icebergs:
-            if only_closes(each):
-                holder = each.portfolio_id, each.symbol
-                beside = [other for other in icebergs if (other.portfolio_id, other.side) == (holder[0], each.side)]
-                # The last one may find less than a slice left to reduce.
-                reducible = self._blotter.positions.reducible(holder, each.side, self._row + 1)
-                rounds = min(rounds, reducible // slices(beside) - 1)
-        return max(1, int(rounds))
+            if each.arrival not in self._gone:
+                level.append(each)
+        return self._icebergs.shown(order, [each.arrival for each in level])
 
     def _end_rest(self, order: Order, arrival: int, when: When) -> None:
         if order.time_in_force in _ENDED_BY_RECORD:
             self._end(arrival, LEFT[order.time_in_force], when)
 
     def _end(self, arrival: int, reason: CancelReason, when: When) -> None:
-        self.events.append(self._blotter.end(arrival, ExecType.CANCELED, reason, when))
+        events = end(self._blotter, [arrival], ExecType.CANCELED, reason, when)
+        self._tell(events) if len(events) > 1 else self.events.append(events[0])
 
     def _prices(self, order: Order) -> Prices:
         prices = self._supply.prices[order.side]
@@ -289,7 +291,5 @@ class Encounter:
         return self._kind is _BAR and edges.closing(self._row)[1] == self._time
 
 
-def _new_slice(before: Order, after: Order) -> bool:
-    """Whether an iceberg shows another slice than before, which queues behind the orders of its price."""
-    display = after.display_quantity or after.quantity
-    return bool(after.leaves_quantity) and after.cum_quantity // display > before.cum_quantity // display
+def _ended(event: OrderEvent) -> bool:
+    return event.order.state in TERMINAL

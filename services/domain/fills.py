@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from services.domain.costs import slipped
 from services.domain.instrument import Instrument
+from services.domain.lists import cut
 from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
-from services.domain.order import Order, OrderState, Side, TimeInForce, reserved_cash
+from services.domain.order import Order, OrderState, Side, TimeInForce, reserved_together
 from services.domain.prices import Prices, prices_of
 from services.domain.reach import AT_CLOSE, LIMITED, Attempt
 from services.domain.tape import Kind
@@ -136,6 +137,7 @@ def fill(
     *,
     units: Decimal | None,
     headroom: Decimal,
+    twin: Order | None = None,
 ) -> Fill:
     """Fill ``order`` at ``price`` as far as ``units`` go and cash pays.
 
@@ -143,7 +145,8 @@ def fill(
     cost the share of its reservation that the fill releases, and ``headroom``; one that costs more is cut to what all
     of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19). A
     reduce-only buy that reserved nothing covers a short, and is paid from what the short holds as collateral. A sale
-    that brings less than its commission is canceled where the cash does not pay the difference.
+    that brings less than its commission is canceled where the cash does not pay the difference. What an
+    order's ``twin`` has reserved is there for either of them: only one can fill (rule 4).
     """
     step, unit_cost = instrument.quantity_increment, price * instrument.contract_multiplier
     leaves = order.leaves_quantity
@@ -154,14 +157,15 @@ def fill(
     quantity = leaves if units is None else min(leaves, units)
     after = _filled(order, quantity, leaves, price, instrument)
     if order.side is _SELL:
-        unpaid = order.costs is not None and not _pays_commission(order, after, headroom)
+        unpaid = order.costs is not None and not _pays_commission(order, after, headroom, twin)
         return Fill(ZERO, order, unpaid=True) if unpaid else _new_fill(Fill, quantity, after, False)
     if not quantity or (order.reduce_only and not order.reservation.cash):
         return _new_fill(Fill, quantity, after, False)
     cost = after.gross_amount - order.gross_amount + after.commission - order.commission
-    if cost <= reserved_cash(order) - reserved_cash(after) + headroom:
+    reserved, smaller = reserved_together(order, twin), None if twin is None else cut(twin, quantity)
+    if cost <= reserved - reserved_together(after, smaller) + headroom:
         return _new_fill(Fill, quantity, after, False)
-    spendable = reserved_cash(order) + headroom
+    spendable = reserved + headroom
     quantity = min(quantity, _units_for(spendable, unit_cost, step))
     if order.costs is not None:
         quantity = _affordable(order, quantity, price, instrument, spendable)
@@ -202,9 +206,11 @@ def _units_for(cash: Decimal, unit_cost: Decimal, step: Decimal) -> Decimal:
     return max(ZERO, cash // (unit_cost * step) * step)
 
 
-def _pays_commission(order: Order, after: Order, headroom: Decimal) -> bool:
+def _pays_commission(order: Order, after: Order, headroom: Decimal, twin: Order | None) -> bool:
     """Whether what a sale brings and sets free, and the headroom, cover what it is charged."""
-    brought = after.gross_amount - order.gross_amount + reserved_cash(order) - reserved_cash(after)
+    smaller = None if twin is None else cut(twin, after.cum_quantity - order.cum_quantity)
+    freed = reserved_together(order, twin) - reserved_together(after, smaller)
+    brought = after.gross_amount - order.gross_amount + freed
     return after.commission - order.commission <= brought + max(ZERO, headroom)
 
 

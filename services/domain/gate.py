@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
-from services.domain.buying_power import Claim, Funds, claim_of, round_down
+from services.domain.buying_power import Claim, Funds, claim_of, pair_of, round_down
 from services.domain.claims import Claims
 from services.domain.exposure import Exposure, exposure_of
 from services.domain.instrument import Instrument
@@ -120,12 +120,17 @@ class Gate(Claims):
         if funds is None or not funds.opened:
             return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
         self._marks.setdefault(order.symbol, reference_price)
+        twins = self._twins(order) if order.order_list_id else None
+        if twins:
+            self._set_aside(twins)
         intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
         refusal = self._refusal(intent)
+        if twins:
+            self._take_back(twins)
         if refusal is not None:
             return Verdict(order.order_id, refusal=refusal)
-        cash, signed, fee = intent.cash, intent.signed, intent.commission
-        self._claim(order.order_id, _new_claim(Claim, order.portfolio_id, order.symbol, signed, cash, False))
+        cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
+        self._claim(order.order_id, _new_claim(Claim, order.portfolio_id, order.symbol, signed, cash, False, pair))
         reservation = _new_reservation(
             Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
         )
@@ -167,12 +172,15 @@ class Gate(Claims):
                 raise ValueError(f"order {order_id} is not open")
             funds = self._funds[order.portfolio_id]
             self._release(order_id)
+            twins = self._twins(order)
+            self._set_aside(twins)
             intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
         # What is left is rounded as the venue rounds it, in the caller's context.
         reserved = reservation_of_all(intent)
         wanted = claim_of(order._replace(reservation=reserved))
         with localcontext(EXACT):
             refusal = self._refusal(intent._replace(cash=wanted.cash))
+            self._take_back(twins)
             if refusal is not None:
                 self._claim(order_id, claim)
                 return Verdict(order_id, refusal=refusal)
@@ -211,8 +219,7 @@ class Gate(Claims):
             if left is not None and exec_type is not _TRADE and claim[:4] == left[:4] and funds is not None:
                 # It claims what it did: nothing is to be released and set aside again.
                 if not claim.confirmed:
-                    self._claims[order.order_id] = left
-                    funds.confirm(event.transact_time)
+                    self._confirm(order.order_id, left, event.transact_time)
                 return
             self._release(order.order_id)
         if exec_type is _REJECTED:
@@ -245,7 +252,7 @@ class Gate(Claims):
         return {
             "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
             "claims": [
-                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed]
+                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair]
                 for order_id, c in self._claims.items()
             ],
             "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
@@ -259,8 +266,11 @@ class Gate(Claims):
         """The gate that ``snapshot`` was taken of."""
         gate = cls()
         gate._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
-        for order_id, portfolio_id, symbol, quantity, cash, confirmed in snapshot["claims"]:
-            gate._claims[order_id] = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed)
+        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair in snapshot["claims"]:
+            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair)
+            gate._claims[order_id] = claim
+            if pair:
+                gate._pairs.setdefault(pair, {})[order_id] = claim
         for order_id, (quantity, cash) in snapshot["settled"].items():
             claim = gate._claims[order_id]
             gate._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))

@@ -6,15 +6,16 @@ last prices and what orders have met are read off the tape: so a venue rebuilt b
 differ from one that ran through.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from services.domain.agenda import Agenda
 from services.domain.alone import fill_alone
 from services.domain.blotter import Blotter, When, refuse
-from services.domain.encounter import LEFT, Encounter, best_price
-from services.domain.fills import VenueSettings, restated
+from services.domain.encounter import LEFT, Encounter
+from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.linked import end, follow
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.order import (
     CancelReason,
@@ -22,16 +23,15 @@ from services.domain.order import (
     Order,
     OrderEvent,
     OrderState,
-    OrderType,
     Refusal,
     Reservation,
     Side,
     TimeInForce,
 )
 from services.domain.positions import Holder
-from services.domain.reach import TRIGGERED_STATES
 from services.domain.replacing import CannotReplace, Replacement, keeps_priority, replaced
 from services.domain.shape import check_shape
+from services.domain.splitting import split, trailed
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, TapeIndex
 
@@ -41,7 +41,8 @@ MARKET_CLOSED = "MARKET_CLOSED"
 """Reason of the refusal of an order that may not wait for its session, or whose instrument has no auctions."""
 
 # Bound once, for what every order passes (see ``ledger``).
-_NEW, _CLOCK, _SPLIT, _TRAILING = OrderState.NEW, Kind.CLOCK, Kind.SPLIT, OrderType.TRAILING_STOP
+_CLOSED = Refusal(MARKET_CLOSED, "session", ZERO, ZERO)
+_NEW, _CLOCK, _SPLIT = OrderState.NEW, Kind.CLOCK, Kind.SPLIT
 _when = When.__new__
 _DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
 _OPG, _CLS, _GTC = TimeInForce.OPG, TimeInForce.CLS, TimeInForce.GTC
@@ -87,8 +88,7 @@ class Venue:
 
     def order(self, order_id: str) -> Order | None:
         """An open order by its id; None if there is none."""
-        arrival = self._blotter.arrival(order_id)
-        return None if arrival is None else self._blotter.orders[arrival]
+        return self._blotter.order(order_id)
 
     def reference_price(self, symbol: str, side: Side = Side.BUY) -> Decimal | None:
         """The last price at the position, snapped to the increment; of a quote the ask for buys, the bid for sells."""
@@ -134,8 +134,23 @@ class Venue:
         check_shape(order)
         when, state = _when(When, at, time), self._first_state(order, at, time)
         if state is OrderState.REJECTED:
-            return [refuse(order, Refusal(MARKET_CLOSED, "session", ZERO, ZERO), when)]
+            return [refuse(order, _CLOSED, when)]
         return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
+
+    def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]:
+        """Take in all the checked orders of a list, as ``listed`` makes them, or REJECTED every one of them.
+
+        Raises:
+            ValueError, KeyError: as ``accept``; nothing was taken in.
+        """
+        when = When(at, time)
+        for order in orders:
+            check_shape(order)
+        states = [OrderState.HELD if each.parent_order_id else self._first_state(each, at, time) for each in orders]
+        if OrderState.REJECTED in states:
+            return [refuse(order, _CLOSED, when) for order in orders]
+        types = [ExecType.NEW if state is _NEW else ExecType.HELD for state in states]
+        return [self._blotter.accept(*each, when) for each in zip(orders, types, states, strict=True)]
 
     def refuse(self, order: Order, refusal: Refusal, at: int, time: int) -> list[OrderEvent]:
         """Record an order that a check refused: REJECTED, with the bound it hit."""
@@ -144,9 +159,19 @@ class Venue:
     def cancel(
         self, order_id: str, at: int, time: int, reason: CancelReason = CancelReason.REQUESTED
     ) -> list[OrderEvent]:
-        """Cancel what is left of an order; nothing where it isn't open: a fill was first, or it was never here."""
+        """Cancel what is left of an order; nothing where it isn't open: a fill was first, or it was never here.
+
+        What goes with it of its list is canceled next.
+        """
         arrival = self._blotter.arrival(order_id)
-        return [] if arrival is None else [self._blotter.end(arrival, ExecType.CANCELED, reason, When(at, time))]
+        return [] if arrival is None else end(self._blotter, [arrival], ExecType.CANCELED, reason, When(at, time))
+
+    def cancel_all(
+        self, order_ids: Iterable[str], at: int, time: int, reason: CancelReason = CancelReason.REQUESTED
+    ) -> list[OrderEvent]:
+        """Cancel orders together, for one reason; then what goes with them of their lists."""
+        arrivals = [arrival for each in order_ids if (arrival := self._blotter.arrival(each)) is not None]
+        return end(self._blotter, arrivals, ExecType.CANCELED, reason, When(at, time))
 
     def replace(
         self, order_id: str, terms: Replacement, at: int, time: int, reservation: Reservation | None = None
@@ -163,25 +188,23 @@ class Venue:
             CannotReplace: it would be no more than what has filled, its trigger has been reached, or the terms do not
                 go with its type.
         """
-        arrival = self._blotter.arrival(order_id)
-        if arrival is None:
+        if (order := self._blotter.order(order_id)) is None:
             return []
-        order = self._blotter.orders[arrival]
         after = replaced(order, terms, reservation)
         if not keeps_priority(order, after):
-            trails = self._trailed(order, at)
+            trails = self._met_by(order, at)
             after = after._replace(
                 basis_sequence=at,
                 basis_time=time,
                 trail_price=None if trails is None else decimal_of(trails),
                 priority=self._blotter.last_place(),
             )
-        return [self._blotter.replace(arrival, after, reservation, When(at, time))]
+        return [self._blotter.replace(order.priority, after, reservation, When(at, time))]
 
     def expire_all(self, at: int, time: int) -> list[OrderEvent]:
         """The tape has ended: no order will meet another record (rule 33)."""
-        when, reason = When(at, time), CancelReason.END_OF_TAPE
-        return [self._blotter.end(arrival, ExecType.EXPIRED, reason, when) for arrival in list(self._blotter.orders)]
+        arrivals = list(self._blotter.orders)
+        return end(self._blotter, arrivals, ExecType.EXPIRED, CancelReason.END_OF_TAPE, When(at, time))
 
     def advance(self, tape: Tape, after: int, through: int) -> tuple[int, list[OrderEvent]]:
         """Meet the records after ``after`` up to ``through``, stopping after the first that makes an event.
@@ -239,8 +262,7 @@ class Venue:
         blotter, position = self._blotter, self._position
         now = max(time, index.tape.time.item(position - 1)) if position else time
         arrivals = [arrival for _, arrival in blotter.expiries.below((time, NEVER))]
-        reason, when = CancelReason.END_OF_TIME, When(position, now)
-        return [blotter.end(arrival, ExecType.EXPIRED, reason, when) for arrival in arrivals]
+        return end(blotter, arrivals, ExecType.EXPIRED, CancelReason.END_OF_TIME, When(position, now))
 
     def _meet(self, index: TapeIndex, row: int) -> list[OrderEvent]:
         """One record happens. Any row may be asked; one that concerns no order makes no event."""
@@ -250,8 +272,7 @@ class Venue:
             opens = tape.values.item(row, 0) == 1.0
             return self._clock(source.symbol, opens, When(row + 1, tape.time.item(row)))
         if source.kind is _SPLIT:
-            ratio = decimal_of(tape.values.item(row, 0)) / decimal_of(tape.values.item(row, 1))
-            return self._split(source.symbol, ratio, When(row + 1, tape.time.item(row)))
+            return split(self._blotter, index, source.symbol, row)
         if source.symbol not in self._blotter.books:
             return []
         instrument = self._instruments[source.symbol]
@@ -263,6 +284,11 @@ class Venue:
             return [filled]
         return Encounter(index, row, self._blotter, self._settings, instrument).run()
 
+    def _met_by(self, order: Order, row: int) -> float | None:
+        if self._index is None:
+            return None
+        return trailed(order, self._index, self._instruments[order.symbol].calendar, row)
+
     def _clock(self, calendar: str, opens: bool, when: When) -> list[OrderEvent]:
         blotter, events = self._blotter, []
         for arrival in sorted(blotter.timed.get((calendar, opens), ())):
@@ -273,25 +299,4 @@ class Venue:
                 events.append(blotter.end(arrival, ExecType.CANCELED, reason, when))
             else:
                 events.append(blotter.end(arrival, ExecType.EXPIRED, CancelReason.END_OF_SESSION, when))
-        return events
-
-    def _split(self, symbol: str, ratio: Decimal, when: When) -> list[OrderEvent]:
-        blotter, events = self._blotter, []
-        for arrival, order in list(blotter.orders.items()):
-            if order.symbol != symbol:
-                continue
-            best = self._trailed(order, when.sequence - 1)
-            after = restated(order, ratio, self._instruments[symbol], best)
-            if order.leaves_quantity and not after.leaves_quantity:
-                events.append(blotter.end(arrival, ExecType.CANCELED, CancelReason.CORPORATE_ACTION, when))
-            else:
-                events.append(blotter.change(arrival, ExecType.RESTATED, after, when))
-        return events
-
-    def _trailed(self, order: Order, row: int) -> float | None:
-        """The best price that a resting trailing stop met before ``row``; None of any other order."""
-        waits = order.order_type is _TRAILING and order.state not in TRIGGERED_STATES
-        if self._index is None or not waits or order.time_in_force in LEFT:
-            return None
-        calendar = self._instruments[order.symbol].calendar
-        return best_price(self._index, order, calendar, row)
+        return events + follow(blotter, events, when)

@@ -45,7 +45,7 @@ class TimeInForce(IntEnum):
 
 
 class OrderState(IntEnum):
-    """FIX 39, plus HELD for an order that waits for its session."""
+    """FIX 39, plus HELD for an order that waits for its session, or for the order that releases it."""
 
     PENDING_NEW = 1
     HELD = 2
@@ -94,7 +94,18 @@ class CancelReason(IntEnum):
     END_OF_TIME = 13
     AUCTION_OVER = 14
     PARENT_ENDED = 15
+    TWIN_ENDED = 16
     CANCEL_TIMER = 17
+    CHILD_FILLED = 18
+
+
+class ContingencyType(IntEnum):
+    """FIX 1385: what the orders of a list have to do with one another; NONE of an order on its own."""
+
+    NONE = 0
+    OCO = 1
+    OTO = 2
+    BRACKET = 3
 
 
 class Refusal(NamedTuple):
@@ -155,6 +166,9 @@ class Order(NamedTuple):
         priority: its place in the venue's queue, the lower the earlier; 0 before the venue took it.
         costs: the models it was taken on; None for no costs.
         latency: ns from its decision, or its replacement, until it is live (rule 12).
+        order_list_id: the list it belongs to, the ``order_id`` of the list's first order; empty for one on its own.
+        contingency_type: that list's.
+        parent_order_id: the order that it waits for, HELD until that is filled; empty where it waits for none.
     """
 
     order_id: str
@@ -193,6 +207,9 @@ class Order(NamedTuple):
     priority: int = 0
     costs: Costs | None = None
     latency: int = 0
+    order_list_id: str = ""
+    contingency_type: ContingencyType = ContingencyType.NONE
+    parent_order_id: str = ""
 
 
 class OrderEvent(NamedTuple):
@@ -280,3 +297,8 @@ def reserved_cash(order: Order) -> Decimal:
     elif order.cum_quantity:
         held = at_most_places(held * order.leaves_quantity / order.quantity, 9)
     return held + max(ZERO, fee - order.commission) if fee else held
+
+
+def reserved_together(order: Order, twin: Order | None) -> Decimal:
+    """What an order and its twin still hold, if it has one: the larger of both, because only one of them can fill."""
+    return reserved_cash(order) if twin is None else max(reserved_cash(order), reserved_cash(twin))

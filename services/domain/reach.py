@@ -100,14 +100,14 @@ def after_trigger(order: Order, how: Attempt, prices: Prices, fill_on_touch: boo
     if how.group != INSIDE:
         follow = _as_limit(order, how.arrival, prices, fill_on_touch)
         return how if follow.at_first else follow
-    sign, limit, trigger = (1 if order.side is _BUY else -1), float(order.limit_price or 0), float(how.trigger or 0)
+    sign, limit, trigger = (1 if order.side is _BUY else -1), float(order.limit_price or 0), float(how.price or 0)
     if _admits(sign * limit, sign * trigger, fill_on_touch):
         return how
     later = prices.last
     if order.order_type is _TOUCHED_LIMIT:
         later = prices.low if order.side is _BUY else prices.high
     if _admits(sign * limit, sign * later, fill_on_touch):
-        return Attempt(INSIDE, abs(prices.first - trigger) + abs(trigger - limit), how.arrival, order.limit_price)
+        return Attempt(INSIDE, how.distance + abs(trigger - limit), how.arrival, order.limit_price)
     return Attempt(MISSED, 0.0, how.arrival)
 
 

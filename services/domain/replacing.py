@@ -10,13 +10,15 @@ from services.domain.shape import check_shape
 
 _TRIGGERS = frozenset({"stop_price", "trailing_amount", "trailing_percent"})
 BELOW_FILLED, TRIGGERED, IMPOSSIBLE = "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "INVALID_ARGUMENT"
+OF_LIST = "LIST_QUANTITY_FIXED"
 
 
 class CannotReplace(ValueError):
     """The order cannot be what was asked; nothing was changed.
 
     Attributes:
-        reason: the error reason on the wire: ``QUANTITY_BELOW_FILLED``, ``ORDER_TRIGGERED`` or ``INVALID_ARGUMENT``.
+        reason: the error reason on the wire: ``QUANTITY_BELOW_FILLED``, ``LIST_QUANTITY_FIXED``, ``ORDER_TRIGGERED`` or
+            ``INVALID_ARGUMENT``.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -49,8 +51,8 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
             has reserved.
 
     Raises:
-        CannotReplace: it would be no more than what has filled, its trigger has been reached, or the terms do not go
-            with its type.
+        CannotReplace: it would be no more than what has filled, or another quantity than its list's; its trigger has
+            been reached, or the terms do not go with its type.
     """
     changes = {name: value for name, value in terms._asdict().items() if value is not None}
     triggered = order.state in TRIGGERED_STATES and order.order_type is not OrderType.LIMIT
@@ -62,6 +64,8 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
     elif terms.trailing_percent is not None:
         changes["trailing_amount"] = None
     after = order._replace(**changes)
+    if terms.quantity is not None and order.order_list_id:
+        raise CannotReplace(OF_LIST, f"order {order.order_id} shares its quantity with its list {order.order_list_id}")
     if terms.quantity is not None and order.cash_quantity is None:
         if terms.quantity <= order.cum_quantity:
             raise CannotReplace(BELOW_FILLED, f"order {order.order_id} has filled {order.cum_quantity} units")

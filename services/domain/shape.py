@@ -1,5 +1,6 @@
 """What an order of each type states, and what it may not."""
 
+from services.domain.lists import paired, sized_by_parent
 from services.domain.order import Order, OrderType, TimeInForce
 from services.domain.reach import LIMITED, STOPS, TOUCHED, TRIGGERED_STATES
 from services.domain.values import place_of
@@ -24,7 +25,7 @@ def check_shape(order: Order) -> None:
     plain = kind is _MARKET and order[_PRICES] == _NO_PRICES and order[_TERMS] == _NO_TERMS
     if plain and order.quantity > 0 and tif is not _GTD:
         return
-    if (order.quantity > 0) is (order.cash_quantity is not None):
+    if (order.quantity > 0) is (order.cash_quantity is not None) and not sized_by_parent(order):
         raise ValueError("an order states either a quantity or a cash_quantity")
     if (kind in LIMITED) is (order.limit_price is None):
         raise ValueError("a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order needs its limit_price, another has none")
@@ -43,6 +44,8 @@ def check_shape(order: Order) -> None:
     display = order.display_quantity
     if display is not None and (kind is not _LIMIT or not 0 < display < order.quantity):
         raise ValueError("only a LIMIT order has a display_quantity, below its quantity")
+    if display is not None and paired(order):
+        raise ValueError("an order that has a twin has no display_quantity")
 
 
 def _check_trailing(order: Order) -> None:

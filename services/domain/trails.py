@@ -14,12 +14,28 @@ from services.domain.ladder import Entries, Watch
 from services.domain.money import decimal_of
 from services.domain.order import Order, Side
 from services.domain.prices import Prices
-from services.domain.tape_index import NEVER
+from services.domain.tape_index import NEVER, TapeIndex
 
 
 def trigger_price(order: Order, best: float, step: Decimal) -> Decimal:
     """Where a TRAILING_STOP triggers that has seen ``best``: a whole number of steps, away from the market."""
     return _trigger(order.side, order.trailing_percent is not None, _distance(order), best, step)
+
+
+def best_price(index: TapeIndex, order: Order, calendar: str, row: int) -> float | None:
+    """The best price that a trailing stop has met before ``row``, in today's units; None if it has met none.
+
+    Read off the tape, so that an order taken back after a restart trails as if nothing had happened.
+    """
+    first = max(order.basis_sequence, index.split_before(order.symbol, row) + 1)
+    met = index.met(order.symbol, order.side, calendar).extremes(first, row, order.basis_time + order.latency)
+    sells = order.side is Side.SELL
+    prices = [] if met is None else [met[sells]]
+    if order.trail_price is not None:
+        prices.append(float(order.trail_price))
+    if not prices:
+        return None
+    return max(prices) if sells else min(prices)
 
 
 def _distance(order: Order) -> Decimal:

@@ -163,6 +163,7 @@ _claims = _table(
     ("environment_id", "order_id"),
     portfolio_id=_text,
     symbol=_text,
+    pair=_text,
     quantity=DecimalText,
     cash=DecimalText,
 )
@@ -231,6 +232,7 @@ class Store:
                 "order_id": order_id,
                 "portfolio_id": claim.portfolio_id,
                 "symbol": claim.symbol,
+                "pair": claim.pair,
                 "quantity": claim.quantity,
                 "cash": claim.cash,
             }
@@ -274,7 +276,7 @@ def _load(connection: sa.Connection) -> Stored:
         portfolios[row["environment_id"]][row["portfolio_id"]] = json.loads(row["state"])
     claims: dict[str, dict[str, Claim]] = defaultdict(dict)
     for row in rows(_claims):
-        claim = Claim(row["portfolio_id"], row["symbol"], row["quantity"], row["cash"], confirmed=True)
+        claim = Claim(row["portfolio_id"], row["symbol"], row["quantity"], row["cash"], True, row["pair"])
         claims[row["environment_id"]][row["order_id"]] = claim
     parts = [
         Part(

@@ -36,7 +36,7 @@ def upgrade() -> None:
         "claims",
         sa.Column("environment_id", sa.Text, primary_key=True),
         sa.Column("order_id", sa.Text, primary_key=True),
-        *columns(sa.Text, "portfolio_id", "symbol"),
+        *columns(sa.Text, "portfolio_id", "symbol", "pair"),
         *columns(DecimalText, "quantity", "cash"),
         *columns(sa.Text, "principal", "owner"),
     )

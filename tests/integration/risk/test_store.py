@@ -52,6 +52,7 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     assert (await store.load()).parts == []
     state = {"opened": True, "cash": str(BIG), "collateral": "0", "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
     claims = {"e-1": Claim("p", "A", D("-10"), BIG, True), "e-2": Claim("p", "A", D("1"), D("0.000000001"), True)}
+    claims["e-3"] = Claim("p", "A", D("10"), D("7"), True, "e-3")
     await store.save(Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims), "ada")
     await store.save(Part("f", Cursor(), {}), "bob")
     later = Claim("p", "A", D("-4"), D("7"), True)
@@ -59,7 +60,8 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     loaded = await store.load()
     assert loaded.owners == {"e": "ada", "f": "bob"}
     parts = {part.environment_id: part for part in loaded.parts}
-    assert parts["e"] == Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {"p": state}, {"e-1": later})
+    claims = {"e-1": later, "e-3": claims["e-3"]}
+    assert parts["e"] == Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {"p": state}, claims)
     assert parts["f"] == Part("f", Cursor(), {})
 
 

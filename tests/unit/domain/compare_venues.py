@@ -39,7 +39,8 @@ def drawn(seed: int) -> tuple[Tape, list[Command], VenueSettings]:
 def differ(tape: Tape, commands: list[Command], how: VenueSettings) -> bool:
     """Whether the venue and the slow model tell different stories."""
     ours, theirs = told(drive(Venue(INSTRUMENTS, how), tape, commands)), SlowVenue(tape, how).run(commands)
-    if any((each.order or each.terms).display_quantity is not None for each in commands):
+    icebergs = (order.display_quantity is not None for each in commands for order in each.sent)
+    if any(icebergs) or any(each.terms.display_quantity is not None for each in commands):
         return merged(ours) != merged(theirs)
     return ours != theirs
 
@@ -76,7 +77,7 @@ def compare(first_seed: int, orders: int) -> tuple[int, int, int]:
         steps = drive(Venue(INSTRUMENTS, how), tape, commands, between=restored(tape, how))
         if steps != drive(Venue(INSTRUMENTS, how), tape, commands):
             raise AssertionError(f"seed {seed}: a venue that is restored differs")
-        sent += sum(each.order is not None for each in commands)
+        sent += sum(len(each.sent) for each in commands)
         records += len(tape)
         seed += 1
     return seed - first_seed, sent, records

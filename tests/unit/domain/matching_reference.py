@@ -1,6 +1,6 @@
 """Tapes, orders and commands by which the paper venue and its slow model are driven, and what both say."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from services.domain.costs import Commission, Costs, Slippage, Tier
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.lists import SIZES, BadList, check_list, listed
 from services.domain.order import (
+    ContingencyType,
     Order,
     OrderEvent,
     OrderType,
@@ -26,6 +28,7 @@ from services.domain.replacing import CannotReplace, Replacement
 from services.domain.tape import Kind, Series, Source, Tape, merge
 
 MINUTE = 60_000_000_000
+OTO = ContingencyType.OTO
 
 INSTRUMENTS = {
     "AAA": Instrument("AAA", calendar="XNYS"),
@@ -93,18 +96,25 @@ def order(
 
 @dataclass(frozen=True)
 class Command:
-    """An order at a position, or the cancel of one sent before, or its replacement."""
+    """An order at a position, or a list of them, or the cancel of one sent before, or its replacement."""
 
     position: int
     order: Order | None = None
     cancels: str = ""
     replaces: str = ""
     terms: Replacement = SAME
+    listed: tuple[Order, ...] = ()
+
+    @property
+    def sent(self) -> tuple[Order, ...]:
+        """The orders that it sends."""
+        return self.listed if self.order is None else (self.order,)
 
 
 class AnyVenue(Protocol):
     def prime(self, tape: Tape, through: int) -> None: ...
     def accept(self, order: Order, at: int, time: int) -> list[OrderEvent]: ...
+    def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]: ...
     def cancel(self, order_id: str, at: int, time: int) -> list[OrderEvent]: ...
     def replace(self, order_id: str, terms: Replacement, at: int, time: int) -> list[OrderEvent]: ...
     def advance(self, tape: Tape, after: int, through: int) -> tuple[int, list[OrderEvent]]: ...
@@ -138,6 +148,9 @@ def drive(
             if command.order is not None:
                 sent = command.order._replace(basis_sequence=position, basis_time=time)
                 events += venue.accept(sent, position, time)
+            elif command.listed:
+                orders = [each._replace(basis_sequence=position, basis_time=time) for each in command.listed]
+                events += venue.accept_list(orders, position, time)
             elif command.replaces:
                 with suppress(CannotReplace):
                     events += venue.replace(command.replaces, command.terms, position, time)
@@ -280,6 +293,29 @@ def any_order(rng: Random, number: int, spread: int = 20) -> Order:
     )
 
 
+def any_list(rng: Random, number: int, spread: int = 20) -> tuple[Order, ...]:
+    """A list of any kind, its orders numbered from ``number`` on."""
+    kind = rng.choice([ContingencyType.OCO, ContingencyType.BRACKET, ContingencyType.BRACKET, ContingencyType.OTO])
+    while True:
+        orders = [
+            any_order(rng, number + n, spread) for n in range(rng.randint(2, 3) if kind is OTO else SIZES[kind][0])
+        ]
+        first, *others = orders
+        if kind is ContingencyType.OCO:
+            same = {name: getattr(first, name) for name in ("symbol", "side", "quantity", "reduce_only")}
+            others = [each._replace(**same) for each in others]
+        elif kind is ContingencyType.BRACKET:
+            # An iceberg's slices release its children piecemeal, which the slow model would tell otherwise.
+            first = first._replace(display_quantity=None)
+            opposite = Side.SELL if first.side is Side.BUY else Side.BUY
+            others = [each._replace(symbol=first.symbol, side=opposite, quantity=Decimal(0)) for each in others]
+        try:
+            check_list(kind, [first, *others])
+        except BadList:
+            continue
+        return tuple(listed(kind, [first, *others]))
+
+
 def _other(rng: Random, count: int, end: int, spread: int) -> Command:
     """A cancel or a replacement of an order that may work, be done, or be to come."""
     position, which = rng.randint(0, end), f"env-{rng.randint(1, count)}"
@@ -298,12 +334,18 @@ def _other(rng: Random, count: int, end: int, spread: int) -> Command:
     return Command(position, replaces=which, terms=Replacement(**{name: values[name] for name in names}))  # type: ignore[arg-type]
 
 
-def any_commands(rng: Random, most: int = 10, end: int = 80, spread: int = 20) -> list[Command]:
-    """Orders, cancels and replacements at positions up to ``end``, in order of position."""
-    count = rng.randint(1, most)
+def any_commands(rng: Random, most: int = 10, end: int = 80, spread: int = 20, lists: float = 0.3) -> list[Command]:
+    """Orders and, among ``lists`` of them, lists; cancels and replacements; in order of position, up to ``end``."""
+    count, sent = rng.randint(1, most), 0
     positions = sorted(rng.choices(range(end), k=count))
-    commands = [Command(p, any_order(rng, i + 1, spread)) for i, p in enumerate(positions)]
-    commands.extend(_other(rng, count, end, spread) for _ in range(rng.randint(0, count)))
+    commands = []
+    for position in positions:
+        if rng.random() < lists:
+            commands.append(Command(position, listed=any_list(rng, sent + 1, spread)))
+        else:
+            commands.append(Command(position, any_order(rng, sent + 1, spread)))
+        sent += len(commands[-1].sent)
+    commands.extend(_other(rng, sent, end, spread) for _ in range(rng.randint(0, count)))
     return sorted(commands, key=lambda c: c.position)
 
 

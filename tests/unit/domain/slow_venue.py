@@ -12,7 +12,7 @@ import numpy as np
 
 from services.domain.fills import VenueSettings
 from services.domain.market import Bar, Clock, Quote, Record, Split, Trade
-from services.domain.order import Order, OrderType, Side, TimeInForce
+from services.domain.order import ContingencyType, Order, OrderType, Side, TimeInForce
 from services.domain.replacing import Replacement
 from services.domain.tape import Kind, Tape
 from tests.unit.domain.matching_reference import INSTRUMENTS, RESTING, Command
@@ -43,10 +43,24 @@ class Waiting:
     cum: Decimal = ZERO
     spent: Decimal = ZERO
     charged: Decimal = ZERO
+    awaits_parent: bool = False
+    passed_over: bool = False
 
     @property
     def buys(self) -> bool:
         return self.order.side is Side.BUY
+
+    @property
+    def of_bracket(self) -> bool:
+        return self.order.contingency_type is ContingencyType.BRACKET and self.order.parent_order_id != ""
+
+    @property
+    def paired(self) -> bool:
+        return self.order.contingency_type is ContingencyType.OCO or self.of_bracket
+
+    @property
+    def adverse(self) -> bool:
+        return self.order.order_type in {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP}
 
 
 @dataclass
@@ -58,6 +72,7 @@ class Turn:
     w: Waiting
     price: Decimal | None = None
     trigger: Decimal | None = None
+    moved: bool = False
 
 
 @dataclass
@@ -96,39 +111,60 @@ class SlowVenue:
             for command in commands:
                 if min(command.position, len(self.tape)) == position:
                     self.do(command, position, time)
-        for w in list(self.waiting):
-            self.end(w, "EXPIRED", "END_OF_TAPE", len(self.tape), time)
+        self.end_all(list(self.waiting), "EXPIRED", "END_OF_TAPE", len(self.tape), time)
         return self.told
 
     def expire(self, position: int, time: int, now: int) -> None:
         """Before the next record, of time ``now``, all that are good till then."""
-        for w in sorted(self.waiting, key=lambda w: w.order.expire_time):
-            if 0 < w.order.expire_time <= now:
-                self.end(w, "EXPIRED", "END_OF_TIME", position, max(time, w.order.expire_time))
+        due = sorted((w for w in self.waiting if w.order.expire_time), key=lambda w: w.order.expire_time)
+        for at in dict.fromkeys(w.order.expire_time for w in due if w.order.expire_time <= now):
+            now_due = [w for w in due if w.order.expire_time == at and w in self.waiting]
+            self.end_all(now_due, "EXPIRED", "END_OF_TIME", position, max(time, at))
 
     def do(self, command: Command, position: int, time: int) -> None:
         if command.order is not None:
             self.take(command.order._replace(basis_sequence=position, basis_time=time), position, time)
             return
+        if command.listed:
+            self.take_list(
+                [o._replace(basis_sequence=position, basis_time=time) for o in command.listed], position, time
+            )
         for w in list(self.waiting):
             if w.order.order_id == command.cancels:
-                self.end(w, "CANCELED", "REQUESTED", position, time)
+                self.end_all([w], "CANCELED", "REQUESTED", position, time)
             elif w.order.order_id == command.replaces:
                 self.replace(w, command.terms, position, time)
 
+    def take_list(self, orders: list[Order], position: int, time: int) -> None:
+        """All of them, or none where the venue would refuse one."""
+        for order in orders:
+            if not order.parent_order_id and self.refuses(order, position, time):
+                for each in orders:
+                    self.reject(Waiting(each, each.quantity), position, time)
+                return
+        for order in orders:
+            self.take(order, position, time)
+
+    def refuses(self, order: Order, position: int, time: int) -> bool:
+        tif, auction = order.time_in_force, order.time_in_force in {TimeInForce.OPG, TimeInForce.CLS}
+        if tif in {TimeInForce.IOC, TimeInForce.FOK} and not self.session(order.symbol, position, time):
+            return True
+        calendar = INSTRUMENTS[order.symbol].calendar
+        return auction and not any(r.calendar == calendar for _, r in self.clocks)
+
     def take(self, order: Order, position: int, time: int) -> None:
         w = Waiting(order, order.quantity)
-        tif, auction = order.time_in_force, order.time_in_force in {TimeInForce.OPG, TimeInForce.CLS}
-        has_sessions = any(r.calendar == INSTRUMENTS[order.symbol].calendar for _, r in self.clocks)
-        if not self.session(order.symbol, position, time):
-            if tif in {TimeInForce.IOC, TimeInForce.FOK}:
-                self.reject(w, position, time)
-                return
-            w.held = tif in {TimeInForce.DAY, TimeInForce.CLS}
-        if auction and not has_sessions:
+        if order.parent_order_id:
+            w.held = w.awaits_parent = True
+            self.waiting.append(w)
+            self.note(w, "HELD", position, time)
+            return
+        if self.refuses(order, position, time):
             self.reject(w, position, time)
             return
-        w.held = w.held or tif is TimeInForce.OPG
+        tif = order.time_in_force
+        waits = not self.session(order.symbol, position, time) and tif in {TimeInForce.DAY, TimeInForce.CLS}
+        w.held = waits or tif is TimeInForce.OPG
         self.waiting.append(w)
         self.note(w, "HELD" if w.held else "NEW", position, time)
 
@@ -140,12 +176,12 @@ class SlowVenue:
         o, changes = w.order, {name: value for name, value in terms._asdict().items() if value is not None}
         kind, limit_only = o.order_type, o.order_type is OrderType.LIMIT
         fits = {
-            "quantity": o.cash_quantity is None,
+            "quantity": o.cash_quantity is None and not o.order_list_id,
             "limit_price": kind in LIMIT_LIKE,
             "stop_price": kind not in {OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP} and not w.triggered,
             "trailing_amount": kind is OrderType.TRAILING_STOP and not w.triggered,
             "trailing_percent": kind is OrderType.TRAILING_STOP and not w.triggered,
-            "display_quantity": limit_only and o.cash_quantity is None,
+            "display_quantity": limit_only and o.cash_quantity is None and not w.paired,
             "expire_time": o.time_in_force is TimeInForce.GTD,
         }
         if not all(fits[name] for name in changes):
@@ -158,7 +194,7 @@ class SlowVenue:
         if terms.trailing_percent is not None:
             after = after._replace(trailing_amount=None)
         total = w.quantity if terms.quantity is None else terms.quantity
-        if total <= w.cum and o.cash_quantity is None:
+        if terms.quantity is not None and total <= w.cum:
             return
         if after.display_quantity is not None and after.display_quantity >= total:
             return
@@ -186,9 +222,10 @@ class SlowVenue:
             TimeInForce.OPG: "AUCTION_OVER",
             TimeInForce.CLS: "AUCTION_OVER",
         }
+        ended = []
         for w in list(self.waiting):
             tif = w.order.time_in_force
-            if INSTRUMENTS[w.order.symbol].calendar != clock.calendar:
+            if INSTRUMENTS[w.order.symbol].calendar != clock.calendar or w.awaits_parent:
                 continue
             if clock.open and w.held:
                 w.held = False
@@ -196,9 +233,10 @@ class SlowVenue:
             elif clock.open or w.held:
                 continue
             elif tif in ends:
-                self.end(w, "CANCELED", ends[tif], sequence, clock.time)
+                ended.append(self.end(w, "CANCELED", ends[tif], sequence, clock.time))
             elif tif is TimeInForce.DAY:
-                self.end(w, "EXPIRED", "END_OF_SESSION", sequence, clock.time)
+                ended.append(self.end(w, "EXPIRED", "END_OF_SESSION", sequence, clock.time))
+        self.follow(ended, sequence, clock.time)
 
     def split(self, record: Split, sequence: int) -> None:
         ratio = Decimal(record.numerator) / Decimal(record.denominator)
@@ -213,12 +251,13 @@ class SlowVenue:
         def price(old: Decimal | None) -> Decimal | None:
             return None if old is None else max(tick, round(old / ratio / tick) * tick)
 
+        ended = []
         for w in list(self.waiting):
             if w.order.symbol != record.symbol:
                 continue
             cum, leaves = units(w.cum), units(w.quantity - w.cum)
             if w.quantity > w.cum and not leaves:
-                self.end(w, "CANCELED", "CORPORATE_ACTION", sequence, record.time)
+                ended.append(self.end(w, "CANCELED", "CORPORATE_ACTION", sequence, record.time))
                 continue
             w.cum, w.quantity = cum, cum + leaves
             w.best = None if w.best is None else round(w.best / ratio, 9)
@@ -231,6 +270,7 @@ class SlowVenue:
                 display_quantity=None if display is None else max(step, units(display)),
             )
             self.note(w, "RESTATED", sequence, record.time)
+        self.follow(ended, sequence, record.time)
 
     def match(self, record: Bar | Quote | Trade, sequence: int) -> None:
         start = record.start if isinstance(record, Bar) else record.time
@@ -250,10 +290,26 @@ class SlowVenue:
             w.met = True
         supply = self.supply(record)
         turns.sort(key=lambda t: (t.group, t.distance))
+        self.put_stops_first(turns)
+        for w in self.waiting:
+            w.passed_over = False
         while turns:
             turn = turns.pop(0)
-            if turn.w in self.waiting:
+            if turn.w in self.waiting and not turn.w.passed_over:
                 self.take_turn(turn, turns, supply, record, sequence, start if turn.group < 3 else time)
+
+    def put_stops_first(self, turns: list[Turn]) -> None:
+        """Rule 10: a bar that reaches a stop and the target that is its twin reached the stop first."""
+        for target in list(turns):
+            twin = self.twin(target.w)
+            stop = next((t for t in turns if t.w is twin), None)
+            if stop is None or target.group != 3 or target.w.adverse or not stop.w.adverse:
+                continue
+            if stop.group == 3 and stop.trigger is not None and not stop.moved and stop.distance >= target.distance:
+                # After all that the bar reaches where it reaches the stop.
+                turns.remove(target)
+                target.distance = stop.distance + Decimal("1e-12")
+                turns.insert(sum((t.group, t.distance) < (3, target.distance) for t in turns), target)
 
     def path(self, w: Waiting, record: Bar | Quote | Trade) -> Path:
         if isinstance(record, Bar):
@@ -311,7 +367,7 @@ class SlowVenue:
         if turn.group == 5 and w.best != before:
             moved = self.trigger(w)
             if path.last >= moved if w.buys else path.last <= moved:
-                return Turn(3, abs(extreme - path.first) + abs(extreme - moved), w, moved, moved)
+                return Turn(3, abs(extreme - path.first) + abs(extreme - moved), w, moved, moved, moved=True)
         return turn
 
     def trigger(self, w: Waiting) -> Decimal:
@@ -353,15 +409,24 @@ class SlowVenue:
             self.end_rest(w, sequence, time)
             return
         if turn.price is None:
-            self.end(w, "CANCELED", "POST_ONLY", sequence, time)
+            self.end_all([w], "CANCELED", "POST_ONLY", sequence, time)
             return
         if turn.trigger is not None:
             w.triggered = True
             w.order = w.order._replace(stop_price=turn.trigger)
             self.note(w, "TRIGGERED", sequence, time)
             if w.order.order_type in LIMIT_LIKE:
-                later = self.after_trigger(turn, self.path(w, record))
-                if later is not turn:
+                path, twin = self.path(w, record), self.twin(w)
+                target_waits = turn.group == 3 and any(
+                    t.w is twin and not (twin.passed_over or twin.adverse) for t in turns
+                )
+                if target_waits:
+                    # It was at the target before the stop, which is then none, or is after it.
+                    path = Path(path.first, path.low, path.high, path.low if w.buys else path.high)
+                later = self.after_trigger(turn, path)
+                if target_waits and later.group != 5:
+                    turn = later
+                elif later is not turn:
                     place = sum((t.group, t.distance) < (later.group, later.distance) for t in turns)
                     while place < len(turns) and self.same_turn(turns[place], later):
                         if self.waiting.index(turns[place].w) > self.waiting.index(w):
@@ -369,7 +434,10 @@ class SlowVenue:
                         place += 1
                     turns.insert(place, later)
                     return
+        assert turn.price is not None
         self.trade(turn, turns, turn.price, supply, record, sequence, time)
+        for each in (t for t in list(turns) if t.w not in self.waiting):
+            turns.remove(each)
 
     def same_turn(self, one: Turn, other: Turn) -> bool:
         return (one.group, one.distance) == (other.group, other.distance)
@@ -379,16 +447,17 @@ class SlowVenue:
         w, limit = turn.w, turn.w.order.limit_price
         assert limit is not None
         assert turn.trigger is not None
+        assert turn.price is not None
         if turn.group != 3:
             later = self.as_limit(w, path)
             return turn if later.group < 3 else later
-        if self.admits(w, turn.trigger):
+        if self.admits(w, turn.price):
             return turn
         must_come = [path.last]
         if w.order.order_type is OrderType.LIMIT_IF_TOUCHED:
             must_come.append(path.low if w.buys else path.high)
         if any(self.admits(w, price) for price in must_come):
-            return Turn(3, abs(path.first - turn.trigger) + abs(turn.trigger - limit), w, limit)
+            return Turn(3, turn.distance + abs(turn.price - limit), w, limit)
         return Turn(5, ZERO, w)
 
     def supply(self, record: Bar | Quote | Trade) -> dict[str, Decimal | None]:
@@ -431,7 +500,7 @@ class SlowVenue:
         # A sale that set nothing aside for a short was checked as one that closes.
         closes = o.reduce_only or (not w.buys and o.reservation.quantity and not o.reservation.cash)
         if closes and not reducible:
-            self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
+            self.end_all([w], "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
             return
         if o.cash_quantity is not None:
             leaves = self.affordable(w, price)
@@ -443,20 +512,22 @@ class SlowVenue:
         if o.cash_quantity is not None:
             leaves = self.affordable(w, price)
             if leaves <= 0:
-                self.end(w, "CANCELED", "INSUFFICIENT_CASH", sequence, time)
+                self.end_all([w], "CANCELED", "INSUFFICIENT_CASH", sequence, time)
                 return
         quantity = min([leaves, *bounds])
         if o.time_in_force is TimeInForce.FOK and quantity < leaves:
-            self.end(w, "CANCELED", "FOK_UNFILLED", sequence, time)
+            self.end_all([w], "CANCELED", "FOK_UNFILLED", sequence, time)
             return
         if quantity > 0:
+            self.make_room(w, leaves, quantity, sequence, time)
             self.fill(w, leaves, quantity, price, sequence, time)
+            self.release(turn, turns, quantity, price, sequence, time)
             if available is not None:
                 supply[pool] = available = available - quantity
         if w not in self.waiting:
             return
         if closes and reducible == quantity:
-            self.end(w, "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
+            self.end_all([w], "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
         elif quantity and iceberg is not None and w.cum % iceberg == 0:
             self.waiting.remove(w)
             self.waiting.append(w)
@@ -521,6 +592,84 @@ class SlowVenue:
             self.waiting.remove(w)
         self.note(w, "TRADE", sequence, time, quantity, price, self.charge(w))
 
+    def named(self, order_id: str) -> Waiting | None:
+        return next((w for w in self.waiting if order_id and w.order.order_id == order_id), None)
+
+    def twin(self, w: Waiting) -> Waiting | None:
+        for other in self.waiting:
+            alike = (other.order.order_list_id, other.order.parent_order_id) == (
+                w.order.order_list_id,
+                w.order.parent_order_id,
+            )
+            if other is not w and w.paired and alike:
+                return other
+        return None
+
+    def children(self, w: Waiting) -> list[Waiting]:
+        return [other for other in self.waiting if other.order.parent_order_id == w.order.order_id]
+
+    def make_room(self, w: Waiting, leaves: Decimal, quantity: Decimal, sequence: int, time: int) -> None:
+        """Rule 13: the twin asks for as many units fewer, before the fill."""
+        twin = self.twin(w)
+        if twin is None:
+            return
+        if quantity == leaves:
+            self.end(twin, "CANCELED", "TWIN_FILLED", sequence, time)
+        else:
+            twin.quantity -= quantity
+            twin.order = twin.order._replace(quantity=twin.quantity)
+            self.note(twin, "RESTATED", sequence, time)
+
+    def release(
+        self, turn: Turn, turns: list[Turn], quantity: Decimal, price: Decimal, sequence: int, time: int
+    ) -> None:
+        """Rule 13: who waited for this fill is live with the next record, but a stop that this one reaches too."""
+        w, record = turn.w, self.tape.record(sequence)
+        parent = self.named(w.order.parent_order_id)
+        if w.of_bracket and parent is not None:
+            self.end(parent, "CANCELED", "CHILD_FILLED", sequence, time)
+        end = record.end if isinstance(record, Bar) else record.time
+        for child in self.children(w):
+            basis = {"basis_sequence": sequence, "basis_time": end}
+            if not child.of_bracket:
+                if w in self.waiting:
+                    continue
+                child.awaits_parent = False
+                child.order = child.order._replace(**basis)  # type: ignore[arg-type]
+                session = self.session(child.order.symbol, sequence, end)
+                child.held = child.order.time_in_force is TimeInForce.DAY and not session
+                self.note(child, "RESTATED" if child.held else "NEW", sequence, time)
+            elif child.held:
+                child.held = child.awaits_parent = False
+                child.quantity = w.cum
+                child.order = child.order._replace(quantity=w.cum, **basis)  # type: ignore[arg-type]
+                self.note(child, "NEW", sequence, time)
+                if isinstance(record, Bar) and turn.group != 4:
+                    self.stop_at_once(child, turn, turns, price, record)
+            else:
+                child.quantity += quantity
+                child.order = child.order._replace(quantity=child.quantity)
+                child.passed_over = not child.adverse
+                self.note(child, "RESTATED", sequence, time)
+
+    def stop_at_once(self, stop: Waiting, entry: Turn, turns: list[Turn], price: Decimal, bar: Bar) -> None:
+        trigger = stop.order.stop_price
+        if trigger is None or stop.order.order_type not in {OrderType.STOP, OrderType.STOP_LIMIT}:
+            return
+        if Decimal(repr(bar.high)) < trigger if stop.buys else Decimal(repr(bar.low)) > trigger:
+            return
+        distance = entry.distance if entry.group == 3 else ZERO
+        beyond = price >= trigger if stop.buys else price <= trigger
+        turn = Turn(
+            3, distance + (ZERO if beyond else abs(price - trigger)), stop, price if beyond else trigger, trigger
+        )
+        place = sum((t.group, t.distance) < (3, turn.distance) for t in turns)
+        while place < len(turns) and self.same_turn(turns[place], turn):
+            if self.waiting.index(turns[place].w) > self.waiting.index(stop):
+                break
+            place += 1
+        turns.insert(place, turn)
+
     def end_rest(self, w: Waiting, sequence: int, time: int) -> None:
         reasons = {
             TimeInForce.IOC: "IOC_REMAINDER",
@@ -528,7 +677,7 @@ class SlowVenue:
             TimeInForce.OPG: "AUCTION_OVER",
         }
         if w.order.time_in_force in reasons:
-            self.end(w, "CANCELED", reasons[w.order.time_in_force], sequence, time)
+            self.end_all([w], "CANCELED", reasons[w.order.time_in_force], sequence, time)
 
     def session(self, symbol: str, seen: int, start: int) -> bool:
         """Whether what begins at ``start`` belongs to a session, ``seen`` records being known."""
@@ -540,10 +689,24 @@ class SlowVenue:
         closes = [r.time for i, r in edges if i > seen and not r.open]
         return not closes or start < closes[0]
 
-    def end(self, w: Waiting, what: str, reason: str, sequence: int, time: int) -> None:
+    def end(self, w: Waiting, what: str, reason: str, sequence: int, time: int) -> Waiting:
         self.waiting.remove(w)
         w.events += 1
         self.tell(w, what, what, sequence, time, leaves=ZERO, reason=reason)
+        return w
+
+    def end_all(self, ws: list[Waiting], what: str, reason: str, sequence: int, time: int) -> None:
+        """Together, and then what goes with them."""
+        self.follow([self.end(w, what, reason, sequence, time) for w in ws], sequence, time)
+
+    def follow(self, ended: list[Waiting], sequence: int, time: int) -> None:
+        for w in ended:
+            twin = self.twin(w)
+            if twin is not None:
+                self.end(twin, "CANCELED", "TWIN_ENDED", sequence, time)
+            for child in self.children(w):
+                if not child.of_bracket or not w.cum:
+                    self.end(child, "CANCELED", "PARENT_ENDED", sequence, time)
 
     def note(
         self,
@@ -586,17 +749,21 @@ class SlowVenue:
 
 
 def merged(told: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """What was told, an order's fills by one record as one, in the place of the first; without the events' numbers."""
+    """What was told, an order's fills by one record as one, in the place of the first; without the events' numbers.
+
+    Likewise what these fills made of its children.
+    """
     made: list[list[Any]] = []
-    fills: dict[tuple[str, int], list[Any]] = {}
+    seen: dict[tuple[str, str, int], list[Any]] = {}
     for exec_id, what, *rest in told:
         order_id = exec_id.rpartition("-")[0]
         event = [order_id, what, *rest]
-        first = fills.get((order_id, rest[2])) if what == "TRADE" else None
+        kind = "TRADE" if what == "TRADE" else "GROWTH"
+        first = seen.get((order_id, kind, rest[2])) if what in {"TRADE", "RESTATED"} else None
         if first is None:
             made.append(event)
-            if what == "TRADE":
-                fills[order_id, rest[2]] = event
+            if what in {"TRADE", "NEW", "RESTATED"}:
+                seen[order_id, kind, rest[2]] = event
         else:
             first[2:] = [*rest[:3], first[5] + rest[3], rest[4], first[7] + rest[5], *rest[6:]]
     return [tuple(event) for event in made]

@@ -13,9 +13,11 @@ from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
 from services.domain.ledger import EXACT, Entry, Ledger
 from services.domain.limits import KillScope, make_limit
+from services.domain.lists import cut, listed
 from services.domain.money import ZERO
 from services.domain.order import (
     TERMINAL,
+    ContingencyType,
     ExecType,
     Order,
     OrderEvent,
@@ -24,6 +26,7 @@ from services.domain.order import (
     Side,
     TimeInForce,
     reserved_cash,
+    reserved_together,
 )
 
 D = Decimal
@@ -77,8 +80,31 @@ class Market:
         self.tell(ExecType.NEW, order)
         return order
 
+    def place_oco(self, first: Order, second: Order, price: str | Decimal = "100") -> tuple[Order, Order] | None:
+        """Both legs, or neither."""
+        legs = listed(ContingencyType.OCO, [first, second])
+        verdicts = [self.check(leg, price) for leg in legs]
+        refusal = next((each.refusal for each in verdicts if each.refusal is not None), None)
+        if refusal is not None:
+            for leg in legs:
+                self.tell(ExecType.REJECTED, leg._replace(state=OrderState.REJECTED, refusal=refusal))
+            return None
+        for leg, verdict in zip(legs, verdicts, strict=True):
+            assert verdict.reservation is not None
+            self.headroom[leg.portfolio_id] = verdict.reservation.headroom
+            new = {"state": OrderState.NEW, "leaves_quantity": leg.quantity}
+            self.tell(ExecType.NEW, leg._replace(reservation=verdict.reservation, **new))
+        first, second = (self.orders[leg.order_id] for leg in legs)
+        return first, second
+
+    def twin(self, order: Order) -> Order | None:
+        lists = [each for each in self.orders.values() if each.order_list_id and each.order_id != order.order_id]
+        return next((each for each in lists if each.order_list_id == order.order_list_id), None)
+
     def tell(self, exec_type: ExecType, order: Order, **last: Decimal) -> None:
-        event = OrderEvent(f"x-{len(self.folded)}", exec_type, order, self.time, self.position, **last)
+        event, twin = OrderEvent(f"x-{len(self.folded)}", exec_type, order, self.time, self.position, **last), None
+        if order.order_list_id:
+            twin = self.twin(order)
         before = self.orders.pop(order.order_id, order)
         if order.state not in TERMINAL:
             self.orders[order.order_id] = order
@@ -86,10 +112,15 @@ class Market:
         self.gate.fold(event, INSTRUMENTS[order.symbol])
         self.ledgers[order.portfolio_id].apply(event, INSTRUMENTS[order.symbol])
         if exec_type is not ExecType.REJECTED:
-            self.headroom[order.portfolio_id] += reserved_cash(before) - reserved_cash(order)
+            self.headroom[order.portfolio_id] += reserved_together(before, twin) - reserved_together(order, twin)
 
     def fill(self, order: Order, quantity: str | Decimal, price: str | Decimal) -> Order:
         quantity, price = D(quantity), D(price)
+        if (twin := self.twin(order)) is not None:
+            if quantity == order.leaves_quantity:
+                self.tell(ExecType.CANCELED, twin._replace(state=OrderState.CANCELED, leaves_quantity=ZERO))
+            else:
+                self.tell(ExecType.RESTATED, cut(twin, quantity))
         sized = order.quantity or quantity
         cum = order.cum_quantity + quantity
         if order.cash_quantity is not None:
@@ -136,6 +167,17 @@ class Market:
     def end(self, order: Order, exec_type: ExecType = ExecType.CANCELED) -> None:
         state = OrderState.EXPIRED if exec_type is ExecType.EXPIRED else OrderState.CANCELED
         self.tell(exec_type, order._replace(state=state, leaves_quantity=ZERO))
+        if (twin := self.twin(order)) is not None:
+            self.tell(ExecType.CANCELED, twin._replace(state=OrderState.CANCELED, leaves_quantity=ZERO))
+
+    def reserved(self, portfolio_id: str) -> Decimal:
+        """What the open orders of a portfolio hold: of twins the larger."""
+        own = [order for order in self.orders.values() if order.portfolio_id == portfolio_id]
+        held: dict[str, Decimal] = {}
+        for order in own:
+            key = order.order_list_id or order.order_id
+            held[key] = max(held.get(key, ZERO), reserved_cash(order))
+        return sum(held.values(), ZERO)
 
     def split(self, numerator: int, denominator: int) -> None:
         """As in a replay: the books' entries first, then the venue's restated orders, all before anything trades."""
@@ -145,6 +187,8 @@ class Market:
             posting = ledger.split(*terms, time=self.time, tape_sequence=self.position, instrument=STOCK)
             self.post(portfolio_id, posting.entries)
         for order in [o for o in self.orders.values() if o.symbol == "AAPL"]:
+            if order.order_id not in self.orders:
+                continue
             cum, leaves = (q * numerator // denominator for q in (order.cum_quantity, order.leaves_quantity))
             quantity = order.reservation.quantity * numerator / denominator
             restated = order._replace(
@@ -236,6 +280,35 @@ class GateMachine(RuleBasedStateMachine):
             assert after.reserved_cash == before.reserved_cash + order.reservation.cash
             assert 0 <= after.spendable - order.reservation.headroom < D("1e-9")
 
+    @rule(
+        side=st.sampled_from(Side),
+        units=st.integers(1, 60),
+        price=st.decimals(D(50), D(150), places=2),
+        other=st.decimals(D(50), D(150), places=2),
+        lost=st.booleans(),
+    )
+    def place_twins(self, side: Side, units: int, price: Decimal, other: Decimal, lost: bool) -> None:
+        """An OCO reserves its larger leg (rule 4)."""
+        market = self.market
+        limit = market.order(side, str(units), order_type=OrderType.LIMIT, limit_price=price)
+        stop = market.order(side, str(units), order_type=OrderType.STOP, stop_price=other)
+        before, snapshot = market.gate.exposure("p"), figures(market.gate)
+        if lost:
+            for leg in listed(ContingencyType.OCO, [limit, stop]):
+                verdict = market.check(leg)
+                assert market.check(leg) == verdict, "checked again, it is not counted twice"
+            market.gate.drop_unconfirmed()
+            assert figures(market.gate) == snapshot
+            return
+        legs = market.place_oco(limit, stop)
+        after = market.gate.exposure("p")
+        if legs is None:
+            assert after == before, "a refused list changes nothing"
+        else:
+            larger = max(leg.reservation.cash for leg in legs)
+            assert after.reserved_cash == before.reserved_cash + larger
+            assert 0 <= after.spendable - market.headroom["p"] < D("1e-9")
+
     @rule(side=st.sampled_from(Side), units=st.integers(1, 60))
     def lose_a_check(self, side: Side, units: int) -> None:
         """A verdict that is never committed: the stream broke (rule 4)."""
@@ -259,7 +332,7 @@ class GateMachine(RuleBasedStateMachine):
         market = self.market
         order = data.draw(st.sampled_from(sorted(market.orders.values(), key=lambda o: o.order_id)))
         terms: dict[str, Any] = {} if order.limit_price is None else {"limit_price": price}
-        if order.cash_quantity is None:
+        if order.cash_quantity is None and not order.order_list_id:
             terms["quantity"] = order.cum_quantity + units * INSTRUMENTS[order.symbol].quantity_increment
         before, after = figures(market.gate), market.replaced(order, **terms)
         verdict = market.recheck(after)
@@ -339,7 +412,7 @@ class GateMachine(RuleBasedStateMachine):
         for portfolio_id in self.market.ledgers:
             open_orders = [o for o in self.market.orders.values() if o.portfolio_id == portfolio_id]
             exposure = self.market.gate.exposure(portfolio_id)
-            assert exposure.reserved_cash == sum(map(reserved_cash, open_orders), ZERO)
+            assert exposure.reserved_cash == self.market.reserved(portfolio_id)
             if not open_orders:
                 assert all(not (p.pending_buy or p.pending_sell) for p in exposure.positions)
             if not any(p.quantity < 0 for p in exposure.positions):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import groupby, product
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,15 +12,28 @@ from hypothesis import strategies as st
 
 from services.domain import resting
 from services.domain.fills import VenueSettings
+from services.domain.lists import paired, sized_by_parent
 from services.domain.market import Bar
 from services.domain.matching import Venue
-from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
+from services.domain.order import (
+    TERMINAL,
+    ContingencyType,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from services.domain.reach import STOPS
 from services.domain.tape import Kind, Tape
 from tests.unit.domain.compare_venues import compare, differ, restored
 from tests.unit.domain.matching_reference import (
     INSTRUMENTS,
     RESTING,
     Command,
+    any_commands,
     command_lists,
     drive,
     settings_drawn,
@@ -115,8 +129,11 @@ def test_rule_12_nothing_fills_on_a_record_from_before_the_order_was_live(
         if event.exec_type in {ExecType.TRADE, ExecType.TRIGGERED}:
             record = tape.record(event.tape_sequence)
             start = record.start if isinstance(record, Bar) else record.time
-            assert event.tape_sequence > event.order.basis_sequence
-            assert start >= event.order.basis_time + event.order.latency
+            if in_parents_bar(event):
+                assert event.tape_sequence == event.order.basis_sequence
+            else:
+                assert event.tape_sequence > event.order.basis_sequence
+                assert start >= event.order.basis_time + event.order.latency
             assert event.transact_time in {start, int(tape.time[event.tape_sequence - 1])}
 
 
@@ -186,10 +203,40 @@ def test_rule_11_a_record_fills_the_better_price_first_and_at_one_price_the_earl
                 del working[event.order.order_id]
 
 
+@law
+@given(tapes(), st.integers(0, 2**32), settings_drawn)
+def test_rule_13_twins_together_never_fill_more_than_one_of_them_was_to(
+    tape: Tape, seed: int, how: VenueSettings
+) -> None:
+    """Of a bracket's children, than the parent has filled; a split would need new units."""
+    rng = Random(seed)
+    split = {tape.sources[number].symbol for number in tape.source if tape.sources[number].kind is Kind.SPLIT}
+    events = run(tape, any_commands(rng, 10, len(tape), lists=1.0), how)
+    filled: dict[str, Decimal] = defaultdict(Decimal)
+    for event in events:
+        order = event.order
+        if order.symbol in split or not order.order_list_id:
+            continue
+        if paired(order):
+            filled[order.order_list_id] += event.last_quantity
+            parent = order.parent_order_id
+            first = next(e.order for e in events if e.order.order_id == order.order_list_id)
+            assert filled[order.order_list_id] <= (filled[parent + "+"] if parent else first.quantity)
+        else:
+            filled[order.order_id + "+"] += event.last_quantity
+
+
+def in_parents_bar(event: OrderEvent) -> bool:
+    """Whether it is of a stop that the bar which filled its parent reached too (rule 13)."""
+    order = event.order
+    stop = order.order_type in STOPS and sized_by_parent(order)
+    return stop and event.tape_sequence <= order.basis_sequence
+
+
 def plain_limit(order: Order) -> bool:
     """Whether an order takes all that it gets at its limit; one that is post-only may be canceled instead."""
     patient = order.time_in_force in {*RESTING, TimeInForce.IOC}
-    instructed = order.reduce_only or order.display_quantity or order.post_only
+    instructed = order.reduce_only or order.display_quantity or order.post_only or order.order_list_id
     return order.order_type is OrderType.LIMIT and patient and not instructed
 
 
@@ -204,10 +251,10 @@ def test_rule_19_buys_never_cost_more_than_what_was_set_aside_and_the_headroom(
     tape: Tape, commands: list[Command], how: VenueSettings, reserved: int, headroom: int
 ) -> None:
     """One order only, so that no later verdict restates the headroom."""
-    first = next(c for c in commands if c.order is not None)
-    assert first.order is not None
-    money = first.order.reservation._replace(cash=Decimal(reserved), headroom=Decimal(headroom))
-    only = first.order._replace(side=Side.BUY, reservation=money)
+    first = commands[0] if commands[0].sent else next(c for c in commands if c.sent)
+    alone = first.sent[0]._replace(order_list_id="", contingency_type=ContingencyType.NONE)
+    money = alone.reservation._replace(cash=Decimal(reserved), headroom=Decimal(headroom))
+    only = alone._replace(side=Side.BUY, reservation=money)
     events = run(tape, [Command(first.position, only)], how)
     last = events[-1].order
     cost = last.gross_amount + last.commission

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.domain.fills import VenueSettings
+from services.domain.lists import paired, sized_by_parent
 from services.domain.market import Bar
 from services.domain.matching import CannotReplace, Replacement, Venue
 from services.domain.order import (
@@ -24,8 +25,8 @@ from services.domain.order import (
 )
 from services.domain.tape import Tape
 from tests.unit.domain.compare_venues import restored
-from tests.unit.domain.matching_reference import INSTRUMENTS, any_order, any_settings, any_tape
-from tests.unit.domain.test_matching_laws import plain_limit, rank
+from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
+from tests.unit.domain.test_matching_laws import in_parents_bar, plain_limit, rank
 
 seeds = st.integers(0, 2**32).map(Random)
 
@@ -56,11 +57,24 @@ class VenueMachine(RuleBasedStateMachine):
             order = any_order(random, self.sent, 6)._replace(basis_sequence=self.position, basis_time=self.time)
             self.hear(self.venue.accept(order, self.position, self.time))
 
+    @rule(random=seeds)
+    def send_list(self, random: Random) -> None:
+        orders = any_list(random, self.sent + 1, 6)
+        self.sent += len(orders)
+        sent = [each._replace(basis_sequence=self.position, basis_time=self.time) for each in orders]
+        events = self.venue.accept_list(sent, self.position, self.time)
+        assert [event.order.order_id for event in events] == [each.order_id for each in orders]
+        refused = {event.exec_type is ExecType.REJECTED for event in events}
+        assert len(refused) == 1, "all of them or none"
+        self.hear(events)
+
     @rule(number=st.integers(1, 20))
     def cancel(self, number: int) -> None:
         was_open = self.venue.order(f"env-{number}") is not None
         events = self.venue.cancel(f"env-{number}", self.position, self.time)
-        assert [event.order.cancel_reason for event in events] == [CancelReason.REQUESTED] * was_open
+        assert [event.order.cancel_reason for event in events[:1]] == [CancelReason.REQUESTED] * was_open
+        with_it = {event.order.cancel_reason for event in events[1:]}
+        assert with_it <= {CancelReason.TWIN_ENDED, CancelReason.PARENT_ENDED}
         self.hear(events)
 
     @rule(number=st.integers(1, 20), quantity=st.integers(1, 40), price=st.integers(188, 212), which=st.integers(0, 3))
@@ -80,7 +94,8 @@ class VenueMachine(RuleBasedStateMachine):
             return
         for event in events:
             assert before is not None
-            assert event.order.quantity > before.cum_quantity or event.order.cash_quantity is not None
+            sized_later = event.order.cash_quantity is not None or sized_by_parent(event.order)
+            assert event.order.quantity > before.cum_quantity or sized_later
             falls = which == 0 and event.order.quantity <= before.quantity
             assert (event.order.priority == before.priority) >= falls
         self.hear(events)
@@ -113,6 +128,23 @@ class VenueMachine(RuleBasedStateMachine):
         working = sorted((o for o in last.values() if o.state not in TERMINAL), key=lambda order: order.priority)
         # A portfolio's headroom is that of its last event; an order knows the one of its own.
         assert working == self.venue.open_orders()
+
+    @invariant()
+    def of_twins_both_are_open_for_the_same_units_or_neither_is(self) -> None:
+        """Rule 13: so what both fill together is never more than what one was to fill."""
+        if not hasattr(self, "log"):
+            return
+        twins: dict[tuple[str, str], list[Order]] = defaultdict(list)
+        for order in self.venue.open_orders():
+            if paired(order):
+                twins[order.order_list_id, order.parent_order_id].append(order)
+        for first, second in twins.values():
+            assert first.leaves_quantity == second.leaves_quantity
+            if first.state is OrderState.HELD is second.state:
+                continue
+            # Units that are still to be entered may not leave yet.
+            entry = self.told.get(first.parent_order_id)
+            assert entry is None or first.leaves_quantity <= entry.cum_quantity
 
     @invariant()
     def positions_are_what_the_fills_made(self) -> None:
@@ -153,8 +185,9 @@ class VenueMachine(RuleBasedStateMachine):
         """Rules 8 and 12: on a record that began when the order was live, at its limit or better."""
         order, record = event.order, self.tape.record(event.tape_sequence)
         start = record.start if isinstance(record, Bar) else record.time
-        assert event.tape_sequence > order.basis_sequence
-        assert start >= order.basis_time + order.latency
+        if not in_parents_bar(event):
+            assert event.tape_sequence > order.basis_sequence
+            assert start >= order.basis_time + order.latency
         assert order.order_type in {OrderType.MARKET, OrderType.LIMIT} or before.state is not OrderState.NEW
         if order.limit_price is not None:
             sign = 1 if order.side is Side.BUY else -1

@@ -11,8 +11,9 @@ import pytest
 
 from services.domain.costs import Commission, Costs, Slippage
 from services.domain.fills import VenueSettings
+from services.domain.lists import check_list
 from services.domain.matching import Replacement, Venue
-from services.domain.order import ExecType, Order, OrderEvent, Reservation, TimeInForce
+from services.domain.order import ContingencyType, ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.tape import Kind, Series, Tape, merge
 from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, drive, order, series, told
 from tests.unit.domain.slow_venue import SlowVenue, merged
@@ -59,7 +60,7 @@ def expiring(at: float) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Scenario:
-    """``sent`` are (position, order), (position, number to replace, terms) or (position, number to cancel)."""
+    """``sent`` are (position, order or list), (position, number to replace, terms) or (position, number to cancel)."""
 
     name: str
     rule: str
@@ -598,12 +599,21 @@ SCENARIOS = [
 ]
 
 
+def _alone(order: Order) -> Order:
+    """As it was asked for, before its list."""
+    child = order.contingency_type is ContingencyType.BRACKET and order.parent_order_id
+    return order._replace(quantity=Decimal(0), reduce_only=False) if child else order
+
+
 def commands(scenario: Scenario) -> list[Command]:
     made = []
     for position, what, *terms in scenario.sent:
         assert isinstance(position, int)
         if isinstance(what, Order):
             made.append(Command(position, what))
+        elif isinstance(what, list):
+            check_list(what[0].contingency_type, [_alone(each) for each in what])
+            made.append(Command(position, listed=tuple(what)))
         elif terms:
             assert isinstance(terms[0], Replacement)
             made.append(Command(position, replaces=f"env-{what}", terms=terms[0]))
@@ -629,8 +639,8 @@ def line(event: OrderEvent, with_time: bool) -> str:
     return f"{number} {what} #{event.tape_sequence}" + (f" t{event.transact_time / MINUTE:g}" if with_time else "")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"rule {s.rule}: {s.name}")
-def test_rules_7_to_15_and_20_scenario(scenario: Scenario) -> None:
+def check(scenario: Scenario) -> None:
+    """The venue and the slow model both come to the outcome."""
     events = drive(Venue(INSTRUMENTS, scenario.settings), scenario.tape, commands(scenario))
     # What every order has in common is left out: that it became NEW at once, and that the tape ended.
     ended = [e for e in events if e.order.cancel_reason.name == "END_OF_TAPE"]
@@ -642,3 +652,8 @@ def test_rules_7_to_15_and_20_scenario(scenario: Scenario) -> None:
     assert [line(e, with_time) for e, with_time in zip(telling, timed, strict=True)] == expected
     slow = SlowVenue(scenario.tape, scenario.settings).run(commands(scenario))
     assert merged(told(events)) == merged(slow)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"rule {s.rule}: {s.name}")
+def test_rules_7_to_15_and_20_scenario(scenario: Scenario) -> None:
+    check(scenario)

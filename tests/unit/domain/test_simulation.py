@@ -358,7 +358,7 @@ def test_what_strategies_ask_for_at_random_comes_to_every_end_there_is() -> None
         for portfolio in result.ledgers.values():
             assert portfolio.cash >= 0
     reached = {reason for _, reason in ends}
-    later = {CancelReason.TWIN_FILLED, CancelReason.PARENT_ENDED}
+    later = {CancelReason[name] for name in ("TWIN_FILLED", "TWIN_ENDED", "PARENT_ENDED", "CHILD_FILLED")}
     # What a service does, not a strategy.
     later |= {CancelReason.DISCONNECTED, CancelReason.KILL_SWITCH, CancelReason.CANCEL_TIMER}
     # Bars open here where the last one closed, so what was reserved is enough; and nobody cancels.
