@@ -25,6 +25,7 @@ return {
     { verb = "GET", path = "/api/v1/market-data/realtime", body = false, request = "marketdata.v1.StreamMarketDataRequest" },
     { verb = "GET", path = "/api/v1/order-books/{symbol}", body = false, request = "order.v1.GetOrderBookRequest" },
     { verb = "GET", path = "/api/v1/order-books/{symbol}:stream", body = false, request = "order.v1.StreamOrderBookRequest" },
+    { verb = "GET", path = "/api/v1/orders/{order_id}:explain", body = false, request = "order.v1.ExplainOrderRequest" },
     { verb = "POST", path = "/api/v1/orders", body = true, request = "order.v1.CreateOrderRequest" },
     { verb = "GET", path = "/api/v1/orders/{order_id}", body = false, request = "order.v1.GetOrderRequest" },
     { verb = "GET", path = "/api/v1/orders:byClientOrderId", body = false, request = "order.v1.GetOrderByClientOrderIdRequest" },
@@ -198,6 +199,9 @@ return {
       depth = false,
       max_delay = false,
       resume_token = false,
+    },
+    ["order.v1.ExplainOrderRequest"] = {
+      order_id = false,
     },
     ["order.v1.CreateOrderRequest"] = {
       client_order_id = false,
@@ -400,6 +404,7 @@ return {
       portfolio_id = false,
       page_size = false,
       page_token = false,
+      order_id = false,
     },
     ["portfolio.v1.ListEquityPointsRequest"] = {
       portfolio_id = false,
@@ -496,6 +501,7 @@ return {
       symbol = false,
       page_size = false,
       page_token = false,
+      signal_id = false,
     },
     ["strategy.v1.StreamSignalsRequest"] = {
       environment_id = false,

@@ -62,8 +62,9 @@ ORDER: Final = Service(
         "tickmesh.order.v1.OrderService",
         "tickmesh.order.v1.OrderBookService",
         "tickmesh.order.v1.VenueModelService",
+        "tickmesh.order.v1.OrderExplanationService",
     ),
-    dependencies=("marketdata", "risk", "portfolio"),
+    dependencies=("marketdata", "strategy", "risk", "portfolio"),
 )
 RISK: Final = Service(
     name="risk",

@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("config", help="the settings in effect, secrets masked")
 
+    explain = commands.add_parser("explain", help="why an order became what it is: decision, check, fills, ledger")
+    explain.add_argument("order_id", metavar="ORDER_ID", help="as `ListOrders` and every event name it")
+
     _add_backtest(commands.add_parser("backtest", help="run strategies over a data set in this process"))
     return made
 

@@ -71,6 +71,12 @@ def _backtest(options: argparse.Namespace) -> int:
     return backtest(options)
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from services.console.explain import explain
+
+    return explain(options.order_id)
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "up": _up,
     "down": _down,
@@ -79,6 +85,7 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "config": _config,
     "backtest": _backtest,
+    "explain": _explain,
 }
 
 

@@ -81,8 +81,9 @@ class TapeServicer(TapeServiceServicer):
             raise _not_open("Tapes show the future")
         tape = await self._environments.tape(request.environment_id)
         after = min(request.after_sequence, len(tape))
-        for first in range(after, max(len(tape), after + 1), STRETCH):
-            yield stretch_to_proto(tape, first, with_sources=first == after)
+        stop = min(len(tape), after + request.limit) if request.limit else len(tape)
+        for first in range(after, max(stop, after + 1), STRETCH):
+            yield stretch_to_proto(tape, first, stop, with_sources=first == after)
 
 
 async def _hello(

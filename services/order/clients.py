@@ -26,7 +26,10 @@ from services.wire.market import Market
 from services.wire.pages import pages
 
 IDEMPOTENT_MARKETDATA: Final = ("tickmesh.marketdata.v1.InstrumentService", "tickmesh.marketdata.v1.EnvironmentService")
-IDEMPOTENT_PORTFOLIO: Final = ("tickmesh.portfolio.v1.PortfolioService/GetPortfolio",)
+IDEMPOTENT_PORTFOLIO: Final = (
+    "tickmesh.portfolio.v1.PortfolioService/GetPortfolio",
+    "tickmesh.portfolio.v1.PortfolioService/ListLedgerEntries",
+)
 
 
 class Peers:

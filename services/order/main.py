@@ -5,6 +5,7 @@ from __future__ import annotations
 import tickmesh
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
 from tickmesh.order.v1.order_book_service_pb2_grpc import add_OrderBookServiceServicer_to_server
+from tickmesh.order.v1.order_explanation_service_pb2_grpc import add_OrderExplanationServiceServicer_to_server
 from tickmesh.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_server
 from tickmesh.order.v1.venue_model_service_pb2_grpc import add_VenueModelServiceServicer_to_server
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
@@ -21,6 +22,9 @@ from services.order.book_servicer import OrderBookServicer
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
 from services.order.desk.journal import OrderLog, reader
 from services.order.desk.replay import Desks
+from services.order.explaining import Explaining
+from services.order.explanation_clients import IDEMPOTENT_STRATEGY, Witnesses
+from services.order.explanation_servicer import OrderExplanationServicer
 from services.order.listing import Listing
 from services.order.model_servicer import VenueModelServicer
 from services.order.servicer import OrderServicer
@@ -37,6 +41,7 @@ async def main() -> None:
         await Database.open(settings.database_url, migrations, alone=True) as database,
         connect(settings.peer("marketdata"), idempotent=IDEMPOTENT_MARKETDATA, deadline_seconds=seconds) as market,
         connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
+        connect(settings.peer("strategy"), idempotent=IDEMPOTENT_STRATEGY, deadline_seconds=seconds) as strategy,
         connect(settings.peer("risk")) as risk,
     ):
         server = Server(settings)
@@ -51,10 +56,13 @@ async def main() -> None:
         replays = ReplayServiceStub(market)
         venue = Participant(replays.JoinReplay, desks.hello, desks.handle, environment_of, name="venue")
         tokens = ResumeTokens(await store.stream_epoch())
-        orders = OrderServicer(desks, Listing(database), tokens, settings.heartbeat_seconds)
+        listing = Listing(database)
+        orders = OrderServicer(desks, listing, tokens, settings.heartbeat_seconds)
         server.add(add_OrderServiceServicer_to_server, orders)
         server.add(add_OrderBookServiceServicer_to_server, OrderBookServicer(desks, tokens))
         server.add(add_VenueModelServiceServicer_to_server, VenueModelServicer(desks))
+        explaining = Explaining(desks, listing, Witnesses(market, strategy, portfolio))
+        server.add(add_OrderExplanationServiceServicer_to_server, OrderExplanationServicer(explaining))
         server.reflect(tickmesh)
         _venue = server.spawn(venue.run(), "venue")
         await server.serve()

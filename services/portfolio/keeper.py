@@ -69,10 +69,10 @@ class Keeper:
         found = [(book, kept) for book in books for kept in book.kept.values()]
         return sorted(found, key=lambda each: each[1].portfolio.number)
 
-    async def entries(self, portfolio_id: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """(number, encoded entry) of a portfolio's entries after a number; fails as `find`."""
+    async def entries(self, portfolio_id: str, after: int, limit: int, order_id: str) -> list[tuple[int, bytes]]:
+        """(number, encoded entry) of a portfolio's entries after a number; of an order if named; fails as `find`."""
         await self.find(portfolio_id)
-        return await self._store.entries(portfolio_id, after, limit)
+        return await self._store.entries(portfolio_id, after, limit, order_id)
 
     async def points(self, portfolio_id: str, after: int, limit: int) -> list[EquityPoint]:
         """A portfolio's equity points behind a tape position; fails as `find`."""

@@ -89,7 +89,7 @@ class PortfolioServicer(Base):
     async def ListLedgerEntries(self, request: portfolio_service_pb2.ListLedgerEntriesRequest, context: Context) -> Any:
         """Ledger entries, oldest first, as they were encoded once."""
         page = Page(request)
-        entries = await self._keeper.entries(request.portfolio_id, page.number or 0, page.size + 1)
+        entries = await self._keeper.entries(request.portfolio_id, page.number or 0, page.size + 1, request.order_id)
         shown, token = page.cut(entries, lambda numbered: (numbered[0],))
         response = portfolio_service_pb2.ListLedgerEntriesResponse(next_page_token=token)
         return b"".join(length_delimited(1, entry) for _, entry in shown) + response.SerializeToString()

@@ -63,7 +63,9 @@ _ledgers = _table("ledgers", "portfolio_id", "entry_count last_lot ledger_sequen
 _balances = _table("balances", "portfolio_id account asset", decimals="amount")
 _positions = _table("positions", "portfolio_id symbol", decimals="quantity cost realized_pnl multiplier last_price")
 _lots = _table("lots", "portfolio_id lot_id:int", "open_time", "symbol open_exec_id", "quantity cost multiplier")
-_entries = _table("ledger_entries", "environment_id sequence:int", "", "portfolio_id kind account asset", "amount")
+_entries = _table(
+    "ledger_entries", "environment_id sequence:int", "", "portfolio_id kind account asset order_id", "amount"
+)
 _entries.append_column(sa.Column("payload", sa.LargeBinary))
 _points = _table("equity_points", "portfolio_id tape_sequence:int", "time", decimals="cash equity")
 
@@ -155,10 +157,11 @@ class Store:
             for row in await self._database.fetch_all(_read_log, where)
         ]
 
-    async def entries(self, portfolio_id: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """(number, encoded entry) of a portfolio's entries after a number."""
+    async def entries(self, portfolio_id: str, after: int, limit: int, order_id: str = "") -> list[tuple[int, bytes]]:
+        """(number, encoded entry) of a portfolio's entries after a number; of an order alone if it is named."""
         where = {"portfolio_id": portfolio_id, "after": after, "most": limit}
-        return [(row.sequence, row.payload) for row in await self._database.fetch_all(_read_entries, where)]
+        query = _read_entries.where(_entries.c.order_id == order_id) if order_id else _read_entries
+        return [(row.sequence, row.payload) for row in await self._database.fetch_all(query, where)]
 
     async def points(self, portfolio_id: str, after: int, limit: int) -> list[EquityPoint]:
         """A portfolio's equity points behind a tape position."""
@@ -178,6 +181,7 @@ class Store:
                 "kind": entry.kind.value,
                 "account": entry.account.value,
                 "asset": entry.asset,
+                "order_id": entry.order_id,
                 "amount": entry.amount,
                 "payload": payload,
                 "principal": posted.principal,

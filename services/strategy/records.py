@@ -115,6 +115,7 @@ class SignalKey(NamedTuple):
 
     deployment_id: str
     symbol: str
+    signal_id: str
 
 
 class Made(NamedTuple):

@@ -138,7 +138,12 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
             # The pages of a list stay in the environment that its first one was of.
             environment_id = page.after[0] if page.after else await self._signals.default()
         rows = await self._signals.page(
-            environment_id, request.deployment_id, request.symbol, page.number or 0, page.size + 1
+            environment_id,
+            page.number or 0,
+            page.size + 1,
+            deployment_id=request.deployment_id,
+            symbol=request.symbol,
+            signal_id=request.signal_id,
         )
         found, token = page.cut(rows, lambda row: (environment_id, row[0]))
         return strategy_service_pb2.ListSignalsResponse(

@@ -39,11 +39,9 @@ class Signals:
         if not self._log.head(environment_id):
             await self._market.environment(environment_id)
 
-    async def page(
-        self, environment_id: str, deployment_id: str, symbol: str, after: int, limit: int
-    ) -> list[tuple[int, bytes]]:
+    async def page(self, environment_id: str, after: int, limit: int, **filters: str) -> list[tuple[int, bytes]]:
         """(number, encoded signal) of an environment's signals after a number; empty filters let all pass."""
-        return await self._store.signals_page(environment_id, deployment_id, symbol, after, limit)
+        return await self._store.signals_page(environment_id, after, limit, **filters)
 
     def head(self, environment_id: str) -> int:
         """The newest signal's number."""

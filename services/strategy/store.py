@@ -54,12 +54,13 @@ _deployments = _table(
 _progress = _table(
     "progress", "deployment_id", "cycle tape_sequence order_head signal_count runner environment_id principal owner"
 )
-_signals = _table("signals", "environment_id sequence", "deployment_id symbol principal owner payload")
+_signals = _table("signals", "environment_id sequence", "deployment_id symbol signal_id principal owner payload")
 
 _insert_strategy = sa.insert(_strategies)
 _insert_signal = sa.insert(_signals)
 _read_signals = (
-    sa.select(_signals.c.sequence, _signals.c.deployment_id, _signals.c.symbol, _signals.c.payload)
+    sa.select(_signals.c.sequence, _signals.c.deployment_id, _signals.c.symbol, _signals.c.signal_id)
+    .add_columns(_signals.c.payload)
     .where(_signals.c.environment_id == sa.bindparam("partition"), _signals.c.sequence > sa.bindparam("after"))
     .order_by(_signals.c.sequence)
     .limit(sa.bindparam("most"))
@@ -143,19 +144,21 @@ class Store:
     async def read_signals(self, partition: str, after: int, limit: int) -> list[Entry[SignalKey]]:
         """An environment's stored signals after a number, for the stream."""
         rows = await self._database.fetch_all(_read_signals, {"partition": partition, "after": after, "most": limit})
-        return [signal_entry(row.sequence, SignalKey(row.deployment_id, row.symbol), row.payload) for row in rows]
+        return [
+            signal_entry(row.sequence, SignalKey(row.deployment_id, row.symbol, row.signal_id), row.payload)
+            for row in rows
+        ]
 
     async def signals_page(
-        self, environment_id: str, deployment_id: str, symbol: str, after: int, limit: int
+        self, environment_id: str, after: int, limit: int, **filters: str
     ) -> list[tuple[int, bytes]]:
         """(number, encoded signal) of an environment's signals after a number; empty filters let all pass."""
         query = sa.select(_signals.c.sequence, _signals.c.payload).where(
             _signals.c.environment_id == environment_id, _signals.c.sequence > after
         )
-        if deployment_id:
-            query = query.where(_signals.c.deployment_id == deployment_id)
-        if symbol:
-            query = query.where(_signals.c.symbol == symbol)
+        for name, value in filters.items():
+            if value:
+                query = query.where(_signals.c[name] == value)
         rows = await self._database.fetch_all(query.order_by(_signals.c.sequence).limit(limit))
         return [(row.sequence, bytes(row.payload)) for row in rows]
 

@@ -63,7 +63,7 @@ class Traces:
         now, deployment = time.time_ns(), self._deployment
         return [
             Made(
-                SignalKey(deployment.deployment_id, each.signal.symbol),
+                SignalKey(deployment.deployment_id, each.signal.symbol, each.signal.signal_id),
                 encode_signal(each.signal, deployment, each.client_order_ids, now, each.traceparent),
             )
             for each in self._open.values()

@@ -14,6 +14,7 @@ from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
 from services.chassis.channel import Channel
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
+from services.domain.market import Record
 from services.domain.tape import Tape
 from services.wire.environments import Environment, environment_from_proto
 from services.wire.instruments import instrument_from_proto
@@ -61,6 +62,15 @@ class Market:
                 self._known[symbol] = instrument_from_proto(await self._instruments.GetInstrument(request))
             found[symbol] = self._known[symbol]
         return found
+
+    async def record(self, environment_id: str, sequence: int) -> Record | None:
+        """One record of a tape; None where it has no such."""
+        wanted = tape_service_pb2.ReadTapeRequest(environment_id=environment_id, after_sequence=sequence - 1, limit=1)
+        reader = TapeReader()
+        async for part in self._tapes.ReadTape(wanted):
+            reader.add(part)
+        tape = reader.tape()
+        return tape.record(1) if len(tape) else None
 
     async def tape(self, environment: Environment) -> Tape:
         """An environment's whole tape."""

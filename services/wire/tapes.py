@@ -39,9 +39,9 @@ class TapeReader:
         return Tape(self._sources, source, time, start, values.reshape(-1, VALUES))
 
 
-def stretch_to_proto(tape: Tape, first: int, *, with_sources: bool) -> bytes:
-    """The bytes of the message with the records after position `first`, as many as it holds."""
-    rows = slice(first, min(first + STRETCH, len(tape)))
+def stretch_to_proto(tape: Tape, first: int, stop: int | None = None, *, with_sources: bool) -> bytes:
+    """The bytes of the message with the records after position `first` up to `stop`, as many as it holds."""
+    rows = slice(first, min(first + STRETCH, len(tape) if stop is None else stop))
     made = tape_service_pb2.ReadTapeResponse(first_sequence=first + 1, end_sequence=len(tape))
     if with_sources:
         for source in tape.sources:

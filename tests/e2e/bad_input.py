@@ -225,6 +225,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "VenueModelService/DeleteVenueModel": {"venue_model_id": f"{MAIN}~{PORTFOLIO}~AAPL"},
     "VenueModelService/ListVenueModels": {"environment_id": MAIN},
+    "OrderExplanationService/ExplainOrder": {"order_id": f"{MAIN}-1"},
     "RiskService/GetPortfolioRisk": {"portfolio_id": PORTFOLIO},
     "RiskService/ListLimits": {},
     "RiskService/SetLimit": LIMIT,

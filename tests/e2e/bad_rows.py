@@ -275,6 +275,7 @@ ROWS: dict[str, list[Row]] = {
         NO_PORTFOLIO,
         row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
     ],
+    "OrderExplanationService/ExplainOrder": [NO_ORDER, row(ORDER_NOT_FOUND, order_id=f"{MAIN}-99999999999999999999")],
     "RiskService/GetPortfolioRisk": [NO_PORTFOLIO],
     "RiskService/SetLimit": [
         NO_ENVIRONMENT,

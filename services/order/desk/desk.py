@@ -93,6 +93,11 @@ class Desk:
         return self._remodeling.models
 
     @property
+    def tape(self) -> Tape | None:
+        """The tape, once it is here and as long as it is needed."""
+        return self._walk.tape
+
+    @property
     def urgent(self) -> bool:
         """Whether something waits that must not wait for risk."""
         waiting = self._kills or self._left or self._cancels or self._sweeps or self._canceling.judged

@@ -87,12 +87,13 @@ def _make_history() -> None:
         "ledger_entries",
         sa.Column("environment_id", sa.Text, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True),
-        *columns(sa.Text, "portfolio_id", "kind", "account", "asset"),
+        *columns(sa.Text, "portfolio_id", "kind", "account", "asset", "order_id"),
         *columns(DecimalText, "amount"),
         *columns(sa.LargeBinary, "payload"),
         *columns(sa.Text, "principal", "owner"),
     )
     op.create_index("ledger_entries_of_portfolio", "ledger_entries", ["portfolio_id", "sequence"])
+    op.create_index("ledger_entries_of_order", "ledger_entries", ["portfolio_id", "order_id", "sequence"])
     op.create_table(
         "equity_points",
         sa.Column("portfolio_id", sa.Text, primary_key=True),

@@ -48,7 +48,8 @@ def upgrade() -> None:
         "signals",
         sa.Column("environment_id", sa.Text, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-        *columns(sa.Text, "deployment_id", "symbol", "principal", "owner"),
+        *columns(sa.Text, "deployment_id", "symbol", "signal_id", "principal", "owner"),
         *columns(sa.LargeBinary, "payload"),
     )
+    op.create_index("signals_by_id", "signals", ["environment_id", "signal_id"])
     op.create_index("signals_of_deployments", "signals", ["environment_id", "deployment_id", "sequence"])

@@ -227,8 +227,10 @@ class Tapes(tape_service_pb2_grpc.TapeServiceServicer):
 
     async def ReadTape(self, request: Any, context: Any) -> AsyncIterator[tape_service_pb2.ReadTapeResponse]:
         tape, first = self._market.tape, True
-        for row in range(0, len(tape), 50):
-            part = slice(row, row + 50)
+        after = request.after_sequence
+        stop = min(len(tape), after + request.limit) if request.limit else len(tape)
+        for row in range(after, stop, 50):
+            part = slice(row, min(row + 50, stop))
             sources = [
                 tape_service_pb2.TapeSource(kind=s.kind.value, symbol=s.symbol, interval=s.interval)
                 for s in tape.sources
@@ -251,6 +253,11 @@ class Portfolios(portfolio_service_pb2_grpc.PortfolioServiceServicer):
         self.asked = 0
         self.held: dict[str, dict[str, str]] = {}
         self.silent = False
+        self.entries: list[portfolio_pb2.LedgerEntry] = []
+
+    async def ListLedgerEntries(self, request: Any, context: Any) -> portfolio_service_pb2.ListLedgerEntriesResponse:
+        found = [each for each in self.entries if each.order_id == request.order_id]
+        return portfolio_service_pb2.ListLedgerEntriesResponse(ledger_entries=found)
 
     async def ListPositions(self, request: Any, context: Any) -> portfolio_service_pb2.ListPositionsResponse:
         if self.silent:

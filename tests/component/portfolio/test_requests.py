@@ -201,6 +201,11 @@ async def test_pages_join_to_the_whole_list(peers: Peers, service: Service, repl
                 break
         assert parts == list(whole), name
         assert whole, name
+    entries = (await call(service, "ListLedgerEntries", portfolio_id="revert", page_size=1000)).ledger_entries
+    for order_id in {entry.order_id for entry in entries if entry.order_id}:
+        of_order = await call(service, "ListLedgerEntries", portfolio_id="revert", order_id=order_id)
+        assert list(of_order.ledger_entries) == [entry for entry in entries if entry.order_id == order_id]
+    assert not (await call(service, "ListLedgerEntries", portfolio_id="trend", order_id=order_id)).ledger_entries
     first = await service.stub.ListPortfolios(api.ListPortfoliosRequest(environment_id="replay-1", page_size=2))
     rest = await service.stub.ListPortfolios(
         api.ListPortfoliosRequest(environment_id="replay-1", page_size=2, page_token=first.next_page_token)

@@ -232,6 +232,9 @@ async def test_signals_are_listed_and_streamed_alike_and_a_stream_resumes_where_
             each for each in mine if each.symbol == "B"
         ]
         assert not (await ask(stub, "ListSignals", deployment_id="nobody")).signals
+        for each in (listed[0], listed[-1]):
+            assert (await ask(stub, "ListSignals", signal_id=each.signal_id)).signals == [each]
+        assert not (await ask(stub, "ListSignals", signal_id=listed[0].signal_id, deployment_id="nobody")).signals
         for fields, reason in (
             ({"resume_token": "x"}, "RESUME_TOKEN_INVALID"),
             (again | {"after_sequence": "1"}, "INVALID_ARGUMENT"),

@@ -63,19 +63,23 @@ class ReadTapeRequest(_message.Message):
 
     ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Which environment's."""
     after_sequence: _builtins.int
     """Records after this position; 0 for all."""
+    limit: _builtins.int
+    """How many records at most; 0 for all."""
     def __init__(
         self,
         *,
         environment_id: _builtins.str = ...,
         after_sequence: _builtins.int = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "environment_id", b"environment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "environment_id", b"environment_id", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,7 +47,7 @@ class TapeServiceServicer:
     """
 
     def ReadTape(self, request, context):
-        """Streams a tape's records from a position on, to the tape's end.
+        """Streams a tape's records from a position on, to the tape's end or as many as are asked for.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
         the tape is lost.

@@ -17,7 +17,7 @@ class TapeServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadTape: _aio.UnaryStreamMultiCallable[_tape_service_pb2.ReadTapeRequest, _tape_service_pb2.ReadTapeResponse]
-    """Streams a tape's records from a position on, to the tape's end.
+    """Streams a tape's records from a position on, to the tape's end or as many as are asked for.
 
     Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
     the tape is lost.
@@ -34,7 +34,7 @@ class TapeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tape_service_pb2.ReadTapeRequest,
         context: _aio.ServicerContext[_tape_service_pb2.ReadTapeRequest, _abc.AsyncIterator[_tape_service_pb2.ReadTapeResponse]],
     ) -> _abc.AsyncIterator[_tape_service_pb2.ReadTapeResponse]:
-        """Streams a tape's records from a position on, to the tape's end.
+        """Streams a tape's records from a position on, to the tape's end or as many as are asked for.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
         the tape is lost.

@@ -396,6 +396,7 @@ class ListSignalsRequest(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SIGNAL_ID_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     deployment_id: _builtins.str
@@ -406,6 +407,8 @@ class ListSignalsRequest(_message.Message):
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    signal_id: _builtins.str
+    """Of this id."""
     def __init__(
         self,
         *,
@@ -414,10 +417,11 @@ class ListSignalsRequest(_message.Message):
         symbol: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        signal_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_id", b"deployment_id", "environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token", "signal_id", b"signal_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2020,6 +2020,11 @@ class ReadTapeRequest(betterproto2.Message):
     Records after this position; 0 for all.
     """
 
+    limit: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
+    """
+    How many records at most; 0 for all.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "ReadTapeRequest", ReadTapeRequest)
 
@@ -3048,7 +3053,7 @@ class TapeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ReadTapeResponse]":
         """
-        Streams a tape's records from a position on, to the tape's end.
+        Streams a tape's records from a position on, to the tape's end or as many as are asked for.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where
         the tape is lost.

@@ -444,6 +444,11 @@ class ListLedgerEntriesRequest(betterproto2.Message):
     `next_page_token` of the page before.
     """
 
+    order_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Those that this order caused.
+    """
+
 
 default_message_pool.register_message("tickmesh.portfolio.v1", "ListLedgerEntriesRequest", ListLedgerEntriesRequest)
 

@@ -425,6 +425,11 @@ class ListSignalsRequest(betterproto2.Message):
     `next_page_token` of the page before.
     """
 
+    signal_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Of this id.
+    """
+
 
 default_message_pool.register_message("tickmesh.strategy.v1", "ListSignalsRequest", ListSignalsRequest)
 

@@ -1,0 +1,121 @@
+"""An order's story as lines of text: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tickmesh.common.v1 import side_pb2
+from tickmesh.order.v1 import order_explanation_pb2, order_pb2
+from tickmesh.portfolio.v1 import portfolio_pb2
+
+from services.wire.values import name_of
+
+Explanation = order_explanation_pb2.OrderExplanation
+_MARGIN = " " * 10
+_DEEPER = _MARGIN + "  "
+# Of one movement the portfolio's side; the world's is the same with the other sign.
+_OWN = frozenset({portfolio_pb2.LEDGER_ACCOUNT_CASH, portfolio_pb2.LEDGER_ACCOUNT_POSITION})
+
+
+def lines_of(story: Explanation) -> list[str]:
+    """The story from the decision on; what cannot be told comes last."""
+    return [
+        _headline(story.order),
+        "",
+        *_decision(story),
+        "",
+        *_check(story.events[0]),
+        "",
+        *_under("then", (line for each in story.events for line in _event(each))),
+        *([f"{_MARGIN}… and more; `ListOrderEvents` has all of it"] if story.more_events else []),
+        *_gaps(story),
+    ]
+
+
+def _headline(order: order_pb2.Order) -> str:
+    side = name_of(side_pb2.Side, "SIDE_", order.side).lower()
+    amount = f"for {order.cash_quantity}" if order.cash_quantity else order.quantity
+    kind = name_of(order_pb2.OrderType, "ORDER_TYPE_", order.order_type)
+    prices = ((" limit", order.limit_price), (" stop", order.stop_price), (" trailing by", order.trailing_amount))
+    priced = "".join(f"{name} {price}" for name, price in prices if price)
+    force = name_of(order_pb2.TimeInForce, "TIME_IN_FORCE_", order.time_in_force)
+    state = name_of(order_pb2.OrderState, "ORDER_STATE_", order.state)
+    filled = f", {order.cum_quantity} filled at {order.avg_price}" if float(order.avg_price or 0) else ""
+    what = f"{side} {amount} {order.symbol} {kind}{priced} {force}"
+    return f"{order.order_id}  {what}, portfolio {order.portfolio_id}: {state}{filled}"
+
+
+def _decision(story: Explanation) -> list[str]:
+    decision, order = story.decision, story.order
+    who = decision.principal
+    if order.deployment_id:
+        who = f"strategy {order.strategy_id}, deployment {order.deployment_id}"
+    lines = [f"by {who} at record {decision.basis_sequence}, received {_time(decision.create_time)}"]
+    if decision.HasField("strategy"):
+        given = sorted((name, value) for name, value in decision.strategy.parameters.items() if value not in {"", "0"})
+        lines.append(f"  {decision.strategy.kind}: {', '.join(f'{name} {value}' for name, value in given)}")
+    if decision.HasField("signal"):
+        signal = decision.signal
+        figures = "; ".join(f"{name} {value:.6g}" for name, value in sorted(signal.values.items()))
+        lines.append(f"  signal {signal.signal_id}, strength {signal.strength:.3g}: {figures or 'no figures'}")
+    if decision.HasField("record"):
+        # What a strategy decided on; of anybody else nobody knows what it looked at.
+        seen = "on" if order.deployment_id else "after"
+        lines.append(f"  {seen} {_record(decision.record)}")
+    return _under("decided", lines)
+
+
+def _check(first: order_explanation_pb2.ExplainedEvent) -> list[str]:
+    reserved, refusal = first.reservation, first.refusal
+    if refusal.reason:
+        lines = [f"{refusal.reason}: {refusal.limit} allows {refusal.bound}, the order makes it {refusal.value}"]
+    else:
+        lines = [f"passed: {reserved.cash} set aside, {reserved.headroom} left to spend"]
+    return _under("checked", lines)
+
+
+def _event(each: order_explanation_pb2.ExplainedEvent) -> Iterator[str]:
+    event = each.event
+    kind = name_of(order_pb2.ExecType, "EXEC_TYPE_", event.exec_type)
+    fill = f" {event.last_quantity} at {event.last_price}" if event.exec_type == order_pb2.EXEC_TYPE_TRADE else ""
+    yield f"{kind}{fill}, {_time(event.transact_time)}, event {event.sequence}"
+    yield f"  {each.reason}"
+    if each.HasField("record"):
+        yield f"  by {_record(each.record)}"
+    for entry in each.ledger_entries:
+        if entry.account in _OWN:
+            account = name_of(portfolio_pb2.LedgerAccount, "LEDGER_ACCOUNT_", entry.account).lower()
+            yield f"  {account} {_signed(entry.amount)} {entry.asset}, then {entry.balance}"
+
+
+def _gaps(story: Explanation) -> list[str]:
+    lines = [f"{gap.part}, of {gap.service}: {gap.status.message}" for gap in story.gaps]
+    return ["", *_under("untold", lines)] if lines else []
+
+
+def _record(record: order_explanation_pb2.TapeRecord) -> str:
+    figures = " ".join(f"{name} {record.values[name]}" for name in _figures(record))
+    about = " ".join(each for each in (record.kind, record.symbol, record.interval) if each)
+    return f"{about} of {_time(record.start_time)}, record {record.tape_sequence}: {figures}"
+
+
+def _figures(record: order_explanation_pb2.TapeRecord) -> list[str]:
+    """The names of its figures in the order people read them."""
+    usual = ("open", "high", "low", "close", "volume", "bid", "ask", "bid_size", "ask_size", "price", "size")
+    known = [name for name in usual if name in record.values]
+    return known + sorted(record.values.keys() - set(known))
+
+
+def _under(title: str, lines: Iterable[str]) -> list[str]:
+    """The lines beside their title."""
+    found = list(lines)
+    return [f"{title:<10}{found[0]}", *(f"{_MARGIN}{line}" for line in found[1:])] if found else []
+
+
+def _signed(amount: str) -> str:
+    return amount if amount.startswith("-") else f"+{amount}"
+
+
+def _time(time: Timestamp) -> str:
+    return f"{time.ToDatetime():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,93 @@
+"""An order's story as the order service composes it, also where those who know the rest do not answer."""
+
+from tickmesh.marketdata.v1 import environment_pb2
+from tickmesh.order.v1 import order_explanation_pb2, order_explanation_service_pb2
+from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanationServiceStub
+from tickmesh.portfolio.v1 import portfolio_pb2
+
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, stop_peer
+from tests.component.order.test_orders import cancel, refused
+from tests.component.order.test_replace import replace
+
+BASIS = order_explanation_pb2.PriceBasis
+
+
+async def explain(mesh: Mesh, order_id: str) -> order_explanation_pb2.OrderExplanation:
+    asked = order_explanation_service_pb2.ExplainOrderRequest(order_id=order_id)
+    return await OrderExplanationServiceStub(mesh.channel).ExplainOrder(asked)
+
+
+def gaps(story: order_explanation_pb2.OrderExplanation) -> list[tuple[str, str]]:
+    return [(gap.part, gap.service) for gap in story.gaps]
+
+
+async def test_a_fill_is_told_with_the_record_that_made_it(mesh: Mesh) -> None:
+    at = mesh.market.start_sequence
+    placed = await mesh.orders.CreateOrder(request("a"))
+    reached = await mesh.market.run(1, at + 6)
+    entry = portfolio_pb2.LedgerEntry(order_id=placed.order_id, exec_id=f"{placed.order_id}-2", balance="10")
+    mesh.portfolios.entries = [entry, portfolio_pb2.LedgerEntry(order_id="another", exec_id="another-2")]
+    story = await explain(mesh, placed.order_id)
+    assert not gaps(story)
+    assert story.order == await mesh.get("a")
+    decision, (taken, filled) = story.decision, story.events
+    assert (decision.basis_sequence, decision.record.tape_sequence) == (at, at)
+    assert taken.reservation == placed.reservation
+    assert not taken.HasField("record")
+    record = filled.record
+    assert (record.tape_sequence, record.kind, record.symbol) == (reached.tape_sequence, "BAR", "AAPL")
+    assert filled.price_basis == BASIS.PRICE_BASIS_FIRST
+    assert float(record.values["open"]) == float(filled.event.last_price)
+    assert filled.reason.startswith("It fills at the first price there is: the bar's open")
+    assert not filled.event.HasField("order")
+    assert (list(taken.ledger_entries), list(filled.ledger_entries)) == ([], [entry])
+
+
+async def test_the_tape_is_asked_for_once_it_is_no_longer_here_and_is_missed_where_it_cannot_be(mesh: Mesh) -> None:
+    placed = await mesh.orders.CreateOrder(request("a"))
+    await mesh.market.run(1, len(mesh.market.tape), final=False)
+    before = await explain(mesh, placed.order_id)
+    mesh.market.idle((await mesh.market.run(2, len(mesh.market.tape), final=True)).tape_sequence)
+    mesh.market.announce(environment_pb2.ENVIRONMENT_STATE_COMPLETED)
+    await mesh.stop()
+    await mesh.start()
+    after = await explain(mesh, placed.order_id)
+    assert list(after.events) == list(before.events)
+    assert after.decision == before.decision
+    await stop_peer(mesh, "marketdata")
+    alone = await explain(mesh, placed.order_id)
+    assert gaps(alone) == [("records", "marketdata")]
+    assert not alone.events[1].HasField("record")
+    assert alone.events[1].reason == "The record that filled it cannot be shown."
+    assert alone.order == after.order
+
+
+async def test_a_refusal_a_cancel_and_new_terms_say_why(mesh: Mesh) -> None:
+    await refused(mesh.orders.CreateOrder(request("much", quantity="1000000")))
+    [event] = (await explain(mesh, (await mesh.get("much")).order_id)).events
+    assert event.refusal.limit == "buying_power"
+    assert f"which allows {event.refusal.bound}" in event.reason
+    resting = await mesh.orders.CreateOrder(limit("rests"))
+    await mesh.orders.ReplaceOrder(replace(resting.order_id, limit_price="51"))
+    await mesh.orders.CancelOrder(cancel(resting.order_id))
+    story = await explain(mesh, resting.order_id)
+    assert [each.reason for each in story.events[1:]] == [
+        "Its owner changed its limit_price from 50 to 51.",
+        "local asked for its end.",
+    ]
+    # Decided once: new terms have a position of their own.
+    assert story.decision.basis_sequence == resting.basis_sequence
+
+
+async def test_a_long_story_is_cut_and_says_so(mesh: Mesh) -> None:
+    placed = await mesh.orders.CreateOrder(limit("a"))
+    for n in range(100):
+        await mesh.orders.ReplaceOrder(replace(placed.order_id, limit_price=str(51 + n % 2)))
+    story = await explain(mesh, placed.order_id)
+    assert (len(story.events), story.more_events) == (100, True)
+    assert story.order.limit_price == "52.0000"
+
+
+async def test_there_is_no_such_order(mesh: Mesh) -> None:
+    for order_id in (f"{ENVIRONMENT}-1", "nobody", f"{ENVIRONMENT}-x"):
+        assert (await refused(explain(mesh, order_id))).reason == "ORDER_NOT_FOUND"

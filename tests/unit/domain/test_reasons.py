@@ -1,0 +1,166 @@
+"""Why an event is what it is: every fill of the venue's is recognised by what its record shows."""
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from services.domain.costs import Costs, Slippage
+from services.domain.market import Bar, Quote, Split
+from services.domain.matching import Venue
+from services.domain.money import decimal_of, snap
+from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side
+from services.domain.order import TimeInForce as Time
+from services.domain.reasons import PriceBasis, reason_of
+from tests.unit.domain.compare_venues import drawn
+from tests.unit.domain.matching_reference import INSTRUMENTS, drive
+
+D = Decimal
+CENT = D("0.01")
+BAR = Bar("AAPL", "1d", 0, 1, 100.0, 104.0, 97.0, 103.0, 1000.0)
+
+
+def test_every_fill_is_recognised_by_what_its_record_shows() -> None:
+    seen: Counter[PriceBasis] = Counter()
+    for seed in range(200):
+        tape, commands, how = drawn(seed)
+        last: dict[str, OrderEvent] = {}
+        for event in drive(Venue(INSTRUMENTS, how), tape, commands):
+            order = event.order
+            record = tape.record(event.tape_sequence) if event.tape_sequence else None
+            increment = INSTRUMENTS[order.symbol].price_increment
+            reason = reason_of(event, last.get(order.order_id), record, increment)
+            last[order.order_id] = event
+            assert reason.text.endswith(".")
+            if event.exec_type is not ExecType.TRADE:
+                assert reason.basis is PriceBasis.NONE
+                continue
+            seen[reason.basis] += 1
+            assert reason.basis is not PriceBasis.NONE, (seed, event, record)
+            if order.costs is None or order.costs.slippage is None:
+                assert reason.basis is not PriceBasis.SLIPPED, (seed, event, record)
+            if reason.basis is PriceBasis.FIRST and isinstance(record, Bar):
+                assert event.last_price == snap(decimal_of(record.open), increment)
+            if reason.basis is PriceBasis.LIMIT:
+                assert event.last_price == order.limit_price
+    assert seen.keys() == set(PriceBasis) - {PriceBasis.NONE}
+
+
+def made(
+    kind: ExecType, side: Side = Side.BUY, order_type: OrderType = OrderType.MARKET, **terms: object
+) -> OrderEvent:
+    """An event at the bar's position; what the order's fields do not take is the event's."""
+    of_event = {name: terms.pop(name) for name in list(terms) if name.startswith("last_")}
+    names = ("e-1", "c-1", "p", "AAPL", side, order_type)
+    order = Order(*names, time_in_force=Time.GTC, quantity=D(10), basis_sequence=4)._replace(**terms)
+    return OrderEvent("e-1-2", kind, order, 1, 5, **of_event)
+
+
+THROUGH = "The bar's low 97.0 went through its limit 98: it fills at the limit."
+SLIPPING = Costs(slippage=Slippage(basis_points=D(5)))
+LIMITED = {"order_type": OrderType.LIMIT, "limit_price": D(98)}
+STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
+
+
+@pytest.mark.parametrize(
+    ("event", "previous", "text", "basis"),
+    [
+        (
+            made(ExecType.TRADE, last_price=D(100), last_quantity=D(10)),
+            made(ExecType.NEW),
+            "It fills at the first price there is: the bar's open 100.",
+            PriceBasis.FIRST,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D(98), last_quantity=D(4), leaves_quantity=D(6), **LIMITED),
+            made(ExecType.NEW, **LIMITED),
+            f"{THROUGH} 4 of the 10 units left: the record offered no more.",
+            PriceBasis.LIMIT,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D(100), last_quantity=D(10), **{**LIMITED, "limit_price": D(101)}),
+            made(ExecType.NEW),
+            "The bar's open 100 is better than its limit 101: it gets the better price.",
+            PriceBasis.FIRST,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D(102), last_quantity=D(10), **STOPPED),
+            made(ExecType.TRIGGERED, **STOPPED),
+            "The bar went from its open 100 through its trigger 102: it fills there.",
+            PriceBasis.TRIGGER,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D(100), last_quantity=D(10), **{**STOPPED, "stop_price": D(99)}),
+            made(ExecType.TRIGGERED, **{**STOPPED, "stop_price": D(99)}),
+            "Its trigger 99 was jumped: it fills at the first price beyond, the bar's open 100.",
+            PriceBasis.FIRST,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D("100.05"), last_quantity=D(10), costs=SLIPPING),
+            made(ExecType.NEW, costs=SLIPPING),
+            "Slippage moved the bar's open 100 to 100.05.",
+            PriceBasis.SLIPPED,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D("102.1"), last_quantity=D(10), costs=SLIPPING, **STOPPED),
+            made(ExecType.TRIGGERED, costs=SLIPPING, **STOPPED),
+            "Slippage moved its trigger 102 to 102.1.",
+            PriceBasis.SLIPPED,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D("90"), last_quantity=D(10)),
+            made(ExecType.NEW),
+            "90 is none of its record's prices.",
+            PriceBasis.NONE,
+        ),
+        (made(ExecType.TRIGGERED, **STOPPED), None, "The bar's high 104.0 reached its trigger 102.", PriceBasis.NONE),
+        (made(ExecType.NEW), None, "It passed the checks, and meets the records after 4.", PriceBasis.NONE),
+        (
+            made(ExecType.REPLACED, quantity=D(20), **LIMITED),
+            made(ExecType.NEW, **{**LIMITED, "limit_price": D(97)}),
+            "Its owner changed its quantity from 10 to 20, limit_price from 97 to 98.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(
+                ExecType.REJECTED,
+                refusal=Refusal("INSUFFICIENT_BUYING_POWER", "buying_power", D(500), D(1000), D(500)),
+            ),
+            None,
+            "It was refused by buying_power, which allows 500: the order makes it 1000, 500 is missing.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.REJECTED, refusal=Refusal("KILL_SWITCH_ENGAGED", "kill_switch", D(0), D(0))),
+            None,
+            "It was refused by kill_switch: KILL_SWITCH_ENGAGED.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.CANCELED, cancel_reason=CancelReason.REQUESTED, state=OrderState.CANCELED),
+            made(ExecType.NEW),
+            "officer asked for its end.",
+            PriceBasis.NONE,
+        ),
+    ],
+)
+def test_events_say_why(event: OrderEvent, previous: OrderEvent | None, text: str, basis: PriceBasis) -> None:
+    assert reason_of(event, previous, BAR, CENT, "officer") == (text, basis)
+
+
+def test_other_records_and_none() -> None:
+    fill = made(ExecType.TRADE, last_price=D(101), last_quantity=D(10))
+    asked = reason_of(fill, None, Quote("AAPL", 1, 99.0, 101.0), CENT)
+    assert asked == ("It fills at the first price there is: the ask 101.", PriceBasis.FIRST)
+    assert reason_of(fill, None, None, CENT).basis is PriceBasis.NONE
+    assert "7 for 1" in reason_of(made(ExecType.RESTATED), fill, Split("AAPL", 1, 7.0, 1.0), CENT).text
+
+
+def test_every_end_has_words_of_its_own() -> None:
+    texts = {
+        reason: reason_of(made(ExecType.CANCELED, cancel_reason=reason), None, None, CENT).text
+        for reason in CancelReason
+        if reason is not CancelReason.NONE
+    }
+    assert len(set(texts.values())) == len(texts)
+    assert not [text for reason, text in texts.items() if text == f"{reason.name}."]
