@@ -24,6 +24,7 @@ class PriceBasis(IntEnum):
     TRIGGER = 3
     LAST = 4
     SLIPPED = 5
+    PARENT = 6
 
 
 class Reason(NamedTuple):
@@ -48,6 +49,8 @@ _ENDS: Final = {
     CancelReason.END_OF_TIME: "Its time came.",
     CancelReason.AUCTION_OVER: "Its auction is over.",
     CancelReason.PARENT_ENDED: "The order that it waited for ended.",
+    CancelReason.TWIN_ENDED: "Its twin ended.",
+    CancelReason.CHILD_FILLED: "One of its children filled: who leaves enters no more.",
     CancelReason.CANCEL_TIMER: "A cancel timer was not armed again in time.",
 }
 _AUCTIONS: Final = frozenset({TimeInForce.OPG, TimeInForce.CLS})
@@ -88,11 +91,11 @@ def reason_of(
                 return Reason(
                     f"A split of {record.numerator:g} for {record.denominator:g}: its terms are in new units."
                 )
-            return Reason(f"Its units were changed to {_plain(order.quantity)}.")
+            return Reason(f"What others of its list did made its units {_plain(order.quantity)}.")
         case ExecType.REPLACED:
             return Reason(_of_terms(order, previous))
         case ExecType.HELD:
-            return Reason("It passed the checks, and waits.")
+            return Reason(f"It passed the checks, and waits for {order.parent_order_id or 'its session'}.")
     if previous is None:
         return Reason(f"It passed the checks, and meets the records after {order.basis_sequence}.")
     return Reason("What it waited for has come.")
@@ -115,6 +118,8 @@ def _of_fill(event: OrderEvent, previous: OrderEvent | None, record: Record | No
             last=snap(decimal_of(prices.last), increment),
             limit=order.limit_price if order.order_type in LIMITED else None,
             trigger=order.stop_price if triggered else None,
+            # What nobody but a parent's own bar does: an order meets only the records after it was decided.
+            in_parents_bar=bool(order.parent_order_id) and event.tape_sequence <= order.basis_sequence,
         )
     )
     if order.leaves_quantity:
@@ -135,6 +140,12 @@ class _Met(NamedTuple):
     last: Decimal
     limit: Decimal | None
     trigger: Decimal | None
+    in_parents_bar: bool
+
+    @property
+    def at_parents_price(self) -> bool:
+        """Whether it fills in its parent's own bar, and at neither of its own prices."""
+        return self.in_parents_bar and self.price not in {self.trigger, self.limit}
 
 
 def _of_price(met: _Met) -> Reason:
@@ -143,6 +154,11 @@ def _of_price(met: _Met) -> Reason:
         return Reason(f"It fills at the close of its session alone: {_plain(price)}.", PriceBasis.LAST)
     if (slipped := _slipped(met)) is not None:
         return slipped
+    if met.at_parents_price and met.trigger is not None:
+        text = (
+            f"Its parent filled at {_plain(price)}, beyond its trigger {_plain(met.trigger)}: it fills there as well."
+        )
+        return Reason(text, PriceBasis.PARENT)
     if price == first:
         return Reason(_of_first(met.name, first, limit, met.trigger), PriceBasis.FIRST)
     if price == met.trigger:
@@ -163,6 +179,9 @@ def _slipped(met: _Met) -> Reason | None:
     order, price, limit = met.order, met.price, met.limit
     if order.costs is None or order.costs.slippage is None or order.time_in_force in _AUCTIONS:
         return None
+    if met.at_parents_price:
+        text = f"Slippage moved its trigger, or what its parent filled at beyond, to {_plain(price)}."
+        return Reason(text, PriceBasis.SLIPPED)
     name, base = met.name, met.first
     buys = order.side is Side.BUY
     # A trailing trigger that moved inside the bar lies beyond its first price, and so does what it fills at.

@@ -42,6 +42,8 @@ class _PriceBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceBasis
     """The last price of the record: a bar's close."""
     PRICE_BASIS_SLIPPED: _PriceBasis.ValueType  # 5
     """One of these, moved against the order by slippage."""
+    PRICE_BASIS_PARENT: _PriceBasis.ValueType  # 6
+    """What its parent filled at, in that bar, which was beyond the order's trigger already."""
 
 class PriceBasis(_PriceBasis, metaclass=_PriceBasisEnumTypeWrapper):
     """What a fill's price is."""
@@ -58,6 +60,8 @@ PRICE_BASIS_LAST: PriceBasis.ValueType  # 4
 """The last price of the record: a bar's close."""
 PRICE_BASIS_SLIPPED: PriceBasis.ValueType  # 5
 """One of these, moved against the order by slippage."""
+PRICE_BASIS_PARENT: PriceBasis.ValueType  # 6
+"""What its parent filled at, in that bar, which was beyond the order's trigger already."""
 Global___PriceBasis: _TypeAlias = PriceBasis  # noqa: Y015
 
 @_typing.final

@@ -488,6 +488,11 @@ class PriceBasis(betterproto2.Enum):
     One of these, moved against the order by slippage.
     """
 
+    PARENT = 6
+    """
+    What its parent filled at, in that bar, which was beyond the order's trigger already.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -497,6 +502,7 @@ class PriceBasis(betterproto2.Enum):
             3: "PRICE_BASIS_TRIGGER",
             4: "PRICE_BASIS_LAST",
             5: "PRICE_BASIS_SLIPPED",
+            6: "PRICE_BASIS_PARENT",
         }
 
     @classmethod
@@ -508,6 +514,7 @@ class PriceBasis(betterproto2.Enum):
             "PRICE_BASIS_TRIGGER": 3,
             "PRICE_BASIS_LAST": 4,
             "PRICE_BASIS_SLIPPED": 5,
+            "PRICE_BASIS_PARENT": 6,
         }
 
 
