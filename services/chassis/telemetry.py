@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import ContextVar
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 Attributes = Mapping[str, str | int | float | bool]
 Kind = Literal["INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 
 HEADER: Final = "traceparent"
-# Statuses that are a server's fault; the others are its answer to a caller's mistake (semantic conventions for gRPC).
-_FAULTS: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 _PATTERN: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_CALLS: Final = ("SERVER", "CLIENT")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _current: ContextVar[str] = ContextVar("tickmesh_traceparent", default="")
 _NOTHING: Final = nullcontext()
 
-_tracer: Any = None
-_provider: Any = None
+_export: Any = None
 _ratio = 0.0
 # Its own generator: a strategy that seeds the global one must not make two processes draw the same ids.
 _random = random.Random()
@@ -54,25 +49,18 @@ def configure(service: str, *, otlp_endpoint: str | None = None, ratio: float = 
 
 def export(service: str, exporter: Any, ratio: float = 1.0, *, batch: bool = True) -> None:
     """Sends spans to an OpenTelemetry exporter; `batch=False` sends each at once, for tests."""
-    global _tracer, _provider, _ratio
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+    global _export, _ratio
+    from services.chassis.spans import Export
 
-    resource = Resource.create({"service.namespace": "tickmesh", "service.name": service, "process.pid": os.getpid()})
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    # One second instead of five: a live view follows the trade, and a kill loses little.
-    processor = BatchSpanProcessor(exporter, schedule_delay_millis=1000) if batch else SimpleSpanProcessor(exporter)
-    provider.add_span_processor(processor)
-    _provider, _tracer, _ratio = provider, provider.get_tracer("tickmesh"), ratio
+    _export, _ratio = Export(service, exporter, batch=batch), ratio
 
 
 def shutdown() -> None:
     """Sends what waits and stops exporting; blocks for as long as that takes."""
-    global _tracer, _provider
-    provider, _provider, _tracer = _provider, None, None
-    if provider is not None:
-        provider.shutdown()
+    global _export
+    ending, _export = _export, None
+    if ending is not None:
+        ending.shutdown()
 
 
 def current_traceparent() -> str:
@@ -87,7 +75,7 @@ def adopt(traceparent: str | None) -> None:
 
 def sampled(traceparent: str) -> bool:
     """Whether spans of this trace are exported here."""
-    return _tracer is not None and len(traceparent) == 55 and bool(int(traceparent[53:], 16) & 1)
+    return _export is not None and len(traceparent) == 55 and bool(int(traceparent[53:], 16) & 1)
 
 
 def span(
@@ -126,11 +114,11 @@ def span_from(
         end_time_ns: likewise its end; the block's end when None.
 
     Returns:
-        A context manager that gives the OpenTelemetry span, or None when the trace is not sampled.
+        A context manager.
     """
     parent = traceparent if traceparent and _PATTERN.fullmatch(traceparent) else ""
-    if sampled(parent) if parent else _tracer is not None and _random.random() < _ratio:
-        return _recorded(parent, name, attributes or {}, kind, (start_time_ns, end_time_ns))
+    if sampled(parent) if parent else _export is not None and _random.random() < _ratio:
+        return _Recorded(parent, name, attributes or {}, kind, (start_time_ns, end_time_ns))
     return _Unrecorded(parent)
 
 
@@ -153,77 +141,64 @@ class _Unrecorded:
             pass
 
 
-@contextmanager
-def _recorded(
-    parent: str, name: str, attributes: Attributes, kind: Kind, times: tuple[int | None, int | None]
-) -> Iterator[Any]:
-    from opentelemetry import trace
+class Ended(NamedTuple):
+    """A span that is to be exported.
 
-    context = _context(parent)
-    described = _described(name, kind, attributes)
-    started = _tracer.start_span(name, context, trace.SpanKind[kind], described, start_time=times[0])
-    own = started.get_span_context()
-    token = _current.set(f"00-{own.trace_id:032x}-{own.span_id:016x}-01")
-    failure: BaseException | None = None
-    try:
-        yield started
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        _conclude(started, kind, failure)
+    Attributes:
+        own, parent: W3C traceparents; the parent's is empty where the span began its trace.
+        error: what ended it, if it did not end by itself.
+        began, ended: wall time, ns.
+    """
+
+    own: str
+    parent: str
+    name: str
+    kind: Kind
+    attributes: Attributes
+    error: BaseException | None
+    began: int
+    ended: int
+
+
+class _Recorded:
+    """A block of a trace that is exported."""
+
+    __slots__ = ("_attributes", "_began", "_kind", "_name", "_own", "_parent", "_times", "_token")
+
+    def __init__(
+        self, parent: str, name: str, attributes: Attributes, kind: Kind, times: tuple[int | None, int | None]
+    ) -> None:
+        self._parent, self._name, self._attributes, self._kind, self._times = parent, name, attributes, kind, times
+
+    def __enter__(self) -> None:
+        ids, began = _ids(), self._times[0]
+        self._own = f"00-{self._parent[3:35] or ids[:32]}-{ids[32:]}-01"
+        self._began = time.time_ns() if began is None else began
+        self._token = _current.set(self._own)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         # As above.
         with suppress(ValueError):
-            _current.reset(token)
-        started.end(times[1])
-
-
-def _described(name: str, kind: Kind, attributes: Attributes) -> dict[str, str | int | float | bool]:
-    """Attributes under their full names."""
-    described = {key if "." in key else f"tickmesh.{key}": value for key, value in attributes.items()}
-    return {"rpc.system.name": "grpc", "rpc.method": name, **described} if kind in _CALLS else described
-
-
-def _conclude(span: Any, kind: Kind, error: BaseException | None) -> None:
-    """Says how it ended: a call by its status, other work by its exception."""
-    from opentelemetry.trace import StatusCode
-
-    if kind in _CALLS:
-        kind_of_error = code = "OK" if error is None else _code(error)
-        span.set_attribute("rpc.response.status_code", code)
-        failed = code in _FAULTS if kind == "SERVER" else code != "OK"
-    else:
-        kind_of_error, failed = type(error).__qualname__, isinstance(error, Exception)
-    if failed:
-        span.set_attribute("error.type", kind_of_error)
-        span.set_status(StatusCode.ERROR, str(error)[:256])
-
-
-def _code(error: BaseException) -> str:
-    """The status that a caller is answered with for it."""
-    if not isinstance(error, Exception):
-        return "CANCELLED"
-    code = getattr(error, "code", None)
-    name = getattr(code() if callable(code) else code, "name", None)
-    return name if isinstance(name, str) else "DEADLINE_EXCEEDED" if isinstance(error, TimeoutError) else "INTERNAL"
-
-
-def _context(parent: str) -> Any:
-    from opentelemetry import trace
-    from opentelemetry.context import Context
-
-    if not parent:
-        return Context()
-    flags = trace.TraceFlags(int(parent[53:], 16))
-    remote = trace.SpanContext(int(parent[3:35], 16), int(parent[36:52], 16), is_remote=True, trace_flags=flags)
-    return trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
+            _current.reset(self._token)
+        ending, ended = _export, self._times[1]
+        if ending is not None:
+            last = time.time_ns() if ended is None else ended
+            described = (self._name, self._kind, self._attributes, error)
+            ending.add(Ended(self._own, self._parent, *described, self._began, last))
 
 
 def _unsampled() -> str:
     """Ids for logs and for the hops to come, which must not decide to sample again."""
-    # By way of bytes: to format two such numbers takes seven times as long. Neither is zero but once in 2**64.
-    ids = _random.getrandbits(192).to_bytes(24).hex()
+    ids = _ids()
     return f"00-{ids[:32]}-{ids[32:]}-00"
+
+
+def _ids() -> str:
+    """A trace's id and a span's. By way of bytes: to format two such numbers takes seven times as long.
+
+    Neither is zero but once in 2**64.
+    """
+    return _random.getrandbits(192).to_bytes(24).hex()
 
 
 class JsonFormatter(logging.Formatter):
