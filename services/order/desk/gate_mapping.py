@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
 from services.domain.gate import Verdict
@@ -15,10 +14,10 @@ from services.domain.limits import KillScope
 from services.domain.money import ZERO
 from services.domain.order import Order, OrderState, Reservation
 from services.domain.preview import Preview
-from services.order.mapping import asked_to_proto, order_to_proto
+from services.order.mapping import order_to_proto, set_asked
 from services.order.ticket import Provenance
 from services.wire.orders import refusal_from_proto
-from services.wire.values import optional, text, timestamp
+from services.wire.values import optional, set_time, text
 
 
 class Check(NamedTuple):
@@ -71,31 +70,27 @@ def check_batch(
     previews: Sequence[Check] = (),
 ) -> risk_gate_service_pb2.CheckOrdersRequest:
     """Orders for risk's gate, or some that are only thought of."""
-    batch = risk_gate_service_pb2.CheckBatch(
-        batch_id=batch_id,
-        order_head=order_head,
-        tape_sequence=tape_sequence,
-        market_time=timestamp(market_time),
-        checks=map(_check, checks),
-        previews=map(_check, previews),
-    )
-    return risk_gate_service_pb2.CheckOrdersRequest(batch=batch)
+    message = risk_gate_service_pb2.CheckOrdersRequest()
+    # Everything is written where it belongs: messages made apart are copied into one another, three times here.
+    batch = message.batch
+    batch.batch_id, batch.order_head, batch.tape_sequence = batch_id, order_head, tape_sequence
+    set_time(batch.market_time, market_time)
+    for check in checks:
+        _set_check(batch.checks.add(), check)
+    for check in previews:
+        _set_check(batch.previews.add(), check)
+    return message
 
 
-def _check(check: Check) -> risk_gate_service_pb2.OrderCheck:
-    return risk_gate_service_pb2.OrderCheck(
-        order=_checked(check),
-        reference_price=text(check.reference_price),
-        ledger_sequence=check.ledger_sequence,
-        traceparent=check.traceparent,
-    )
-
-
-def _checked(check: Check) -> order_pb2.Order:
-    """A new order as it was asked for; of an open one also what has filled."""
+def _set_check(message: risk_gate_service_pb2.OrderCheck, check: Check) -> None:
     if check.order.state is OrderState.PENDING_NEW:
-        return asked_to_proto(check.order, check.provenance, check.instrument)
-    return order_to_proto(check.order, check.provenance, check.instrument, 0)
+        set_asked(message.order, check.order, check.provenance, check.instrument)
+    else:
+        # Of an open one also what has filled.
+        message.order.CopyFrom(order_to_proto(check.order, check.provenance, check.instrument, 0))
+    message.reference_price = text(check.reference_price)
+    message.ledger_sequence = check.ledger_sequence
+    message.traceparent = check.traceparent
 
 
 def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | Verdicts | Kill | None:
