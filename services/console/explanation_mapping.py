@@ -86,7 +86,8 @@ def _event(each: order_explanation_pb2.ExplainedEvent) -> Iterator[str]:
     for entry in each.ledger_entries:
         if entry.account in _OWN:
             account = name_of(portfolio_pb2.LedgerAccount, "LEDGER_ACCOUNT_", entry.account).lower()
-            yield f"  {account} {_signed(entry.amount)} {entry.asset}, then {entry.balance}"
+            kind = name_of(portfolio_pb2.LedgerEntryKind, "LEDGER_ENTRY_KIND_", entry.kind).lower()
+            yield f"  {kind}: {account} {_signed(entry.amount)} {entry.asset}, then {entry.balance}"
 
 
 def _gaps(story: Explanation) -> list[str]:

@@ -97,7 +97,8 @@ def reason_of(
         case ExecType.HELD:
             return Reason(f"It passed the checks, and waits for {order.parent_order_id or 'its session'}.")
     if previous is None:
-        return Reason(f"It passed the checks, and meets the records after {order.basis_sequence}.")
+        later = f" that begin {order.latency / 1e9:g} s later or more" if order.latency else ""
+        return Reason(f"It passed the checks, and meets the records after {order.basis_sequence}{later}.")
     return Reason("What it waited for has come.")
 
 

@@ -84,7 +84,9 @@ def test_a_filled_order_of_a_strategys_from_the_signal_to_the_ledger(front: Fron
         "checked   passed",
         trade["reason"],
         f"record {fill['tape_sequence']}",
-        f"position +{fill['quantity']} {fill['symbol']}" if signed > 0 else f"position {signed} {fill['symbol']}",
+        f"trade: position +{fill['quantity']} {fill['symbol']}"
+        if signed > 0
+        else f"trade: position {signed} {fill['symbol']}",
         moved["LEDGER_ACCOUNT_CASH"]["balance"],
     ):
         assert part in lines, part

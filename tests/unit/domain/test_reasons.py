@@ -59,6 +59,7 @@ def made(
 THROUGH = "The bar's low 97.0 went through its limit 98: it fills at the limit."
 SLIPPING = Costs(slippage=Slippage(basis_points=D(5)))
 LIMITED = {"order_type": OrderType.LIMIT, "limit_price": D(98)}
+CHILD = {"parent_order_id": "e-7", "basis_sequence": 5, "stop_price": D(101)}
 STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
 
 
@@ -115,6 +116,25 @@ STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
         ),
         (made(ExecType.TRIGGERED, **STOPPED), None, "The bar's high 104.0 reached its trigger 102.", PriceBasis.NONE),
         (made(ExecType.NEW), None, "It passed the checks, and meets the records after 4.", PriceBasis.NONE),
+        (
+            made(ExecType.NEW, latency=1_500_000_000),
+            None,
+            "It passed the checks, and meets the records after 4 that begin 1.5 s later or more.",
+            PriceBasis.NONE,
+        ),
+        (made(ExecType.HELD), None, "It passed the checks, and waits for its session.", PriceBasis.NONE),
+        (
+            made(ExecType.HELD, parent_order_id="e-7"),
+            None,
+            "It passed the checks, and waits for e-7.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.TRADE, last_price=D("101.5"), last_quantity=D(10), **{**STOPPED, **CHILD}),
+            made(ExecType.TRIGGERED, **{**STOPPED, **CHILD}),
+            "Its parent filled at 101.5, beyond its trigger 101: it fills there as well.",
+            PriceBasis.PARENT,
+        ),
         (
             made(ExecType.REPLACED, quantity=D(20), **LIMITED),
             made(ExecType.NEW, **{**LIMITED, "limit_price": D(97)}),
