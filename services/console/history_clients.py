@@ -23,7 +23,8 @@ from services.console.records import Portfolio, Replay
 from services.domain.costs import ModelChange
 from services.domain.digest import History
 from services.domain.instrument import Instrument
-from services.domain.limits import Limit, make_limit
+from services.domain.limit import Limit
+from services.domain.limits import make_limit
 from services.domain.tape import Tape
 from services.wire.costs import change_from_proto
 from services.wire.instruments import instrument_from_proto

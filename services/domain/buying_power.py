@@ -15,19 +15,18 @@ that closes by its proceeds. The venue, which knows only orders, counts the same
 change beside that it learns from the headroom of the next verdict.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
-from services.domain.money import ZERO
+from services.domain.curve import Curve
+from services.domain.money import ZERO, at_most_places
 from services.domain.order import ContingencyType, Order, Side, reserved_cash
+from services.domain.rate import Rate
 
 INITIAL_MARGIN = Decimal("0.5")
-"""Of a short sale's value, beside its proceeds."""
-MINUTE = 60_000_000_000
-"""In ns."""
+"""Of a short sale's value, beside its proceeds, where no other rate is set."""
 _PLACE = Decimal("1e-9")
 
 
@@ -52,6 +51,7 @@ class Claim(NamedTuple):
         cash: still reserved.
         confirmed: an event has said that it exists.
         pair: of an order with a twin, both orders' list; the two claim the larger of what each does. Else empty.
+        strategy_id: whose order it is; empty where no strategy decided it.
     """
 
     portfolio_id: str
@@ -60,6 +60,7 @@ class Claim(NamedTuple):
     cash: Decimal
     confirmed: bool
     pair: str = ""
+    strategy_id: str = ""
 
 
 _BUY, _OCO, _new_claim = Side.BUY, ContingencyType.OCO, Claim.__new__
@@ -74,7 +75,8 @@ def claim_of(order: Order) -> Claim:
     else:
         units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
     signed = units if order.side is _BUY else -units
-    return _new_claim(Claim, order.portfolio_id, order.symbol, signed, reserved_cash(order), True, pair_of(order))
+    whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
+    return _new_claim(Claim, *whose, signed, reserved_cash(order), True, pair, order.strategy_id)
 
 
 def pair_of(order: Order) -> str:
@@ -142,23 +144,25 @@ class Holding:
 
 @dataclass(slots=True)
 class Funds:
-    """One portfolio.
+    """One portfolio, or what one strategy's orders made of it: its sleeve.
 
     Attributes:
         opened: whether the portfolio is known, and not only an order event of it.
         reserved: cash set aside for open orders and withdrawals.
         collateral: sum of the holdings'.
-        unconfirmed: orders that passed a check and of which no event has come yet.
-        recent: [market time, number of orders] of the last market minute, oldest first.
+        rate: the orders of the last market minute.
+        curve: where the equity curve stands; a sleeve's equity is what its orders gained.
+        sleeves: by strategy; empty where nobody asks for them.
     """
 
     cash: Decimal = ZERO
     reserved: Decimal = ZERO
     collateral: Decimal = ZERO
     opened: bool = False
-    unconfirmed: int = 0
-    recent: deque[list[int]] = field(default_factory=deque)
+    rate: Rate = field(default_factory=Rate)
     holdings: dict[str, Holding] = field(default_factory=dict)
+    curve: Curve = field(default_factory=Curve)
+    sleeves: dict[str, "Funds"] = field(default_factory=dict)
 
     @property
     def spendable(self) -> Decimal:
@@ -179,10 +183,22 @@ class Funds:
             holding = self.holdings[symbol] = Holding()
         return holding
 
-    def cost(self, symbol: str, signed: Decimal, price: Decimal) -> Decimal:
+    def sleeve(self, strategy_id: str) -> "Funds":
+        """What the orders of a strategy made of this portfolio, nothing to begin with."""
+        sleeve = self.sleeves.get(strategy_id)
+        if sleeve is None:
+            sleeve = self.sleeves[strategy_id] = Funds()
+        return sleeve
+
+    def equity(self, mark: Callable[[str], Decimal]) -> Decimal:
+        """Cash and positions, at the prices that ``mark`` knows."""
+        held = ((symbol, holding) for symbol, holding in self.holdings.items() if holding.quantity)
+        return self.cash + sum((each.quantity * each.multiplier * mark(symbol) for symbol, each in held), ZERO)
+
+    def cost(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> Decimal:
         """Cash to reserve for an order of ``signed`` units at ``price``, such that no partial fill outruns its share.
 
-        A buy needs its value. A sale that opens a short needs the initial margin, on all of its units: its closing
+        A buy needs its value. A sale that opens a short needs the initial ``margin``, on all of its units: its closing
         units fill first and would otherwise use up, by their share, what the opening ones need. A sale that only closes
         needs nothing.
         """
@@ -190,7 +206,7 @@ class Funds:
         value = abs(signed) * price * holding.multiplier
         if signed > 0:
             return round_up(value)
-        return round_up(value * INITIAL_MARGIN) if holding.closing(signed) < -signed else ZERO
+        return round_up(value * margin) if holding.closing(signed) < -signed else ZERO
 
     def pledge(self, symbol: str, signed: Decimal, cash: Decimal) -> Decimal:
         """The collateral that would pay for an order of ``signed`` units which reserves ``cash``."""
@@ -217,13 +233,8 @@ class Funds:
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell += claim.quantity
 
-    def confirm(self, time: int) -> None:
-        """An order that passed a check exists, as its claim has it, since market ``time`` (ns)."""
-        self.unconfirmed -= 1
-        self.count_order(time)
-
-    def trade(self, symbol: str, signed: Decimal, price: Decimal) -> None:
-        """Fold a fill of ``signed`` units: its cash, and the collateral it frees or needs."""
+    def trade(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> None:
+        """Fold a fill of ``signed`` units: its cash, and the collateral it frees or, at ``margin``, needs."""
         holding = self.holding(symbol)
         value = price * holding.multiplier
         self.cash -= signed * value
@@ -232,42 +243,31 @@ class Funds:
         opened = min(-signed, -signed - holding.quantity)
         holding.quantity += signed
         if opened > 0:
-            more = opened * value * (1 + INITIAL_MARGIN)
+            more = opened * value * (1 + margin)
             holding.collateral += more
             self.collateral += more
 
     def change_quantity(self, symbol: str, change: Decimal, closes: bool) -> None:
-        """Fold a movement of units that was no fill: a split keeps a short's collateral, closing frees its share."""
+        """Fold a movement of units that was no fill: a split keeps a short's collateral, closing frees its share.
+
+        Each sleeve's units change by the same factor, to nine places; money paid for a fraction stays the portfolio's.
+        """
         holding = self.holding(symbol)
         if closes and holding.quantity < 0:
             self.collateral -= holding.cover(change)
+        before = holding.quantity
         holding.quantity += change
-
-    def count_order(self, time: int) -> None:
-        """Count an order at market ``time`` (ns) for the rate."""
-        recent = self.recent
-        while recent and recent[0][0] <= time - MINUTE:
-            recent.popleft()
-        if recent and recent[-1][0] == time:
-            recent[-1][1] += 1
-        else:
-            recent.append([time, 1])
-
-    def orders_in_minute(self, time: int) -> int:
-        """Orders of the market minute that ends at ``time``, those not yet confirmed included."""
-        total = self.unconfirmed
-        for at, number in reversed(self.recent):
-            if at <= time - MINUTE:
-                break
-            total += number
-        return total
+        for sleeve in self.sleeves.values():
+            part = sleeve.holdings.get(symbol)
+            if part is not None and before:
+                part.quantity = at_most_places(part.quantity * holding.quantity / before, 9)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON-able values."""
         return {
             "opened": self.opened,
-            "unconfirmed": self.unconfirmed,
-            "recent": [list(pair) for pair in self.recent],
+            "unconfirmed": dict(self.rate.unconfirmed),
+            "recent": self.rate.snapshot(),
             "cash": str(self.cash),
             "reserved": str(self.reserved),
             "collateral": str(self.collateral),
@@ -276,17 +276,22 @@ class Funds:
                 for symbol, h in self.holdings.items()
                 if h.quantity or h.pending_buy or h.pending_sell
             ],
+            "curve": [str(self.curve.opened), str(self.curve.peak)],
+            "sleeves": {strategy_id: sleeve.snapshot() for strategy_id, sleeve in self.sleeves.items()},
         }
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> "Funds":
         """What ``snapshot`` was taken of."""
+        rate = Rate.restore(snapshot["recent"])
+        rate.unconfirmed = dict(snapshot["unconfirmed"])
         return cls(
             Decimal(snapshot["cash"]),
             Decimal(snapshot["reserved"]),
             Decimal(snapshot["collateral"]),
             snapshot["opened"],
-            snapshot["unconfirmed"],
-            deque(list(pair) for pair in snapshot["recent"]),
+            rate,
             {symbol: Holding(*map(Decimal, numbers)) for symbol, *numbers in snapshot["holdings"]},
+            Curve(*map(Decimal, snapshot["curve"])),
+            {strategy_id: Funds.restore(sleeve) for strategy_id, sleeve in snapshot["sleeves"].items()},
         )

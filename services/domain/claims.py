@@ -13,8 +13,9 @@ _NONE: Mapping[str, Claim] = {}
 class Claims:
     """Claims by order or transfer, each counted in its portfolio's funds."""
 
-    def __init__(self) -> None:
-        """None yet."""
+    def __init__(self, *, detailed: bool = False) -> None:
+        """None yet; ``detailed`` ones are counted for their strategies too."""
+        self._detailed = detailed
         self._funds: dict[str, Funds] = {}
         self._claims: dict[str, Claim] = {}
         # Of orders whose new terms passed a check of which no event has come: what they claim without it.
@@ -55,9 +56,10 @@ class Claims:
         self._claims[order_id] = claim
         funds = self._funds[claim.portfolio_id]
         if claim.symbol and not claim.confirmed:
-            funds.unconfirmed += 1
+            for each in self._books(funds, claim.strategy_id):
+                each.rate.expect(claim.symbol)
         if not claim.pair:
-            funds.reserve(claim)
+            self._reserve(claim)
             return
         legs = self._pairs.setdefault(claim.pair, {})
         self._set_aside(legs)
@@ -76,17 +78,19 @@ class Claims:
         self._claims[order_id] = claim
         if claim.pair:
             self._pairs[claim.pair][order_id] = claim
-        self._funds[claim.portfolio_id].confirm(time)
+        for each in self._books(self._funds[claim.portfolio_id], claim.strategy_id):
+            each.rate.forget(claim.symbol)
+            each.rate.count(time, claim.symbol)
 
     def _release(self, order_id: str) -> None:
         claim = self._claims.pop(order_id, None)
         if claim is None:
             return
-        funds = self._funds[claim.portfolio_id]
         if claim.symbol and not claim.confirmed:
-            funds.unconfirmed -= 1
+            for each in self._books(self._funds[claim.portfolio_id], claim.strategy_id):
+                each.rate.forget(claim.symbol)
         if not claim.pair:
-            funds.release(claim)
+            self._free(claim)
             return
         legs = self._pairs[claim.pair]
         self._set_aside(legs)
@@ -102,9 +106,25 @@ class Claims:
     def _set_aside(self, legs: Mapping[str, Claim]) -> None:
         """Count as if they claimed nothing."""
         if (claim := together(legs.values())) is not None:
-            self._funds[claim.portfolio_id].release(claim)
+            self._free(claim)
 
     def _take_back(self, legs: Mapping[str, Claim]) -> None:
         """Count them again."""
         if (claim := together(legs.values())) is not None:
-            self._funds[claim.portfolio_id].reserve(claim)
+            self._reserve(claim)
+
+    def _reserve(self, claim: Claim) -> None:
+        funds = self._funds[claim.portfolio_id]
+        funds.reserve(claim)
+        if self._detailed and claim.strategy_id:
+            sleeve = funds.sleeve(claim.strategy_id)
+            sleeve.holding(claim.symbol).multiplier = funds.holding(claim.symbol).multiplier
+            sleeve.reserve(claim)
+
+    def _free(self, claim: Claim) -> None:
+        for each in self._books(self._funds[claim.portfolio_id], claim.strategy_id):
+            each.release(claim)
+
+    def _books(self, funds: Funds, strategy_id: str) -> tuple[Funds, ...]:
+        """What an order counts in: its portfolio, and its strategy's sleeve of it where there are such."""
+        return (funds, funds.sleeve(strategy_id)) if self._detailed and strategy_id else (funds,)

@@ -1,11 +1,13 @@
 """A portfolio's figures as risk shows them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.domain.buying_power import Funds, Holding
+from services.domain.buying_power import Funds, Holding, round_up
+from services.domain.equity_limits import MaintenanceMargin
+from services.domain.limit import Mark
 from services.domain.money import ZERO
+from services.domain.position_limits import share_of, worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Exposure:
         equity: cash and positions.
         gross, net: sums of the positions' absolute and signed values.
         gross_at_worst: gross with those open orders that make it largest; what ``max_gross_exposure`` bounds.
+        leverage: that as a multiple of the equity.
+        concentration: the largest of it that is one symbol's, as a fraction of the equity.
+        day_loss: lost since the last session close.
+        drawdown: the fall from the highest point of the equity curve, as a fraction of it.
+        maintenance_margin: the least equity of a portfolio with shorts that may do more than reduce; zero without.
     """
 
     portfolio_id: str
@@ -43,11 +50,16 @@ class Exposure:
     gross: Decimal
     net: Decimal
     gross_at_worst: Decimal
+    leverage: Decimal
+    concentration: Decimal
+    day_loss: Decimal
+    drawdown: Decimal
+    maintenance_margin: Decimal
     positions: tuple[SymbolExposure, ...]
 
 
-def exposure_of(portfolio_id: str, funds: Funds, mark: Callable[[str], Decimal]) -> Exposure:
-    """The figures of ``funds`` at the prices that ``mark`` knows."""
+def exposure_of(portfolio_id: str, funds: Funds, margin: MaintenanceMargin, mark: Mark) -> Exposure:
+    """The figures of ``funds`` at the prices that ``mark`` knows, with the maintenance ``margin`` that holds for it."""
     positions = tuple(
         _symbol_exposure(symbol, holding, mark(symbol))
         for symbol, holding in sorted(funds.holdings.items())
@@ -55,16 +67,20 @@ def exposure_of(portfolio_id: str, funds: Funds, mark: Callable[[str], Decimal])
     )
     net = sum((position.market_value for position in positions), ZERO)
     gross = sum((abs(position.market_value) for position in positions), ZERO)
-    money = (funds.cash, funds.reserved, funds.held, funds.spendable, funds.cash + net)
-    return Exposure(portfolio_id, *money, gross, net, gross_at_worst(funds, mark), positions)
+    equity, worst = funds.cash + net, [worth(each, symbol, mark) for symbol, each in funds.holdings.items()]
+    return Exposure(
+        portfolio_id,
+        *(funds.cash, funds.reserved, funds.held, funds.spendable, equity),
+        *(gross, net, sum(worst, ZERO)),
+        leverage=share_of(sum(worst, ZERO), equity),
+        concentration=share_of(max(worst, default=ZERO), equity),
+        day_loss=funds.curve.day_loss(equity),
+        drawdown=round_up(funds.curve.drawdown(equity)),
+        maintenance_margin=margin.required(funds, mark),
+        positions=positions,
+    )
 
 
 def _symbol_exposure(symbol: str, holding: Holding, mark: Decimal) -> SymbolExposure:
     value = holding.quantity * holding.multiplier * mark
     return SymbolExposure(symbol, holding.quantity, holding.pending_buy, holding.pending_sell, mark, value)
-
-
-def gross_at_worst(funds: Funds, mark: Callable[[str], Decimal]) -> Decimal:
-    """The gross exposure of one portfolio, open orders included, as ``max_gross_exposure`` counts it."""
-    worst = ((symbol, holding, holding.worst()) for symbol, holding in funds.holdings.items())
-    return sum((units * holding.multiplier * mark(symbol) for symbol, holding, units in worst if units), ZERO)

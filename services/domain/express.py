@@ -192,7 +192,7 @@ class ExpressGate(Gate):
         headroom = spendable - cash
         holding.multiplier = multiplier
         self._marks.setdefault(order.symbol, fill.last)
-        funds.count_order(order.basis_time)
+        funds.rate.count(order.basis_time, order.symbol)
         return _reserved(Reservation, cash, signed, headroom)
 
 

@@ -17,47 +17,56 @@ from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 from services.domain.buying_power import Claim, Funds, claim_of, pair_of, round_down
-from services.domain.claims import Claims
-from services.domain.exposure import Exposure, exposure_of
+from services.domain.curve import Curve
 from services.domain.instrument import Instrument
 from services.domain.intents import intent_of, reservation_of_all
 from services.domain.ledger import Account, Entry, EntryKind, as_decimal
-from services.domain.limits import ORDERED, BuyingPower, Intent, KillScope, Limit, Scope, ShortSale, make_limit
+from services.domain.limit import Breadth, Checked, Counted, Intent, reduces
+from services.domain.limits import KillScope, make_limit
 from services.domain.money import EXACT, ZERO, exactly
 from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
+from services.domain.order_limits import BuyingPower
+from services.domain.valued import Valued
 
-_NO_SHORTS = ShortSale(ZERO)
-_BUYING_POWER = BuyingPower(ZERO)
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _REJECTED = Side.BUY, ExecType.TRADE, ExecType.REJECTED
 _new_claim, _new_reservation = Claim.__new__, Reservation.__new__
-_RANK = {kind.name: rank for rank, kind in enumerate(ORDERED)}
+_new_counted = Counted.__new__
+_OWN, _FLOWS = Breadth.PORTFOLIO, frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
 
 
 class Verdict(NamedTuple):
-    """The answer to a check: a reservation or a refusal, never both."""
+    """The answer to a check: a reservation or a refusal, never both.
+
+    Attributes:
+        checks: each limit that somebody set and that had something to say, up to the one that refused.
+    """
 
     order_id: str
     reservation: Reservation | None = None
     refusal: Refusal | None = None
+    checks: tuple[Checked, ...] = ()
 
 
-class Gate(Claims):
+class Gate(Valued):
     """Checks orders, and keeps what the answers depend on."""
 
-    def __init__(self) -> None:
-        """No portfolios, no limits but buying power and no shorts."""
-        super().__init__()
-        self._limits: dict[tuple[str, str], Limit] = {}
-        self._plans: dict[str, list[tuple[Limit, bool]]] = {}
+    def __init__(self, *, detailed: bool = False) -> None:
+        """No portfolios, no limits but buying power, no shorts, and maintenance margin.
+
+        Args:
+            detailed: know what each strategy holds, which its limits need, and which fills are to be valued: what
+                those of the equity need. What is not known from the start cannot be known later.
+        """
+        super().__init__(detailed=detailed)
         self._kills: dict[KillScope, bool] = {}
-        self._marks: dict[str, Decimal | float] = {}
 
     def open_portfolio(self, portfolio_id: str, cash: Decimal = ZERO) -> None:
         """Know a portfolio. ``cash`` is its balance so far, zero where its deposits come as entries."""
         funds = self._known(portfolio_id)
         funds.opened = True
         funds.cash += cash
+        self._flow(funds, cash)
 
     def fold_entry(self, portfolio_id: str, entry: Entry) -> None:
         """Fold one of the ledger's entries: deposits, withdrawals, splits. Fills' own entries count nothing here."""
@@ -68,23 +77,11 @@ class Gate(Claims):
         with localcontext(EXACT):
             if entry.account is Account.CASH:
                 funds.cash += entry.amount
+                if entry.kind in _FLOWS:
+                    self._flow(funds, entry.amount)
                 self._release(entry.transaction_id)
             elif entry.account is Account.POSITION:
                 funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
-
-    def set_limit(self, limit: Limit) -> None:
-        """Set a limit, in place of one of the same name and portfolio."""
-        self._limits[limit.name, limit.portfolio_id] = limit
-        self._plans.clear()
-
-    def delete_limit(self, name: str, portfolio_id: str = "") -> bool:
-        """Take a limit away (``short_sale`` returns to its default, not allowed); whether there was one."""
-        self._plans.clear()
-        return self._limits.pop((name, portfolio_id), None) is not None
-
-    def limits(self) -> list[Limit]:
-        """All that are set, by portfolio, each in the order of checks."""
-        return sorted(self._limits.values(), key=lambda limit: (limit.portfolio_id, _RANK[limit.name]))
 
     def engage(self, scope: KillScope, allow_reducing: bool = False) -> None:
         """Stop new orders of ``scope``; with ``allow_reducing`` those that only reduce a position still pass."""
@@ -97,10 +94,6 @@ class Gate(Claims):
     def kill_switches(self) -> dict[KillScope, bool]:
         """Those engaged, each with whether reducing orders pass."""
         return dict(self._kills)
-
-    def mark(self, symbol: str, price: Decimal | float) -> None:
-        """The last price of ``symbol``, in today's units."""
-        self._marks[symbol] = price
 
     @exactly
     def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
@@ -123,18 +116,20 @@ class Gate(Claims):
         twins = self._twins(order) if order.order_list_id else None
         if twins:
             self._set_aside(twins)
-        intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
-        refusal = self._refusal(intent)
+        margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
+        intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
+        refusal, checks = self._refusal(intent)
         if twins:
             self._take_back(twins)
         if refusal is not None:
-            return Verdict(order.order_id, refusal=refusal)
+            return Verdict(order.order_id, refusal=refusal, checks=checks)
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
-        self._claim(order.order_id, _new_claim(Claim, order.portfolio_id, order.symbol, signed, cash, False, pair))
+        whose = (order.portfolio_id, order.symbol)
+        self._claim(order.order_id, _new_claim(Claim, *whose, signed, cash, False, pair, order.strategy_id))
         reservation = _new_reservation(
             Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
         )
-        return Verdict(order.order_id, reservation)
+        return Verdict(order.order_id, reservation, checks=checks)
 
     @exactly
     def weigh(
@@ -174,18 +169,19 @@ class Gate(Claims):
             self._release(order_id)
             twins = self._twins(order)
             self._set_aside(twins)
-            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
+            margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
+            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
         # What is left is rounded as the venue rounds it, in the caller's context.
         reserved = reservation_of_all(intent)
         wanted = claim_of(order._replace(reservation=reserved))
         with localcontext(EXACT):
-            refusal = self._refusal(intent._replace(cash=wanted.cash))
+            refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
             self._take_back(twins)
             if refusal is not None:
                 self._claim(order_id, claim)
-                return Verdict(order_id, refusal=refusal)
+                return Verdict(order_id, refusal=refusal, checks=checks)
             self._claim(order_id, wanted)
-            verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)))
+            verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)), checks=checks)
             self._release(order_id)
             units = max(claim.quantity, wanted.quantity, key=abs)
             self._claim(order_id, wanted._replace(quantity=units, cash=max(claim.cash, wanted.cash)))
@@ -227,89 +223,87 @@ class Gate(Claims):
         funds = funds or self._known(order.portfolio_id)
         funds.holding(order.symbol).multiplier = instrument.contract_multiplier
         if exec_type is _TRADE:
-            signed = event.last_quantity if order.side is _BUY else -event.last_quantity
-            funds.trade(order.symbol, signed, event.last_price)
-            funds.cash -= event.last_commission
-            self._marks.setdefault(order.symbol, event.last_price)
+            self._trade(funds, event)
         if left is None:
             return
         self._claim(order.order_id, left)
         if claim is None or not claim.confirmed:
-            funds.count_order(event.transact_time)
+            for each in self._books(funds, order.strategy_id):
+                each.rate.count(event.transact_time, order.symbol)
 
-    def exposure(self, portfolio_id: str) -> Exposure:
-        """The portfolio's figures.
-
-        Raises:
-            KeyError: there is no such portfolio.
-        """
-        funds = self._funds[portfolio_id]
-        with localcontext(EXACT):
-            return exposure_of(portfolio_id, funds, mark=self._mark)
+    def _trade(self, funds: Funds, event: OrderEvent) -> None:
+        order = event.order
+        signed = event.last_quantity if order.side is _BUY else -event.last_quantity
+        margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
+        for each in self._books(funds, order.strategy_id):
+            each.holding(order.symbol).multiplier = funds.holdings[order.symbol].multiplier
+            each.trade(order.symbol, signed, event.last_price, margin)
+            each.cash -= event.last_commission
+        if self._detailed:
+            self._filled[order.portfolio_id] = event.tape_sequence
+        self._marks.setdefault(order.symbol, event.last_price)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON-able values; ``restore`` makes the same gate of it."""
         return {
             "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
             "claims": [
-                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair]
+                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair, c.strategy_id]
                 for order_id, c in self._claims.items()
             ],
             "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
-            "limits": [[limit.name, str(limit.bound), limit.portfolio_id] for limit in self.limits()],
+            "limits": [[limit.name, str(limit.bound), *limit.where] for limit in self.limits()],
             "kill_switches": [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()],
             "marks": {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()},
+            "curve": [str(self._curve.opened), str(self._curve.peak)],
+            "filled": dict(self._filled),
+            "detailed": self._detailed,
         }
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> "Gate":
         """The gate that ``snapshot`` was taken of."""
-        gate = cls()
+        gate = cls(detailed=snapshot["detailed"])
         gate._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
-        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair in snapshot["claims"]:
-            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair)
+        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair, strategy_id in snapshot["claims"]:
+            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair, strategy_id)
             gate._claims[order_id] = claim
             if pair:
                 gate._pairs.setdefault(pair, {})[order_id] = claim
         for order_id, (quantity, cash) in snapshot["settled"].items():
             claim = gate._claims[order_id]
             gate._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))
-        for name, bound, portfolio_id in snapshot["limits"]:
-            gate.set_limit(make_limit(name, Decimal(bound), portfolio_id))
+        for name, bound, *where in snapshot["limits"]:
+            gate.set_limit(make_limit(name, Decimal(bound), *where))
         for portfolio_id, strategy_id, allow_reducing in snapshot["kill_switches"]:
             gate.engage(KillScope(portfolio_id, strategy_id), allow_reducing)
         gate._marks = {symbol: Decimal(price) for symbol, price in snapshot["marks"].items()}
+        gate._curve, gate._filled = Curve(*map(Decimal, snapshot["curve"])), dict(snapshot["filled"])
         return gate
 
-    def _mark(self, symbol: str) -> Decimal:
-        return as_decimal(self._marks.get(symbol, ZERO))
-
-    def _refusal(self, intent: Intent) -> Refusal | None:
+    def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
+        """Why an order is refused, if it is, and what the limits that were set said until then."""
         if self._kills and self._killed(intent):
-            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO)
-        own: Scope = (intent.funds,)
-        for limit, everywhere in self._plan(intent.order.portfolio_id):
-            refusal = limit.check(intent, self._funds.values() if everywhere else own)
-            if refusal is not None:
-                return refusal
-        return None
+            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO), ()
+        funds = intent.funds
+        checks: tuple[Checked, ...] = ()
+        own = _new_counted(Counted, funds, (funds,), funds.curve)
+        for limit, breadth, told in self._limits.plan(intent.order):
+            counted = own if breadth is _OWN else self._counted(breadth, funds, intent.order.strategy_id)
+            measured = limit.measure(intent, counted)
+            if measured is None:
+                continue
+            bound, value = measured
+            if told:
+                checks += (Checked(limit.name, limit.where, bound, value),)
+            if value > bound:
+                missing = value - bound if limit.tells_missing else ZERO
+                return Refusal(limit.reason, limit.name, bound, value, missing), checks
+        return None, checks
 
     def _killed(self, intent: Intent) -> bool:
-        closing = intent.funds.holding(intent.order.symbol).closing(intent.signed)
-        reducing = closing == abs(intent.signed)
+        reducing = reduces(intent, intent.funds)
         return any(
             scope.covers(intent.order) and not (allow_reducing and reducing)
             for scope, allow_reducing in self._kills.items()
         )
-
-    def _plan(self, portfolio_id: str) -> list[tuple[Limit, bool]]:
-        """The limits that hold for a portfolio in the order of checks, its own before the environment's."""
-        plan = self._plans.get(portfolio_id)
-        if plan is None:
-            own = [limit for (_, owner), limit in self._limits.items() if owner == portfolio_id]
-            whole = [limit for (_, owner), limit in self._limits.items() if not owner]
-            if not any(isinstance(limit, ShortSale) for limit in (*own, *whole)):
-                own.append(_NO_SHORTS)
-            both = [(limit, False) for limit in (*own, _BUYING_POWER)] + [(limit, True) for limit in whole]
-            plan = self._plans[portfolio_id] = sorted(both, key=lambda pair: (_RANK[pair[0].name], pair[1]))
-        return plan

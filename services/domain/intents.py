@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from services.domain.buying_power import Funds, round_up
+from services.domain.buying_power import INITIAL_MARGIN, Funds, round_up
 from services.domain.costs import Costs
 from services.domain.instrument import Instrument
-from services.domain.limits import Intent
+from services.domain.limit import Intent
 from services.domain.money import ZERO, floor_to
 from services.domain.order import Order, OrderType, Reservation, Side
 
@@ -22,10 +22,12 @@ def intent_of(
     funds: Funds,
     *,
     mark: Callable[[str], Decimal],
+    margin: Decimal = INITIAL_MARGIN,
 ) -> Intent:
     """What is left of ``order``, all of it for a new one, at the venue's last price and market ``time`` (ns).
 
-    One that only reduces asks for nothing: it shrinks at the fill to what there is (rule 4).
+    One that only reduces asks for nothing: it shrinks at the fill to what there is (rule 4). A sale that opens a short
+    reserves the initial ``margin``.
     """
     price, multiplier = _price(order, reference), instrument.contract_multiplier
     funds.holding(order.symbol).multiplier = multiplier
@@ -41,7 +43,7 @@ def intent_of(
     signed = units if order.side is _BUY else -units
     # An order to buy for an amount reserves that amount.
     by_cash = left if order.side is _BUY else None
-    cash = funds.cost(order.symbol, signed, price) if by_cash is None else by_cash
+    cash = funds.cost(order.symbol, signed, price, margin) if by_cash is None else by_cash
     # A sale that only closes reserves nothing: what it brings pays its commission.
     fee = ZERO
     if cash and order.costs is not None:

@@ -1,216 +1,42 @@
-"""What an order may not do: one small class a limit, and the kill switch (rules 4 and 5).
+"""All limits there are, those that are set, which of them hold for an order, and the kill switch (rules 4 and 5)."""
 
-A limit is set for one portfolio or, with an empty ``portfolio_id``, for the whole environment; both must pass. One that
-counts (positions, exposure, orders a minute) sums over all portfolios of the environment where it is set for it.
-A limit refuses only what makes things worse: an order that reduces passes, however far beyond a bound things are.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
-from services.domain.buying_power import Funds, round_down, round_up
-from services.domain.exposure import gross_at_worst
-from services.domain.instrument import Instrument
+from services.domain.buying_power import INITIAL_MARGIN
+from services.domain.equity_limits import (
+    MAINTENANCE_MARGIN,
+    InitialMargin,
+    MaintenanceMargin,
+    MaxDailyLoss,
+    MaxDrawdown,
+)
+from services.domain.limit import Breadth, Limit, Where
 from services.domain.money import ZERO
-from services.domain.order import Order, OrderState, Refusal
-
-
-class Intent(NamedTuple):
-    """An order as the limits see it.
-
-    Attributes:
-        funds: the portfolio's, without this order.
-        signed: units it may change the position by; of an order by cash, what it buys at ``price``.
-        reference: the venue's last price.
-        price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known.
-        notional: absolute value in the instrument's currency, at ``price``.
-        cash: what the order reserves once it passes, its commission included.
-        time: market time, ns.
-        mark: the last price of any symbol.
-        commission: what of the cash is set aside for commission.
-    """
-
-    order: Order
-    instrument: Instrument
-    funds: Funds
-    signed: Decimal
-    reference: Decimal
-    price: Decimal
-    notional: Decimal
-    cash: Decimal
-    time: int
-    mark: Callable[[str], Decimal]
-    commission: Decimal = ZERO
-
-
-Scope = Collection[Funds]
-"""The portfolios a limit counts: one, or all of the environment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit(ABC):
-    """One bound.
-
-    Attributes:
-        bound: the largest value that passes.
-        portfolio_id: whose it is; empty for the whole environment.
-    """
-
-    bound: Decimal
-    portfolio_id: str = ""
-
-    name: ClassVar[str]
-    reason: ClassVar[str] = "LIMIT_EXCEEDED"
-
-    @abstractmethod
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """What the order makes of the limited figure; None where it does not add to it."""
-
-    def check(self, intent: Intent, scope: Scope) -> Refusal | None:
-        """Why the order is refused, or None."""
-        value = self.value(intent, scope)
-        if value is None or value <= self.bound:
-            return None
-        return Refusal(self.reason, self.name, self.bound, value)
-
-
-class PriceBand(Limit):
-    """Limit and stop prices lie within ``bound`` of the reference price, as a fraction of it: 0.1 is ten per cent."""
-
-    name, reason = "price_band", "PRICE_OUT_OF_BAND"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The larger distance as a fraction, rounded up to nine places."""
-        prices = [p for p in (intent.order.limit_price, intent.order.stop_price) if p is not None]
-        if not prices:
-            return None
-        return round_up(max(abs(p - intent.reference) for p in prices) / intent.reference)
-
-
-class MaxOrderNotional(Limit):
-    """The value of one order, in the instrument's currency."""
-
-    name = "max_order_notional"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """Its notional."""
-        return intent.notional
-
-
-class MaxOrderQuantity(Limit):
-    """The units of one order."""
-
-    name = "max_order_quantity"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """Its units."""
-        return abs(intent.signed)
-
-
-class MaxOrderRate(Limit):
-    """Orders that pass in any market minute (``(t - 60 s, t]``), this one included."""
-
-    name, reason = "max_order_rate", "ORDER_RATE_EXCEEDED"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """How many there would be; new terms of an open order make no new one."""
-        if intent.order.state is not OrderState.PENDING_NEW:
-            return None
-        return Decimal(1 + sum(funds.orders_in_minute(intent.time) for funds in scope))
-
-
-def _position(intent: Intent, scope: Scope) -> Decimal | None:
-    """Units of the symbol after all open orders of the order's side, absolute, summed over ``scope``."""
-    symbol, side = intent.order.symbol, intent.order.side
-    own = intent.funds.holding(symbol)
-    before, after = own.extreme(side), own.extreme(side, abs(intent.signed))
-    if after == before:
-        return None
-    held = (funds.holdings.get(symbol) for funds in scope if funds is not intent.funds)
-    return after + sum((holding.extreme(side) for holding in held if holding), ZERO)
-
-
-class MaxPositionQuantity(Limit):
-    """Units of one symbol, long or short, with what open orders may add."""
-
-    name = "max_position_quantity"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The units there would be."""
-        return _position(intent, scope)
-
-
-class MaxPositionNotional(Limit):
-    """The value of one symbol's position at its mark, long or short, with what open orders may add."""
-
-    name = "max_position_notional"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The value there would be, in the instrument's currency."""
-        units = _position(intent, scope)
-        if units is None:
-            return None
-        return units * intent.mark(intent.order.symbol) * intent.instrument.contract_multiplier
-
-
-class MaxGrossExposure(Limit):
-    """The absolute values of all positions at their marks, each with those open orders that make it largest."""
-
-    name = "max_gross_exposure"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The exposure there would be."""
-        own = intent.funds.holding(intent.order.symbol)
-        more = own.worst(intent.signed) - own.worst()
-        if not more:
-            return None
-        held = sum((gross_at_worst(funds, intent.mark) for funds in scope), ZERO)
-        return held + more * own.multiplier * intent.mark(intent.order.symbol)
-
-
-class ShortSale(Limit):
-    """Selling what is not held, or what another open order already sells: not at ``bound`` 0, as it likes at 1."""
-
-    name, reason = "short_sale", "SHORT_NOT_ALLOWED"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """Units a sale would be short."""
-        if intent.signed >= 0:
-            return None
-        return -intent.signed - intent.funds.holding(intent.order.symbol).closing(intent.signed)
-
-    def check(self, intent: Intent, scope: Scope) -> Refusal | None:
-        """Refused with what could be sold as bound, the order's units as value, and what is missing."""
-        short = self.value(intent, scope)
-        if not short or self.bound:
-            return None
-        units = -intent.signed
-        return Refusal(self.reason, self.name, units - short, units, short)
-
-
-class BuyingPower(Limit):
-    """An order's cash is there. Always set; its bound is the portfolio's spendable cash."""
-
-    name, reason = "buying_power", "INSUFFICIENT_BUYING_POWER"
-
-    def value(self, intent: Intent, scope: Scope) -> Decimal | None:
-        """The cash to reserve; None where the order needs none, or none but the collateral it sets free."""
-        cash = intent.cash
-        return cash if cash > intent.funds.pledge(intent.order.symbol, intent.signed, cash) else None
-
-    def check(self, intent: Intent, scope: Scope) -> Refusal | None:
-        """Refused with the cash that is missing; the bound is what there is for this order."""
-        needed, funds = self.value(intent, scope), intent.funds
-        if needed is None:
-            return None
-        there = round_down(funds.spendable + funds.pledge(intent.order.symbol, intent.signed, needed))
-        return Refusal(self.reason, self.name, there, needed, needed - there) if needed > there else None
-
+from services.domain.order import Order
+from services.domain.order_limits import (
+    BuyingPower,
+    MaxOrderNotional,
+    MaxOrderQuantity,
+    MaxOrderRate,
+    PriceBand,
+    Restricted,
+    ShortSale,
+)
+from services.domain.position_limits import (
+    MaxConcentration,
+    MaxGrossExposure,
+    MaxLeverage,
+    MaxNetExposure,
+    MaxPositionNotional,
+    MaxPositionQuantity,
+)
 
 ORDERED: tuple[type[Limit], ...] = (
+    Restricted,
+    MaxDailyLoss,
+    MaxDrawdown,
     PriceBand,
     MaxOrderNotional,
     MaxOrderQuantity,
@@ -218,25 +44,135 @@ ORDERED: tuple[type[Limit], ...] = (
     MaxPositionQuantity,
     MaxPositionNotional,
     MaxGrossExposure,
+    MaxNetExposure,
+    MaxLeverage,
+    MaxConcentration,
     ShortSale,
+    InitialMargin,
+    MaintenanceMargin,
     BuyingPower,
 )
 """In the order they are checked, after the kill switch: the first that fails is the refusal."""
-_SETTABLE = {kind.name: kind for kind in ORDERED if kind is not BuyingPower}
+_SETTABLE = {kind.name: kind for kind in ORDERED if kind.places}
+_RANK = {kind.name: rank for rank, kind in enumerate(ORDERED)}
 
 
-def make_limit(name: str, bound: Decimal, portfolio_id: str = "") -> Limit:
-    """The limit of that name.
+def make_limit(name: str, bound: Decimal, portfolio_id: str = "", strategy_id: str = "", symbol: str = "") -> Limit:
+    """The limit of that name, for what is named.
 
     Raises:
-        ValueError: no limit that can be set has this name, or the bound is negative.
+        ValueError: no limit that can be set has this name, its bound cannot be this, or it cannot be set for these.
     """
     kind = _SETTABLE.get(name)
     if kind is None:
         raise ValueError(f"no limit is called {name!r}; there are {', '.join(_SETTABLE)}")
-    if bound < 0:
+    if bound < 0 or (kind.switch and bound not in {0, 1}):
         raise ValueError(f"a bound of {bound} for {name}")
-    return kind(bound, portfolio_id)
+    where = Where(portfolio_id, strategy_id, symbol)
+    named = frozenset(each for each, given in zip(Where._fields, where, strict=True) if given)
+    if named not in kind.places:
+        wanted = " or ".join(sorted(_words(place) for place in kind.places))
+        raise ValueError(f"{name} is set for {wanted}, not for {_words(named)}")
+    return kind(bound, where)
+
+
+def _words(named: frozenset[str]) -> str:
+    return " and ".join(each.removesuffix("_id") for each in Where._fields if each in named) or "an environment"
+
+
+class Asked(NamedTuple):
+    """A limit that holds for an order, what it sums over, and whether somebody set it."""
+
+    limit: Limit
+    breadth: Breadth
+    told: bool
+
+
+_RATES = (InitialMargin, MaintenanceMargin)
+_MARGIN = MaintenanceMargin(MAINTENANCE_MARGIN)
+_ALWAYS = tuple(Asked(limit, Breadth.PORTFOLIO, told=False) for limit in (ShortSale(ZERO), _MARGIN, BuyingPower(ZERO)))
+
+
+class LimitBook:
+    """The limits that are set; which of them hold is compiled once for each portfolio, strategy and symbol."""
+
+    def __init__(self) -> None:
+        """None are set."""
+        self._limits: dict[tuple[str, Where], Limit] = {}
+        self._plans: dict[tuple[str, str, str], tuple[Asked, ...]] = {}
+        self._margins: dict[tuple[str, str], Decimal] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any is set."""
+        return bool(self._limits)
+
+    def __iter__(self) -> Iterator[Limit]:
+        """All that are set, by what they are set for, each in the order of checks."""
+        return iter(sorted(self._limits.values(), key=lambda limit: (limit.where, _RANK[limit.name])))
+
+    def set(self, limit: Limit) -> None:
+        """Set a limit, in place of one of the same name for the same."""
+        self._limits[limit.name, limit.where] = limit
+        self._forget()
+
+    def delete(self, name: str, where: Where) -> bool:
+        """Take a limit away, or back to its default; whether there was one."""
+        self._forget()
+        return self._limits.pop((name, where), None) is not None
+
+    def plan(self, order: Order) -> tuple[Asked, ...]:
+        """The limits that hold for an order in the order of checks, the narrower before the wider."""
+        if not self._limits:
+            return _ALWAYS
+        key = (order.portfolio_id, order.strategy_id, order.symbol)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._compile(*key)
+        return plan
+
+    def initial_margin(self, portfolio_id: str, symbol: str) -> Decimal:
+        """What a short sale needs beside its proceeds, as a fraction."""
+        if not self._limits:
+            return INITIAL_MARGIN
+        margin = self._margins.get((portfolio_id, symbol))
+        if margin is None:
+            rate = self._narrowest(InitialMargin, portfolio_id, symbol)
+            margin = self._margins[portfolio_id, symbol] = INITIAL_MARGIN if rate is None else rate.bound
+        return margin
+
+    def maintenance(self, portfolio_id: str) -> MaintenanceMargin:
+        """What a portfolio with shorts must have."""
+        found = self._narrowest(MaintenanceMargin, portfolio_id, "")
+        return found if isinstance(found, MaintenanceMargin) else _MARGIN
+
+    def _forget(self) -> None:
+        self._plans.clear()
+        self._margins.clear()
+
+    def _compile(self, portfolio_id: str, strategy_id: str, symbol: str) -> tuple[Asked, ...]:
+        found = [
+            Asked(limit, limit.where.breadth, told=True)
+            for limit in self._limits.values()
+            if limit.where.covers(portfolio_id, strategy_id, symbol) and not isinstance(limit, _RATES)
+        ]
+        rate = self.maintenance(portfolio_id)
+        found += [Asked(rate, Breadth.PORTFOLIO, told=rate is not _MARGIN)]
+        set_already = {type(each.limit) for each in found}
+        found += [each for each in _ALWAYS if type(each.limit) not in set_already]
+        return tuple(sorted(found, key=lambda each: (_RANK[each.limit.name], *_width(each.limit.where))))
+
+    def _narrowest(self, kind: type[Limit], portfolio_id: str, symbol: str) -> Limit | None:
+        covering = (
+            limit
+            for limit in self._limits.values()
+            if isinstance(limit, kind) and limit.where.covers(portfolio_id, "", symbol)
+        )
+        return min(covering, key=lambda limit: _width(limit.where), default=None)
+
+
+def _width(where: Where) -> tuple[int, int]:
+    """A portfolio's limits come before a strategy's and those before all others', each with a symbol first."""
+    return where.breadth, not where.symbol
 
 
 class KillScope(NamedTuple):

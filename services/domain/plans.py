@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from services.domain.context import NewOrder
 from services.domain.costs import Terms
-from services.domain.limits import Limit
+from services.domain.limit import Limit
 from services.domain.money import ZERO
 from services.domain.order import CancelReason, Order, OrderState, Reservation
 from services.domain.strategy import Strategy
@@ -13,7 +13,7 @@ from services.domain.strategy import Strategy
 
 @dataclass(frozen=True, slots=True)
 class PortfolioPlan:
-    """A portfolio to open: its display name, its first deposit, and limits beyond the defaults."""
+    """A portfolio to open: its display name, its first deposit, and limits of its own beyond the defaults."""
 
     portfolio_id: str
     label: str

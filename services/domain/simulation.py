@@ -16,6 +16,7 @@ from services.domain.digest import digest, history
 from services.domain.express import ExpressGate, ExpressVenue
 from services.domain.instrument import Instrument
 from services.domain.ledger import Entry, EntryKind, Ledger
+from services.domain.limit import Limit
 from services.domain.matching import VenueSettings
 from services.domain.money import ZERO
 from services.domain.order import ExecType, Order, OrderEvent, Refusal, Reservation
@@ -23,6 +24,7 @@ from services.domain.plans import DeploymentPlan, PortfolioPlan, order_from
 from services.domain.runner import StrategyRunner
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline, next_through
+from services.domain.valuing import Valuing
 
 __all__ = [
     "Cycle",
@@ -95,6 +97,7 @@ class Simulation:
         start_sequence: records up to it are history; the portfolios' cash is deposited there.
         environment_id: first part of the order ids.
         models: what trading costs, as it was set; where anything is, no order takes the express way.
+        limits: of the environment, of strategies and of symbols; a portfolio's are in its plan.
         express: let strategies that can look ahead skip what they would not act on, and fill at once what is certain to
             fill. The outcome is the same.
     """
@@ -110,6 +113,7 @@ class Simulation:
         venue_settings: VenueSettings | None = None,
         models: Sequence[ModelChange] = (),
         environment_id: str = "backtest",
+        limits: Sequence[Limit] = (),
         express: bool = True,
     ) -> None:
         self.timeline = Timeline(tape)
@@ -117,7 +121,9 @@ class Simulation:
         self.position = start_sequence
         self.venue = ExpressVenue(instruments, venue_settings)
         self.venue.prime(tape, start_sequence)
-        self.gate = ExpressGate()
+        all_limits = (*limits, *(limit for plan in portfolios for limit in plan.limits))
+        self.gate = ExpressGate(detailed=any(limit.needs_detail for limit in all_limits))
+        self._valuing = Valuing(self.gate, self.timeline, start_sequence) if self.gate.detailed else None
         self.books = Books(self.timeline, instruments, start_sequence)
         self.result = Result(tuple(portfolios), start_sequence, self.books.ledgers)
         self._environment_id = environment_id
@@ -125,7 +131,9 @@ class Simulation:
         self._orders = 0
         self._order_ids: dict[tuple[str, str], str] = {}
         self._express = express
-        self._limited = any(plan.limits for plan in portfolios)
+        self._limited = bool(all_limits)
+        for limit in limits:
+            self.gate.set_limit(limit)
         self._marks: dict[str, int] = {}
         for plan in portfolios:
             self._open(plan)
@@ -248,6 +256,8 @@ class Simulation:
             return self.venue.refuse(order, NO_PRICE, at, time)
         if self._limited:
             self._mark(order.symbol)
+        if self._valuing is not None:
+            self._valuing.settle(self.position)
         verdict = self.gate.check(order, self.instruments[order.symbol], reference, time)
         if verdict.reservation is None:
             return self.venue.refuse(order, verdict.refusal or NO_PRICE, at, time)
@@ -265,6 +275,8 @@ class Simulation:
                 self._marks[each] = self.position
 
     def _fold(self, events: list[OrderEvent]) -> None:
+        if self._valuing is not None:
+            self._valuing.advance(self.position)
         self._keep(events)
         for event in events:
             self.gate.fold(event, self.instruments[event.order.symbol])
@@ -285,7 +297,7 @@ class Simulation:
         self.books.ledgers[plan.portfolio_id] = ledger = Ledger(plan.portfolio_id, plan.currency_code)
         self.gate.open_portfolio(plan.portfolio_id)
         for limit in plan.limits:
-            self.gate.set_limit(replace(limit, portfolio_id=plan.portfolio_id))
+            self.gate.set_limit(replace(limit, where=limit.where._replace(portfolio_id=plan.portfolio_id)))
         if plan.cash:
             time = self.timeline.time(self.position)
             for entry in ledger.deposit(plan.cash, time, self.position, f"{plan.portfolio_id}-deposit"):

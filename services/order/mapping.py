@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,11 +13,13 @@ from tickmesh.order.v1 import cancel_timer_pb2, order_pb2, order_service_pb2
 from services.chassis.errors import ApiError
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
+from services.domain.limit import Checked
 from services.domain.money import places
 from services.domain.order import Order, OrderEvent
 from services.order.records import TimerRow
 from services.order.ticket import Provenance
 from services.wire.costs import costs_to_proto, duration
+from services.wire.limits import check_to_proto
 from services.wire.orders import refusal_to_proto
 from services.wire.values import nanoseconds, set_time, text, timestamp
 from services.wire.versions import ORDER_EVENT, check_version
@@ -153,8 +155,14 @@ def encode_event(
     cause: str,
     principal: str,
     traceparent: str,
+    checks: Sequence[Checked] = (),
 ) -> Encoded:
-    """The event as it is stored, streamed and listed. `create_time` is wall time, ns."""
+    """The event as it is stored, streamed and listed.
+
+    Args:
+        create_time: wall time, ns.
+        checks: of an order's first event, what the limits said.
+    """
     units, price = places_of(instrument)
     order = order_to_proto(event.order, provenance, instrument, sequence).SerializeToString()
     rest: Any = order_pb2.OrderEvent()
@@ -171,6 +179,8 @@ def encode_event(
     rest.principal = principal
     rest.traceparent = traceparent
     rest.version = ORDER_EVENT
+    if checks:
+        rest.checks.extend(map(check_to_proto, checks))
     return Encoded(rest.SerializeToString() + length_delimited(_ORDER_IN_EVENT, order), order)
 
 

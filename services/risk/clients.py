@@ -38,6 +38,10 @@ class Peers:
         """An environment; NOT_FOUND `ENVIRONMENT_NOT_FOUND` if there is none."""
         return await self._market.environment(environment_id)
 
+    async def default_environment(self) -> str:
+        """The environment that is meant by who names none; NOT_FOUND `ENVIRONMENT_NOT_FOUND` if there is none."""
+        return (await self._market.default()).environment_id
+
     async def scene(self, environment: Environment) -> Scene:
         """The whole tape of an environment and its instruments."""
         instruments = await self._market.instruments(environment.symbols)

@@ -1,9 +1,8 @@
 """Limits and kill switches: versioned, journalled with their position, durable before they are answered (rule 5)."""
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
@@ -12,25 +11,23 @@ from services.chassis import telemetry
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
-from services.risk.records import Journalled, KillRecord, LimitRecord, Scope
+from services.domain.limit import EVERYWHERE, Where
+from services.risk.journal import Gate as Stored
+from services.risk.records import GUARD, Happening, KillRecord, LimitRecord, RiskKind, Scope
 
 T = TypeVar("T")
 
 
-class Gate(Protocol):
-    """What is told of a change once it is durable."""
-
-    @property
-    def environment_id(self) -> str:
-        """Whose gate it is."""
-
-    @property
-    def owner(self) -> str:
-        """Whose environment it is."""
+class Gate(Stored, Protocol):
+    """What is told of a change."""
 
     @property
     def position(self) -> int:
         """The tape position a change is journalled with."""
+
+    @property
+    def market_time(self) -> int:
+        """The market time of that, ns."""
 
     @property
     def order_head(self) -> int:
@@ -47,14 +44,24 @@ class Gate(Protocol):
     def apply_limit(self, record: LimitRecord) -> None:
         """A limit changed."""
 
+    def apply_guard(self, record: LimitRecord) -> None:
+        """A runaway guard changed; it is durable."""
+
     def apply_kill_switch(self, record: KillRecord) -> None:
-        """A kill switch changed."""
+        """A kill switch changed; it is durable."""
 
 
 class Commit(Protocol):
-    """Makes a change durable together with its journal's entry, and calls `then` right after it."""
+    """Makes a change durable with what is to be told of it; see `Journal.change`."""
 
-    async def __call__(self, record: LimitRecord | KillRecord, entry: Journalled, then: Callable[[], None]) -> None: ...
+    async def __call__(
+        self,
+        gate: Any,
+        record: LimitRecord | KillRecord,
+        happening: Happening,
+        apply: Callable[[], None],
+        then: Callable[[], None],
+    ) -> None: ...
 
 
 class Controls:
@@ -62,32 +69,30 @@ class Controls:
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._limits: dict[tuple[str, str, str], LimitRecord] = {}
+        self._limits: dict[tuple[str, str, Where], LimitRecord] = {}
         self._kills: dict[tuple[str, Scope, str], KillRecord] = {}
-        self._sequences: dict[str, int] = {}
         self._changing = asyncio.Lock()
 
-    def recover(self, limits: Iterable[LimitRecord], kills: Iterable[KillRecord], sequences: dict[str, int]) -> None:
-        """Take what was stored; `sequences` are the journals' last numbers by environment."""
-        self._limits = {(each.environment_id, each.portfolio_id, each.name): each for each in limits}
+    def recover(self, limits: Iterable[LimitRecord], kills: Iterable[KillRecord]) -> None:
+        """Take what was stored."""
+        self._limits = {(each.environment_id, each.name, each.where): each for each in limits}
         self._kills = {(each.environment_id, each.scope, each.target_id): each for each in kills}
-        self._sequences = dict(sequences)
 
     def restore(self, gate: Gate) -> None:
         """Tell a gate all that holds in its environment."""
         for limit in self.limits(gate.environment_id):
-            gate.apply_limit(limit)
+            gate.apply_guard(limit) if limit.name == GUARD else gate.apply_limit(limit)
         for kill in self.kill_switches(gate.environment_id):
             gate.apply_kill_switch(kill)
 
-    def limits(self, environment_id: str = "", portfolio_id: str = "") -> list[LimitRecord]:
-        """The limits that are set, those of an environment or portfolio where one is named."""
+    def limits(self, environment_id: str = "", where: Where = EVERYWHERE) -> list[LimitRecord]:
+        """The limits that are set, those of an environment, and of what else is named."""
         return [
             each
             for each in self._limits.values()
             if not each.deleted
             and environment_id in {"", each.environment_id}
-            and portfolio_id in {"", each.portfolio_id}
+            and all(wanted in {"", own} for wanted, own in zip(where, each.where, strict=True))
         ]
 
     def kill_switches(self, environment_id: str = "") -> list[KillRecord]:
@@ -102,17 +107,17 @@ class Controls:
         """Whether a kill switch was ever engaged."""
         return (environment_id, scope, target_id) in self._kills
 
-    async def set_limit(self, gate: Gate, portfolio_id: str, name: str, bound: Decimal) -> LimitRecord:
+    async def set_limit(self, gate: Gate, name: str, where: Where, bound: Decimal) -> LimitRecord:
         """Set a limit; the same one again changes nothing."""
-        return await self._alone(gate, self._set_limit(gate, portfolio_id, name, bound, principal()))
+        return await self._alone(gate, self._set_limit(gate, name, where, bound, principal()))
 
-    async def delete_limit(self, gate: Gate, portfolio_id: str, name: str) -> LimitRecord:
+    async def delete_limit(self, gate: Gate, name: str, where: Where) -> LimitRecord:
         """Delete a limit; one that is deleted already is left as it is.
 
         Raises:
             ApiError: NOT_FOUND `LIMIT_NOT_FOUND`.
         """
-        return await self._alone(gate, self._delete_limit(gate, portfolio_id, name, principal()))
+        return await self._alone(gate, self._delete_limit(gate, name, where, principal()))
 
     async def engage(
         self, gate: Gate, scope: Scope, target_id: str, *, allow_reducing: bool, reason: str
@@ -141,20 +146,21 @@ class Controls:
 
         return await asyncio.shield(detach(run(), name="control"))
 
-    async def _set_limit(self, gate: Gate, portfolio_id: str, name: str, bound: Decimal, who: str) -> LimitRecord:
-        before = self._limits.get((gate.environment_id, portfolio_id, name))
+    async def _set_limit(self, gate: Gate, name: str, where: Where, bound: Decimal, who: str) -> LimitRecord:
+        before = self._limits.get((gate.environment_id, name, where))
         if before is not None and not before.deleted and before.bound == bound:
             return before
         version = 1 if before is None else before.version + 1
-        place = (gate.environment_id, portfolio_id, name)
-        record = LimitRecord(*place, bound, False, version, gate.position, time.time_ns(), who, gate.owner)
-        await self._store(gate, "LIMIT_SET", record)
+        place = (gate.environment_id, where.portfolio_id, where.strategy_id, where.symbol)
+        at = (gate.position, time.time_ns())
+        record = LimitRecord(*place, name, bound, False, version, *at, who, gate.owner)
+        await self._store_limit(gate, record, before)
         return record
 
-    async def _delete_limit(self, gate: Gate, portfolio_id: str, name: str, who: str) -> LimitRecord:
-        before = self._limits.get((gate.environment_id, portfolio_id, name))
+    async def _delete_limit(self, gate: Gate, name: str, where: Where, who: str) -> LimitRecord:
+        before = self._limits.get((gate.environment_id, name, where))
         if before is None:
-            raise ApiError.not_found("limit", f"{gate.environment_id}~{portfolio_id}~{name}", "LIMIT_NOT_FOUND")
+            raise ApiError.not_found("limit", f"{gate.environment_id}~{name}", "LIMIT_NOT_FOUND")
         if before.deleted:
             return before
         record = replace(
@@ -165,7 +171,7 @@ class Controls:
             update_time=time.time_ns(),
             principal=who,
         )
-        await self._store(gate, "LIMIT_DELETED", record)
+        await self._store_limit(gate, record, before)
         return record
 
     async def _engage(
@@ -178,7 +184,7 @@ class Controls:
         place = (gate.environment_id, scope, target_id)
         how = (True, allow_reducing, reason)
         record = KillRecord(*place, *how, version, gate.position, time.time_ns(), who, gate.owner)
-        await self._store(gate, "KILL_SWITCH_ENGAGED", record)
+        await self._store_kill(gate, record)
         return record
 
     async def _release(self, gate: Gate, scope: Scope, target_id: str, who: str) -> KillRecord:
@@ -196,44 +202,60 @@ class Controls:
             update_time=time.time_ns(),
             principal=who,
         )
-        await self._store(gate, "KILL_SWITCH_RELEASED", record)
+        await self._store_kill(gate, record)
         return record
 
     def _next_version(self, environment_id: str) -> int:
         versions = (each.version for each in self._kills.values() if each.environment_id == environment_id)
         return 1 + max(versions, default=0)
 
-    async def _store(self, gate: Gate, kind: str, record: LimitRecord | KillRecord) -> None:
-        sequence = self._sequences.get(record.environment_id, 0) + 1
-        entry = Journalled(
-            record.environment_id,
-            sequence,
-            kind,
-            _payload(record),
-            record.tape_sequence,
-            gate.order_head,
-            gate.last_checked,
-            record.update_time,
-            telemetry.current_traceparent(),
-            record.principal,
-            record.owner,
-        )
+    async def _store_limit(self, gate: Gate, record: LimitRecord, before: LimitRecord | None) -> None:
+        kind = RiskKind.LIMIT_DELETED if record.deleted else RiskKind.LIMIT_SET
+        payload = {
+            "limit": record.name,
+            "strategy_id": record.strategy_id,
+            "symbol": record.symbol,
+            "bound": str(record.bound),
+            "previous_bound": "" if before is None or before.deleted else str(before.bound),
+        }
 
         def then() -> None:
-            self._sequences[record.environment_id] = sequence
-            if isinstance(record, LimitRecord):
-                self._limits[record.environment_id, record.portfolio_id, record.name] = record
-                gate.apply_limit(record)
-            else:
-                self._kills[record.environment_id, record.scope, record.target_id] = record
-                gate.apply_kill_switch(record)
+            self._limits[record.environment_id, record.name, record.where] = record
+            if record.name == GUARD:
+                gate.apply_guard(record)
 
-        await self._commit(record, entry, then)
+        happening = _happening(gate, kind, record, record.portfolio_id, payload)
+        # What a gate counts meanwhile counts by what holds from here on: the change and its part are stored together.
+        await self._commit(gate, record, happening, lambda: gate.apply_limit(record), then)
+
+    async def _store_kill(self, gate: Gate, record: KillRecord) -> None:
+        kind = RiskKind.KILL_SWITCH_ENGAGED if record.engaged else RiskKind.KILL_SWITCH_RELEASED
+        payload = {
+            "scope": record.scope,
+            "target_id": record.target_id,
+            "allow_reducing": record.allow_reducing,
+            "reason": record.reason,
+        }
+
+        def then() -> None:
+            self._kills[record.environment_id, record.scope, record.target_id] = record
+            gate.apply_kill_switch(record)
+
+        happening = _happening(gate, kind, record, record.kill_scope.portfolio_id, payload)
+        await self._commit(gate, record, happening, lambda: None, then)
 
 
-def _payload(record: LimitRecord | KillRecord) -> str:
-    if isinstance(record, LimitRecord):
-        what = {"portfolio_id": record.portfolio_id, "limit": record.name, "bound": str(record.bound)}
-        return json.dumps(what | {"version": record.version})
-    how = {"allow_reducing": record.allow_reducing, "reason": record.reason, "version": record.version}
-    return json.dumps({"scope": record.scope, "target_id": record.target_id} | how)
+def _happening(
+    gate: Gate, kind: RiskKind, record: LimitRecord | KillRecord, portfolio_id: str, payload: Mapping[str, Any]
+) -> Happening:
+    return Happening(
+        kind,
+        portfolio_id,
+        {**payload, "version": record.version, "update_time": record.update_time},
+        record.tape_sequence,
+        gate.market_time,
+        record.principal,
+        telemetry.current_traceparent(),
+        gate.order_head,
+        gate.last_checked,
+    )

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 from typing import Any, Protocol
 
 from services.chassis import deadline
@@ -15,7 +16,9 @@ from services.chassis.errors import ApiError
 from services.risk.clients import Peers
 from services.risk.controls import Controls
 from services.risk.gate import EnvironmentGate
-from services.risk.store import Part, Store, Stored
+from services.risk.journal import Journal
+from services.risk.parts import Part
+from services.risk.store import Store, Stored
 from services.wire.cycle import Fold
 from services.wire.environments import Environment
 
@@ -148,10 +151,12 @@ class Environments:
         peers: Peers,
         store: Store,
         controls: Controls,
+        journal: Journal,
         *,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         report: Report,
         patience: float,
+        warning_share: Decimal,
     ) -> None:
         """None yet.
 
@@ -159,13 +164,16 @@ class Environments:
             spawn: starts a task for the life of the service.
             report: tells the health of a peer.
             patience: seconds that a batch of checks may wait for what it names.
+            warning_share: of a bound; a figure beyond it is near.
         """
         self._peers = peers
         self._store = store
         self._controls = controls
+        self._journal = journal
         self._spawn = spawn
         self._tell = report
         self._patience = patience
+        self._warning_share = warning_share
         self._gates: dict[str, EnvironmentGate] = {}
         self._followings: dict[str, _Following] = {}
         self._broken: dict[str, set[str]] = {"marketdata": set(), "order": set(), "portfolio": set()}
@@ -213,6 +221,17 @@ class Environments:
             raise ApiError.unavailable("SERVICE_UNAVAILABLE", message) from None
         return gate
 
+    async def require_symbol(self, environment_id: str, symbol: str) -> None:
+        """Makes sure that a symbol trades in an environment.
+
+        Raises:
+            ApiError: FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE while marketdata is away.
+        """
+        if symbol not in (await self._peers.environment(environment_id)).symbols:
+            message, metadata = f"{symbol} does not trade in {environment_id}.", {"symbol": symbol}
+            reason = "INSTRUMENT_NOT_IN_ENVIRONMENT"
+            raise ApiError.failed_precondition(reason, message, subject=symbol, metadata=metadata)
+
     async def announced(self, facts: Environment) -> tuple[int, int] | None:
         """The coordinator tells of an environment; where we stand in it, once we can take part."""
         if facts.ended and facts.environment_id not in self._gates:
@@ -236,9 +255,7 @@ class Environments:
     async def save(self) -> None:
         """Store what changed."""
         for gate in list(self._gates.values()):
-            part = gate.folding.take_part()
-            if part is not None:
-                await self._store.save(part, gate.owner)
+            await self._journal.save(gate)
 
     async def keep(self, interval: float) -> None:
         """Store what changed, every `interval` seconds."""
@@ -261,6 +278,7 @@ class Environments:
             store_epoch=self._store.raise_epoch,
             epoch=epoch,
             part=part,
+            warning_share=self._warning_share,
         )
 
     def _add(self, gate: EnvironmentGate, facts: Environment | None) -> None:

@@ -7,25 +7,35 @@ here. So what lies before the next split counts as soon as it arrives, and the r
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from services.chassis.failpoints import failpoint
 from services.domain.instrument import Instrument
 from services.domain.ledger import Entry
-from services.domain.order import OrderEvent
+from services.domain.limit import Mark
+from services.domain.limits import ORDERED
+from services.domain.order import ExecType, Order, OrderEvent
 from services.domain.timeline import Timeline
-from services.risk.store import Cursor, OpenGate, Part, state_of
+from services.domain.valuing import Valuing
+from services.domain.watch import Watch
+from services.risk.parts import Cursor, OpenGate, Part
+from services.risk.records import Happening, RiskKind
 
 # Events folded before others may run: about 20 ms.
 SLICE = 512
+# Of a bound: beyond it a figure is near.
+WARNING_SHARE = Decimal("0.8")
+_LIMITS = frozenset(kind.name for kind in ORDERED)
 
 
 class NumberedEvent(NamedTuple):
-    """An order event and its number in the environment."""
+    """An order event, its number in the environment, and who caused it."""
 
     sequence: int
     event: OrderEvent
+    principal: str = ""
 
 
 class NumberedEntry(NamedTuple):
@@ -53,8 +63,8 @@ class Folding:
         events_received, entries_received: the last numbers that arrived; not all of them need count yet.
     """
 
-    def __init__(self, environment_id: str, part: Part | None = None) -> None:
-        """A new gate, or the one that `part` holds all of."""
+    def __init__(self, environment_id: str, part: Part | None = None, share: Decimal = WARNING_SHARE) -> None:
+        """A new gate, or the one that `part` holds all of; warns beyond `share` of a bound."""
         self.environment_id = environment_id
         self.gate = OpenGate()
         self.cursor = Cursor()
@@ -63,6 +73,9 @@ class Folding:
             self.gate.rebuild(part)
         self.events_received, self.entries_received = self.cursor.order_sequence, self.cursor.ledger_sequence
         self.position = self.cursor.tape_sequence
+        self.watch = Watch(share, () if part is None else part.warned)
+        self._valuing: Valuing | None = None
+        self._happenings: list[Happening] = []
         self.scene: Scene | None = None
         self._foldable = -1
         self._ceiling: int | None = None
@@ -80,13 +93,17 @@ class Folding:
         """Take the tape; before that nothing that arrives can count."""
         self.scene = scene
         self.gate.set_multipliers(scene.instruments)
+        valued = max(self.cursor.valued_sequence, scene.start_sequence)
+        self._valuing = Valuing(self.gate, scene.timeline, valued, self._observe)
         self.raise_barrier(scene.start_sequence, 0)
         self.advance()
 
     def finish(self) -> None:
         """The environment has ended and everything counts: keep the figures, let the tape go."""
         self.refresh()
-        self.cursor, self._dirty, self.scene = self.cursor._replace(ended=True), True, None
+        self.settle(self.position)
+        cursor = self.cursor._replace(ended=True, valued_sequence=self.position)
+        self.cursor, self._dirty, self.scene, self._valuing = cursor, True, None, None
         self.notify()
 
     def take_events(self, events: Iterable[NumberedEvent]) -> None:
@@ -130,6 +147,12 @@ class Folding:
             await asyncio.sleep(0)
         # A connection that is just beginning may hold events back for a moment.
         await self.until(lambda: self.knows(order_head, ledger_head))
+        self.settle(tape_sequence)
+
+    def settle(self, position: int) -> None:
+        """Value all up to `position`; everything that happened there counts."""
+        if self._valuing is not None:
+            self._valuing.settle(position)
 
     def knows(self, order_head: int, ledger_head: int) -> bool:
         """Whether everything up to these heads counts, and there is a tape to take marks from."""
@@ -197,18 +220,26 @@ class Folding:
             if (price := self.scene.timeline.mark(symbol, self.position)) is not None:
                 self.gate.mark(symbol, price)
 
-    def take_part(self) -> Part | None:
-        """What changed since the last time, to be stored; None where nothing did."""
+    def market_time(self, position: int) -> int:
+        """The market time of a tape position, ns; 0 before the tape is here."""
+        return 0 if self.scene is None else self.scene.timeline.time(position)
+
+    def take_part(self) -> tuple[Part | None, list[Happening]]:
+        """What changed since the last time, to be stored, and what is to be told of it; None where nothing did."""
         if not self._dirty:
-            return None
+            return None, []
         self.refresh()
+        if self._valuing is not None:
+            self.cursor = self.cursor._replace(valued_sequence=self._valuing.position)
         claims = {i: c for i in self._orders if (c := self.gate.settled_claim(i)) is not None and c.confirmed}
         gone = tuple(i for i in self._orders if i in self._stored and i not in claims)
         self._stored.update(claims)
         self._stored.difference_update(gone)
-        states = {i: state_of(self.gate.funds[i]) for i in self._portfolios if i in self.gate.funds}
+        states = {i: self.gate.state_of(i) for i in self._portfolios if i in self.gate.funds}
+        happenings, self._happenings = self._happenings, []
         self._dirty, self._orders, self._portfolios = False, set(), set()
-        return Part(self.environment_id, self.cursor, self.gate.marks(), states, claims, gone)
+        whole = (self.gate.curve(), tuple(self.watch.warned))
+        return Part(self.environment_id, self.cursor, self.gate.marks(), states, claims, gone, *whole), happenings
 
     def _check_next(self, last: int, sequence: int) -> None:
         if sequence != last + 1:
@@ -225,7 +256,11 @@ class Folding:
         return None if entry is None or entry.entry.tape_sequence > self._foldable else entry
 
     def _fold_event(self, numbered: NumberedEvent, scene: Scene) -> None:
-        order = numbered.event.order
+        event, order = numbered.event, numbered.event.order
+        if self._valuing is not None:
+            self._valuing.advance(event.tape_sequence)
+        if event.exec_type is ExecType.REJECTED:
+            self._breach(order, event, numbered.principal)
         self.gate.fold(numbered.event, scene.instruments[order.symbol])
         self.cursor = self.cursor._replace(order_sequence=numbered.sequence)
         self._symbols.add(order.symbol)
@@ -235,8 +270,31 @@ class Folding:
         failpoint("risk.mid_fold")
 
     def _fold_entry(self, numbered: NumberedEntry) -> None:
+        if self._valuing is not None:
+            self._valuing.advance(numbered.entry.tape_sequence)
         self.gate.fold_entry(numbered.portfolio_id, numbered.entry)
         self.cursor = self.cursor._replace(ledger_sequence=numbered.sequence)
         self._portfolios.add(numbered.portfolio_id)
         self._dirty = True
         failpoint("risk.mid_fold")
+
+    def _breach(self, order: Order, event: OrderEvent, principal: str) -> None:
+        refusal = order.refusal
+        if refusal is None or refusal.limit not in _LIMITS:
+            return
+        what = {"limit": refusal.limit, "bound": str(refusal.bound), "value": str(refusal.value)}
+        whose = {"order_id": order.order_id, "strategy_id": order.strategy_id, "symbol": order.symbol}
+        at = (event.tape_sequence, event.transact_time)
+        self._happenings.append(Happening(RiskKind.BREACH, order.portfolio_id, whose | what, *at, principal))
+
+    def _observe(self, sequence: int, portfolio_ids: Collection[str] | None, mark: Mark) -> None:
+        """The figures are valued here: what came near its bound is told, or that it has calmed down."""
+        self._dirty = True
+        self._portfolios.update(self.gate.funds if portfolio_ids is None else portfolio_ids)
+        margins = self.gate.margins(portfolio_ids, mark)
+        for alarm in self.watch.look(self.gate.usages(portfolio_ids, mark), margins):
+            where = alarm.where
+            what = {"limit": alarm.limit, "bound": str(alarm.bound), "value": str(alarm.value)}
+            whose = {"strategy_id": where.strategy_id, "symbol": alarm.symbol or where.symbol}
+            at = (sequence, self.market_time(sequence))
+            self._happenings.append(Happening(RiskKind(alarm.kind), where.portfolio_id, whose | what, *at))

@@ -1,10 +1,10 @@
 """One environment's gate as the order service meets it: epochs, batches, verdicts, kill switches (rules 3 to 5)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
@@ -12,77 +12,15 @@ from services.chassis.failpoints import failpoint
 from services.domain.exposure import Exposure
 from services.domain.gate import Verdict
 from services.domain.limits import make_limit
-from services.domain.order import Order, OrderState
+from services.domain.order import OrderState
 from services.domain.preview import Preview, preview
-from services.risk.folding import Folding, Scene
-from services.risk.records import KillRecord, LimitRecord
-from services.risk.store import Part
+from services.domain.valued import Usage
+from services.risk.folding import WARNING_SHARE, Folding, Scene
+from services.risk.parts import Part
+from services.risk.records import GUARD, Happening, KillRecord, LimitRecord
+from services.risk.session import Batch, Check, Ready, Session, Verdicts
 
 StoreEpoch = Callable[[str, int, str], Awaitable[None]]
-
-
-class Check(NamedTuple):
-    """One order to check, at the venue's last price."""
-
-    order: Order
-    reference_price: Decimal
-    traceparent: str = ""
-
-
-class Batch(NamedTuple):
-    """Orders to check, in order, as of a market time (ns).
-
-    Attributes:
-        order_head: the last order event that the verdicts must know, and the last that they may know.
-        ledger_sequence: the ledger entry that they must know.
-        previews: orders that are only thought of.
-    """
-
-    batch_id: int
-    order_head: int
-    ledger_sequence: int
-    tape_sequence: int
-    time: int
-    checks: list[Check]
-    previews: list[Check]
-
-
-class Ready(NamedTuple):
-    """The gate answers from here on; these kill switches are engaged."""
-
-    epoch: int
-    kill_switches: list[KillRecord]
-
-
-class Verdicts(NamedTuple):
-    """The answers of one batch, in its order."""
-
-    batch_id: int
-    verdicts: list[Verdict]
-    previews: Sequence[Preview] = ()
-
-
-class Session:
-    """One connection of the order service: what it is told, in the order in which it was decided."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-        self._outbox: asyncio.Queue[Ready | Verdicts | KillRecord | BaseException | None] = asyncio.Queue()
-
-    def put(self, message: Ready | Verdicts | KillRecord) -> None:
-        """Tell it next."""
-        self._outbox.put_nowait(message)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Tell nothing more; with an error, that is what the caller gets."""
-        self._outbox.put_nowait(error)
-
-    async def next(self) -> Ready | Verdicts | KillRecord | None:
-        """What to tell next; None at the end. Raises what ended it."""
-        message = await self._outbox.get()
-        if isinstance(message, BaseException):
-            raise message
-        return message
 
 
 class EnvironmentGate:
@@ -97,6 +35,7 @@ class EnvironmentGate:
         store_epoch: StoreEpoch,
         epoch: int = 0,
         part: Part | None = None,
+        warning_share: Decimal = WARNING_SHARE,
     ) -> None:
         """A new gate, or the one that `part` holds all of.
 
@@ -105,13 +44,15 @@ class EnvironmentGate:
             patience: seconds a batch may wait for what it names.
             store_epoch: makes an environment's epoch durable.
             epoch: the last one.
+            warning_share: of a bound; a figure beyond it is near.
         """
-        self.folding = Folding(environment_id, part)
+        self.folding = Folding(environment_id, part, warning_share)
         self.owner = owner
         self.epoch = epoch
         self._patience = patience
         self._store_epoch = store_epoch
         self._engaged: dict[tuple[str, str], KillRecord] = {}
+        self._guards: dict[str, LimitRecord] = {}
         self._session: Session | None = None
         self._passed: list[str] = []
         self.changing = asyncio.Lock()
@@ -126,6 +67,11 @@ class EnvironmentGate:
     def position(self) -> int:
         """The tape position of the last fold or batch."""
         return self.folding.position
+
+    @property
+    def market_time(self) -> int:
+        """The market time of that, ns; 0 before the tape is here."""
+        return self.folding.market_time(self.folding.position)
 
     @property
     def order_head(self) -> int:
@@ -167,7 +113,7 @@ class EnvironmentGate:
                 raise _stale(f"Epoch {self.epoch} has begun.")
             folding.gate.drop_unconfirmed()
             self._session = session = Session(epoch)
-            session.put(Ready(epoch, self.engaged()))
+            session.put(Ready(epoch, self.engaged(), list(self._guards.values())))
             return session
         finally:
             if self.epoch == epoch:
@@ -210,12 +156,26 @@ class EnvironmentGate:
         if self._session is not None:
             self._session.end(error)
 
+    def take_part(self) -> tuple[Part | None, list[Happening]]:
+        """What changed since the last time, and what is to be told of it."""
+        return self.folding.take_part()
+
     def apply_limit(self, record: LimitRecord) -> None:
-        """Set or delete a limit, which is durable now; it holds for the next check."""
+        """Set or delete a limit; it holds for the next check."""
         if record.deleted:
-            self.folding.gate.delete_limit(record.name, record.portfolio_id)
+            self.folding.gate.delete_limit(record.name, *record.where)
+            self.folding.watch.forget(record.name, record.where)
+        elif record.name != GUARD:
+            self.folding.gate.set_limit(make_limit(record.name, record.bound, *record.where))
+
+    def apply_guard(self, record: LimitRecord) -> None:
+        """Set or delete a runaway guard, which is durable now: the order service holds to it."""
+        if record.deleted:
+            self._guards.pop(record.portfolio_id, None)
         else:
-            self.folding.gate.set_limit(make_limit(record.name, record.bound, record.portfolio_id))
+            self._guards[record.portfolio_id] = record
+        if self._session is not None:
+            self._session.put(record)
 
     def apply_kill_switch(self, record: KillRecord) -> None:
         """Engage or release, durable now, and tell the order service: after all verdicts so far, before all others."""
@@ -233,14 +193,14 @@ class EnvironmentGate:
         """The kill switches that are engaged, by scope and target."""
         return [self._engaged[key] for key in sorted(self._engaged)]
 
-    def exposure(self, portfolio_id: str) -> Exposure:
-        """A portfolio's figures at the last marks.
+    def exposure(self, portfolio_id: str) -> tuple[Exposure, list[Usage]]:
+        """A portfolio's figures at the last marks, and where those of the limits stand that count it.
 
         Raises:
             KeyError: there is no such portfolio.
         """
         self.folding.refresh()
-        return self.folding.gate.exposure(portfolio_id)
+        return self.folding.gate.exposure(portfolio_id), self.folding.gate.usages({portfolio_id})
 
     def reservation_count(self, portfolio_id: str) -> int:
         """How many orders of a portfolio hold a reservation."""
@@ -264,6 +224,7 @@ class EnvironmentGate:
         if strange := symbols - scene.instruments.keys():
             raise ApiError.invalid_field("batch.checks", f"name symbols that are not on the tape: {sorted(strange)}")
         self.folding.mark(batch.tape_sequence, symbols)
+        self.folding.settle(batch.tape_sequence)
         gate = self.folding.gate
         verdicts = []
         for check in batch.checks:

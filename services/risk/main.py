@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import tickmesh
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import add_RiskGateServiceServicer_to_server
 from tickmesh.risk.v1.risk_service_pb2_grpc import add_RiskServiceServicer_to_server
@@ -10,10 +12,16 @@ from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.server import Server, run
 from services.chassis.settings import begin
+from services.chassis.stream import EventLog
+from services.chassis.tokens import ResumeTokens
 from services.risk import migrations
 from services.risk.clients import IDEMPOTENT_PORTFOLIO, Peers
 from services.risk.controls import Controls
 from services.risk.environments import Environments
+from services.risk.event_mapping import event_entry
+from services.risk.events import RiskEvents, reader
+from services.risk.journal import Journal
+from services.risk.records import Journalled
 from services.risk.servicer import RiskGateServicer, RiskServicer
 from services.risk.settings import Settings
 from services.risk.store import Store
@@ -32,20 +40,28 @@ async def serve(settings: Settings) -> None:
     ):
         server = Server(settings)
         store = Store(database)
-        controls = Controls(store.change)
+        log: EventLog[Journalled] = EventLog(
+            reader(store, event_entry), draining=server.draining, heartbeat_seconds=settings.heartbeat_seconds
+        )
+        journal = Journal(store, log, event_entry)
+        controls = Controls(journal.change)
         peers = Peers(marketdata, order, portfolio)
         environments = Environments(
             peers,
             store,
             controls,
+            journal,
             spawn=server.spawn,
             report=lambda peer, up: server.set_health(peer, serving=up),
             patience=settings.risk_check_patience_ms / 1000,
+            warning_share=Decimal(repr(settings.risk_warning_share)),
         )
         stored = await store.load()
-        controls.recover(stored.limits, stored.kill_switches, stored.sequences)
+        journal.recover(stored.sequences)
+        controls.recover(stored.limits, stored.kill_switches)
         environments.recover(stored)
-        server.add(add_RiskServiceServicer_to_server, RiskServicer(environments, controls))
+        events = RiskEvents(store, log, ResumeTokens(await store.stream_epoch()), environments, peers)
+        server.add(add_RiskServiceServicer_to_server, RiskServicer(environments, controls, events))
         server.add(add_RiskGateServiceServicer_to_server, RiskGateServicer(environments))
         server.reflect(tickmesh)
         books = Books(marketdata, settings.service, environments.announced, environments.fold)

@@ -1,5 +1,7 @@
 """Between the contract's messages and the values of the domain; pure."""
 
+from collections.abc import Sequence
+
 from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
@@ -11,12 +13,13 @@ from services.domain.gate import Verdict
 from services.domain.money import ZERO, format_decimal, parse_decimal
 from services.domain.order import Order
 from services.domain.preview import Preview
+from services.domain.valued import Usage
 from services.risk.folding import NumberedEntry, NumberedEvent
-from services.risk.gate import Batch, Check, Ready, Verdicts
+from services.risk.parts import Cursor
 from services.risk.records import KillRecord, LimitRecord, Scope
-from services.risk.store import Cursor
+from services.risk.session import Batch, Check, Told, Verdicts
 from services.wire.ledger import entry_from_proto
-from services.wire.limits import LIMIT_TYPES
+from services.wire.limits import LIMIT_TYPES, check_to_proto
 from services.wire.orders import (
     ORDER_TYPES,
     SIDES,
@@ -39,7 +42,7 @@ _SCOPE_NUMBERS = {scope: number for number, scope in _SCOPES.items()}
 
 def event_from_wire(message: order_pb2.OrderEvent) -> NumberedEvent:
     """An order event, and its number in the environment."""
-    return NumberedEvent(message.sequence, event_from_proto(message))
+    return NumberedEvent(message.sequence, event_from_proto(message), message.principal)
 
 
 def entry_from_wire(message: LedgerEntry) -> NumberedEntry:
@@ -106,7 +109,7 @@ def _asked(order: order_pb2.Order) -> Order:
     )
 
 
-def told_to_proto(told: Ready | Verdicts | KillRecord) -> gate_pb2.CheckOrdersResponse:
+def told_to_proto(told: Told) -> gate_pb2.CheckOrdersResponse:
     """What the order service is told."""
     if isinstance(told, Verdicts):
         verdicts = [_verdict_to_proto(each) for each in told.verdicts]
@@ -116,12 +119,22 @@ def told_to_proto(told: Ready | Verdicts | KillRecord) -> gate_pb2.CheckOrdersRe
         return gate_pb2.CheckOrdersResponse(verdicts=batch)
     if isinstance(told, KillRecord):
         return gate_pb2.CheckOrdersResponse(kill_switch=kill_switch_to_proto(told))
+    if isinstance(told, LimitRecord):
+        return gate_pb2.CheckOrdersResponse(runaway_guard=_guard_to_proto(told))
     switches = [kill_switch_to_proto(each) for each in told.kill_switches]
-    return gate_pb2.CheckOrdersResponse(ready=gate_pb2.Ready(epoch=told.epoch, kill_switches=switches))
+    guards = [_guard_to_proto(each) for each in told.guards]
+    ready = gate_pb2.Ready(epoch=told.epoch, kill_switches=switches, runaway_guards=guards)
+    return gate_pb2.CheckOrdersResponse(ready=ready)
+
+
+def _guard_to_proto(record: LimitRecord) -> gate_pb2.RunawayGuard:
+    bound = "" if record.deleted else format_decimal(record.bound)
+    return gate_pb2.RunawayGuard(portfolio_id=record.portfolio_id, bound=bound)
 
 
 def _verdict_to_proto(verdict: Verdict) -> gate_pb2.Verdict:
     reserved, refused = verdict.reservation, verdict.refusal
+    checks = [check_to_proto(each) for each in verdict.checks] if verdict.checks else None
     if reserved is not None:
         # All have at most nine places, see `round_up`, `round_down` and `Commission`: no need to round.
         reservation = order_pb2.Reservation(
@@ -129,10 +142,10 @@ def _verdict_to_proto(verdict: Verdict) -> gate_pb2.Verdict:
         )
         if reserved.commission:
             reservation.commission = f"{reserved.commission:f}"
-        return gate_pb2.Verdict(order_id=verdict.order_id, reservation=reservation)
+        return gate_pb2.Verdict(order_id=verdict.order_id, reservation=reservation, checks=checks)
     if refused is None:
         raise ValueError(f"the verdict on {verdict.order_id} is none")
-    return gate_pb2.Verdict(order_id=verdict.order_id, refusal=refusal_to_proto(refused))
+    return gate_pb2.Verdict(order_id=verdict.order_id, refusal=refusal_to_proto(refused), checks=checks)
 
 
 def _preview_to_proto(preview: Preview) -> gate_pb2.PreviewVerdict:
@@ -147,9 +160,10 @@ def _preview_to_proto(preview: Preview) -> gate_pb2.PreviewVerdict:
 
 
 def limit_id(record: LimitRecord) -> str:
-    """`{environment_id}~{portfolio_id}~{limit type}`."""
+    """`{environment_id}~{portfolio_id}~{limit type}`, and `~{strategy_id}~{symbol}` where one of these is named."""
     name = risk_pb2.LimitType.Name(LIMIT_TYPES[record.name]).removeprefix("LIMIT_TYPE_")
-    return f"{record.environment_id}~{record.portfolio_id}~{name}"
+    narrower = f"~{record.strategy_id}~{record.symbol}" if record.strategy_id or record.symbol else ""
+    return f"{record.environment_id}~{record.portfolio_id}~{name}{narrower}"
 
 
 def limit_to_proto(record: LimitRecord) -> risk_pb2.Limit:
@@ -164,6 +178,21 @@ def limit_to_proto(record: LimitRecord) -> risk_pb2.Limit:
         tape_sequence=record.tape_sequence,
         update_time=timestamp(record.update_time),
         principal=record.principal,
+        strategy_id=record.strategy_id,
+        symbol=record.symbol,
+    )
+
+
+def usage_to_proto(usage: Usage) -> risk_pb2.LimitUsage:
+    """Where the figure of a limit stands."""
+    limit, standing = usage
+    return risk_pb2.LimitUsage(
+        limit_type=LIMIT_TYPES[limit.name],
+        portfolio_id=limit.where.portfolio_id,
+        strategy_id=limit.where.strategy_id,
+        symbol=standing.symbol or limit.where.symbol,
+        bound=format_decimal(limit.bound),
+        value=format_decimal(standing.value),
     )
 
 
@@ -188,9 +217,15 @@ def kill_switch_to_proto(record: KillRecord) -> risk_pb2.KillSwitch:
 
 
 def portfolio_risk_to_proto(
-    environment_id: str, exposure: Exposure, reservations: int, cursor: Cursor, position: int
+    environment_id: str,
+    exposure: Exposure,
+    usages: Sequence[Usage],
+    cursor: Cursor,
+    position: int,
+    *,
+    reservations: int,
 ) -> risk_pb2.PortfolioRisk:
-    """A portfolio's figures."""
+    """A portfolio's figures, and where those of the limits stand that count it."""
     return risk_pb2.PortfolioRisk(
         portfolio_id=exposure.portfolio_id,
         environment_id=environment_id,
@@ -206,6 +241,12 @@ def portfolio_risk_to_proto(
         order_sequence=cursor.order_sequence,
         ledger_sequence=cursor.ledger_sequence,
         tape_sequence=position,
+        leverage=format_decimal(exposure.leverage),
+        concentration=format_decimal(exposure.concentration),
+        day_loss=format_decimal(exposure.day_loss, 2),
+        drawdown=format_decimal(exposure.drawdown),
+        maintenance_margin=format_decimal(exposure.maintenance_margin, 2),
+        limits=map(usage_to_proto, usages),
     )
 
 

@@ -2,21 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import grpc
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
+from tickmesh.risk.v1.risk_event_pb2 import StreamRiskEventsResponse
 from tickmesh.risk.v1.risk_gate_service_pb2 import CheckOrdersRequest, CheckOrdersResponse
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceServicer
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
+from services.chassis.tokens import filter_hash
+from services.domain.limit import Where
+from services.domain.limits import make_limit
 from services.domain.money import NotADecimal, parse_decimal
 from services.risk.controls import Controls
 from services.risk.environments import Environments
-from services.risk.gate import EnvironmentGate, Session
+from services.risk.event_mapping import LIMIT_CHANGES, event_to_proto, kinds_from_proto, limit_change_to_proto
+from services.risk.events import RiskEvents
+from services.risk.gate import EnvironmentGate
 from services.risk.mapping import (
     batch_from_proto,
     kill_switch_to_proto,
@@ -26,7 +34,8 @@ from services.risk.mapping import (
     scope_from_proto,
     told_to_proto,
 )
-from services.risk.records import KillRecord, Scope
+from services.risk.records import GUARD, KillRecord, Scope
+from services.risk.session import Session
 from services.wire.limits import LIMIT_NAMES
 from services.wire.pages import Page
 
@@ -41,32 +50,35 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class RiskServicer(RiskServiceServicer):
     """Limits, kill switches, and what portfolios may still do."""
 
-    def __init__(self, environments: Environments, controls: Controls) -> None:
+    def __init__(self, environments: Environments, controls: Controls, events: RiskEvents) -> None:
         self._environments = environments
         self._controls = controls
+        self._events = events
 
     async def GetPortfolioRisk(
         self, request: messages.GetPortfolioRiskRequest, context: Context
     ) -> risk_pb2.PortfolioRisk:
         """See the contract."""
         gate = await self._environments.of_portfolio(request.portfolio_id)
-        exposure = gate.exposure(request.portfolio_id)
+        exposure, usages = gate.exposure(request.portfolio_id)
         count = gate.reservation_count(request.portfolio_id)
-        return portfolio_risk_to_proto(gate.environment_id, exposure, count, gate.folding.cursor, gate.position)
+        at = (gate.folding.cursor, gate.position)
+        return portfolio_risk_to_proto(gate.environment_id, exposure, usages, *at, reservations=count)
 
     async def ListLimits(self, request: messages.ListLimitsRequest, context: Context) -> messages.ListLimitsResponse:
         """See the contract."""
-        found = self._controls.limits(request.environment_id, request.portfolio_id)
+        found = self._controls.limits(request.environment_id, _where(request))
         page, token = _page(found, lambda limit: (limit_id(limit),), 1, request)
         return messages.ListLimitsResponse(limits=map(limit_to_proto, page), next_page_token=token)
 
     async def SetLimit(self, request: messages.SetLimitRequest, context: Context) -> risk_pb2.Limit:
         """See the contract."""
-        name, bound = LIMIT_NAMES[request.limit_type], parse_decimal(request.bound)
-        if name == "short_sale" and bound not in {0, 1}:
-            raise ApiError.invalid_field("bound", "must be 0 or 1 for SHORT_SALES")
+        name, bound, where = LIMIT_NAMES[request.limit_type], parse_decimal(request.bound), _where(request)
+        _check_limit(name, bound, where)
         gate = await self._gate(request.environment_id, request.portfolio_id)
-        return limit_to_proto(await self._controls.set_limit(gate, request.portfolio_id, name, bound))
+        if request.symbol:
+            await self._environments.require_symbol(request.environment_id, request.symbol)
+        return limit_to_proto(await self._controls.set_limit(gate, name, where, bound))
 
     async def DeleteLimit(self, request: messages.DeleteLimitRequest, context: Context) -> risk_pb2.Limit:
         """See the contract."""
@@ -74,7 +86,7 @@ class RiskServicer(RiskServiceServicer):
         if limit is None:
             raise ApiError.not_found("limit", request.limit_id, "LIMIT_NOT_FOUND")
         gate = await self._environments.open(limit.environment_id)
-        return limit_to_proto(await self._controls.delete_limit(gate, limit.portfolio_id, limit.name))
+        return limit_to_proto(await self._controls.delete_limit(gate, limit.name, limit.where))
 
     async def EngageKillSwitch(
         self, request: messages.EngageKillSwitchRequest, context: Context
@@ -105,6 +117,37 @@ class RiskServicer(RiskServiceServicer):
         found = self._controls.kill_switches(request.environment_id)
         page, token = _page(found, _kill_key, 3, request)
         return messages.ListKillSwitchesResponse(kill_switches=map(kill_switch_to_proto, page), next_page_token=token)
+
+    async def ListLimitChanges(
+        self, request: messages.ListLimitChangesRequest, context: Context
+    ) -> messages.ListLimitChangesResponse:
+        """See the contract."""
+        page = Page(request, 2)
+        environment_id = page.after[0] if page.after else await self._events.home(request.environment_id)
+        found = await self._events.page(environment_id, "", LIMIT_CHANGES, page.number or 0, page.size + 1)
+        shown, token = page.cut(found, lambda each: (environment_id, each.sequence))
+        changes = map(limit_change_to_proto, shown)
+        return messages.ListLimitChangesResponse(limit_changes=changes, next_page_token=token)
+
+    async def ListRiskEvents(
+        self, request: messages.ListRiskEventsRequest, context: Context
+    ) -> messages.ListRiskEventsResponse:
+        """See the contract."""
+        page, kinds = Page(request, 2), kinds_from_proto(request.kinds)
+        named = (request.environment_id, request.portfolio_id)
+        environment_id = page.after[0] if page.after else await self._events.home(*named)
+        after, most = page.number or 0, page.size + 1
+        found = await self._events.page(environment_id, request.portfolio_id, kinds, after, most)
+        shown, token = page.cut(found, lambda each: (environment_id, each.sequence))
+        return messages.ListRiskEventsResponse(risk_events=map(event_to_proto, shown), next_page_token=token)
+
+    async def StreamRiskEvents(self, request: messages.StreamRiskEventsRequest, context: Context) -> AsyncIterator[Any]:
+        """See the contract."""
+        hashed, kinds = filter_hash(request, "after_sequence"), kinds_from_proto(request.kinds)
+        stream = self._events.stream(request, StreamRiskEventsResponse, hashed, kinds)
+        async with aclosing(stream) as told:
+            async for message in told:
+                yield message
 
     async def _gate(self, environment_id: str, portfolio_id: str) -> EnvironmentGate:
         """The gate of an environment that has this portfolio, where one is named."""
@@ -171,6 +214,23 @@ def _page(
     page = Page(request, width)
     after = tuple(page.after)
     return page.cut(sorted((each for each in found if key(each) > after), key=key), key)
+
+
+def _where(request: messages.SetLimitRequest | messages.ListLimitsRequest) -> Where:
+    return Where(request.portfolio_id, request.strategy_id, request.symbol)
+
+
+def _check_limit(name: str, bound: Decimal, where: Where) -> None:
+    """Refuse a limit that there cannot be."""
+    if name == GUARD:
+        if where.strategy_id or where.symbol:
+            raise ApiError.invalid_field("limit_type", "RUNAWAY_GUARD is set for an environment or a portfolio")
+        return
+    try:
+        make_limit(name, bound, *where)
+    except ValueError as error:
+        field = "bound" if str(error).startswith("a bound") else "limit_type"
+        raise ApiError.invalid_field(field, str(error)) from None
 
 
 def _kill_key(record: KillRecord) -> tuple[str, ...]:

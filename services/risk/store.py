@@ -1,4 +1,4 @@
-"""The tables of the risk service: gates with their cursors, epochs, limits, kill switches and the changes' journal.
+"""The tables of the risk service: gates with their cursors, epochs, limits, kill switches and the journal of events.
 
 A gate is stored in parts, each only when it changed, in one transaction with its cursor: a restart takes it from there
 and folds the rest again, each event once. Checks that no event has confirmed are not stored: a restart breaks the
@@ -6,55 +6,26 @@ caller's stream, which voids them (rule 4). So what is reserved is never stored 
 """
 
 import json
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, NamedTuple
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from services.chassis.database import Database, DecimalText, upsert
-from services.domain.buying_power import Claim, Funds, Holding
-from services.domain.gate import Gate
-from services.domain.instrument import Instrument
-from services.domain.ledger import as_decimal
-from services.risk.records import Journalled, KillRecord, LimitRecord, Scope
-from services.wire.versions import CONTROL_CHANGE, check_version
-
-
-class Cursor(NamedTuple):
-    """Where an environment's gate stands: the last event, entry, position and cycle that count in it."""
-
-    order_sequence: int = 0
-    ledger_sequence: int = 0
-    tape_sequence: int = 0
-    cycle: int = 0
-    ended: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What changed in one environment since the part before; or, as loaded, everything.
-
-    Attributes:
-        marks: last prices by symbol, always all of them.
-        portfolios: JSON-able state by portfolio id.
-        claims: confirmed ones by order id.
-        gone: ids of stored claims that are no more.
-    """
-
-    environment_id: str
-    cursor: Cursor
-    marks: Mapping[str, str]
-    portfolios: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    claims: Mapping[str, Claim] = field(default_factory=dict)
-    gone: tuple[str, ...] = ()
+from services.chassis.writer import Unit
+from services.domain.buying_power import Claim
+from services.domain.limit import Where
+from services.risk.parts import Cursor, Part
+from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
+from services.wire.versions import RISK_EVENT, check_version
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that was stored; `epochs`, `sequences` (the journals' last numbers) and `owners` by environment."""
+    """All that was stored; `epochs`, `sequences` (the events' last numbers) and `owners` by environment."""
 
     parts: list[Part]
     epochs: dict[str, int]
@@ -62,78 +33,6 @@ class Stored:
     kill_switches: list[KillRecord]
     sequences: dict[str, int]
     owners: dict[str, str]
-
-
-class OpenGate(Gate):
-    """A gate whose funds and claims can be read, and which can be made of stored parts."""
-
-    @property
-    def funds(self) -> Mapping[str, Funds]:
-        """By portfolio; not to be changed."""
-        return self._funds
-
-    @property
-    def claims(self) -> Mapping[str, Claim]:
-        """By order id; not to be changed."""
-        return self._claims
-
-    def marks(self) -> dict[str, str]:
-        """The last prices as text."""
-        return {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()}
-
-    def knows(self, portfolio_id: str) -> bool:
-        """Whether the portfolio's opening entry has come."""
-        funds = self._funds.get(portfolio_id)
-        return funds is not None and funds.opened
-
-    def symbols(self) -> set[str]:
-        """The symbols that are held or claimed."""
-        held = {symbol for funds in self._funds.values() for symbol in funds.holdings}
-        return held | {claim.symbol for claim in self._claims.values() if claim.symbol}
-
-    def rebuild(self, part: Part) -> None:
-        """Take everything that was stored; the gate must be new. Reservations are made anew of their claims."""
-        for portfolio_id, state in part.portfolios.items():
-            self._funds[portfolio_id] = _funds_of(state)
-        for order_id, claim in part.claims.items():
-            self._known(claim.portfolio_id)
-            self._claim(order_id, claim)
-        for symbol, price in part.marks.items():
-            self.mark(symbol, Decimal(price))
-
-    def set_multipliers(self, instruments: Mapping[str, Instrument]) -> None:
-        """Give holdings their contract multipliers, which are not stored."""
-        for funds in self._funds.values():
-            for symbol, holding in funds.holdings.items():
-                holding.multiplier = instruments[symbol].contract_multiplier
-
-
-def state_of(funds: Funds) -> dict[str, Any]:
-    """What of a portfolio its claims do not tell, as JSON-able values."""
-    return {
-        "opened": funds.opened,
-        "cash": str(funds.cash),
-        "collateral": str(funds.collateral),
-        "recent": [list(pair) for pair in funds.recent],
-        "holdings": {
-            symbol: [str(holding.quantity), str(holding.collateral)]
-            for symbol, holding in funds.holdings.items()
-            if holding.quantity or holding.collateral
-        },
-    }
-
-
-def _funds_of(state: Mapping[str, Any]) -> Funds:
-    return Funds(
-        cash=Decimal(state["cash"]),
-        collateral=Decimal(state["collateral"]),
-        opened=state["opened"],
-        recent=deque(list(pair) for pair in state["recent"]),
-        holdings={
-            symbol: Holding(quantity=Decimal(quantity), collateral=Decimal(collateral))
-            for symbol, (quantity, collateral) in state["holdings"].items()
-        },
-    )
 
 
 _metadata = sa.MetaData()
@@ -154,7 +53,10 @@ _environments = _table(
     tape_sequence=_big,
     cycle=_big,
     ended=sa.Boolean,
+    valued_sequence=_big,
     marks=_text,
+    curve=_text,
+    warned=_text,
 )
 _epochs = _table("epochs", ("environment_id",), epoch=_big)
 _portfolios = _table("portfolios", ("environment_id", "portfolio_id"), state=_text)
@@ -166,9 +68,16 @@ _claims = _table(
     pair=_text,
     quantity=DecimalText,
     cash=DecimalText,
+    strategy_id=_text,
 )
 _change = {"version": _big, "tape_sequence": _big, "update_time": _big}
-_limits = _table("limits", ("environment_id", "portfolio_id", "name"), bound=DecimalText, deleted=sa.Boolean, **_change)
+_limits = _table(
+    "limits",
+    ("environment_id", "portfolio_id", "strategy_id", "symbol", "name"),
+    bound=DecimalText,
+    deleted=sa.Boolean,
+    **_change,
+)
 _kill_switches = _table(
     "kill_switches",
     ("environment_id", "scope", "target_id"),
@@ -181,14 +90,17 @@ _events = _table(
     "events",
     ("environment_id", "sequence"),
     kind=_text,
+    portfolio_id=_text,
     payload=_text,
     payload_version=sa.Integer,
     tape_sequence=_big,
+    market_time=_big,
     order_head=_big,
     after_order_id=_text,
     create_time=_big,
     traceparent=_text,
 )
+_streams = sa.Table("streams", _metadata, sa.Column("epoch", _text, primary_key=True))
 
 
 # Those that tell whose an environment is; at least one of them has each that is known here.
@@ -196,10 +108,11 @@ _OF_ENVIRONMENTS = (_environments, _epochs, _limits, _kill_switches)
 
 
 class Store:
-    """Reads everything once, at the start; writes what changed."""
+    """Reads everything but the events once, at the start; says how what changed is written."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.writer = database.writer
         make = database.dialect
         self._put_environment = upsert(_environments, make)
         self._put_epoch = upsert(_epochs, make)
@@ -220,11 +133,63 @@ class Store:
         """
         return await self._database.read(_load)
 
-    async def save(self, part: Part, owner: str) -> None:
-        """Store what changed of a gate, with its cursor; `owner` is the environment's."""
+    async def stream_epoch(self) -> str:
+        """The id of the events' stream; made with the first start."""
+        row = await self._database.fetch_one(sa.select(_streams.c.epoch))
+        if row is not None:
+            return str(row.epoch)
+        epoch = uuid.uuid4().hex
+        await self.writer.commit([(sa.insert(_streams), [{"epoch": epoch}])])
+        return epoch
+
+    async def events(
+        self,
+        environment_id: str,
+        after: int,
+        limit: int,
+        portfolio_id: str = "",
+        kinds: Collection[RiskKind] = (),
+    ) -> list[Journalled]:
+        """An environment's events after a number, in order; empty filters let all pass."""
+        query = sa.select(_events).where(_events.c.environment_id == environment_id, _events.c.sequence > after)
+        if portfolio_id:
+            query = query.where(_events.c.portfolio_id == portfolio_id)
+        if kinds:
+            query = query.where(_events.c.kind.in_(kinds))
+        rows = await self._database.fetch_all(query.order_by(_events.c.sequence).limit(limit))
+        return [_event(row) for row in rows]
+
+    def unit(
+        self,
+        owner: str,
+        part: Part | None = None,
+        record: LimitRecord | KillRecord | None = None,
+        events: Sequence[Journalled] = (),
+    ) -> Unit:
+        """What changed of a gate with its cursor, a limit or kill switch, and what is to be told of both.
+
+        Args:
+            owner: the environment's.
+        """
+        rows: list[Any] = [] if part is None else self._part(part, owner)
+        if isinstance(record, LimitRecord):
+            rows.append((self._put_limit, [_values(record)]))
+        elif record is not None:
+            rows.append((self._put_kill_switch, [_values(record)]))
+        if events:
+            rows.append((self._add_event, [{**_values(each), "payload_version": RISK_EVENT} for each in events]))
+        return rows
+
+    def _part(self, part: Part, owner: str) -> list[Any]:
         name = part.environment_id
         whose = _whose(name, owner)
-        cursor = {**part.cursor._asdict(), **whose, "marks": json.dumps(dict(part.marks))}
+        stands = {
+            **part.cursor._asdict(),
+            **whose,
+            "marks": json.dumps(dict(part.marks)),
+            "curve": json.dumps(part.curve),
+            "warned": json.dumps(part.warned),
+        }
         portfolios = [{**whose, "portfolio_id": i, "state": json.dumps(state)} for i, state in part.portfolios.items()]
         claims = [
             {
@@ -235,28 +200,21 @@ class Store:
                 "pair": claim.pair,
                 "quantity": claim.quantity,
                 "cash": claim.cash,
+                "strategy_id": claim.strategy_id,
             }
             for order_id, claim in part.claims.items()
         ]
-        await self._database.writer.commit(
-            [
-                (self._put_portfolio, portfolios),
-                (self._drop_claim, [{"e": name, "o": order_id} for order_id in part.gone]),
-                (self._put_claim, claims),
-                (self._put_environment, [cursor]),
-            ]
-        )
+        return [
+            (self._put_portfolio, portfolios),
+            (self._drop_claim, [{"e": name, "o": order_id} for order_id in part.gone]),
+            (self._put_claim, claims),
+            (self._put_environment, [stands]),
+        ]
 
     async def raise_epoch(self, environment_id: str, epoch: int, owner: str) -> None:
         """Store the epoch of a connection before it is answered."""
         row = {**_whose(environment_id, owner), "epoch": epoch}
-        await self._database.writer.commit([(self._put_epoch, [row])])
-
-    async def change(self, record: LimitRecord | KillRecord, entry: Journalled, then: Callable[[], None]) -> None:
-        """Store a limit or kill switch and the journal's entry of it; `then` runs right after the commit."""
-        put = self._put_limit if isinstance(record, LimitRecord) else self._put_kill_switch
-        event = {**_values(entry), "payload_version": CONTROL_CHANGE}
-        await self._database.writer.commit([(put, [_values(record)]), (self._add_event, [event])], then)
+        await self.writer.commit([(self._put_epoch, [row])])
 
 
 def _whose(environment_id: str, owner: str) -> dict[str, Any]:
@@ -265,6 +223,11 @@ def _whose(environment_id: str, owner: str) -> dict[str, Any]:
 
 def _values(record: LimitRecord | KillRecord | Journalled) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _event(row: Any) -> Journalled:
+    values = {name: getattr(row, name) for name in Journalled.__dataclass_fields__}
+    return Journalled(**{**values, "kind": RiskKind(row.kind)})
 
 
 def _load(connection: sa.Connection) -> Stored:
@@ -276,7 +239,8 @@ def _load(connection: sa.Connection) -> Stored:
         portfolios[row["environment_id"]][row["portfolio_id"]] = json.loads(row["state"])
     claims: dict[str, dict[str, Claim]] = defaultdict(dict)
     for row in rows(_claims):
-        claim = Claim(row["portfolio_id"], row["symbol"], row["quantity"], row["cash"], True, row["pair"])
+        held = (row["quantity"], row["cash"], True, row["pair"], row["strategy_id"])
+        claim = Claim(row["portfolio_id"], row["symbol"], *held)
         claims[row["environment_id"]][row["order_id"]] = claim
     parts = [
         Part(
@@ -285,11 +249,13 @@ def _load(connection: sa.Connection) -> Stored:
             json.loads(row["marks"]),
             portfolios[row["environment_id"]],
             claims[row["environment_id"]],
+            curve=tuple(json.loads(row["curve"])),
+            warned=tuple((name, Where(*where)) for name, where in json.loads(row["warned"])),
         )
         for row in rows(_environments)
     ]
     newest = connection.execute(sa.select(sa.func.max(_events.c.payload_version))).scalar()
-    check_version(newest or 0, CONTROL_CHANGE, "a change of limits or kill switches")
+    check_version(newest or 0, RISK_EVENT, "a risk event")
     heads = sa.select(_events.c.environment_id, sa.func.max(_events.c.sequence)).group_by(_events.c.environment_id)
     return Stored(
         parts,

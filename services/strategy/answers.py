@@ -22,6 +22,7 @@ REFUSALS: Final = frozenset(
         "LIMIT_EXCEEDED",
         "ORDER_RATE_EXCEEDED",
         "PRICE_OUT_OF_BAND",
+        "SYMBOL_RESTRICTED",
         "KILL_SWITCH_ENGAGED",
         "NO_REFERENCE_PRICE",
         "MARKET_CLOSED",

@@ -11,7 +11,8 @@ from typing import Final
 ORDER_EVENT: Final = 2
 LEDGER_ENTRY: Final = 1
 SIGNAL: Final = 1
-CONTROL_CHANGE: Final = 1
+# 2: what happened at the gate beside changes of limits and kill switches, whose scopes and bounds before are told.
+RISK_EVENT: Final = 2
 
 
 class UnknownVersion(ValueError):

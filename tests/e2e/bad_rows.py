@@ -282,8 +282,25 @@ ROWS: dict[str, list[Row]] = {
         NO_PORTFOLIO,
         row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
         row(limit_type="LIMIT_TYPE_SHORT_SALES", bound="0.5"),
+        row(limit_type="LIMIT_TYPE_RESTRICTED"),
+        row(limit_type="LIMIT_TYPE_RESTRICTED", bound="2", symbol="AAPL"),
+        row(limit_type="LIMIT_TYPE_MAX_LEVERAGE", symbol="AAPL"),
+        row(limit_type="LIMIT_TYPE_MAX_DRAWDOWN", strategy_id=STRATEGY),
+        row(limit_type="LIMIT_TYPE_RUNAWAY_GUARD", symbol="AAPL"),
+        row(portfolio_id=PORTFOLIO, strategy_id=STRATEGY),
+        row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
     ],
-    "RiskService/DeleteLimit": [row(LIMIT_NOT_FOUND, limit_id="nobody")],
+    "RiskService/ListLimitChanges": [NO_ENVIRONMENT],
+    **{
+        f"RiskService/{each}": [
+            NO_ENVIRONMENT,
+            NO_PORTFOLIO,
+            row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
+            row(kinds=["RISK_EVENT_KIND_BREACH"] * 17),
+        ]
+        for each in ("ListRiskEvents", "StreamRiskEvents")
+    },
+    "RiskService/DeleteLimit": [row(LIMIT_NOT_FOUND, limit_id=f"{MAIN}~nobody~PRICE_BAND")],
     "RiskService/EngageKillSwitch": [
         NO_ENVIRONMENT,
         row(PORTFOLIO_NOT_FOUND, target_id="nobody"),
@@ -373,6 +390,8 @@ PAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "VenueModelService/ListVenueModels": ({}, {"symbol": "IBM"}),
     "RiskService/ListLimits": ({}, {"portfolio_id": PORTFOLIO}),
     "RiskService/ListKillSwitches": ({}, {"environment_id": MAIN}),
+    "RiskService/ListLimitChanges": ({}, {"environment_id": ENDED}),
+    "RiskService/ListRiskEvents": ({}, {"portfolio_id": PORTFOLIO}),
     "PortfolioService/ListPortfolios": ({}, {"environment_id": MAIN}),
     "PortfolioService/ListPositions": ({"portfolio_id": FROZEN}, {"portfolio_id": PORTFOLIO}),
     "PortfolioService/ListLots": ({"portfolio_id": FROZEN}, {"portfolio_id": FROZEN, "symbol": "AAPL"}),
@@ -390,6 +409,7 @@ STREAMS: dict[str, dict[str, Any]] = {
     "MarketDataService/StreamMarketData": {"symbols": ["AAPL"]},
     "OrderService/StreamOrderEvents": {"portfolio_id": PORTFOLIO},
     "OrderBookService/StreamOrderBook": {"portfolio_id": PORTFOLIO},
+    "RiskService/StreamRiskEvents": {"portfolio_id": PORTFOLIO},
     "PortfolioService/StreamPortfolio": {"portfolio_id": FROZEN},
     "PortfolioService/StreamLedgerEntries": {"portfolio_id": PORTFOLIO},
     "StrategyService/StreamSignals": {"deployment_id": DEPLOYMENT},

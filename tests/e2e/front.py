@@ -40,12 +40,14 @@ class Answer:
         reason: of the ErrorInfo; empty without one.
         body: of a success: one message as a dict of its JSON, of a stream the first.
         message: for people.
+        metadata: of the ErrorInfo.
     """
 
     code: str
     reason: str = ""
     body: dict[str, Any] = field(default_factory=dict)
     message: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def outcome(self) -> tuple[str, str]:
@@ -161,7 +163,8 @@ def refused(error: dict[str, Any]) -> Answer:
     assert set(error) == {"code", "message", "details"}, error
     infos = [each for each in error["details"] if each["@type"].endswith("google.rpc.ErrorInfo")]
     code = next(each.name for each in grpc.StatusCode if each.value[0] == error["code"])
-    return Answer(code, infos[0]["reason"] if infos else "", message=error["message"])
+    info = infos[0] if infos else {"reason": ""}
+    return Answer(code, info["reason"], message=error["message"], metadata=info.get("metadata", {}))
 
 
 def _query(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -179,7 +182,7 @@ def _refusal(error: Any) -> Answer:
     for detail in status.details if status else ():
         if detail.Is(info.DESCRIPTOR):
             detail.Unpack(info)
-    return Answer(error.code().name, info.reason, message=error.details() or "")
+    return Answer(error.code().name, info.reason, message=error.details() or "", metadata=dict(info.metadata))
 
 
 def _json(message: Any) -> dict[str, Any]:

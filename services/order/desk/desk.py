@@ -26,6 +26,7 @@ from services.order.clients import Peers
 from services.order.desk.cancel_timers import CancelTimers
 from services.order.desk.canceling import Cancel, Canceling, Sweep
 from services.order.desk.checks import Checks
+from services.order.desk.door import Door
 from services.order.desk.gate_mapping import Kill
 from services.order.desk.journal import Journal
 from services.order.desk.phase import OTHERS_TURN, Phase
@@ -59,7 +60,8 @@ class Desk:
         self.roll = Roll(row.environment_id)
         self.symbols: frozenset[str] | None = None
         self.venue = self._new_venue(peers)
-        self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill)
+        self.door = Door()
+        self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill, self.door.guard)
         checks = Checks(self, self.gate)
         self._placing = Placing(self, store, checks)
         self._previewing = Previewing(self, checks)
@@ -168,8 +170,10 @@ class Desk:
         """Why a new order cannot come in now, if it cannot; one that is known already always gets its answer."""
         ticket, row = create.ticket, self.row
         standstill = self.standstill(of_strategy=ticket.of_strategy)
-        if standstill is not None or not ticket.of_strategy:
+        if standstill is not None:
             return standstill
+        if not ticket.of_strategy:
+            return self.door.objection(ticket.portfolio_id, create.arrived)
         stranger = self.roll.objection(ticket, create.seat_token)
         if stranger is None and ticket.basis_sequence != row.tape_sequence:
             positions = {"basis_sequence": str(ticket.basis_sequence), "tape_sequence": str(row.tape_sequence)}

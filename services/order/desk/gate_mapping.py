@@ -16,6 +16,7 @@ from services.domain.order import Order, OrderState, Reservation
 from services.domain.preview import Preview
 from services.order.mapping import order_to_proto, set_asked
 from services.order.ticket import Provenance
+from services.wire.limits import check_from_proto
 from services.wire.orders import refusal_from_proto
 from services.wire.values import optional, set_time, text
 
@@ -40,10 +41,22 @@ class Kill(NamedTuple):
     principal: str
 
 
+class Guard(NamedTuple):
+    """A runaway guard as risk tells of it: orders a second of wall time, of a portfolio or where none is named of each.
+
+    Attributes:
+        bound: None where there is no guard any more.
+    """
+
+    portfolio_id: str
+    bound: Decimal | None
+
+
 class Ready(NamedTuple):
-    """Risk answers from here on; these switches are engaged."""
+    """Risk answers from here on; these switches are engaged, and these guards set."""
 
     kills: tuple[Kill, ...]
+    guards: tuple[Guard, ...] = ()
 
 
 class Verdicts(NamedTuple):
@@ -93,16 +106,19 @@ def _set_check(message: risk_gate_service_pb2.OrderCheck, check: Check) -> None:
     message.traceparent = check.traceparent
 
 
-def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | Verdicts | Kill | None:
+def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | Verdicts | Kill | Guard | None:
     """What risk's gate says."""
     match message.WhichOneof("message"):
         case "ready":
-            return Ready(tuple(_kill(each) for each in message.ready.kill_switches))
+            guards = tuple(_guard(each) for each in message.ready.runaway_guards)
+            return Ready(tuple(_kill(each) for each in message.ready.kill_switches), guards)
         case "verdicts":
             told = message.verdicts
             return Verdicts(told.batch_id, tuple(map(_verdict, told.verdicts)), tuple(map(_preview, told.previews)))
         case "kill_switch":
             return _kill(message.kill_switch)
+        case "runaway_guard":
+            return _guard(message.runaway_guard)
         case _:
             return None
 
@@ -113,13 +129,18 @@ def _kill(switch: risk_pb2.KillSwitch) -> Kill:
     return Kill(KillScope(portfolio_id, strategy_id), switch.engaged, switch.allow_reducing, switch.principal)
 
 
+def _guard(guard: risk_gate_service_pb2.RunawayGuard) -> Guard:
+    return Guard(guard.portfolio_id, Decimal(guard.bound) if guard.bound else None)
+
+
 def _verdict(verdict: risk_gate_service_pb2.Verdict) -> Verdict:
+    checks = tuple(map(check_from_proto, verdict.checks)) if verdict.checks else ()
     if verdict.WhichOneof("outcome") == "refusal":
-        return Verdict(verdict.order_id, refusal=refusal_from_proto(verdict.refusal))
+        return Verdict(verdict.order_id, refusal=refusal_from_proto(verdict.refusal), checks=checks)
     reserved = verdict.reservation
     cash, quantity, headroom = (Decimal(each) for each in (reserved.cash, reserved.quantity, reserved.headroom))
     fee = Decimal(reserved.commission) if reserved.commission else ZERO
-    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom, fee))
+    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom, fee), checks=checks)
 
 
 def _preview(message: risk_gate_service_pb2.PreviewVerdict) -> Preview:

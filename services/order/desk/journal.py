@@ -17,6 +17,7 @@ from services.chassis.failpoints import failpoint
 from services.chassis.stream import Entry, EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
+from services.domain.limit import Checked
 from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
 from services.domain.positions import Holder
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
@@ -94,6 +95,7 @@ class Journal:
         self._instruments = instruments
         self._clock = clock
         self._provenance: dict[str, Provenance] = {}
+        self._checks: dict[str, tuple[Checked, ...]] = {}
         self._portfolios: dict[str, PortfolioRow] = {}
         self._open: dict[int, OpenOrder] = {}
 
@@ -120,9 +122,13 @@ class Journal:
         rows = await self._store.positions(self.row.environment_id)
         return {(row.portfolio_id, row.symbol): (row.quantity, row.tape_sequence) for row in rows if row.quantity}
 
-    def introduce(self, order_id: str, provenance: Provenance, portfolio: PortfolioRow) -> None:
-        """Tells where an order comes from whose first event is about to be written."""
+    def introduce(
+        self, order_id: str, provenance: Provenance, portfolio: PortfolioRow, checks: tuple[Checked, ...] = ()
+    ) -> None:
+        """Tells where an order comes from whose first event is about to be written, and what limits said of it."""
         self._provenance[order_id] = provenance
+        if checks:
+            self._checks[order_id] = checks
         self._portfolios.setdefault(portfolio.portfolio_id, portfolio)
 
     def origin_of(self, order: Order) -> Provenance:
@@ -237,6 +243,7 @@ class Journal:
             cause="end_of_tape" if ended else cause,
             principal=principal or provenance.principal,
             traceparent=traceparent,
+            checks=self._checks.pop(event.order.order_id, ()) if self._checks else (),
         )
 
     def _event_row(self, event: OrderEvent, number: int, payload: bytes, principal: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Create:
         seat_token: of a strategy's command, what shows that it is its deployment's own.
         session_id: the session that it shall not outlive, if there is one.
         deadline: monotonic seconds; set once nothing but risk is waited for.
+        arrived: when it came, monotonic seconds.
     """
 
     ticket: Ticket
@@ -49,6 +50,7 @@ class Create:
     seat_token: str = ""
     session_id: str = ""
     deadline: float = 0.0
+    arrived: float = field(default_factory=time.monotonic)
     repeats: list[Create] = field(default_factory=list)
 
     def fail(self, error: ApiError) -> None:
@@ -145,8 +147,9 @@ class Placing:
         failpoint("order.after_reserve")
         events: list[OrderEvent] = []
         for create, order, origin in zip(creates, orders, origins, strict=True):
-            desk.journal.introduce(order.order_id, origin, create.portfolio)
-            events += self._take(order, verdicts.get(order.order_id))
+            verdict = verdicts.get(order.order_id)
+            desk.journal.introduce(order.order_id, origin, create.portfolio, verdict.checks if verdict else ())
+            events += self._take(order, verdict)
         row.order_count += len(orders)
         placed = await desk.journal.commit(events, cause="command")
         for create, event in zip(creates, events, strict=True):

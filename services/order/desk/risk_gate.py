@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import grpc
@@ -17,7 +17,7 @@ import grpc
 from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
 from services.domain.preview import Preview
-from services.order.desk.gate_mapping import Kill, Ready, Verdicts, connect, gate_answer
+from services.order.desk.gate_mapping import Guard, Kill, Ready, Verdicts, connect, gate_answer
 
 FIRST_BACKOFF_SECONDS: Final = 0.02
 # Risk restarted by its supervisor is back within 2 s, which is all that an order waits.
@@ -63,6 +63,7 @@ class RiskGate:
         open_stream: Callable[[], Any],
         begin: Begin,
         on_kill: Callable[[Kill], None],
+        on_guards: Callable[[Sequence[Guard], bool], None],
     ) -> None:
         """Describes the stream; `run` opens it.
 
@@ -71,11 +72,13 @@ class RiskGate:
             open_stream: opens the call, `stub.CheckOrders`.
             begin: called before each connection.
             on_kill: called with every switch that is engaged at a connection or changes later, in order with verdicts.
+            on_guards: called with runaway guards, and whether these are all there are: so at every connection.
         """
         self._environment_id = environment_id
         self._open = open_stream
         self._begin = begin
         self._on_kill = on_kill
+        self._on_guards = on_guards
         self._call: Any = None
         self._ready = asyncio.Event()
         self.generation = 0
@@ -153,12 +156,13 @@ class RiskGate:
             self._void()
             call.cancel()
 
-    def _take(self, call: Any, answer: Ready | Verdicts | Kill | None) -> None:
+    def _take(self, call: Any, answer: Ready | Verdicts | Kill | Guard | None) -> None:
         match answer:
             case Ready():
                 self._call = call
                 self._backoff = FIRST_BACKOFF_SECONDS
                 self._ready.set()
+                self._on_guards(answer.guards, True)
                 self._tell(answer.kills)
                 _log.info("risk is ready", extra={"environment_id": self._environment_id})
             case Verdicts() if self._pending is not None and answer.batch_id == self._batch_id:
@@ -167,6 +171,8 @@ class RiskGate:
             case Kill():
                 self._void()
                 self._tell([answer])
+            case Guard():
+                self._on_guards([answer], False)
             case _:
                 pass
 

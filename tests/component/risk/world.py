@@ -41,6 +41,7 @@ from services.domain.order import ExecType, Order, OrderEvent, OrderState, Order
 from services.domain.tape import Tape
 from services.risk.main import serve
 from services.risk.settings import Settings
+from services.wire.orders import refusal_to_proto
 
 ENVIRONMENT = "replay-1"
 State = environment_pb2.EnvironmentState
@@ -450,6 +451,7 @@ def order_to_proto(order: Order) -> order_pb2.Order:
         ),
         deployment_id=order.deployment_id,
         strategy_id=order.strategy_id,
+        refusal=None if order.refusal is None else refusal_to_proto(order.refusal),
     )
 
 

@@ -1,6 +1,8 @@
 """The store on SQLite and on a real PostgreSQL, by one suite; and the service on PostgreSQL through restarts."""
 
 import asyncio
+import json
+import shutil
 import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -16,9 +18,12 @@ from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.database import Database
 from services.domain.buying_power import Claim
+from services.domain.limit import Where
 from services.risk import migrations
-from services.risk.records import Journalled, KillRecord, LimitRecord, Scope
-from services.risk.store import Cursor, Part, Store
+from services.risk.event_mapping import event_to_proto
+from services.risk.parts import Cursor, OpenGate, Part
+from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
+from services.risk.store import Store
 from tests.component.risk.conftest import SYMBOLS, market
 from tests.component.risk.world import ENVIRONMENT, World, accepted, risk_of
 from tests.unit.domain.markets import instrument
@@ -53,15 +58,17 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     state = {"opened": True, "cash": str(BIG), "collateral": "0", "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
     claims = {"e-1": Claim("p", "A", D("-10"), BIG, True), "e-2": Claim("p", "A", D("1"), D("0.000000001"), True)}
     claims["e-3"] = Claim("p", "A", D("10"), D("7"), True, "e-3")
-    await store.save(Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims), "ada")
-    await store.save(Part("f", Cursor(), {}), "bob")
-    later = Claim("p", "A", D("-4"), D("7"), True)
-    await store.save(Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {}, {"e-1": later}, ("e-2",)), "ada")
+    whole = (("1.5", "2.5"), (("max_drawdown", Where("p")), ("max_gross_exposure", Where("", "s", "A"))))
+    await store.writer.commit(store.unit("ada", Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims)))
+    await store.writer.commit(store.unit("bob", Part("f", Cursor(), {})))
+    later = Claim("p", "A", D("-4"), D("7"), True, "", "s")
+    part = Part("e", Cursor(6, 7, 8, 9, True, 8), {"A": "1.5"}, {}, {"e-1": later}, ("e-2",), *whole)
+    await store.writer.commit(store.unit("ada", part))
     loaded = await store.load()
     assert loaded.owners == {"e": "ada", "f": "bob"}
     parts = {part.environment_id: part for part in loaded.parts}
     claims = {"e-1": later, "e-3": claims["e-3"]}
-    assert parts["e"] == Part("e", Cursor(6, 7, 8, 9, True), {"A": "1.5"}, {"p": state}, claims)
+    assert parts["e"] == Part("e", part.cursor, {"A": "1.5"}, {"p": state}, claims, (), *whole)
     assert parts["f"] == Part("f", Cursor(), {})
 
 
@@ -69,20 +76,74 @@ async def test_epochs_limits_switches_and_their_journal_come_back(database: Data
     store = Store(database)
     for epoch in (1, 2, 9):
         await store.raise_epoch("e", epoch, "ada")
-    limit = LimitRecord("e", "", "price_band", D("0.1"), False, 1, 10, 11, "local", "local")
+    limit = LimitRecord("e", "", "", "", "price_band", D("0.1"), False, 1, 10, 11, "local", "local")
+    narrow = LimitRecord("e", "", "s", "A", "price_band", D("0.2"), False, 1, 10, 11, "local", "local")
     switch = KillRecord("e", Scope.STRATEGY, "s", True, False, "drill", 1, 10, 12, "local", "local")
     done = []
-    for number, record in enumerate((limit, switch), 1):
-        entry = Journalled("e", number, "KIND", "{}", 10, 1, "e-1", 13, "", "local", "local")
-        await store.change(record, entry, lambda: done.append(1))
+    kinds = (RiskKind.LIMIT_SET, RiskKind.BREACH, RiskKind.KILL_SWITCH_ENGAGED)
+    for number, (record, kind) in enumerate(zip((limit, narrow, switch), kinds, strict=True), 1):
+        of = "p" if kind is RiskKind.BREACH else ""
+        entry = Journalled("e", number, kind, of, "{}", 10, 20, 1, "e-1", 13, "", "local", "local")
+        await store.writer.commit(store.unit("local", record=record, events=[entry]), lambda: done.append(1))
     stored = await store.load()
     assert (stored.epochs, stored.limits, stored.kill_switches, stored.sequences) == (
         {"e": 9},
-        [limit],
+        [limit, narrow],
         [switch],
-        {"e": 2},
+        {"e": 3},
     )
-    assert done == [1, 1]
+    assert done == [1, 1, 1]
+    assert [each.sequence for each in await store.events("e", 0, 9)] == [1, 2, 3]
+    assert [each.kind for each in await store.events("e", 1, 1)] == [RiskKind.BREACH]
+    assert [each.sequence for each in await store.events("e", 0, 9, "p")] == [2]
+    assert [each.sequence for each in await store.events("e", 0, 9, "", {RiskKind.LIMIT_SET})] == [1]
+    assert await store.events("f", 0, 9) == []
+    epoch = await store.stream_epoch()
+    assert epoch == await Store(database).stream_epoch()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_an_older_release_stored_is_taken_over(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    if kind == "postgresql":
+        url = await fresh_database(request.getfixturevalue("postgres"))
+    old = tmp_path / "old"
+    old.mkdir()
+    first = Path(migrations.__file__).parent / "0001_gates.py"
+    shutil.copy(first, old / first.name)
+    state = {"opened": True, "cash": "950", "collateral": "0", "recent": [[5, 2]], "holdings": {"A": ["5", "0"]}}
+    async with await Database.open(url, old) as database:
+        change = {"portfolio_id": "p", "limit": "max_order_rate", "bound": "7", "version": 2}
+        rows = {
+            "environments": ["e", 1, 2, 3, 4, False, '{"A": "10"}', "local", "ada"],
+            "portfolios": ["e", "p", json.dumps(state), "local", "ada"],
+            "claims": ["e", "e-1", "p", "A", "", "1", "10", "local", "ada"],
+            "limits": ["e", "p", "max_order_rate", "7", False, 2, 3, 4, "local", "ada"],
+            "events": ["e", 1, "LIMIT_SET", json.dumps(change), 1, 1, 3, 9, "e-1", "", "local", "ada"],
+        }
+
+        def fill(connection: sa.Connection) -> None:
+            for name, values in rows.items():
+                table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+                connection.execute(sa.insert(table), dict(zip(table.c.keys(), values, strict=True)))
+
+        await database.run(fill)
+    async with await Database.open(url, migrations) as database:
+        store = Store(database)
+        stored = await store.load()
+        [part], [limit] = stored.parts, stored.limits
+        gate = OpenGate()
+        gate.rebuild(part)
+        assert (part.cursor, limit.where, limit.bound, limit.version) == (Cursor(1, 2, 3, 4), Where("p"), 7, 2)
+        exposure = gate.exposure("p")
+        assert (exposure.cash, exposure.reserved_cash, exposure.equity) == (950, 10, 1000)
+        assert gate.funds["p"].rate.in_minute(6) == 2
+        [event] = await store.events("e", 0, 9)
+        told = event_to_proto(event)
+        assert (told.limit, told.bound, told.limit_change.limit.portfolio_id) == ("max_order_rate", "7", "p")
+        assert told.limit_change.limit.limit_id == "e~p~MAX_ORDER_RATE"
 
 
 async def test_every_row_tells_whose_it_is(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
 from services.domain.limits import ORDERED, KillScope, make_limit
-from services.domain.order import Order, OrderType, Refusal, Side, TimeInForce
+from services.domain.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
 
 D = Decimal
 STOCK = Instrument("AAPL")
@@ -284,26 +284,43 @@ def test_an_unknown_portfolio_is_refused_and_leaves_nothing_behind(desk: Desk) -
 
 
 def test_the_first_limit_in_the_fixed_order_is_the_refusal(desk: Desk) -> None:
-    bounds = {kind.name: "0" for kind in ORDERED if kind.name != "buying_power"}
-    for name, bound in bounds.items():
-        desk.limit(name, bound)
+    # Lost since the day began, and below the highest point; a short that needs more than the equity.
+    desk.gate = Gate(detailed=True)
+    desk.gate.open_portfolio("p", D(10_000))
+    desk.gate.close(lambda symbol: D(0))
+    desk.limit("short_sale", "1")
+    sold = desk.check(Side.SELL, "10").reservation
+    assert sold is not None
+    order = Order("e-1", "c", "p", "AAPL", Side.SELL, OrderType.MARKET, TimeInForce.DAY, D(10), reservation=sold)
+    filled = order._replace(state=OrderState.FILLED, cum_quantity=D(10))
+    desk.gate.fold(OrderEvent("x", ExecType.TRADE, filled, 0, 1, D(10), D(100)), STOCK)
+    desk.gate.mark("AAPL", D(900))
+    desk.limit("short_sale", "0")
+    unset = {"short_sale", "initial_margin", "maintenance_margin", "buying_power"}
+    for kind in ORDERED:
+        if kind.name == "restricted":
+            desk.gate.set_limit(make_limit(kind.name, D(1), "p", symbol="AAPL"))
+        elif kind.name not in unset:
+            desk.limit(kind.name, "0")
     seen = []
-    for _ in range(len(bounds) + 1):
-        side = Side.SELL if "max_gross_exposure" in seen else Side.BUY
-        limit = desk.refusal(side, "1000", limit_price="200")[1]
+    for _ in range(len(ORDERED) - 1):
+        limit = desk.refusal(Side.SELL, "1000", limit_price="200")[1]
         seen.append(limit)
         if limit == "short_sale":
             desk.limit("short_sale", "1")
+        elif limit == "maintenance_margin":
+            desk.limit(limit, "0")
         else:
-            desk.gate.delete_limit(limit, "p")
-    assert seen == [kind.name for kind in ORDERED]
+            desk.gate.delete_limit(limit, "p", symbol="AAPL" if limit == "restricted" else "")
+    # What a short sale reserves by the initial margin is for buying power to refuse.
+    assert seen == [kind.name for kind in ORDERED if kind.name != "initial_margin"]
 
 
 def test_both_a_portfolios_and_the_environments_bound_hold_its_own_first(desk: Desk) -> None:
     desk.limit("max_order_quantity", "5", "")
     desk.limit("max_order_quantity", "3", "p")
     assert desk.refusal(quantity="9")[2] == 3
-    assert [limit.portfolio_id for limit in desk.gate.limits()] == ["", "p"]
+    assert [limit.where.portfolio_id for limit in desk.gate.limits()] == ["", "p"]
 
 
 @pytest.mark.parametrize(("name", "bound"), [("max_luck", "1"), ("buying_power", "1"), ("price_band", "-1")])

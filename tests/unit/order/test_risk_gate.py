@@ -1,7 +1,8 @@
 """The order service's end of risk's gate, on a stream made by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import grpc
@@ -9,7 +10,7 @@ import pytest
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
-from services.order.desk.gate_mapping import Kill
+from services.order.desk.gate_mapping import Guard, Kill
 from services.order.desk.risk_gate import RiskGate, RiskUnavailable
 
 Answer = risk_gate_service_pb2.CheckOrdersResponse
@@ -50,8 +51,12 @@ class Line:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.kills: list[Kill] = []
+        self.guards: list[tuple[list[Guard], bool]] = []
         self.epoch = 0
-        self.gate = RiskGate("replay-1", self.open, self.begin, self.kills.append)
+        self.gate = RiskGate("replay-1", self.open, self.begin, self.kills.append, self.guard)
+
+    def guard(self, guards: Sequence[Guard], whole: bool) -> None:
+        self.guards.append((list(guards), whole))
 
     def open(self) -> Call:
         self.calls.append(Call())
@@ -134,6 +139,18 @@ async def test_a_kill_switch_voids_what_was_said_before_it(line: Line) -> None:
     assert verdicts
     assert generation != line.gate.generation
     assert [kill.scope.portfolio_id for kill in line.kills] == ["p"]
+
+
+async def test_guards_come_whole_at_a_connection_then_one_by_one_and_void_nothing(line: Line) -> None:
+    call = await line.until(1)
+    guard = risk_gate_service_pb2.RunawayGuard(portfolio_id="p", bound="5")
+    call.tell(ready=risk_gate_service_pb2.Ready(runaway_guards=[guard]))
+    checking = line.check()
+    number = await line.asked(call, 1)
+    call.tell(runaway_guard=risk_gate_service_pb2.RunawayGuard(portfolio_id="p"))
+    call.verdict(number)
+    assert (await checking).generation == line.gate.generation
+    assert line.guards == [([Guard("p", Decimal(5))], True), ([Guard("p", None)], False)]
 
 
 async def test_a_switch_before_the_verdict_has_the_batch_asked_again(line: Line) -> None:

@@ -9,11 +9,11 @@ from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from services.domain.gate import Verdict
 from services.domain.money import NotADecimal
 from services.domain.order import Refusal, Reservation
-from services.risk.gate import Verdicts
 from services.risk.mapping import (
     batch_from_proto,
     told_to_proto,
 )
+from services.risk.session import Verdicts
 
 D = Decimal
 ORDER = {"order_id": "e-1", "portfolio_id": "p", "symbol": "A", "side": 2, "order_type": 2, "time_in_force": 1}

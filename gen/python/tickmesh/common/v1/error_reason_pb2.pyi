@@ -106,6 +106,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is."""
     ERROR_REASON_ORDER_TRIGGERED: _ErrorReason.ValueType  # 74
     """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
+    ERROR_REASON_SYMBOL_RESTRICTED: _ErrorReason.ValueType  # 75
+    """FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else."""
     ERROR_REASON_BASIS_STALE: _ErrorReason.ValueType  # 80
     """ABORTED. The command was decided at a position that the environment has left."""
     ERROR_REASON_NOT_OPEN_AT_EDGE: _ErrorReason.ValueType  # 90
@@ -114,6 +116,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. The deployment's seat is held with another token."""
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 100
     """RESOURCE_EXHAUSTED. The message or the number of calls is beyond what is served."""
+    ERROR_REASON_RUNAWAY_GUARD: _ErrorReason.ValueType  # 101
+    """RESOURCE_EXHAUSTED. Too many orders from outside in a second of wall time; nothing was decided, repeat the call later."""
     ERROR_REASON_RISK_UNAVAILABLE: _ErrorReason.ValueType  # 110
     """UNAVAILABLE. Risk did not answer in time; nothing was decided, repeat the call."""
     ERROR_REASON_ENVIRONMENT_BLOCKED: _ErrorReason.ValueType  # 111
@@ -217,6 +221,8 @@ ERROR_REASON_QUANTITY_BELOW_FILLED: ErrorReason.ValueType  # 73
 """FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is."""
 ERROR_REASON_ORDER_TRIGGERED: ErrorReason.ValueType  # 74
 """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
+ERROR_REASON_SYMBOL_RESTRICTED: ErrorReason.ValueType  # 75
+"""FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else."""
 ERROR_REASON_BASIS_STALE: ErrorReason.ValueType  # 80
 """ABORTED. The command was decided at a position that the environment has left."""
 ERROR_REASON_NOT_OPEN_AT_EDGE: ErrorReason.ValueType  # 90
@@ -225,6 +231,8 @@ ERROR_REASON_SEAT_TOKEN_INVALID: ErrorReason.ValueType  # 91
 """PERMISSION_DENIED. The deployment's seat is held with another token."""
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 100
 """RESOURCE_EXHAUSTED. The message or the number of calls is beyond what is served."""
+ERROR_REASON_RUNAWAY_GUARD: ErrorReason.ValueType  # 101
+"""RESOURCE_EXHAUSTED. Too many orders from outside in a second of wall time; nothing was decided, repeat the call later."""
 ERROR_REASON_RISK_UNAVAILABLE: ErrorReason.ValueType  # 110
 """UNAVAILABLE. Risk did not answer in time; nothing was decided, repeat the call."""
 ERROR_REASON_ENVIRONMENT_BLOCKED: ErrorReason.ValueType  # 111

@@ -3,10 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tickmesh.common.v1 import side_pb2 as _side_pb2
 from tickmesh.order.v1 import venue_model_pb2 as _venue_model_pb2
@@ -589,6 +591,7 @@ class OrderEvent(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its number in its environment."""
     exec_id: _builtins.str
@@ -623,6 +626,12 @@ class OrderEvent(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Wall time."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitCheck]:
+        """Of the order's first event: the limits that somebody had set and that had something to say about it, in the order of
+        checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
+        """
+
     def __init__(
         self,
         *,
@@ -640,14 +649,57 @@ class OrderEvent(_message.Message):
         principal: _builtins.str = ...,
         traceparent: _builtins.str = ...,
         version: _builtins.int = ...,
+        checks: _abc.Iterable[Global___LimitCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "order", b"order", "transact_time", b"transact_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "create_time", b"create_time", "exec_id", b"exec_id", "exec_type", b"exec_type", "last_commission", b"last_commission", "last_price", b"last_price", "last_quantity", b"last_quantity", "order", b"order", "principal", b"principal", "sequence", b"sequence", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "transact_time", b"transact_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "checks", b"checks", "create_time", b"create_time", "exec_id", b"exec_id", "exec_type", b"exec_type", "last_commission", b"last_commission", "last_price", b"last_price", "last_quantity", b"last_quantity", "order", b"order", "principal", b"principal", "sequence", b"sequence", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "transact_time", b"transact_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderEvent: _TypeAlias = OrderEvent  # noqa: Y015
+
+@_typing.final
+class LimitCheck(_message.Message):
+    """What one limit said of an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """Its name, `max_order_notional`."""
+    portfolio_id: _builtins.str
+    """The portfolio it is set for, if it is for one."""
+    strategy_id: _builtins.str
+    """The strategy it is set for, if it is for one."""
+    symbol: _builtins.str
+    """The symbol it is set for, if it is for one."""
+    bound: _builtins.str
+    """The largest value that passes."""
+    value: _builtins.str
+    """What the order made of the limited figure."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        bound: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "limit", b"limit", "portfolio_id", b"portfolio_id", "strategy_id", b"strategy_id", "symbol", b"symbol", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitCheck: _TypeAlias = LimitCheck  # noqa: Y015
 
 @_typing.final
 class Execution(_message.Message):

@@ -120,12 +120,12 @@ class OrderServiceServicer:
 
         A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
         `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`,
-        `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+        `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
 
         Fails, leaving no order, with INVALID_ARGUMENT `INVALID_ARGUMENT` or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or
         `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
-        `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
-        `SERVICE_UNAVAILABLE`: repeat the call.
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for an order from outside;
+        UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
 
         An order with a `deployment_id` is a strategy's command: it carries the deployment's seat token as metadata
         `x-tickmesh-seat` (see `ReplayService`), and its portfolio and strategy are the deployment's. It also fails with NOT_FOUND

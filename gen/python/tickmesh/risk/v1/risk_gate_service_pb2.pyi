@@ -62,6 +62,7 @@ class CheckOrdersResponse(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     KILL_SWITCH_FIELD_NUMBER: _builtins.int
+    RUNAWAY_GUARD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ready(self) -> Global___Ready:
         """The gate has recovered and answers from here on."""
@@ -74,22 +75,55 @@ class CheckOrdersResponse(_message.Message):
     def kill_switch(self) -> _risk_pb2.KillSwitch:
         """A kill switch changed: verdicts sent before it that are not committed yet are void."""
 
+    @_builtins.property
+    def runaway_guard(self) -> Global___RunawayGuard:
+        """A runaway guard changed."""
+
     def __init__(
         self,
         *,
         ready: Global___Ready | None = ...,
         verdicts: Global___VerdictBatch | None = ...,
         kill_switch: _risk_pb2.KillSwitch | None = ...,
+        runaway_guard: Global___RunawayGuard | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch", "message", b"message", "ready", b"ready", "verdicts", b"verdicts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch", "message", b"message", "ready", b"ready", "runaway_guard", b"runaway_guard", "verdicts", b"verdicts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch", "message", b"message", "ready", b"ready", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch", "message", b"message", "ready", b"ready", "runaway_guard", b"runaway_guard", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["ready", "verdicts", "kill_switch"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["ready", "verdicts", "kill_switch", "runaway_guard"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___CheckOrdersResponse: _TypeAlias = CheckOrdersResponse  # noqa: Y015
+
+@_typing.final
+class RunawayGuard(_message.Message):
+    """How many orders from outside a portfolio may send in a second of wall time. The order service holds to it at its door,
+    because what depends on wall time is no part of a replay's decisions.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    portfolio_id: _builtins.str
+    """The portfolio; empty for every portfolio of the environment that has none of its own."""
+    bound: _builtins.str
+    """Orders a second; empty where there is no guard any more."""
+    def __init__(
+        self,
+        *,
+        portfolio_id: _builtins.str = ...,
+        bound: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "portfolio_id", b"portfolio_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunawayGuard: _TypeAlias = RunawayGuard  # noqa: Y015
 
 @_typing.final
 class Connect(_message.Message):
@@ -129,21 +163,27 @@ class Ready(_message.Message):
 
     EPOCH_FIELD_NUMBER: _builtins.int
     KILL_SWITCHES_FIELD_NUMBER: _builtins.int
+    RUNAWAY_GUARDS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """The epoch it answers."""
     @_builtins.property
     def kill_switches(self) -> _containers.RepeatedCompositeFieldContainer[_risk_pb2.KillSwitch]:
         """The kill switches that are engaged."""
 
+    @_builtins.property
+    def runaway_guards(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunawayGuard]:
+        """The runaway guards that are set."""
+
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         kill_switches: _abc.Iterable[_risk_pb2.KillSwitch] | None = ...,
+        runaway_guards: _abc.Iterable[Global___RunawayGuard] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "kill_switches", b"kill_switches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "kill_switches", b"kill_switches", "runaway_guards", b"runaway_guards"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,6 +364,7 @@ class Verdict(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     RESERVATION_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Which order."""
     @_builtins.property
@@ -334,16 +375,21 @@ class Verdict(_message.Message):
     def refusal(self) -> _order_pb2.Refusal:
         """It does not pass."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.LimitCheck]:
+        """What the limits said that somebody has set."""
+
     def __init__(
         self,
         *,
         order_id: _builtins.str = ...,
         reservation: _order_pb2.Reservation | None = ...,
         refusal: _order_pb2.Refusal | None = ...,
+        checks: _abc.Iterable[_order_pb2.LimitCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "outcome", b"outcome", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "order_id", b"order_id", "outcome", b"outcome", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["reservation", "refusal"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

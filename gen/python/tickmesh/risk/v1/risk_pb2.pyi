@@ -40,6 +40,40 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     """How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent."""
     LIMIT_TYPE_SHORT_SALES: _LimitType.ValueType  # 6
     """`1` allows short sales, `0` does not. Default 0."""
+    LIMIT_TYPE_MAX_ORDER_QUANTITY: _LimitType.ValueType  # 7
+    """Units of one order."""
+    LIMIT_TYPE_MAX_POSITION_NOTIONAL: _LimitType.ValueType  # 8
+    """Value of a position at its mark, long or short, pending orders counted."""
+    LIMIT_TYPE_MAX_NET_EXPOSURE: _LimitType.ValueType  # 9
+    """Absolute value of the sum of the signed values of all positions, pending orders of one side counted."""
+    LIMIT_TYPE_MAX_LEVERAGE: _LimitType.ValueType  # 10
+    """Gross exposure as a multiple of the equity. Of an environment or a portfolio."""
+    LIMIT_TYPE_MAX_CONCENTRATION: _LimitType.ValueType  # 11
+    """Exposure to one symbol as a fraction of the equity. Not of a strategy."""
+    LIMIT_TYPE_RUNAWAY_GUARD: _LimitType.ValueType  # 12
+    """Orders from outside that a portfolio may send in a second of wall time. Of an environment, where it holds for each of its
+    portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED `RUNAWAY_GUARD` and stores nothing.
+    """
+    LIMIT_TYPE_MAX_DAILY_LOSS: _LimitType.ValueType  # 13
+    """Equity lost since the last session close, in the portfolio's currency; of a strategy, what its own orders lost. Beyond it
+    only orders that reduce a position pass. Of an environment, a portfolio or a strategy.
+    """
+    LIMIT_TYPE_MAX_DRAWDOWN: _LimitType.ValueType  # 14
+    """Fall of the equity from its highest point, as a fraction of that. Points come at each session close and, of a portfolio,
+    after its fills; deposits and withdrawals move them. Beyond it only orders that reduce a position pass. Of an environment
+    or a portfolio.
+    """
+    LIMIT_TYPE_RESTRICTED: _LimitType.ValueType  # 15
+    """`1` lets a symbol only be reduced, `0` changes nothing. Needs a symbol."""
+    LIMIT_TYPE_INITIAL_MARGIN: _LimitType.ValueType  # 16
+    """What a short sale needs beside its proceeds, as a fraction of its value; a rate that buying power uses, the narrowest
+    that covers the sale. Default 0.5. Not of a strategy.
+    """
+    LIMIT_TYPE_MAINTENANCE_MARGIN: _LimitType.ValueType  # 17
+    """The equity that a portfolio with short positions must have, as a fraction of its positions' absolute values; below it only
+    orders that reduce a position pass. A portfolio's own goes before the environment's. Default 0.25. Of an environment or
+    a portfolio.
+    """
 
 class LimitType(_LimitType, metaclass=_LimitTypeEnumTypeWrapper):
     """What a limit bounds."""
@@ -58,6 +92,40 @@ LIMIT_TYPE_PRICE_BAND: LimitType.ValueType  # 5
 """How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent."""
 LIMIT_TYPE_SHORT_SALES: LimitType.ValueType  # 6
 """`1` allows short sales, `0` does not. Default 0."""
+LIMIT_TYPE_MAX_ORDER_QUANTITY: LimitType.ValueType  # 7
+"""Units of one order."""
+LIMIT_TYPE_MAX_POSITION_NOTIONAL: LimitType.ValueType  # 8
+"""Value of a position at its mark, long or short, pending orders counted."""
+LIMIT_TYPE_MAX_NET_EXPOSURE: LimitType.ValueType  # 9
+"""Absolute value of the sum of the signed values of all positions, pending orders of one side counted."""
+LIMIT_TYPE_MAX_LEVERAGE: LimitType.ValueType  # 10
+"""Gross exposure as a multiple of the equity. Of an environment or a portfolio."""
+LIMIT_TYPE_MAX_CONCENTRATION: LimitType.ValueType  # 11
+"""Exposure to one symbol as a fraction of the equity. Not of a strategy."""
+LIMIT_TYPE_RUNAWAY_GUARD: LimitType.ValueType  # 12
+"""Orders from outside that a portfolio may send in a second of wall time. Of an environment, where it holds for each of its
+portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED `RUNAWAY_GUARD` and stores nothing.
+"""
+LIMIT_TYPE_MAX_DAILY_LOSS: LimitType.ValueType  # 13
+"""Equity lost since the last session close, in the portfolio's currency; of a strategy, what its own orders lost. Beyond it
+only orders that reduce a position pass. Of an environment, a portfolio or a strategy.
+"""
+LIMIT_TYPE_MAX_DRAWDOWN: LimitType.ValueType  # 14
+"""Fall of the equity from its highest point, as a fraction of that. Points come at each session close and, of a portfolio,
+after its fills; deposits and withdrawals move them. Beyond it only orders that reduce a position pass. Of an environment
+or a portfolio.
+"""
+LIMIT_TYPE_RESTRICTED: LimitType.ValueType  # 15
+"""`1` lets a symbol only be reduced, `0` changes nothing. Needs a symbol."""
+LIMIT_TYPE_INITIAL_MARGIN: LimitType.ValueType  # 16
+"""What a short sale needs beside its proceeds, as a fraction of its value; a rate that buying power uses, the narrowest
+that covers the sale. Default 0.5. Not of a strategy.
+"""
+LIMIT_TYPE_MAINTENANCE_MARGIN: LimitType.ValueType  # 17
+"""The equity that a portfolio with short positions must have, as a fraction of its positions' absolute values; below it only
+orders that reduce a position pass. A portfolio's own goes before the environment's. Default 0.25. Of an environment or
+a portfolio.
+"""
 Global___LimitType: _TypeAlias = LimitType  # noqa: Y015
 
 class _KillSwitchScope:
@@ -90,7 +158,10 @@ Global___KillSwitchScope: _TypeAlias = KillSwitchScope  # noqa: Y015
 
 @_typing.final
 class Limit(_message.Message):
-    """A bound on what orders may do."""
+    """A bound on what orders may do. It holds for a portfolio, a strategy or a symbol, for a symbol of a portfolio or of a
+    strategy, or with none of them for the whole environment; all that cover an order must pass. What it counts is summed over
+    all that it holds for.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,12 +174,16 @@ class Limit(_message.Message):
     TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     limit_id: _builtins.str
-    """`{environment_id}~{portfolio_id}~{limit type}`, given by the service."""
+    """`{environment_id}~{portfolio_id}~{limit type}`, and where it is of a strategy or a symbol `~{strategy_id}~{symbol}` after
+    that; given by the service.
+    """
     environment_id: _builtins.str
     """The environment it holds in."""
     portfolio_id: _builtins.str
-    """The portfolio it holds for; empty for every portfolio of the environment."""
+    """The portfolio it holds for, if it is for one."""
     limit_type: Global___LimitType.ValueType
     """What it bounds."""
     bound: _builtins.str
@@ -119,6 +194,10 @@ class Limit(_message.Message):
     """Market position it was set at. In the middle of a cycle that is where the last check or fold was."""
     principal: _builtins.str
     """Who set it."""
+    strategy_id: _builtins.str
+    """The strategy it holds for, if it is for one."""
+    symbol: _builtins.str
+    """The symbol it holds for, if it is for one."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was set, wall time."""
@@ -135,14 +214,102 @@ class Limit(_message.Message):
         tape_sequence: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         principal: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "environment_id", b"environment_id", "limit_id", b"limit_id", "limit_type", b"limit_type", "portfolio_id", b"portfolio_id", "principal", b"principal", "tape_sequence", b"tape_sequence", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "environment_id", b"environment_id", "limit_id", b"limit_id", "limit_type", b"limit_type", "portfolio_id", b"portfolio_id", "principal", b"principal", "strategy_id", b"strategy_id", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
+class LimitChange(_message.Message):
+    """A change of a limit, as the journal keeps it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_BOUND_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    ORDER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    AFTER_ORDER_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    previous_bound: _builtins.str
+    """The bound before; empty where it was not set."""
+    deleted: _builtins.bool
+    """Whether it was deleted; `limit` is then as it was before, with the deletion's version."""
+    order_sequence: _builtins.int
+    """The last order event that counted."""
+    after_order_id: _builtins.str
+    """The last order that was checked before it, of those since the service started; the next one met the change."""
+    sequence: _builtins.int
+    """Its number among the environment's risk events."""
+    @_builtins.property
+    def limit(self) -> Global___Limit:
+        """The limit as it was then; its version, position, time and principal are the change's."""
+
+    def __init__(
+        self,
+        *,
+        limit: Global___Limit | None = ...,
+        previous_bound: _builtins.str = ...,
+        deleted: _builtins.bool = ...,
+        order_sequence: _builtins.int = ...,
+        after_order_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_order_id", b"after_order_id", "deleted", b"deleted", "limit", b"limit", "order_sequence", b"order_sequence", "previous_bound", b"previous_bound", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitChange: _TypeAlias = LimitChange  # noqa: Y015
+
+@_typing.final
+class LimitUsage(_message.Message):
+    """Where the figure of a limit stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_TYPE_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    limit_type: Global___LimitType.ValueType
+    """What is bounded."""
+    portfolio_id: _builtins.str
+    """The portfolio it holds for, if it is for one."""
+    strategy_id: _builtins.str
+    """The strategy it holds for, if it is for one."""
+    symbol: _builtins.str
+    """The symbol whose figure it is, if it is one symbol's."""
+    bound: _builtins.str
+    """The bound."""
+    value: _builtins.str
+    """The figure, with pending orders where they count."""
+    def __init__(
+        self,
+        *,
+        limit_type: Global___LimitType.ValueType = ...,
+        portfolio_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        bound: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "limit_type", b"limit_type", "portfolio_id", b"portfolio_id", "strategy_id", b"strategy_id", "symbol", b"symbol", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitUsage: _TypeAlias = LimitUsage  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):
@@ -262,6 +429,12 @@ class PortfolioRisk(_message.Message):
     ORDER_SEQUENCE_FIELD_NUMBER: _builtins.int
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
     TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LEVERAGE_FIELD_NUMBER: _builtins.int
+    CONCENTRATION_FIELD_NUMBER: _builtins.int
+    DAY_LOSS_FIELD_NUMBER: _builtins.int
+    DRAWDOWN_FIELD_NUMBER: _builtins.int
+    MAINTENANCE_MARGIN_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
     """Which portfolio."""
     environment_id: _builtins.str
@@ -288,9 +461,25 @@ class PortfolioRisk(_message.Message):
     """The last ledger entry counted."""
     tape_sequence: _builtins.int
     """The tape position of the marks."""
+    leverage: _builtins.str
+    """Gross exposure, pending orders counted, as a multiple of the equity."""
+    concentration: _builtins.str
+    """The largest exposure to one symbol, pending orders counted, as a fraction of the equity."""
+    day_loss: _builtins.str
+    """What was lost since the last session close."""
+    drawdown: _builtins.str
+    """The fall from the equity's highest point, as a fraction of it."""
+    maintenance_margin: _builtins.str
+    """The least equity with which it may do more than reduce; zero without short positions."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedCompositeFieldContainer[Global___SymbolExposure]:
         """Each symbol that is held or pending."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitUsage]:
+        """The portfolio's own limits and those of the environment, of strategies and of symbols, as far as they have a figure that
+        stands somewhere without a further order.
+        """
 
     def __init__(
         self,
@@ -309,10 +498,16 @@ class PortfolioRisk(_message.Message):
         order_sequence: _builtins.int = ...,
         ledger_sequence: _builtins.int = ...,
         tape_sequence: _builtins.int = ...,
+        leverage: _builtins.str = ...,
+        concentration: _builtins.str = ...,
+        day_loss: _builtins.str = ...,
+        drawdown: _builtins.str = ...,
+        maintenance_margin: _builtins.str = ...,
+        limits: _abc.Iterable[Global___LimitUsage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buying_power", b"buying_power", "cash", b"cash", "collateral", b"collateral", "environment_id", b"environment_id", "equity", b"equity", "gross_exposure", b"gross_exposure", "ledger_sequence", b"ledger_sequence", "net_exposure", b"net_exposure", "order_sequence", b"order_sequence", "portfolio_id", b"portfolio_id", "reservation_count", b"reservation_count", "reserved_cash", b"reserved_cash", "symbols", b"symbols", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buying_power", b"buying_power", "cash", b"cash", "collateral", b"collateral", "concentration", b"concentration", "day_loss", b"day_loss", "drawdown", b"drawdown", "environment_id", b"environment_id", "equity", b"equity", "gross_exposure", b"gross_exposure", "ledger_sequence", b"ledger_sequence", "leverage", b"leverage", "limits", b"limits", "maintenance_margin", b"maintenance_margin", "net_exposure", b"net_exposure", "order_sequence", b"order_sequence", "portfolio_id", b"portfolio_id", "reservation_count", b"reservation_count", "reserved_cash", b"reserved_cash", "symbols", b"symbols", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

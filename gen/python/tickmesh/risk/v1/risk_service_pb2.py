@@ -27,9 +27,10 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules__pb2
 from tickmesh.risk.v1 import risk_pb2 as tickmesh_dot_risk_dot_v1_dot_risk__pb2
+from tickmesh.risk.v1 import risk_event_pb2 as tickmesh_dot_risk_dot_v1_dot_risk__event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tickmesh/risk/v1/risk_service.proto\x12\x10tickmesh.risk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a\x1btickmesh/risk/v1/risk.proto\"K\n\x17GetPortfolioRiskRequest\x12\x30\n\x0cportfolio_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0bportfolioId\"\xcb\x01\n\x11ListLimitsRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12/\n\x0cportfolio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12\'\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"m\n\x12ListLimitsResponse\x12/\n\x06limits\x18\x01 \x03(\x0b\x32\x17.tickmesh.risk.v1.LimitR\x06limits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe9\x01\n\x0fSetLimitRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12/\n\x0cportfolio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12J\n\nlimit_type\x18\x03 \x01(\x0e\x32\x1b.tickmesh.risk.v1.LimitTypeB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\tlimitType\x12#\n\x05\x62ound\x18\x04 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb8\xbb\x18\x01R\x05\x62ound\"S\n\x12\x44\x65leteLimitRequest\x12=\n\x08limit_id\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xbaH\x1br\x19\x10\x01\x18\xc8\x01\x32\x12^[A-Za-z0-9._~-]+$R\x07limitId\"\x9f\x03\n\x17\x45ngageKillSwitchRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12G\n\x05scope\x18\x02 \x01(\x0e\x32!.tickmesh.risk.v1.KillSwitchScopeB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05scope\x12)\n\ttarget_id\x18\x03 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x08targetId\x12%\n\x0e\x61llow_reducing\x18\x04 \x01(\x08R\rallowReducing\x12$\n\x06reason\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xd0\xbb\x18\x01R\x06reason:\x8c\x01\xbaH\x88\x01\x1a\x85\x01\n\x1btickmesh.kill_switch_target\x12\x39target_id must be given, except for the scope ENVIRONMENT\x1a+(this.target_id == \'\') == (this.scope == 1)\"\xc4\x01\n\x18ReleaseKillSwitchRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12G\n\x05scope\x18\x02 \x01(\x0e\x32!.tickmesh.risk.v1.KillSwitchScopeB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05scope\x12)\n\ttarget_id\x18\x03 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x08targetId\"\xa0\x01\n\x17ListKillSwitchesRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x85\x01\n\x18ListKillSwitchesResponse\x12\x41\n\rkill_switches\x18\x01 \x03(\x0b\x32\x1c.tickmesh.risk.v1.KillSwitchR\x0ckillSwitches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xdb\x07\n\x0bRiskService\x12\xba\x01\n\x10GetPortfolioRisk\x12).tickmesh.risk.v1.GetPortfolioRiskRequest\x1a\x1f.tickmesh.risk.v1.PortfolioRisk\"Z\x90\x02\x01\x82\xd3\xe4\x93\x02Q\x12&/api/v1/risk/portfolios/{portfolio_id}Z\'\x12%/api/v1/risk/portfolio/{portfolio_id}\x12w\n\nListLimits\x12#.tickmesh.risk.v1.ListLimitsRequest\x1a$.tickmesh.risk.v1.ListLimitsResponse\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/risk/limits\x12i\n\x08SetLimit\x12!.tickmesh.risk.v1.SetLimitRequest\x1a\x17.tickmesh.risk.v1.Limit\"!\x90\x02\x02\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/risk/limits:\x01*\x12w\n\x0b\x44\x65leteLimit\x12$.tickmesh.risk.v1.DeleteLimitRequest\x1a\x17.tickmesh.risk.v1.Limit\")\x90\x02\x02\x82\xd3\xe4\x93\x02 *\x1e/api/v1/risk/limits/{limit_id}\x12\x8c\x01\n\x10\x45ngageKillSwitch\x12).tickmesh.risk.v1.EngageKillSwitchRequest\x1a\x1c.tickmesh.risk.v1.KillSwitch\"/\x90\x02\x02\x82\xd3\xe4\x93\x02&\"!/api/v1/risk/kill-switches:engage:\x01*\x12\x8f\x01\n\x11ReleaseKillSwitch\x12*.tickmesh.risk.v1.ReleaseKillSwitchRequest\x1a\x1c.tickmesh.risk.v1.KillSwitch\"0\x90\x02\x02\x82\xd3\xe4\x93\x02\'\"\"/api/v1/risk/kill-switches:release:\x01*\x12\x90\x01\n\x10ListKillSwitches\x12).tickmesh.risk.v1.ListKillSwitchesRequest\x1a*.tickmesh.risk.v1.ListKillSwitchesResponse\"%\x90\x02\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v1/risk/kill-switchesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tickmesh/risk/v1/risk_service.proto\x12\x10tickmesh.risk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a\x1btickmesh/risk/v1/risk.proto\x1a!tickmesh/risk/v1/risk_event.proto\"K\n\x17GetPortfolioRiskRequest\x12\x30\n\x0cportfolio_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0bportfolioId\"\xa0\x02\n\x11ListLimitsRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12/\n\x0cportfolio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12\'\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12-\n\x0bstrategy_id\x18\x05 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\nstrategyId\x12$\n\x06symbol\x18\x06 \x01(\tB\x0c\xbaH\tr\x04\xc8\xbb\x18\x01\xd8\x01\x01R\x06symbol\"m\n\x12ListLimitsResponse\x12/\n\x06limits\x18\x01 \x03(\x0b\x32\x17.tickmesh.risk.v1.LimitR\x06limits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x02\n\x0fSetLimitRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12/\n\x0cportfolio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12J\n\nlimit_type\x18\x03 \x01(\x0e\x32\x1b.tickmesh.risk.v1.LimitTypeB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\tlimitType\x12#\n\x05\x62ound\x18\x04 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb8\xbb\x18\x01R\x05\x62ound\x12-\n\x0bstrategy_id\x18\x05 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\nstrategyId\x12$\n\x06symbol\x18\x06 \x01(\tB\x0c\xbaH\tr\x04\xc8\xbb\x18\x01\xd8\x01\x01R\x06symbol\"~\n\x12\x44\x65leteLimitRequest\x12h\n\x08limit_id\x18\x01 \x01(\tBM\xe2\x41\x01\x02\xbaHFrD\x10\x01\x18\xfa\x01\x32=^[A-Za-z0-9._~-]+~[A-Z_]+(~[A-Za-z0-9._~-]*~[A-Z0-9./_&-]*)?$R\x07limitId\"\xa0\x01\n\x17ListLimitChangesRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x86\x01\n\x18ListLimitChangesResponse\x12\x42\n\rlimit_changes\x18\x01 \x03(\x0b\x32\x1d.tickmesh.risk.v1.LimitChangeR\x0climitChanges\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x99\x02\n\x15ListRiskEventsRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12/\n\x0cportfolio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12H\n\x05kinds\x18\x03 \x03(\x0e\x32\x1f.tickmesh.risk.v1.RiskEventKindB\x11\xbaH\x0e\x92\x01\x0b\x10\x10\"\x07\x82\x01\x04\x10\x01 \x00R\x05kinds\x12\'\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"~\n\x16ListRiskEventsResponse\x12<\n\x0brisk_events\x18\x01 \x03(\x0b\x32\x1b.tickmesh.risk.v1.RiskEventR\nriskEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x02\n\x17StreamRiskEventsRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12/\n\x0cportfolio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12H\n\x05kinds\x18\x03 \x03(\x0e\x32\x1f.tickmesh.risk.v1.RiskEventKindB\x11\xbaH\x0e\x92\x01\x0b\x10\x10\"\x07\x82\x01\x04\x10\x01 \x00R\x05kinds\x12+\n\x0cresume_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\x0bresumeToken\x12\x33\n\x0e\x61\x66ter_sequence\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00R\rafterSequence\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\x9f\x03\n\x17\x45ngageKillSwitchRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12G\n\x05scope\x18\x02 \x01(\x0e\x32!.tickmesh.risk.v1.KillSwitchScopeB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05scope\x12)\n\ttarget_id\x18\x03 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x08targetId\x12%\n\x0e\x61llow_reducing\x18\x04 \x01(\x08R\rallowReducing\x12$\n\x06reason\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xd0\xbb\x18\x01R\x06reason:\x8c\x01\xbaH\x88\x01\x1a\x85\x01\n\x1btickmesh.kill_switch_target\x12\x39target_id must be given, except for the scope ENVIRONMENT\x1a+(this.target_id == \'\') == (this.scope == 1)\"\xc4\x01\n\x18ReleaseKillSwitchRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12G\n\x05scope\x18\x02 \x01(\x0e\x32!.tickmesh.risk.v1.KillSwitchScopeB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05scope\x12)\n\ttarget_id\x18\x03 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x08targetId\"\xa0\x01\n\x17ListKillSwitchesRequest\x12\x33\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x85\x01\n\x18ListKillSwitchesResponse\x12\x41\n\rkill_switches\x18\x01 \x03(\x0b\x32\x1c.tickmesh.risk.v1.KillSwitchR\x0ckillSwitches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x0b\n\x0bRiskService\x12\xba\x01\n\x10GetPortfolioRisk\x12).tickmesh.risk.v1.GetPortfolioRiskRequest\x1a\x1f.tickmesh.risk.v1.PortfolioRisk\"Z\x90\x02\x01\x82\xd3\xe4\x93\x02Q\x12&/api/v1/risk/portfolios/{portfolio_id}Z\'\x12%/api/v1/risk/portfolio/{portfolio_id}\x12w\n\nListLimits\x12#.tickmesh.risk.v1.ListLimitsRequest\x1a$.tickmesh.risk.v1.ListLimitsResponse\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/risk/limits\x12i\n\x08SetLimit\x12!.tickmesh.risk.v1.SetLimitRequest\x1a\x17.tickmesh.risk.v1.Limit\"!\x90\x02\x02\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/risk/limits:\x01*\x12w\n\x0b\x44\x65leteLimit\x12$.tickmesh.risk.v1.DeleteLimitRequest\x1a\x17.tickmesh.risk.v1.Limit\")\x90\x02\x02\x82\xd3\xe4\x93\x02 *\x1e/api/v1/risk/limits/{limit_id}\x12\x91\x01\n\x10ListLimitChanges\x12).tickmesh.risk.v1.ListLimitChangesRequest\x1a*.tickmesh.risk.v1.ListLimitChangesResponse\"&\x90\x02\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/v1/risk/limits:changes\x12\x83\x01\n\x0eListRiskEvents\x12\'.tickmesh.risk.v1.ListRiskEventsRequest\x1a(.tickmesh.risk.v1.ListRiskEventsResponse\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/risk/events\x12\x92\x01\n\x10StreamRiskEvents\x12).tickmesh.risk.v1.StreamRiskEventsRequest\x1a*.tickmesh.risk.v1.StreamRiskEventsResponse\"%\x90\x02\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v1/risk/events:stream0\x01\x12\x8c\x01\n\x10\x45ngageKillSwitch\x12).tickmesh.risk.v1.EngageKillSwitchRequest\x1a\x1c.tickmesh.risk.v1.KillSwitch\"/\x90\x02\x02\x82\xd3\xe4\x93\x02&\"!/api/v1/risk/kill-switches:engage:\x01*\x12\x8f\x01\n\x11ReleaseKillSwitch\x12*.tickmesh.risk.v1.ReleaseKillSwitchRequest\x1a\x1c.tickmesh.risk.v1.KillSwitch\"0\x90\x02\x02\x82\xd3\xe4\x93\x02\'\"\"/api/v1/risk/kill-switches:release:\x01*\x12\x90\x01\n\x10ListKillSwitches\x12).tickmesh.risk.v1.ListKillSwitchesRequest\x1a*.tickmesh.risk.v1.ListKillSwitchesResponse\"%\x90\x02\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v1/risk/kill-switchesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLIMITSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTLIMITSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTLIMITSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTLIMITSREQUEST'].fields_by_name['strategy_id']._loaded_options = None
+  _globals['_LISTLIMITSREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_LISTLIMITSREQUEST'].fields_by_name['symbol']._loaded_options = None
+  _globals['_LISTLIMITSREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H\tr\004\310\273\030\001\330\001\001'
   _globals['_SETLIMITREQUEST'].fields_by_name['environment_id']._loaded_options = None
   _globals['_SETLIMITREQUEST'].fields_by_name['environment_id']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
   _globals['_SETLIMITREQUEST'].fields_by_name['portfolio_id']._loaded_options = None
@@ -54,8 +59,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETLIMITREQUEST'].fields_by_name['limit_type']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
   _globals['_SETLIMITREQUEST'].fields_by_name['bound']._loaded_options = None
   _globals['_SETLIMITREQUEST'].fields_by_name['bound']._serialized_options = b'\342A\001\002\272H\006r\004\270\273\030\001'
+  _globals['_SETLIMITREQUEST'].fields_by_name['strategy_id']._loaded_options = None
+  _globals['_SETLIMITREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_SETLIMITREQUEST'].fields_by_name['symbol']._loaded_options = None
+  _globals['_SETLIMITREQUEST'].fields_by_name['symbol']._serialized_options = b'\272H\tr\004\310\273\030\001\330\001\001'
   _globals['_DELETELIMITREQUEST'].fields_by_name['limit_id']._loaded_options = None
-  _globals['_DELETELIMITREQUEST'].fields_by_name['limit_id']._serialized_options = b'\342A\001\002\272H\033r\031\020\001\030\310\0012\022^[A-Za-z0-9._~-]+$'
+  _globals['_DELETELIMITREQUEST'].fields_by_name['limit_id']._serialized_options = b'\342A\001\002\272HFrD\020\001\030\372\0012=^[A-Za-z0-9._~-]+~[A-Z_]+(~[A-Za-z0-9._~-]*~[A-Z0-9./_&-]*)?$'
+  _globals['_LISTLIMITCHANGESREQUEST'].fields_by_name['environment_id']._loaded_options = None
+  _globals['_LISTLIMITCHANGESREQUEST'].fields_by_name['environment_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_LISTLIMITCHANGESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTLIMITCHANGESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTLIMITCHANGESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTLIMITCHANGESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['environment_id']._loaded_options = None
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['environment_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['portfolio_id']._loaded_options = None
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['portfolio_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['kinds']._loaded_options = None
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['kinds']._serialized_options = b'\272H\016\222\001\013\020\020\"\007\202\001\004\020\001 \000'
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTRISKEVENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['environment_id']._loaded_options = None
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['environment_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['portfolio_id']._loaded_options = None
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['portfolio_id']._serialized_options = b'\272H\tr\004\300\273\030\001\330\001\001'
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['kinds']._loaded_options = None
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['kinds']._serialized_options = b'\272H\016\222\001\013\020\020\"\007\202\001\004\020\001 \000'
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['after_sequence']._loaded_options = None
+  _globals['_STREAMRISKEVENTSREQUEST'].fields_by_name['after_sequence']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_ENGAGEKILLSWITCHREQUEST'].fields_by_name['environment_id']._loaded_options = None
   _globals['_ENGAGEKILLSWITCHREQUEST'].fields_by_name['environment_id']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
   _globals['_ENGAGEKILLSWITCHREQUEST'].fields_by_name['scope']._loaded_options = None
@@ -86,30 +121,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RISKSERVICE'].methods_by_name['SetLimit']._serialized_options = b'\220\002\002\202\323\344\223\002\030\"\023/api/v1/risk/limits:\001*'
   _globals['_RISKSERVICE'].methods_by_name['DeleteLimit']._loaded_options = None
   _globals['_RISKSERVICE'].methods_by_name['DeleteLimit']._serialized_options = b'\220\002\002\202\323\344\223\002 *\036/api/v1/risk/limits/{limit_id}'
+  _globals['_RISKSERVICE'].methods_by_name['ListLimitChanges']._loaded_options = None
+  _globals['_RISKSERVICE'].methods_by_name['ListLimitChanges']._serialized_options = b'\220\002\001\202\323\344\223\002\035\022\033/api/v1/risk/limits:changes'
+  _globals['_RISKSERVICE'].methods_by_name['ListRiskEvents']._loaded_options = None
+  _globals['_RISKSERVICE'].methods_by_name['ListRiskEvents']._serialized_options = b'\220\002\001\202\323\344\223\002\025\022\023/api/v1/risk/events'
+  _globals['_RISKSERVICE'].methods_by_name['StreamRiskEvents']._loaded_options = None
+  _globals['_RISKSERVICE'].methods_by_name['StreamRiskEvents']._serialized_options = b'\220\002\001\202\323\344\223\002\034\022\032/api/v1/risk/events:stream'
   _globals['_RISKSERVICE'].methods_by_name['EngageKillSwitch']._loaded_options = None
   _globals['_RISKSERVICE'].methods_by_name['EngageKillSwitch']._serialized_options = b'\220\002\002\202\323\344\223\002&\"!/api/v1/risk/kill-switches:engage:\001*'
   _globals['_RISKSERVICE'].methods_by_name['ReleaseKillSwitch']._loaded_options = None
   _globals['_RISKSERVICE'].methods_by_name['ReleaseKillSwitch']._serialized_options = b'\220\002\002\202\323\344\223\002\'\"\"/api/v1/risk/kill-switches:release:\001*'
   _globals['_RISKSERVICE'].methods_by_name['ListKillSwitches']._loaded_options = None
   _globals['_RISKSERVICE'].methods_by_name['ListKillSwitches']._serialized_options = b'\220\002\001\202\323\344\223\002\034\022\032/api/v1/risk/kill-switches'
-  _globals['_GETPORTFOLIORISKREQUEST']._serialized_start=210
-  _globals['_GETPORTFOLIORISKREQUEST']._serialized_end=285
-  _globals['_LISTLIMITSREQUEST']._serialized_start=288
-  _globals['_LISTLIMITSREQUEST']._serialized_end=491
-  _globals['_LISTLIMITSRESPONSE']._serialized_start=493
-  _globals['_LISTLIMITSRESPONSE']._serialized_end=602
-  _globals['_SETLIMITREQUEST']._serialized_start=605
-  _globals['_SETLIMITREQUEST']._serialized_end=838
-  _globals['_DELETELIMITREQUEST']._serialized_start=840
-  _globals['_DELETELIMITREQUEST']._serialized_end=923
-  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_start=926
-  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_end=1341
-  _globals['_RELEASEKILLSWITCHREQUEST']._serialized_start=1344
-  _globals['_RELEASEKILLSWITCHREQUEST']._serialized_end=1540
-  _globals['_LISTKILLSWITCHESREQUEST']._serialized_start=1543
-  _globals['_LISTKILLSWITCHESREQUEST']._serialized_end=1703
-  _globals['_LISTKILLSWITCHESRESPONSE']._serialized_start=1706
-  _globals['_LISTKILLSWITCHESRESPONSE']._serialized_end=1839
-  _globals['_RISKSERVICE']._serialized_start=1842
-  _globals['_RISKSERVICE']._serialized_end=2829
+  _globals['_GETPORTFOLIORISKREQUEST']._serialized_start=245
+  _globals['_GETPORTFOLIORISKREQUEST']._serialized_end=320
+  _globals['_LISTLIMITSREQUEST']._serialized_start=323
+  _globals['_LISTLIMITSREQUEST']._serialized_end=611
+  _globals['_LISTLIMITSRESPONSE']._serialized_start=613
+  _globals['_LISTLIMITSRESPONSE']._serialized_end=722
+  _globals['_SETLIMITREQUEST']._serialized_start=725
+  _globals['_SETLIMITREQUEST']._serialized_end=1043
+  _globals['_DELETELIMITREQUEST']._serialized_start=1045
+  _globals['_DELETELIMITREQUEST']._serialized_end=1171
+  _globals['_LISTLIMITCHANGESREQUEST']._serialized_start=1174
+  _globals['_LISTLIMITCHANGESREQUEST']._serialized_end=1334
+  _globals['_LISTLIMITCHANGESRESPONSE']._serialized_start=1337
+  _globals['_LISTLIMITCHANGESRESPONSE']._serialized_end=1471
+  _globals['_LISTRISKEVENTSREQUEST']._serialized_start=1474
+  _globals['_LISTRISKEVENTSREQUEST']._serialized_end=1755
+  _globals['_LISTRISKEVENTSRESPONSE']._serialized_start=1757
+  _globals['_LISTRISKEVENTSRESPONSE']._serialized_end=1883
+  _globals['_STREAMRISKEVENTSREQUEST']._serialized_start=1886
+  _globals['_STREAMRISKEVENTSREQUEST']._serialized_end=2204
+  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_start=2207
+  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_end=2622
+  _globals['_RELEASEKILLSWITCHREQUEST']._serialized_start=2625
+  _globals['_RELEASEKILLSWITCHREQUEST']._serialized_end=2821
+  _globals['_LISTKILLSWITCHESREQUEST']._serialized_start=2824
+  _globals['_LISTKILLSWITCHESREQUEST']._serialized_end=2984
+  _globals['_LISTKILLSWITCHESRESPONSE']._serialized_start=2987
+  _globals['_LISTKILLSWITCHESRESPONSE']._serialized_end=3120
+  _globals['_RISKSERVICE']._serialized_start=3123
+  _globals['_RISKSERVICE']._serialized_end=4541
 # @@protoc_insertion_point(module_scope)

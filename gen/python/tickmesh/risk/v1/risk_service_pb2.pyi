@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from tickmesh.risk.v1 import risk_event_pb2 as _risk_event_pb2
 from tickmesh.risk.v1 import risk_pb2 as _risk_pb2
 import builtins as _builtins
 import sys
@@ -51,6 +52,8 @@ class ListLimitsRequest(_message.Message):
     PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Of this environment."""
     portfolio_id: _builtins.str
@@ -59,6 +62,10 @@ class ListLimitsRequest(_message.Message):
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    strategy_id: _builtins.str
+    """Of this strategy."""
+    symbol: _builtins.str
+    """Of this symbol."""
     def __init__(
         self,
         *,
@@ -66,10 +73,12 @@ class ListLimitsRequest(_message.Message):
         portfolio_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,14 +122,20 @@ class SetLimitRequest(_message.Message):
     PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
     LIMIT_TYPE_FIELD_NUMBER: _builtins.int
     BOUND_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment it shall hold in."""
     portfolio_id: _builtins.str
-    """The portfolio it shall hold for; default every portfolio of the environment."""
+    """The portfolio it shall hold for; default every portfolio."""
     limit_type: _risk_pb2.LimitType.ValueType
     """What it bounds."""
     bound: _builtins.str
     """The bound."""
+    strategy_id: _builtins.str
+    """The strategy it shall hold for; default every order, a strategy's or not. Not together with a portfolio."""
+    symbol: _builtins.str
+    """The symbol it shall hold for; default every symbol."""
     def __init__(
         self,
         *,
@@ -128,10 +143,12 @@ class SetLimitRequest(_message.Message):
         portfolio_id: _builtins.str = ...,
         limit_type: _risk_pb2.LimitType.ValueType = ...,
         bound: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "environment_id", b"environment_id", "limit_type", b"limit_type", "portfolio_id", b"portfolio_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "environment_id", b"environment_id", "limit_type", b"limit_type", "portfolio_id", b"portfolio_id", "strategy_id", b"strategy_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +175,174 @@ class DeleteLimitRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteLimitRequest: _TypeAlias = DeleteLimitRequest  # noqa: Y015
+
+@_typing.final
+class ListLimitChangesRequest(_message.Message):
+    """Asks for changes of limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
+    page_size: _builtins.int
+    """How many at most; default 100, maximum 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitChangesRequest: _TypeAlias = ListLimitChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListLimitChangesResponse(_message.Message):
+    """A page of changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def limit_changes(self) -> _containers.RepeatedCompositeFieldContainer[_risk_pb2.LimitChange]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        limit_changes: _abc.Iterable[_risk_pb2.LimitChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_changes", b"limit_changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLimitChangesResponse: _TypeAlias = ListLimitChangesResponse  # noqa: Y015
+
+@_typing.final
+class ListRiskEventsRequest(_message.Message):
+    """Asks for risk events. Fields that are given must all fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """Of this environment; default the portfolio's, or the newest running one."""
+    portfolio_id: _builtins.str
+    """Only of this portfolio."""
+    page_size: _builtins.int
+    """How many at most; default 100, maximum 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_risk_event_pb2.RiskEventKind.ValueType]:
+        """Only of these kinds; default all."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        kinds: _abc.Iterable[_risk_event_pb2.RiskEventKind.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "portfolio_id", b"portfolio_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRiskEventsRequest: _TypeAlias = ListRiskEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListRiskEventsResponse(_message.Message):
+    """A page of risk events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RISK_EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def risk_events(self) -> _containers.RepeatedCompositeFieldContainer[_risk_event_pb2.RiskEvent]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        risk_events: _abc.Iterable[_risk_event_pb2.RiskEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "risk_events", b"risk_events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRiskEventsResponse: _TypeAlias = ListRiskEventsResponse  # noqa: Y015
+
+@_typing.final
+class StreamRiskEventsRequest(_message.Message):
+    """Asks for a stream of risk events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """Of this environment; default the portfolio's, or the newest running one."""
+    portfolio_id: _builtins.str
+    """Only of this portfolio."""
+    resume_token: _builtins.str
+    """`resume_token` of the last message seen: what was missed comes first."""
+    after_sequence: _builtins.int
+    """Instead of a token: events after this number; 0 is from the first."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_risk_event_pb2.RiskEventKind.ValueType]:
+        """Only of these kinds; default all."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        kinds: _abc.Iterable[_risk_event_pb2.RiskEventKind.ValueType] | None = ...,
+        resume_token: _builtins.str = ...,
+        after_sequence: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence", "environment_id", b"environment_id", "kinds", b"kinds", "portfolio_id", b"portfolio_id", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_sequence: _TypeAlias = _typing.Literal["after_sequence"]  # noqa: Y015
+    _WhichOneofArgType__after_sequence: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_sequence) -> _WhichOneofReturnType__after_sequence | None: ...
+
+Global___StreamRiskEventsRequest: _TypeAlias = StreamRiskEventsRequest  # noqa: Y015
 
 @_typing.final
 class EngageKillSwitchRequest(_message.Message):

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tickmesh.risk.v1 import risk_event_pb2 as tickmesh_dot_risk_dot_v1_dot_risk__event__pb2
 from tickmesh.risk.v1 import risk_pb2 as tickmesh_dot_risk_dot_v1_dot_risk__pb2
 from tickmesh.risk.v1 import risk_service_pb2 as tickmesh_dot_risk_dot_v1_dot_risk__service__pb2
 
@@ -27,7 +28,7 @@ if _version_not_supported:
 
 
 class RiskServiceStub:
-    """Limits, kill switches, and what portfolios may still do.
+    """Limits, kill switches, what portfolios may still do, and what happened at the gate.
     """
 
     def __init__(self, channel):
@@ -56,6 +57,21 @@ class RiskServiceStub:
                 request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.DeleteLimitRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__pb2.Limit.FromString,
                 _registered_method=True)
+        self.ListLimitChanges = channel.unary_unary(
+                '/tickmesh.risk.v1.RiskService/ListLimitChanges',
+                request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListLimitChangesRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListLimitChangesResponse.FromString,
+                _registered_method=True)
+        self.ListRiskEvents = channel.unary_unary(
+                '/tickmesh.risk.v1.RiskService/ListRiskEvents',
+                request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListRiskEventsRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListRiskEventsResponse.FromString,
+                _registered_method=True)
+        self.StreamRiskEvents = channel.unary_stream(
+                '/tickmesh.risk.v1.RiskService/StreamRiskEvents',
+                request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.StreamRiskEventsRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__event__pb2.StreamRiskEventsResponse.FromString,
+                _registered_method=True)
         self.EngageKillSwitch = channel.unary_unary(
                 '/tickmesh.risk.v1.RiskService/EngageKillSwitch',
                 request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.EngageKillSwitchRequest.SerializeToString,
@@ -74,7 +90,7 @@ class RiskServiceStub:
 
 
 class RiskServiceServicer:
-    """Limits, kill switches, and what portfolios may still do.
+    """Limits, kill switches, what portfolios may still do, and what happened at the gate.
     """
 
     def GetPortfolioRisk(self, request, context):
@@ -101,10 +117,11 @@ class RiskServiceServicer:
 
     def SetLimit(self, request, context):
         """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
-        returns, it is durable. The same bound again changes nothing.
+        returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
-        cannot be looked up.
+        Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, or a switch that is neither 0 nor 1; NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE
+        `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         POST /api/v1/risk/limits
         {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -120,6 +137,44 @@ class RiskServiceServicer:
         Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLimitChanges(self, request, context):
+        """Lists the changes of an environment's limits, oldest first: who set what, when and where, and what it was before.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE`
+        while the environment cannot be looked up.
+
+        GET /api/v1/risk/limits:changes?environment_id=replay-1
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRiskEvents(self, request, context):
+        """Lists what happened at an environment's gate, oldest first.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no
+        such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
+
+        GET /api/v1/risk/events?portfolio_id=trend&kinds=RISK_EVENT_KIND_BREACH
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamRiskEvents(self, request, context):
+        """Streams what happens at an environment's gate, in order, none twice, none missing. It begins with what comes; a resume
+        token stays good as long as the events are kept, and `after_sequence` reads from any point of the past.
+
+        Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
+        together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
+        that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
+
+        GET /api/v1/risk/events:stream?environment_id=replay-1&after_sequence=0
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -185,6 +240,21 @@ def add_RiskServiceServicer_to_server(servicer, server):
                     request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.DeleteLimitRequest.FromString,
                     response_serializer=tickmesh_dot_risk_dot_v1_dot_risk__pb2.Limit.SerializeToString,
             ),
+            'ListLimitChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimitChanges,
+                    request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListLimitChangesRequest.FromString,
+                    response_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListLimitChangesResponse.SerializeToString,
+            ),
+            'ListRiskEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRiskEvents,
+                    request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListRiskEventsRequest.FromString,
+                    response_serializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListRiskEventsResponse.SerializeToString,
+            ),
+            'StreamRiskEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamRiskEvents,
+                    request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.StreamRiskEventsRequest.FromString,
+                    response_serializer=tickmesh_dot_risk_dot_v1_dot_risk__event__pb2.StreamRiskEventsResponse.SerializeToString,
+            ),
             'EngageKillSwitch': grpc.unary_unary_rpc_method_handler(
                     servicer.EngageKillSwitch,
                     request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.EngageKillSwitchRequest.FromString,
@@ -209,7 +279,7 @@ def add_RiskServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RiskService:
-    """Limits, kill switches, and what portfolios may still do.
+    """Limits, kill switches, what portfolios may still do, and what happened at the gate.
     """
 
     @staticmethod
@@ -310,6 +380,87 @@ class RiskService:
             '/tickmesh.risk.v1.RiskService/DeleteLimit',
             tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.DeleteLimitRequest.SerializeToString,
             tickmesh_dot_risk_dot_v1_dot_risk__pb2.Limit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimitChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.risk.v1.RiskService/ListLimitChanges',
+            tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListLimitChangesRequest.SerializeToString,
+            tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListLimitChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRiskEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.risk.v1.RiskService/ListRiskEvents',
+            tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListRiskEventsRequest.SerializeToString,
+            tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.ListRiskEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamRiskEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tickmesh.risk.v1.RiskService/StreamRiskEvents',
+            tickmesh_dot_risk_dot_v1_dot_risk__service__pb2.StreamRiskEventsRequest.SerializeToString,
+            tickmesh_dot_risk_dot_v1_dot_risk__event__pb2.StreamRiskEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

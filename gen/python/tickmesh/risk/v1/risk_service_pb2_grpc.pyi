@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tickmesh.risk.v1 import risk_event_pb2 as _risk_event_pb2
 from tickmesh.risk.v1 import risk_pb2 as _risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as _risk_service_pb2
 import abc as _abc_1
@@ -14,7 +15,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RiskServiceStub:
-    """Limits, kill switches, and what portfolios may still do."""
+    """Limits, kill switches, what portfolios may still do, and what happened at the gate."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPortfolioRisk: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.GetPortfolioRiskRequest, _risk_pb2.PortfolioRisk]
@@ -33,10 +34,11 @@ class RiskServiceStub:
     """
     SetLimit: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.SetLimitRequest, _risk_pb2.Limit]
     """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
-    returns, it is durable. The same bound again changes nothing.
+    returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
-    cannot be looked up.
+    Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, or a switch that is neither 0 nor 1; NOT_FOUND
+    `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE
+    `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         POST /api/v1/risk/limits
         {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -48,6 +50,32 @@ class RiskServiceStub:
     Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
+    """
+    ListLimitChanges: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.ListLimitChangesRequest, _risk_service_pb2.ListLimitChangesResponse]
+    """Lists the changes of an environment's limits, oldest first: who set what, when and where, and what it was before.
+
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE`
+    while the environment cannot be looked up.
+
+        GET /api/v1/risk/limits:changes?environment_id=replay-1
+    """
+    ListRiskEvents: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.ListRiskEventsRequest, _risk_service_pb2.ListRiskEventsResponse]
+    """Lists what happened at an environment's gate, oldest first.
+
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no
+    such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
+
+        GET /api/v1/risk/events?portfolio_id=trend&kinds=RISK_EVENT_KIND_BREACH
+    """
+    StreamRiskEvents: _aio.UnaryStreamMultiCallable[_risk_service_pb2.StreamRiskEventsRequest, _risk_event_pb2.StreamRiskEventsResponse]
+    """Streams what happens at an environment's gate, in order, none twice, none missing. It begins with what comes; a resume
+    token stays good as long as the events are kept, and `after_sequence` reads from any point of the past.
+
+    Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
+    together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
+    that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
+
+        GET /api/v1/risk/events:stream?environment_id=replay-1&after_sequence=0
     """
     EngageKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.EngageKillSwitchRequest, _risk_pb2.KillSwitch]
     """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
@@ -76,7 +104,7 @@ class RiskServiceStub:
     """
 
 class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Limits, kill switches, and what portfolios may still do."""
+    """Limits, kill switches, what portfolios may still do, and what happened at the gate."""
 
     @_abc_1.abstractmethod
     def GetPortfolioRisk(
@@ -111,10 +139,11 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_risk_service_pb2.SetLimitRequest, _abc.Awaitable[_risk_pb2.Limit]],
     ) -> _abc.Awaitable[_risk_pb2.Limit]:
         """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
-        returns, it is durable. The same bound again changes nothing.
+        returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
-        cannot be looked up.
+        Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, or a switch that is neither 0 nor 1; NOT_FOUND
+        `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE
+        `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
             POST /api/v1/risk/limits
             {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -132,6 +161,50 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             DELETE /api/v1/risk/limits/replay-1~trend~MAX_ORDER_NOTIONAL
+        """
+
+    @_abc_1.abstractmethod
+    def ListLimitChanges(
+        self,
+        request: _risk_service_pb2.ListLimitChangesRequest,
+        context: _aio.ServicerContext[_risk_service_pb2.ListLimitChangesRequest, _abc.Awaitable[_risk_service_pb2.ListLimitChangesResponse]],
+    ) -> _abc.Awaitable[_risk_service_pb2.ListLimitChangesResponse]:
+        """Lists the changes of an environment's limits, oldest first: who set what, when and where, and what it was before.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE`
+        while the environment cannot be looked up.
+
+            GET /api/v1/risk/limits:changes?environment_id=replay-1
+        """
+
+    @_abc_1.abstractmethod
+    def ListRiskEvents(
+        self,
+        request: _risk_service_pb2.ListRiskEventsRequest,
+        context: _aio.ServicerContext[_risk_service_pb2.ListRiskEventsRequest, _abc.Awaitable[_risk_service_pb2.ListRiskEventsResponse]],
+    ) -> _abc.Awaitable[_risk_service_pb2.ListRiskEventsResponse]:
+        """Lists what happened at an environment's gate, oldest first.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no
+        such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
+
+            GET /api/v1/risk/events?portfolio_id=trend&kinds=RISK_EVENT_KIND_BREACH
+        """
+
+    @_abc_1.abstractmethod
+    def StreamRiskEvents(
+        self,
+        request: _risk_service_pb2.StreamRiskEventsRequest,
+        context: _aio.ServicerContext[_risk_service_pb2.StreamRiskEventsRequest, _abc.AsyncIterator[_risk_event_pb2.StreamRiskEventsResponse]],
+    ) -> _abc.AsyncIterator[_risk_event_pb2.StreamRiskEventsResponse]:
+        """Streams what happens at an environment's gate, in order, none twice, none missing. It begins with what comes; a resume
+        token stays good as long as the events are kept, and `after_sequence` reads from any point of the past.
+
+        Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
+        together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
+        that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
+
+            GET /api/v1/risk/events:stream?environment_id=replay-1&after_sequence=0
         """
 
     @_abc_1.abstractmethod

@@ -234,6 +234,11 @@ class ErrorReason(betterproto2.Enum):
     FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change.
     """
 
+    SYMBOL_RESTRICTED = 75
+    """
+    FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else.
+    """
+
     BASIS_STALE = 80
     """
     ABORTED. The command was decided at a position that the environment has left.
@@ -252,6 +257,11 @@ class ErrorReason(betterproto2.Enum):
     TOO_LARGE = 100
     """
     RESOURCE_EXHAUSTED. The message or the number of calls is beyond what is served.
+    """
+
+    RUNAWAY_GUARD = 101
+    """
+    RESOURCE_EXHAUSTED. Too many orders from outside in a second of wall time; nothing was decided, repeat the call later.
     """
 
     RISK_UNAVAILABLE = 110
@@ -324,10 +334,12 @@ class ErrorReason(betterproto2.Enum):
             72: "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT",
             73: "ERROR_REASON_QUANTITY_BELOW_FILLED",
             74: "ERROR_REASON_ORDER_TRIGGERED",
+            75: "ERROR_REASON_SYMBOL_RESTRICTED",
             80: "ERROR_REASON_BASIS_STALE",
             90: "ERROR_REASON_NOT_OPEN_AT_EDGE",
             91: "ERROR_REASON_SEAT_TOKEN_INVALID",
             100: "ERROR_REASON_TOO_LARGE",
+            101: "ERROR_REASON_RUNAWAY_GUARD",
             110: "ERROR_REASON_RISK_UNAVAILABLE",
             111: "ERROR_REASON_ENVIRONMENT_BLOCKED",
             112: "ERROR_REASON_SERVICE_UNAVAILABLE",
@@ -380,10 +392,12 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT": 72,
             "ERROR_REASON_QUANTITY_BELOW_FILLED": 73,
             "ERROR_REASON_ORDER_TRIGGERED": 74,
+            "ERROR_REASON_SYMBOL_RESTRICTED": 75,
             "ERROR_REASON_BASIS_STALE": 80,
             "ERROR_REASON_NOT_OPEN_AT_EDGE": 90,
             "ERROR_REASON_SEAT_TOKEN_INVALID": 91,
             "ERROR_REASON_TOO_LARGE": 100,
+            "ERROR_REASON_RUNAWAY_GUARD": 101,
             "ERROR_REASON_RISK_UNAVAILABLE": 110,
             "ERROR_REASON_ENVIRONMENT_BLOCKED": 111,
             "ERROR_REASON_SERVICE_UNAVAILABLE": 112,

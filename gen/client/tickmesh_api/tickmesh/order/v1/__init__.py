@@ -26,6 +26,7 @@ __all__ = (
     "GetOrderByClientOrderIdRequest",
     "GetOrderRequest",
     "LatencyModel",
+    "LimitCheck",
     "ListExecutionsRequest",
     "ListExecutionsResponse",
     "ListOrderEventsRequest",
@@ -1305,6 +1306,46 @@ default_message_pool.register_message("tickmesh.order.v1", "LatencyModel", Laten
 
 
 @dataclass(eq=False, repr=False)
+class LimitCheck(betterproto2.Message):
+    """
+    What one limit said of an order.
+    """
+
+    limit: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Its name, `max_order_notional`.
+    """
+
+    portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The portfolio it is set for, if it is for one.
+    """
+
+    strategy_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The strategy it is set for, if it is for one.
+    """
+
+    symbol: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The symbol it is set for, if it is for one.
+    """
+
+    bound: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The largest value that passes.
+    """
+
+    value: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    What the order made of the limited figure.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "LimitCheck", LimitCheck)
+
+
+@dataclass(eq=False, repr=False)
 class ListExecutionsRequest(betterproto2.Message):
     """
     Asks for fills. Fields that are given must all fit.
@@ -2212,6 +2253,12 @@ class OrderEvent(betterproto2.Message):
     version: "int" = betterproto2.field(14, betterproto2.TYPE_INT32)
     """
     The version of this event's form.
+    """
+
+    checks: "list[LimitCheck]" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Of the order's first event: the limits that somebody had set and that had something to say about it, in the order of
+    checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
     """
 
 
@@ -3162,12 +3209,12 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
 
         A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
         `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`,
-        `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+        `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
 
         Fails, leaving no order, with INVALID_ARGUMENT `INVALID_ARGUMENT` or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or
         `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
-        `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
-        `SERVICE_UNAVAILABLE`: repeat the call.
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for an order from outside;
+        UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
 
         An order with a `deployment_id` is a strategy's command: it carries the deployment's seat token as metadata
         `x-tickmesh-seat` (see `ReplayService`), and its portfolio and strategy are the deployment's. It also fails with NOT_FOUND

@@ -1,0 +1,61 @@
+"""The runaway guard: how many orders from outside a portfolio may send in a second of wall time (rule 23).
+
+What depends on wall time is no part of what a replay decides, so it is not the gate that refuses: an order that comes
+too soon is turned away before risk is asked about it, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from decimal import Decimal
+
+from services.chassis.errors import ApiError
+from services.domain.money import format_decimal
+from services.order.desk.gate_mapping import Guard
+
+SECOND = 1.0
+
+
+class Door:
+    """Counts the orders that were let in; where no guard is set, none."""
+
+    def __init__(self) -> None:
+        """Open to everybody."""
+        self._bounds: dict[str, Decimal] = {}
+        self._let_in: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def guard(self, guards: Sequence[Guard], whole: bool) -> None:
+        """Take guards as they are now; `whole`, these are all."""
+        if whole:
+            self._bounds.clear()
+        for portfolio_id, bound in guards:
+            self._bounds.pop(portfolio_id, None)
+            if bound is not None:
+                self._bounds[portfolio_id] = bound
+        if not self._bounds:
+            self._let_in.clear()
+
+    def objection(self, portfolio_id: str, arrived: float) -> ApiError | None:
+        """Why an order that arrived then, monotonic seconds, is not let in; one that is counts from then on."""
+        if not self._bounds:
+            return None
+        bound = self._bounds.get(portfolio_id, self._bounds.get(""))
+        if bound is None:
+            return None
+        let_in = self._let_in[portfolio_id]
+        while let_in and let_in[0] <= arrived - SECOND:
+            let_in.popleft()
+        if len(let_in) + 1 > bound:
+            wait = max(0.001, let_in[0] + SECOND - arrived) if let_in else SECOND
+            return _runaway(portfolio_id, bound, len(let_in) + 1, wait)
+        let_in.append(arrived)
+        return None
+
+
+def _runaway(portfolio_id: str, bound: Decimal, value: int, wait: float) -> ApiError:
+    shown = format_decimal(bound)
+    message = f"{portfolio_id} may send {shown} orders a second, and this would be number {value}."
+    metadata = {"limit": "runaway_guard", "bound": shown, "value": str(value)}
+    subject = f"portfolio:{portfolio_id}"
+    return ApiError.resource_exhausted("RUNAWAY_GUARD", message, subject=subject, retry_delay=wait, metadata=metadata)

@@ -1,0 +1,53 @@
+"""The runaway guard counts what it lets in, by wall time, a portfolio at a time (rule 23)."""
+
+from decimal import Decimal
+
+import grpc
+import pytest
+
+from services.chassis.errors import ApiError
+from services.order.desk.door import Door
+from services.order.desk.gate_mapping import Guard
+
+
+def refused(door: Door, portfolio_id: str, *arrivals: float) -> list[bool]:
+    return [door.objection(portfolio_id, each) is not None for each in arrivals]
+
+
+def test_without_a_guard_everybody_comes_in() -> None:
+    assert refused(Door(), "p", *[0.0] * 100) == [False] * 100
+
+
+def test_as_many_as_the_bound_come_in_within_any_second() -> None:
+    door = Door()
+    door.guard([Guard("p", Decimal(2))], whole=True)
+    assert refused(door, "p", 0.0, 0.4, 0.9, 0.999) == [False, False, True, True]
+    # What was turned away does not count.
+    assert refused(door, "p", 1.0, 1.3, 1.5) == [False, True, False]
+    assert refused(door, "q", *[0.0] * 9) == [False] * 9
+
+
+def test_a_portfolios_own_guard_goes_before_the_environments_which_holds_for_each() -> None:
+    door = Door()
+    door.guard([Guard("", Decimal(1)), Guard("p", Decimal(3))], whole=True)
+    assert refused(door, "p", *[0.0] * 4) == [False, False, False, True]
+    for portfolio_id in ("q", "r"):
+        assert refused(door, portfolio_id, 0.0, 0.0) == [False, True]
+    door.guard([Guard("", None)], whole=False)
+    assert refused(door, "q", 0.1) == [False]
+    assert refused(door, "p", 0.1) == [True]
+    door.guard([], whole=True)
+    assert refused(door, "p", 0.1) == [False]
+
+
+@pytest.mark.parametrize(("bound", "wait"), [("1", 0.75), ("0", 1.0)])
+def test_the_refusal_says_the_bound_and_when_to_come_again(bound: str, wait: float) -> None:
+    door = Door()
+    door.guard([Guard("p", Decimal(bound))], whole=True)
+    door.objection("p", 10.0)
+    error = door.objection("p", 10.25)
+    assert isinstance(error, ApiError)
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RUNAWAY_GUARD")
+    assert error.metadata == {"limit": "runaway_guard", "bound": bound, "value": str(int(bound) + 1)}
+    assert [each.subject for each in error.quota_violations] == ["portfolio:p"]
+    assert error.retry_delay == pytest.approx(wait)
