@@ -275,12 +275,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.races", description=__doc__)
     parser.add_argument("--races", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="instead of SQLite")
     options = parser.parse_args()
 
     async def run(mesh: Mesh) -> None:
         print(await races(mesh, options.seed, options.races))
 
-    in_mesh("races", run)
+    in_mesh("races", run, postgres=options.postgres)
     return 0
 
 

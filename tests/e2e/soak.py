@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable
 
 from tests.e2e.blows import KINDS
 from tests.e2e.command import in_mesh
@@ -62,8 +63,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--replays", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="instead of SQLite")
     options = parser.parse_args()
-    in_mesh("soak", lambda mesh: soak(mesh, options.rounds, options.replays, options.seed), strategy_path=QUOTING)
+
+    def run(mesh: Mesh) -> Awaitable[None]:
+        return soak(mesh, options.rounds, options.replays, options.seed)
+
+    in_mesh("soak", run, postgres=options.postgres, strategy_path=QUOTING)
     return 0
 
 
