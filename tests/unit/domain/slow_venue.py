@@ -418,7 +418,7 @@ class SlowVenue:
             if w.order.order_type in LIMIT_LIKE:
                 path, twin = self.path(w, record), self.twin(w)
                 target_waits = turn.group == 3 and any(
-                    t.w is twin and not (twin.passed_over or twin.adverse) for t in turns
+                    t.w is twin and t.group < 5 and not (twin.passed_over or twin.adverse) for t in turns
                 )
                 if target_waits:
                     # It was at the target before the stop, which is then none, or is after it.

@@ -126,6 +126,13 @@ SCENARIOS = [
         [*ENTERED, "3 triggered 95 #3", REACHED, "3 10 x 96 #3"],
     ),
     Scenario(
+        "a target out of reach says nothing of a stop-limit: the bar's close does, which only touches",
+        "9, 10",
+        path(FLAT, (101, 101, 98, 99.5, 100), (99.5, 102, 99.5, 101.5, 100)),
+        [(1, oco(limit(1, 105), limited(2, "S", "SL", 99, 99.5)))],
+        ["2 triggered 99 #3", "1 canceled TWIN_FILLED #4", "2 10 x 99.5 #4"],
+    ),
+    Scenario(
         "the parent's own bar reaches the stop, and the target, which never fills there",
         "13",
         path(BOTH, FLAT),
