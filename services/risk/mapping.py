@@ -112,11 +112,15 @@ def _asked(order: order_pb2.Order) -> Order:
 def told_to_proto(told: Told) -> gate_pb2.CheckOrdersResponse:
     """What the order service is told."""
     if isinstance(told, Verdicts):
-        verdicts = [_verdict_to_proto(each) for each in told.verdicts]
-        batch = gate_pb2.VerdictBatch(
-            batch_id=told.batch_id, verdicts=verdicts, previews=map(_preview_to_proto, told.previews)
-        )
-        return gate_pb2.CheckOrdersResponse(verdicts=batch)
+        message = gate_pb2.CheckOrdersResponse()
+        batch = message.verdicts
+        batch.batch_id = told.batch_id
+        # Written where they belong: messages made apart are copied into one another.
+        for verdict in told.verdicts:
+            _set_verdict(batch.verdicts.add(), verdict)
+        for each in told.previews:
+            _set_preview(batch.previews.add(), each)
+        return message
     if isinstance(told, KillRecord):
         return gate_pb2.CheckOrdersResponse(kill_switch=kill_switch_to_proto(told))
     if isinstance(told, LimitRecord):
@@ -132,31 +136,33 @@ def _guard_to_proto(record: LimitRecord) -> gate_pb2.RunawayGuard:
     return gate_pb2.RunawayGuard(portfolio_id=record.portfolio_id, bound=bound)
 
 
-def _verdict_to_proto(verdict: Verdict) -> gate_pb2.Verdict:
+def _set_verdict(message: gate_pb2.Verdict, verdict: Verdict) -> None:
     reserved, refused = verdict.reservation, verdict.refusal
-    checks = [check_to_proto(each) for each in verdict.checks] if verdict.checks else None
+    message.order_id = verdict.order_id
     if reserved is not None:
         # All have at most nine places, see `round_up`, `round_down` and `Commission`: no need to round.
-        reservation = order_pb2.Reservation(
-            cash=f"{reserved.cash:f}", quantity=f"{reserved.quantity:f}", headroom=f"{reserved.headroom:f}"
-        )
+        reservation = message.reservation
+        reservation.cash = f"{reserved.cash:f}"
+        reservation.quantity = f"{reserved.quantity:f}"
+        reservation.headroom = f"{reserved.headroom:f}"
         if reserved.commission:
             reservation.commission = f"{reserved.commission:f}"
-        return gate_pb2.Verdict(order_id=verdict.order_id, reservation=reservation, checks=checks)
-    if refused is None:
+    elif refused is not None:
+        message.refusal.CopyFrom(refusal_to_proto(refused))
+    else:
         raise ValueError(f"the verdict on {verdict.order_id} is none")
-    return gate_pb2.Verdict(order_id=verdict.order_id, refusal=refusal_to_proto(refused), checks=checks)
+    message.checks.extend(map(check_to_proto, verdict.checks))
 
 
-def _preview_to_proto(preview: Preview) -> gate_pb2.PreviewVerdict:
-    return gate_pb2.PreviewVerdict(
-        verdict=_verdict_to_proto(preview.verdict),
-        price=format_decimal(preview.price),
-        quantity=format_decimal(preview.quantity),
-        notional=format_decimal(preview.notional),
-        largest_quantity="" if preview.largest is None else format_decimal(preview.largest),
-        next_refusal=None if preview.beyond is None else refusal_to_proto(preview.beyond),
-    )
+def _set_preview(message: gate_pb2.PreviewVerdict, preview: Preview) -> None:
+    _set_verdict(message.verdict, preview.verdict)
+    message.price = format_decimal(preview.price)
+    message.quantity = format_decimal(preview.quantity)
+    message.notional = format_decimal(preview.notional)
+    if preview.largest is not None:
+        message.largest_quantity = format_decimal(preview.largest)
+    if preview.beyond is not None:
+        message.next_refusal.CopyFrom(refusal_to_proto(preview.beyond))
 
 
 def limit_id(record: LimitRecord) -> str:

@@ -35,7 +35,7 @@ class CheckOrdersRequest(_message.Message):
 
     @_builtins.property
     def batch(self) -> Global___CheckBatch:
-        """Orders to check."""
+        """Orders to check. The order service has validated them: to look for rules in every one took a tenth of risk's time."""
 
     def __init__(
         self,
