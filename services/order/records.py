@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from services.domain.values import quick_replace
+
 
 @dataclass(slots=True)
 class EnvironmentRow:
@@ -43,6 +45,7 @@ class EnvironmentRow:
 _ENVIRONMENT_COLUMNS: Final = tuple(field.name for field in fields(EnvironmentRow))
 
 
+@quick_replace
 class PortfolioRow(NamedTuple):
     """A portfolio that has traded: its environment, the entry that opened it, and its headroom at the venue."""
 

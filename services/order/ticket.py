@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """An order as it was asked for, before it has an id.
 
     Attributes:
@@ -43,8 +41,7 @@ class Ticket:
         return bool(self.fields.get("deployment_id"))
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(NamedTuple):
     """What an order's messages say beyond the domain's order.
 
     Attributes:

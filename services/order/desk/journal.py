@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
 
 class OpenOrder(NamedTuple):
-    """A committed order that has not ended, and the same as an element of a snapshot."""
+    """A committed order that has not ended, and the same encoded."""
 
     order: Order
     data: bytes
@@ -111,9 +111,9 @@ class Journal:
         for stored in await self._store.open_orders(environment_id):
             event = decode_event(stored.payload)
             self._provenance[event.order.order_id] = provenance_from_proto(event, stored.client_key, stored.asked)
-            data = length_delimited(REPEATED_FIELD, event.order.SerializeToString())
             orders.append(order_from_proto(event.order))
-            self._open[number_of(event.order.order_id)] = OpenOrder(orders[-1], data)
+            opened = OpenOrder(orders[-1], event.order.SerializeToString())
+            self._open[number_of(event.order.order_id)] = opened
         self._portfolios = {each.portfolio_id: each for each in await self._store.portfolios(environment_id)}
         return orders, {each.portfolio_id: each.headroom for each in self._portfolios.values()}
 
@@ -145,7 +145,8 @@ class Journal:
 
     def snapshot(self, portfolio_id: str = "") -> list[bytes]:
         """The open orders as of `committed_head`, by number, each an element of a repeated field."""
-        return [each.data for each in self._open.values() if portfolio_id in {"", each.order.portfolio_id}]
+        found = (each.data for each in self._open.values() if portfolio_id in {"", each.order.portfolio_id})
+        return [length_delimited(REPEATED_FIELD, data) for data in found]
 
     def open_orders(self, symbol: str) -> list[Order]:
         """The open orders of one symbol as of `committed_head`."""
@@ -223,7 +224,7 @@ class Journal:
             if order.state in TERMINAL:
                 self._open.pop(number, None)
             else:
-                self._open[number] = OpenOrder(order, length_delimited(REPEATED_FIELD, orders[order.order_id]))
+                self._open[number] = OpenOrder(order, orders[order.order_id])
         self._log.publish(self.row.environment_id, entries)
 
     def _encode(self, event: OrderEvent, provenance: Provenance, now: int, cause: str, principal: str) -> Encoded:
