@@ -72,7 +72,14 @@ def _check(first: order_explanation_pb2.ExplainedEvent) -> list[str]:
         lines = [f"{refusal.reason}: {refusal.limit} allows {refusal.bound}, the order makes it {refusal.value}"]
     else:
         lines = [f"passed: {reserved.cash} set aside, {reserved.headroom} left to spend"]
+    lines += [f"  {_limit(check)}: bound {check.bound}, value {check.value}" for check in first.event.checks]
     return _under("checked", lines)
+
+
+def _limit(check: order_pb2.LimitCheck) -> str:
+    """A limit, and for whom it is set."""
+    whose = (check.portfolio_id, check.strategy_id, check.symbol)
+    return f"{check.limit} of {' and '.join(filter(None, whose)) or 'the environment'}"
 
 
 def _event(each: order_explanation_pb2.ExplainedEvent) -> Iterator[str]:

@@ -9,6 +9,7 @@ from services.order.desk.previewing import Outlook
 from services.order.mapping import exact, places_of
 from services.order.request_mapping import ticket_from_proto
 from services.order.ticket import Ticket
+from services.wire.limits import check_to_proto
 from services.wire.orders import refusal_to_proto
 from services.wire.values import text, timestamp
 
@@ -54,4 +55,5 @@ def preview_to_proto(outlook: Outlook, environment_id: str, instrument: Instrume
         refusal=None if refusal is None else refusal_to_proto(refusal),
         largest_quantity="" if preview.largest is None else text(preview.largest, units),
         next_refusal=None if beyond is None else refusal_to_proto(beyond),
+        checks=map(check_to_proto, preview.verdict.checks),
     )

@@ -115,10 +115,14 @@ def test_a_resting_order_that_was_put_on_new_terms(front: Front, said: Any) -> N
     assert [each["event"]["exec_type"] for each in story["events"]] == ["EXEC_TYPE_NEW", "EXEC_TYPE_REPLACED"]
     assert story["events"][1]["reason"] == "Its owner changed its limit_price from 1.5 to 1.75."
     assert story["order"] == resting
+    checks = {each["limit"]: each for each in story["events"][0]["event"]["checks"]}
+    assert checks.keys() == {"max_order_notional", "max_position_quantity"}
+    assert (checks["max_order_notional"]["bound"], checks["max_order_notional"]["value"]) == ("50000", "15")
     lines = said(resting["order_id"])
     assert "limit 1.7500 GTC" in lines.splitlines()[0]
     assert "NEW" in lines.splitlines()[0]
     assert "by local at record" in lines
+    assert "max_order_notional of trend: bound 50000, value 15" in lines
 
 
 def test_what_somebody_who_is_away_would_tell_is_a_gap_and_the_rest_is_told(front: Front, said: Any) -> None:

@@ -46,6 +46,7 @@ from services.order.desk.gate_mapping import Check
 from services.order.main import main
 from services.order.mapping import decode_event
 from services.wire.cycle import SEAT_KEY
+from services.wire.limits import check_to_proto
 from services.wire.orders import order_from_proto, refusal_to_proto
 from services.wire.values import nanoseconds
 
@@ -378,7 +379,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
 
 
 def verdict_to_proto(verdict: Verdict) -> risk_gate_service_pb2.Verdict:
-    message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id)
+    message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id, checks=map(check_to_proto, verdict.checks))
     if verdict.reservation is not None:
         cash, quantity, headroom, fee = (f"{each:f}" for each in verdict.reservation)
         message.reservation.CopyFrom(

@@ -40,6 +40,8 @@ async def test_a_preview_says_what_the_order_would_be_answered_and_leaves_nothin
     assert not found.HasField("refusal")
     largest = decimal(found.largest_quantity)
     assert largest * price <= 50_000 < (largest + 1) * price
+    [check] = found.checks
+    assert (check.limit, check.portfolio_id, decimal(check.value)) == ("max_order_notional", "trend", 10 * price)
     assert (found.next_refusal.limit, decimal(found.next_refusal.bound)) == ("max_order_notional", 50_000)
     assert decimal(found.next_refusal.value) == (largest + 1) * price
     assert mesh.gate.gate.snapshot()["claims"] == before["claims"] == []

@@ -96,6 +96,17 @@ def test_what_is_cut_and_what_is_missing_is_said_at_the_end() -> None:
     ]
 
 
+def test_each_limit_shows_its_bound_its_value_and_for_whom_it_is_set() -> None:
+    told = story()
+    told.events[0].event.checks.add(limit="max_order_notional", portfolio_id="trend", symbol="A", bound="9", value="8")
+    told.events[0].event.checks.add(limit="max_leverage", bound="2", value="1.5")
+    lines = lines_of(told)
+    assert lines[5:7] == [
+        "            max_order_notional of trend and A: bound 9, value 8",
+        "            max_leverage of the environment: bound 2, value 1.5",
+    ]
+
+
 def test_a_refusal_takes_the_place_of_what_would_be_set_aside() -> None:
     refusal = order_pb2.Refusal(reason="LIMIT_EXCEEDED", limit="max_order_notional", bound="100", value="200")
     event = order_explanation_pb2.ExplainedEvent(

@@ -18,7 +18,13 @@ LIMITS = {
     "max_order_quantity": D(70),
     "max_order_notional": D("6500.5"),
     "max_position_quantity": D(60),
+    "max_position_notional": D("5500.5"),
     "max_gross_exposure": D(12_000),
+    "max_net_exposure": D(4_000),
+    "max_leverage": D("0.7"),
+    "max_concentration": D("0.4"),
+    "max_order_rate": D(2),
+    "initial_margin": D("0.7"),
 }
 
 
@@ -47,7 +53,7 @@ def markets(draw: Any) -> Market:
         order = market.place(market.order(side, str(draw(st.integers(1, 40))), symbol=draw(symbols)))
         if order is not None and draw(st.booleans()):
             market.fill(order, order.quantity, PRICE)
-    for name in draw(st.sets(st.sampled_from(sorted(LIMITS)), max_size=2)):
+    for name in draw(st.sets(st.sampled_from(sorted(LIMITS)), max_size=3)):
         market.gate.set_limit(make_limit(name, LIMITS[name], draw(st.sampled_from(["", "p"]))))
     if draw(st.integers(0, 4)) == 0:
         market.gate.engage(KillScope("p", ""), allow_reducing=draw(st.booleans()))

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from tickmesh.common.v1 import side_pb2 as _side_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
@@ -136,6 +138,7 @@ class OrderPreview(_message.Message):
     REFUSAL_FIELD_NUMBER: _builtins.int
     LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
     NEXT_REFUSAL_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment, which is the portfolio's."""
     tape_sequence: _builtins.int
@@ -170,6 +173,10 @@ class OrderPreview(_message.Message):
     def next_refusal(self) -> _order_pb2.Refusal:
         """The bound that refuses one increment more than that."""
 
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_order_pb2.LimitCheck]:
+        """What the limits would say that somebody has set, until one refuses."""
+
     def __init__(
         self,
         *,
@@ -186,10 +193,11 @@ class OrderPreview(_message.Message):
         refusal: _order_pb2.Refusal | None = ...,
         largest_quantity: _builtins.str = ...,
         next_refusal: _order_pb2.Refusal | None = ...,
+        checks: _abc.Iterable[_order_pb2.LimitCheck] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "next_refusal", b"next_refusal", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "environment_id", b"environment_id", "estimated_price", b"estimated_price", "event_time", b"event_time", "largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "passes", b"passes", "quantity", b"quantity", "reference_price", b"reference_price", "refusal", b"refusal", "reservation", b"reservation", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "commission", b"commission", "environment_id", b"environment_id", "estimated_price", b"estimated_price", "event_time", b"event_time", "largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "passes", b"passes", "quantity", b"quantity", "reference_price", b"reference_price", "refusal", b"refusal", "reservation", b"reservation", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

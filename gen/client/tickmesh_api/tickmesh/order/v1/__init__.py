@@ -2298,7 +2298,7 @@ class OrderExplanation(betterproto2.Message):
 
     events: "list[ExplainedEvent]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    What happened to it, oldest first; the first event says what the check said.
+    What happened to it, oldest first; the first event says what the check said, its `checks` each limit's bound and value.
     """
 
     more_events: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -2386,6 +2386,11 @@ class OrderPreview(betterproto2.Message):
     next_refusal: "Refusal | None" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The bound that refuses one increment more than that.
+    """
+
+    checks: "list[LimitCheck]" = betterproto2.field(14, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    What the limits would say that somebody has set, until one refuses.
     """
 
 
