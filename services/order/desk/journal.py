@@ -196,7 +196,7 @@ class Journal:
         order_rows: dict[int, dict[str, Any]] = {}
         orders: dict[str, bytes] = {}
         after: dict[int, Order] = {}
-        touched: dict[str, PortfolioRow] = {}
+        headrooms: dict[str, Decimal] = {}
         for event in events:
             self.row.head += 1
             order, provenance = event.order, self._provenance[event.order.order_id]
@@ -208,11 +208,15 @@ class Journal:
             seen = Seen(order.portfolio_id, event.exec_type.real, order.symbol)
             entries.append(Entry(self.row.head, seen, length_delimited(REPEATED_FIELD, encoded.event)))
             orders[order.order_id] = encoded.order
-            touched[order.portfolio_id] = self._portfolio(event)
+            if event.exec_type is not ExecType.REJECTED:
+                headrooms[order.portfolio_id] = order.reservation.headroom
+            elif order.portfolio_id not in headrooms:
+                # A refused order states none.
+                headrooms[order.portfolio_id] = self._portfolios[order.portfolio_id].headroom
             if order.state in TERMINAL:
                 del self._provenance[order.order_id]
         positions = [self._position(holder, units) for holder, units in (held or {}).items()]
-        written = (event_rows, list(order_rows.values()), list(touched.values()))
+        written = (event_rows, list(order_rows.values()), [self._portfolio(*each) for each in headrooms.items()])
         unit = self._store.unit(self.row, *written, positions=positions, request=request)
         failpoint("order.before_commit")
         done = self._store.writer.enqueue(unit, lambda: self._publish(entries, after, orders))
@@ -286,10 +290,7 @@ class Journal:
         whose = (portfolio.principal, portfolio.owner)
         return PositionRow(self.row.environment_id, *holder, units, self.row.tape_sequence, *whose)
 
-    def _portfolio(self, event: OrderEvent) -> PortfolioRow:
-        """The portfolio with the headroom that the event's order states; a refused order states none."""
-        found = self._portfolios[event.order.portfolio_id]
-        if event.exec_type is not ExecType.REJECTED:
-            headroom = event.order.reservation.headroom
-            found = self._portfolios[event.order.portfolio_id] = found._replace(headroom=headroom)
-        return found
+    def _portfolio(self, portfolio_id: str, headroom: Decimal) -> PortfolioRow:
+        """The portfolio with what it can spend now."""
+        row = self._portfolios[portfolio_id] = self._portfolios[portfolio_id]._replace(headroom=headroom)
+        return row
