@@ -48,4 +48,5 @@ def _add_backtest(backtest: argparse.ArgumentParser) -> None:
     add("--end", metavar="DATE", help="last day")
     add("--warm-up", metavar="SESSIONS", type=int, help="sessions that are history")
     add("--models", metavar="FILE", help="what trading costs: a JSON list of what SetVenueModel takes")
+    add("--limits", metavar="FILE", help="what orders may do: a JSON list of what SetLimit takes")
     add("--environment", metavar="ID", help="repeat a replay of the running mesh and compare; alone")

@@ -7,12 +7,12 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from services.chassis.garbage import rare_collections
 from services.chassis.settings import load
@@ -20,6 +20,7 @@ from services.console.layout import Trouble
 from services.console.scenario import DEMONSTRATION, Scenario, Trader
 from services.console.settings import ConsoleSettings
 from services.domain.costs import ModelChange
+from services.domain.limits import LimitChange
 from services.domain.simulation import Result
 from services.domain.tape import Kind, Tape
 from services.marketdata.settings import Settings as MarketdataSettings
@@ -28,6 +29,8 @@ from services.strategy.settings import Settings as StrategySettings
 
 if TYPE_CHECKING:
     from services.console.repeat import Comparison
+
+T = TypeVar("T")
 
 DIFFERENT: Final = 1
 _SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9./_&-]{0,31}")
@@ -82,6 +85,8 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
         scenario = replace(scenario, warm_up_sessions=options.warm_up)
     if options.models:
         scenario = replace(scenario, models=_models(options.models))
+    if options.limits:
+        scenario = replace(scenario, limits=_limits(options.limits))
     start, end = _day("--start", options.start), _day("--end", options.end)
     if start is not None and end is not None and end < start:
         raise Trouble("--end is before --start.")
@@ -91,7 +96,7 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
 
 def _repeat(options: argparse.Namespace) -> int:
     alone = (options.data_set, options.symbols, options.strategy, options.cash, options.start, options.end)
-    if any(alone) or options.models or options.parameter or options.warm_up is not None:
+    if any(alone) or options.models or options.limits or options.parameter or options.warm_up is not None:
         raise Trouble("--environment takes everything from the replay, and goes with no other option.")
     from services.chassis.errors import ApiError
 
@@ -162,15 +167,26 @@ def _parameters(given: Sequence[str]) -> dict[str, str]:
 
 
 def _models(path: str) -> tuple[ModelChange, ...]:
-    from services.chassis.errors import ApiError
     from services.console.mapping import model_changes
 
+    return _from_file("models", path, model_changes)
+
+
+def _limits(path: str) -> tuple[LimitChange, ...]:
+    from services.console.mapping import limits_asked
+
+    return _from_file("limits", path, limits_asked)
+
+
+def _from_file(what: str, path: str, read: Callable[[Any], Iterable[T]]) -> tuple[T, ...]:
+    from services.chassis.errors import ApiError
+
     try:
-        return tuple(model_changes(json.loads(Path(path).read_text())))
+        return tuple(read(json.loads(Path(path).read_text())))
     except OSError as error:
-        raise Trouble(f"--models: {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, ApiError) as error:
-        raise Trouble(f"--models: {path} holds no list of models: {error}") from None
+        raise Trouble(f"--{what}: {path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, KeyError, ApiError) as error:
+        raise Trouble(f"--{what}: {path} holds no list of {what}: {error}") from None
 
 
 def _cash(text: str) -> Decimal:

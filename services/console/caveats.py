@@ -7,13 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from services.console.history_clients import Account
 from services.console.records import Deployment, Replay
-from services.domain.limits import ORDERED
 from services.domain.order import CancelReason, ExecType
 from services.domain.simulation import Result
-
-# These are not set by anybody, or hold unless somebody sets them.
-_ALWAYS = frozenset({"buying_power", "short_sale"})
-_LIMITS = frozenset(kind.name for kind in ORDERED) - _ALWAYS
 
 
 def caveats(
@@ -26,7 +21,7 @@ def caveats(
     """Every reason that can be seen why the mesh may have come to something else than `result`.
 
     Args:
-        everywhere: limits and kill switches of the whole environment.
+        everywhere: kill switches that are engaged.
     """
     yield from (f"{each.deployment_id} is {each.state}" for each in deployments if each.state in {"STOPPED", "FAILED"})
     yield from everywhere
@@ -45,10 +40,6 @@ def _of_account(replay: Replay, account: Account, canceled: set[str]) -> Iterato
         yield f"has {account.stopped} orders that a kill switch refused or canceled"
     if account.opening_sequence > replay.start_sequence:
         yield "was opened after the start"
-    yield from (f"has its {name} since record {at:,}" for name, at in account.late_limits.items())
-    refused = {line.limit for line in account.history.refusals} & _LIMITS
-    for name in sorted(refused - {limit.name for limit in account.limits}):
-        yield f"has orders that a {name} refused, which is not set for it now"
 
 
 def _canceled(result: Result) -> Mapping[str, set[str]]:

@@ -14,21 +14,19 @@ from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
-from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
+from tickmesh.risk.v1 import risk_service_pb2
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
 from services.chassis.channel import Channel
-from services.console.mapping import entry_line, fill_line, refusal_line
+from services.console.mapping import entry_line, fill_line, limit_changes, refusal_line
 from services.console.records import Portfolio, Replay
 from services.domain.costs import ModelChange
 from services.domain.digest import History
 from services.domain.instrument import Instrument
-from services.domain.limit import Limit
-from services.domain.limits import make_limit
+from services.domain.limits import LimitChange
 from services.domain.tape import Tape
 from services.wire.costs import change_from_proto
 from services.wire.instruments import instrument_from_proto
-from services.wire.limits import LIMIT_NAMES
 from services.wire.market import read_tape
 from services.wire.pages import pages
 
@@ -42,8 +40,6 @@ class Account(NamedTuple):
     Attributes:
         deposit: what it was opened with.
         opening_sequence: the tape position of that.
-        limits: those set for it, as they are now.
-        late_limits: those of them that were set after the replay's start: by name, the tape position.
         by_hand: how many of its orders no deployment decided.
         stopped: how many a kill switch refused or canceled.
         canceled: client order ids of those of deployments that were canceled on request, or by a timer.
@@ -53,8 +49,6 @@ class Account(NamedTuple):
     history: History
     deposit: Decimal
     opening_sequence: int
-    limits: tuple[Limit, ...] = ()
-    late_limits: Mapping[str, int] = {}
     by_hand: int = 0
     stopped: int = 0
     canceled: frozenset[str] = frozenset()
@@ -96,19 +90,12 @@ class Archive:
             [refusal_line(each) for each in refused],
             [entry_line(each, number) for number, each in enumerate(entries, 1)],
         )
-        limits = await self._limits_of(*ids)
         opening = next(each for each in entries if each.account == portfolio_pb2.LEDGER_ACCOUNT_CASH)
         return Account(
             portfolio=portfolio,
             history=history,
             deposit=Decimal(opening.amount),
             opening_sequence=opening.tape_sequence,
-            limits=tuple(make_limit(LIMIT_NAMES[each.limit_type], Decimal(each.bound)) for each in limits),
-            late_limits={
-                LIMIT_NAMES[each.limit_type]: each.tape_sequence
-                for each in limits
-                if each.tape_sequence > replay.start_sequence
-            },
             by_hand=sum(not each.deployment_id for each in orders),
             stopped=sum(map(_stopped, orders)),
             canceled=frozenset(
@@ -123,17 +110,17 @@ class Archive:
         )
         return list(map(change_from_proto, await pages(self._models.ListVenueModels, request, "venue_models")))
 
+    async def limits(self, replay: Replay) -> list[LimitChange]:
+        """Its limits, as they were set and deleted."""
+        request = risk_service_pb2.ListLimitChangesRequest(environment_id=replay.environment_id)
+        return list(limit_changes(await pages(self._risk.ListLimitChanges, request, "limit_changes")))
+
     async def everywhere(self, replay: Replay) -> list[str]:
-        """Limits and kill switches that hold for more than one portfolio, in words."""
+        """Kill switches that are engaged, in words."""
         of = replay.environment_id
         switches = risk_service_pb2.ListKillSwitchesRequest(environment_id=of)
         engaged = await pages(self._risk.ListKillSwitches, switches, "kill_switches")
-        found = [f"a kill switch is engaged for {each.target_id or of}" for each in engaged]
-        limits = await pages(self._risk.ListLimits, risk_service_pb2.ListLimitsRequest(environment_id=of), "limits")
-        found += [
-            f"a {LIMIT_NAMES[each.limit_type]} is set for all of {of}" for each in limits if not each.portfolio_id
-        ]
-        return found
+        return [f"a kill switch is engaged for {each.target_id or of}" for each in engaged]
 
     async def _orders_of(self, environment_id: str, portfolio_id: str) -> list[order_pb2.Order]:
         request = order_service_pb2.ListOrdersRequest(environment_id=environment_id, portfolio_id=portfolio_id)
@@ -146,10 +133,6 @@ class Archive:
     async def _entries_of(self, portfolio_id: str) -> Sequence[portfolio_pb2.LedgerEntry]:
         request = portfolio_service_pb2.ListLedgerEntriesRequest(portfolio_id=portfolio_id)
         return await pages(self._portfolios.ListLedgerEntries, request, "ledger_entries")
-
-    async def _limits_of(self, environment_id: str, portfolio_id: str) -> list[risk_pb2.Limit]:
-        request = risk_service_pb2.ListLimitsRequest(environment_id=environment_id, portfolio_id=portfolio_id)
-        return await pages(self._risk.ListLimits, request, "limits")
 
 
 def _stopped(order: order_pb2.Order) -> bool:

@@ -12,13 +12,17 @@ from tickmesh.marketdata.v1 import environment_pb2, market_data_service_pb2
 from tickmesh.order.v1 import order_pb2
 from tickmesh.order.v1.venue_model_service_pb2 import SetVenueModelRequest
 from tickmesh.portfolio.v1 import portfolio_pb2
+from tickmesh.risk.v1 import risk_pb2
+from tickmesh.risk.v1.risk_service_pb2 import SetLimitRequest
 from tickmesh.strategy.v1 import strategy_pb2
 
 from services.chassis.validation import validate
 from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
 from services.domain.costs import ModelChange, Scope
 from services.domain.digest import EntryLine, FillLine, RefusalLine
+from services.domain.limits import LimitChange, make_limit
 from services.order.model_mapping import asked_model
+from services.wire.limits import LIMIT_NAMES
 from services.wire.values import name_of, nanoseconds
 
 
@@ -36,6 +40,34 @@ def model_changes(models: Iterable[Any]) -> Iterator[ModelChange]:
             raise ValueError(str(error)) from None
         validate(request)
         yield ModelChange(0, Scope(request.portfolio_id, request.symbol), asked_model(request))
+
+
+def limits_asked(limits: Iterable[Any]) -> Iterator[LimitChange]:
+    """Limits as `SetLimit` takes them in JSON, set before the first order.
+
+    Raises:
+        ValueError: one is not of that form, or cannot be set.
+        ApiError: one breaks a rule of the contract.
+    """
+    for each in limits:
+        try:
+            request = ParseDict({"environment_id": "backtest"} | each, SetLimitRequest())
+        except (ParseError, AttributeError) as error:
+            raise ValueError(str(error)) from None
+        validate(request)
+        where = (request.portfolio_id, request.strategy_id, request.symbol)
+        yield LimitChange(0, make_limit(LIMIT_NAMES[request.limit_type], Decimal(request.bound), *where))
+
+
+def limit_changes(changes: Iterable[risk_pb2.LimitChange]) -> Iterator[LimitChange]:
+    """Changes of limits, each for the orders after the last one that was checked before it; guards decide nothing."""
+    for each in changes:
+        limit, after = each.limit, each.after_order_id.rpartition("-")[2]
+        if limit.limit_type == risk_pb2.LIMIT_TYPE_RUNAWAY_GUARD:
+            continue
+        where = (limit.portfolio_id, limit.strategy_id, limit.symbol)
+        made = make_limit(LIMIT_NAMES[limit.limit_type], Decimal(limit.bound), *where)
+        yield LimitChange(int(after or 0), made, each.deleted)
 
 
 def replay_from_proto(message: environment_pb2.Environment) -> Replay:

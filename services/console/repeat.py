@@ -67,6 +67,7 @@ async def repeat(mesh: Mesh, environment_id: str, kinds: Kinds) -> Comparison:
         start_sequence=replay.start_sequence,
         venue_settings=VenueSettings(fill_on_touch=replay.fill_on_touch, volume_share=share),
         models=await archive.models(replay),
+        limits=await archive.limits(replay),
         environment_id=environment_id,
     )
     with rare_collections():
@@ -106,7 +107,7 @@ def histories_to(result: Result, sequence: int) -> list[History]:
 def _portfolio(account: Account) -> PortfolioPlan:
     portfolio = account.portfolio
     return PortfolioPlan(
-        portfolio.portfolio_id, portfolio.label, account.deposit, account.limits, portfolio.currency_code
+        portfolio.portfolio_id, portfolio.label, account.deposit, currency_code=portfolio.currency_code
     )
 
 

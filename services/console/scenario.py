@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from services.domain.costs import ModelChange
+from services.domain.limits import LimitChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Scenario:
         warm_up_sessions: history that strategies see before they may trade.
         cash: what each portfolio begins with.
         models: what trading costs.
+        limits: what orders may do.
     """
 
     data_set_id: str
@@ -48,6 +50,7 @@ class Scenario:
     cash: Decimal = Decimal(100_000)
     currency_code: str = "USD"
     models: tuple[ModelChange, ...] = ()
+    limits: tuple[LimitChange, ...] = ()
 
 
 # A fifth of the cash for each of the five names. The windows are short, so that something happens nearly every second.

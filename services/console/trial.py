@@ -132,4 +132,5 @@ def simulation_of(scenario: Scenario, market: Market, kinds: Kinds) -> Simulatio
         deployments,
         start_sequence=market.start_sequence,
         models=scenario.models,
+        limits=scenario.limits,
     )

@@ -80,6 +80,14 @@ def _words(named: frozenset[str]) -> str:
     return " and ".join(each.removesuffix("_id") for each in Where._fields if each in named) or "an environment"
 
 
+class LimitChange(NamedTuple):
+    """A limit is set, or deleted: for the orders after the first ``order_count`` ones."""
+
+    order_count: int
+    limit: Limit
+    deleted: bool = False
+
+
 class Asked(NamedTuple):
     """A limit that holds for an order, what it sums over, and whether somebody set it."""
 

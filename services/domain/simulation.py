@@ -5,22 +5,23 @@ A replay through the mesh speaks the same cycle over RPC with the same participa
 of which ``digest`` is the proof.
 """
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from services.domain.books import Books, EquityPoint
-from services.domain.context import CancelOrder, Command, NewOrder, Signal
+from services.domain.context import CancelOrder, Command, NewOrder
 from services.domain.costs import ModelChange, VenueModels
-from services.domain.digest import digest, history
+from services.domain.digest import digest
 from services.domain.express import ExpressGate, ExpressVenue
 from services.domain.instrument import Instrument
-from services.domain.ledger import Entry, EntryKind, Ledger
-from services.domain.limit import Limit
+from services.domain.ledger import EntryKind, Ledger
+from services.domain.limits import LimitChange
 from services.domain.matching import VenueSettings
 from services.domain.money import ZERO
 from services.domain.order import ExecType, Order, OrderEvent, Refusal, Reservation
 from services.domain.plans import DeploymentPlan, PortfolioPlan, order_from
+from services.domain.result import Cycle, Result
 from services.domain.runner import StrategyRunner
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline, next_through
@@ -45,51 +46,6 @@ FILL_KINDS = frozenset({EntryKind.TRADE, EntryKind.COMMISSION})
 _NEW, _new_event = ExecType.NEW, OrderEvent.__new__
 
 
-@dataclass(slots=True)
-class Result:
-    """What happened, in order.
-
-    Attributes:
-        position: the last record that was met.
-        entries: of each portfolio's ledger.
-        signals: (deployment number, signal).
-    """
-
-    portfolios: tuple[PortfolioPlan, ...]
-    position: int
-    ledgers: dict[str, Ledger]
-    events: list[OrderEvent] = field(default_factory=list)
-    entries: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
-    equity: list[EquityPoint] = field(default_factory=list)
-    signals: list[tuple[int, Signal]] = field(default_factory=list)
-
-    @property
-    def fills(self) -> list[OrderEvent]:
-        """The events that traded."""
-        return [event for event in self.events if event.exec_type is ExecType.TRADE]
-
-    @property
-    def refusals(self) -> list[Order]:
-        """The orders that were refused."""
-        return [event.order for event in self.events if event.exec_type is ExecType.REJECTED]
-
-    def digest(self) -> str:
-        """What all of it came to; see ``digest.digest``."""
-        events = defaultdict(list)
-        for event in self.events:
-            events[event.order.portfolio_id].append(event)
-        ids = ((plan.portfolio_id, plan.label) for plan in self.portfolios)
-        return digest(history(label, events[key], self.entries[key]) for key, label in ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """One cycle's outcome: the position reached and every event of it, acknowledgements included."""
-
-    through: int
-    events: list[OrderEvent]
-
-
 class Simulation:
     """A backtest: the portfolios and deployments of one environment on one tape.
 
@@ -97,7 +53,7 @@ class Simulation:
         start_sequence: records up to it are history; the portfolios' cash is deposited there.
         environment_id: first part of the order ids.
         models: what trading costs, as it was set; where anything is, no order takes the express way.
-        limits: of the environment, of strategies and of symbols; a portfolio's are in its plan.
+        limits: as they were set, beside those of the portfolios' plans.
         express: let strategies that can look ahead skip what they would not act on, and fill at once what is certain to
             fill. The outcome is the same.
     """
@@ -113,7 +69,7 @@ class Simulation:
         venue_settings: VenueSettings | None = None,
         models: Sequence[ModelChange] = (),
         environment_id: str = "backtest",
-        limits: Sequence[Limit] = (),
+        limits: Sequence[LimitChange] = (),
         express: bool = True,
     ) -> None:
         self.timeline = Timeline(tape)
@@ -121,7 +77,7 @@ class Simulation:
         self.position = start_sequence
         self.venue = ExpressVenue(instruments, venue_settings)
         self.venue.prime(tape, start_sequence)
-        all_limits = (*limits, *(limit for plan in portfolios for limit in plan.limits))
+        all_limits = [*(change.limit for change in limits), *(limit for plan in portfolios for limit in plan.limits)]
         self.gate = ExpressGate(detailed=any(limit.needs_detail for limit in all_limits))
         self._valuing = Valuing(self.gate, self.timeline, start_sequence) if self.gate.detailed else None
         self.books = Books(self.timeline, instruments, start_sequence)
@@ -132,8 +88,8 @@ class Simulation:
         self._order_ids: dict[tuple[str, str], str] = {}
         self._express = express
         self._limited = bool(all_limits)
-        for limit in limits:
-            self.gate.set_limit(limit)
+        self._changes = deque(limits)
+        self._set_limits(0)
         self._marks: dict[str, int] = {}
         for plan in portfolios:
             self._open(plan)
@@ -204,6 +160,8 @@ class Simulation:
         """Carry the command out up to its fill, and move there, if nothing can come between; else do nothing."""
         if not isinstance(command, NewOrder) or not runner.passes_acknowledgements or self._models is not None:
             return None
+        if self._changes:
+            return None
         fill = self.venue.certain_fill(command)
         if fill is None or not self._undisturbed(runner, fill.sequence):
             return None
@@ -255,6 +213,7 @@ class Simulation:
         if reference is None:
             return self.venue.refuse(order, NO_PRICE, at, time)
         if self._limited:
+            self._set_limits(self._orders - 1)
             self._mark(order.symbol)
         if self._valuing is not None:
             self._valuing.settle(self.position)
@@ -262,6 +221,15 @@ class Simulation:
         if verdict.reservation is None:
             return self.venue.refuse(order, verdict.refusal or NO_PRICE, at, time)
         return self.venue.accept(order._replace(reservation=verdict.reservation), at, time)
+
+    def _set_limits(self, order_count: int) -> None:
+        """Set those that hold for the orders after the first ``order_count`` ones."""
+        while self._changes and self._changes[0].order_count <= order_count:
+            _, limit, deleted = self._changes.popleft()
+            if deleted:
+                self.gate.delete_limit(limit.name, *limit.where)
+            else:
+                self.gate.set_limit(limit)
 
     def _mark(self, symbol: str) -> None:
         """Bring the gate's marks to the position, of all symbols that were ever ordered: no other is held.

@@ -262,7 +262,8 @@ class Folding:
         if event.exec_type is ExecType.REJECTED:
             self._breach(order, event, numbered.principal)
         self.gate.fold(numbered.event, scene.instruments[order.symbol])
-        self.cursor = self.cursor._replace(order_sequence=numbered.sequence)
+        newest = order.order_id if order.event_count == 1 else self.cursor.last_order_id
+        self.cursor = self.cursor._replace(order_sequence=numbered.sequence, last_order_id=newest)
         self._symbols.add(order.symbol)
         self._orders.add(order.order_id)
         self._portfolios.add(order.portfolio_id)

@@ -56,7 +56,7 @@ class EnvironmentGate:
         self._session: Session | None = None
         self._passed: list[str] = []
         self.changing = asyncio.Lock()
-        self.last_checked = ""
+        self._last_checked = ""
 
     @property
     def environment_id(self) -> str:
@@ -77,6 +77,11 @@ class EnvironmentGate:
     def order_head(self) -> int:
         """The last order event that counts."""
         return self.folding.cursor.order_sequence
+
+    @property
+    def last_checked(self) -> str:
+        """The last order that was checked, in this life or one before; empty before the first."""
+        return max(self.folding.cursor.last_order_id, self._last_checked, key=_number)
 
     @property
     def ended(self) -> bool:
@@ -236,7 +241,7 @@ class EnvironmentGate:
                     verdicts.append(decide(check.order, instrument, check.reference_price, batch.time))
             except ValueError as error:
                 raise ApiError.invalid_field("batch.checks", str(error)) from None
-        self.last_checked = batch.checks[-1].order.order_id if batch.checks else self.last_checked
+        self._last_checked = batch.checks[-1].order.order_id if batch.checks else self._last_checked
         return verdicts
 
     def _preview(self, batch: Batch, scene: Scene) -> list[Preview]:
@@ -245,6 +250,10 @@ class EnvironmentGate:
             preview(gate, each.order, of[each.order.symbol], each.reference_price, batch.time)
             for each in batch.previews
         ]
+
+
+def _number(order_id: str) -> int:
+    return int(order_id.rpartition("-")[2] or 0)
 
 
 def _stale(message: str) -> ApiError:

@@ -19,6 +19,7 @@ class Cursor(NamedTuple):
 
     Attributes:
         valued_sequence: the tape position up to which session closes are in the equity curves.
+        last_order_id: the newest order of which an event counts.
     """
 
     order_sequence: int = 0
@@ -27,6 +28,7 @@ class Cursor(NamedTuple):
     cycle: int = 0
     ended: bool = False
     valued_sequence: int = 0
+    last_order_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

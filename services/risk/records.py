@@ -126,7 +126,7 @@ class Journalled:
         payload: JSON.
         tape_sequence, market_time: where the environment stood.
         order_head: the last order event that counted.
-        after_order_id: the last order checked before it, of those since the start; the next one met the change.
+        after_order_id: the last order checked before it; the next one met the change.
     """
 
     environment_id: str

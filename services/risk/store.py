@@ -54,6 +54,7 @@ _environments = _table(
     cycle=_big,
     ended=sa.Boolean,
     valued_sequence=_big,
+    last_order_id=_text,
     marks=_text,
     curve=_text,
     warned=_text,

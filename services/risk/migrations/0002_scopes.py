@@ -35,6 +35,7 @@ def upgrade() -> None:
     _add("environments", "curve", sa.Text, '\'["0", "0"]\'')
     _add("environments", "warned", sa.Text, "'[]'")
     _add("environments", "valued_sequence", sa.BigInteger, "0")
+    _add("environments", "last_order_id", sa.Text, "''")
     _add("events", "portfolio_id", sa.Text, "''")
     _add("events", "market_time", sa.BigInteger, "0")
     op.create_index("events_by_kind", "events", ["environment_id", "kind", "sequence"])

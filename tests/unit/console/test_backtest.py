@@ -16,6 +16,7 @@ from services.console.trial import Market, simulation_of
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
 from services.domain.digest import digest
 from services.domain.instrument import Instrument
+from services.domain.limits import LimitChange, make_limit
 from services.domain.tape import Kind, Series, Source, merge
 from services.strategy.kinds import discover
 
@@ -30,6 +31,7 @@ DEFAULTS = {
     "end": None,
     "warm_up": None,
     "models": None,
+    "limits": None,
     "environment": None,
 }
 
@@ -126,6 +128,36 @@ def test_an_unknown_kind_or_parameter_is_said(market: Market) -> None:
     for options in ({"strategy": "nope"}, {"strategy": "sma_cross", "parameter": ["fast=many"]}):
         with pytest.raises(Trouble):
             simulation_of(chosen(data_set="walk", **options), market, discover())
+
+
+def test_limits_come_from_a_file_as_the_contract_has_them(tmp_path: Path) -> None:
+    file = tmp_path / "limits.json"
+    file.write_text(
+        '[{"limit_type": "LIMIT_TYPE_MAX_DRAWDOWN", "bound": "0.1"},'
+        ' {"portfolio_id": "trend", "symbol": "IBM", "limit_type": "LIMIT_TYPE_RESTRICTED", "bound": "1"}]'
+    )
+    assert chosen(limits=str(file)).limits == (
+        LimitChange(0, make_limit("max_drawdown", Decimal("0.1"))),
+        LimitChange(0, make_limit("restricted", Decimal(1), "trend", symbol="IBM")),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        "[{}]",
+        '[{"limit_type": "LIMIT_TYPE_MAX_DRAWDOWN", "bound": "-1"}]',
+        '[{"limit_type": "LIMIT_TYPE_MAX_DRAWDOWN", "bound": "1", "symbol": "IBM"}]',
+        '[{"limit_type": "LIMIT_TYPE_RUNAWAY_GUARD", "bound": "1"}]',
+    ],
+)
+def test_a_file_of_limits_that_is_none_is_a_trouble(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "limits.json"
+    file.write_text(text)
+    with pytest.raises(Trouble, match="--limits"):
+        chosen(limits=str(file))
 
 
 def test_models_come_from_a_file_as_the_contract_has_them(tmp_path: Path) -> None:

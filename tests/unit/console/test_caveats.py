@@ -8,7 +8,6 @@ from services.console.caveats import caveats
 from services.console.history_clients import Account
 from services.console.records import Deployment, Portfolio, Replay
 from services.domain.digest import History, RefusalLine
-from services.domain.limits import make_limit
 from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
 from services.domain.simulation import Result
 
@@ -35,12 +34,10 @@ def told(
 
 def test_an_undisturbed_replay_has_none() -> None:
     canceled = OrderEvent("replay-1-1-2", ExecType.CANCELED, ORDER, 0, 40)
-    limit = make_limit("max_order_notional", Decimal(5))
     assert not told(
         Deployment("cross-1", "cross", "trend", 1, "RUNNING", "", 30, 60),
         events=(canceled,),
         canceled=frozenset({"1-40-1"}),
-        limits=(limit,),
         history=History("Trend", refusals=[REFUSED]),
     )
 
@@ -55,11 +52,6 @@ def test_an_undisturbed_replay_has_none() -> None:
         ),
         ({"stopped": 3}, "trend has 3 orders that a kill switch refused or canceled"),
         ({"opening_sequence": 31}, "trend was opened after the start"),
-        ({"late_limits": {"price_band": 1234}}, "trend has its price_band since record 1,234"),
-        (
-            {"history": History("Trend", refusals=[REFUSED])},
-            "trend has orders that a max_order_notional refused, which is not set for it now",
-        ),
         ({"everywhere": ("a kill switch is engaged for replay-1",)}, "a kill switch is engaged for replay-1"),
     ],
 )

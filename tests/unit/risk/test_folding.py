@@ -10,7 +10,7 @@ import pytest
 from services.domain.context import Context
 from services.domain.ledger import Ledger
 from services.domain.limit import Limit, Where
-from services.domain.limits import make_limit
+from services.domain.limits import LimitChange, make_limit
 from services.domain.market import Bar
 from services.domain.order import (
     ExecType,
@@ -282,7 +282,8 @@ def test_rule_31_every_verdict_is_the_backtests_whatever_is_restarted_in_between
     tape = merge([daily("A", walk(3, 50)), daily("B", walk(4, 50, 40)), clock(50), splits("A", {20: (3.0, 2.0)})])
     portfolios = [PortfolioPlan(f"p{i}", f"p{i}", D(6_000)) for i in (1, 2)]
     plans = [DeploymentPlan(i, f"d{i}", f"s{i}", OnBars(trade(i)), f"p{1 + i // 3}") for i in (1, 2, 3)]
-    simulation = Simulation(tape, INSTRUMENTS, portfolios, plans, limits=limits)
+    changes = [LimitChange(0, each) for each in limits]
+    simulation = Simulation(tape, INSTRUMENTS, portfolios, plans, limits=changes)
     asked: list[tuple[int, int, Any, Any]] = []
     check = simulation.gate.check
 
