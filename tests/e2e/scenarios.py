@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.console.scenario import Scenario, Trader
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
+from services.domain.limits import LimitChange, make_limit
 from tests.e2e.mesh import Mesh
 from tests.e2e.ticks import DATA_SET, write_ticks
 
@@ -36,6 +37,22 @@ SHORT = Scenario(
     end_time=day("2005-07-01"),
     warm_up_sessions=20,
 )
+# Stops on losses, shares of the equity, and what a strategy may do, each of which refuses something.
+LIMITED = replace(
+    SHORT,
+    limits=tuple(
+        LimitChange(0, limit)
+        for limit in (
+            make_limit("max_daily_loss", Decimal(600), strategy_id="cross"),
+            make_limit("max_drawdown", Decimal("0.04"), "trend"),
+            make_limit("max_drawdown", Decimal("0.03")),
+            make_limit("max_leverage", Decimal("0.45")),
+            make_limit("max_net_exposure", Decimal(12_000), strategy_id="revert"),
+            make_limit("max_order_quantity", Decimal(300), strategy_id="cross", symbol="MSFT"),
+        )
+    ),
+)
+REFUSED = {"max_daily_loss", "max_drawdown", "max_leverage", "max_net_exposure", "max_order_quantity"}
 # All that is packaged: five names, thirteen years, three splits; slower, since every order costs some disk flushes.
 WHOLE = Scenario(
     data_set_id="us-daily",

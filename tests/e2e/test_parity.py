@@ -12,7 +12,7 @@ import pytest
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, Tier, VenueModel
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
-from tests.e2e.scenarios import QUOTED, QUOTING, SHORT, WHOLE, write_quotes
+from tests.e2e.scenarios import LIMITED, QUOTED, QUOTING, REFUSED, SHORT, WHOLE, write_quotes
 from tests.e2e.trading import Replayed, Trial, trial
 
 # Every named point of the code, and at which of its passings to die: late enough that trading is under way.
@@ -111,6 +111,31 @@ async def test_rules_12_and_14_what_trading_costs_is_the_same_in_a_backtest(mesh
             for change in CHANGES:
                 await moving.set_model(change)
                 await asyncio.to_thread(mesh.kill, "order")
+        await moving.ended()
+        assert await moving.repeats(mesh)
+
+
+@pytest.mark.timeout(300)
+async def test_rules_4_and_31_limits_stop_the_same_orders_in_a_backtest_however_they_change(meshes: Meshes) -> None:
+    async with meshes() as mesh, mesh.clients() as clients:
+        wanted = await trial(LIMITED, mesh)
+        refused = {each.refusal.limit for each in wanted.result.refusals if each.refusal}
+        assert refused >= REFUSED, refused
+
+        async def kill(_: Replayed) -> None:
+            for _ in range(3):
+                await asyncio.to_thread(mesh.kill, "risk")
+                await mesh.serving()
+
+        await replayed(mesh, clients, wanted, "limited", kill)
+        # Set and deleted while time goes on, at whatever position that is: only a repeat can say what it came to.
+        moving = Replayed(clients, LIMITED, "moving-limits")
+        await moving.make()
+        await moving.start()
+        for change in LIMITED.limits:
+            await moving.set_limit(change._replace(deleted=True))
+            await asyncio.to_thread(mesh.kill, "risk")
+            await moving.set_limit(change._replace(limit=replace(change.limit, bound=change.limit.bound / 2)))
         await moving.ended()
         assert await moving.repeats(mesh)
 

@@ -23,13 +23,16 @@ from services.console.repeat import mesh_digest, repeat
 from services.console.scenario import Scenario, Trader
 from services.console.trial import market_of
 from services.domain.costs import ModelChange
-from services.domain.limits import Limit, make_limit
+from services.domain.limit import Limit
+from services.domain.limits import LimitChange, make_limit
+from services.domain.money import format_decimal
 from services.domain.order import CancelReason, OrderType
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.tape import Kind
 from services.marketdata.settings import Settings as MarketdataSettings
 from services.strategy.kinds import discover
 from services.wire.costs import put_model
+from services.wire.limits import LIMIT_TYPES
 from tests.e2e.mesh import RECOVERY_SECONDS, Clients, Mesh, repeated
 from tests.e2e.scenarios import LIMITS
 
@@ -116,6 +119,7 @@ async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Tria
         deployments,
         start_sequence=market.start_sequence,
         models=scenario.models,
+        limits=scenario.limits,
     )
     return Trial(scenario, simulation, strategy_path)
 
@@ -162,6 +166,8 @@ class Replayed:
             await self._deploy(trader, number)
         for change in scenario.models:
             await self.set_model(change)
+        for limit in scenario.limits:
+            await self.set_limit(limit)
 
     async def start(self) -> None:
         """Lets time begin."""
@@ -206,6 +212,21 @@ class Replayed:
         of = {"environment_id": self.environment_id, "portfolio_id": portfolio_id, "symbol": scope.symbol}
         request = venue_model_service_pb2.SetVenueModelRequest(**of, **parts)
         await repeated(self.clients.models.SetVenueModel, request)
+
+    async def set_limit(self, change: LimitChange) -> None:
+        """Sets a limit of the scenario's, or takes it away."""
+        limit_type, where = LIMIT_TYPES[change.limit.name], change.limit.where
+        own = {name: f"{each}-{self.suffix}" if each else "" for name, each in where._asdict().items()}
+        own["symbol"] = where.symbol
+        if change.deleted:
+            kind = risk_pb2.LimitType.Name(limit_type).removeprefix("LIMIT_TYPE_")
+            narrower = f"~{own['strategy_id']}~{own['symbol']}" if own["strategy_id"] or own["symbol"] else ""
+            name = f"{self.environment_id}~{own['portfolio_id']}~{kind}{narrower}"
+            await repeated(self.clients.risk.DeleteLimit, risk_service_pb2.DeleteLimitRequest(limit_id=name))
+            return
+        bound = format_decimal(change.limit.bound)
+        of = {"environment_id": self.environment_id, "limit_type": limit_type, "bound": bound}
+        await repeated(self.clients.risk.SetLimit, risk_service_pb2.SetLimitRequest(**of, **own))
 
     async def _portfolio(self, name: str, label: str) -> None:
         portfolio_id = f"{name}-{self.suffix}"
