@@ -104,6 +104,12 @@ class ApiError(Exception):
         violation = FieldViolation(field, description, reason)
         return cls.invalid_argument(f"{field}: {description}", reason, field_violations=[violation], **more)
 
+    def within(self, path: str) -> ApiError:
+        """The same of a message that is itself a field, by `path`, of what was asked."""
+        inner = [each._replace(field=f"{path}.{each.field}") for each in self.field_violations]
+        message = f"{path}.{self.message}"
+        return ApiError(self.code, self.reason, message, metadata=self.metadata, field_violations=inner)
+
     @classmethod
     def not_found(cls, kind: str, name: str, reason: str, message: str = "", **more: Any) -> ApiError:
         """Nothing of this `kind` has this `name`."""

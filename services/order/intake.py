@@ -14,13 +14,20 @@ from services.order.clients import Peers
 from services.order.desk.cancel_timers import Arm
 from services.order.desk.canceling import Sweep, Swept
 from services.order.desk.desk import Desk
+from services.order.desk.order_lists import CreateList
 from services.order.desk.placing import Create, check_increments
 from services.order.desk.previewing import Outlook, Trial
 from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
 from services.order.mapping import decode_event
 from services.order.records import PortfolioRow, TimerRow
-from services.order.request_mapping import asked_of, closing_ticket, replacement_from_proto, ticket_from_proto
+from services.order.request_mapping import (
+    asked_of,
+    closing_ticket,
+    list_tickets,
+    replacement_from_proto,
+    ticket_from_proto,
+)
 from services.order.ticket import Ticket, client_key
 
 
@@ -85,6 +92,34 @@ class Intake:
         desk.submit(Create(ticket, portfolio, instrument, principal, current_traceparent(), answer, token, session_id))
         return answer
 
+    async def create_list(
+        self,
+        request: Any,
+        principal: str,
+        *,
+        seat_token: str = "",
+        session_id: str = "",
+        turn: asyncio.Future[None] | None = None,
+    ) -> asyncio.Future[bytes]:
+        """Submits a list, as `create` does an order; the future gives all of it.
+
+        Raises:
+            ApiError: as `OrderService.CreateOrderList` says.
+        """
+        kind, tickets = list_tickets(request)
+        _, desk, _ = await self._found(tickets[0], "orders[0].")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        orders = []
+        for place, ticket in enumerate(tickets):
+            portfolio, _, instrument = await self._found(ticket, f"orders[{place}].")
+            token = seat_token if ticket.of_strategy else ""
+            asked = (ticket, portfolio, instrument, principal, current_traceparent(), answer, token, session_id)
+            orders.append(Create(*asked))
+        if turn is not None:
+            await asyncio.wait({turn})
+        desk.submit(CreateList(kind, orders))
+        return answer
+
     async def preview(self, ticket: Ticket) -> tuple[Outlook, str, Instrument]:
         """What would become of an order, in which environment, and what it would trade.
 
@@ -96,12 +131,12 @@ class Intake:
         desk.submit(Trial(ticket, portfolio, instrument, answer))
         return await answer, portfolio.environment_id, instrument
 
-    async def _found(self, ticket: Ticket) -> tuple[PortfolioRow, Desk, Instrument]:
-        """Whose an order is, at which desk, and what it trades."""
+    async def _found(self, ticket: Ticket, path: str = "") -> tuple[PortfolioRow, Desk, Instrument]:
+        """Whose an order is, at which desk, and what it trades; `path` is where its fields are in the request."""
         portfolio = await self._desks.peers.portfolio(ticket.portfolio_id)
         desk = self._desks.existing(portfolio.environment_id) or await self._desks.get(portfolio.environment_id)
         instrument = await traded(self._desks.peers, desk, ticket.symbol)
-        check_increments(ticket.fields, instrument)
+        check_increments(ticket.fields, instrument, path)
         return portfolio, desk, instrument
 
     async def cancel(self, request: Any, principal: str) -> bytes:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tickmesh.common.v1 import stream_pb2
-from tickmesh.order.v1 import cancel_timer_pb2, order_pb2, order_service_pb2
+from tickmesh.order.v1 import cancel_timer_pb2, order_list_pb2, order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.tokens import length_delimited
@@ -25,6 +25,8 @@ from services.wire.values import nanoseconds, set_time, text, timestamp
 from services.wire.versions import ORDER_EVENT, check_version
 
 _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
+_ORDER_IN_LIST = order_list_pb2.OrderList.ORDERS_FIELD_NUMBER
+_LIST_IN_ACK = order_service_pb2.OrderAck.ORDER_LIST_FIELD_NUMBER
 _ORDER_IN_ACK = order_service_pb2.OrderAck.ORDER_FIELD_NUMBER
 _ACK_IN_ACKS = order_service_pb2.OrderAcks.ACKS_FIELD_NUMBER
 _ACKS_IN_MESSAGE = order_service_pb2.EnterOrdersResponse.ACKS_FIELD_NUMBER
@@ -87,6 +89,9 @@ def set_asked(message: Any, order: Order, provenance: Provenance, instrument: In
     message.basis_sequence = order.basis_sequence
     if order[_INSTRUCTIONS] != _NO_INSTRUCTIONS:
         _instruct(message, order, units, price)
+    if order.order_list_id:
+        message.order_list_id, message.parent_order_id = order.order_list_id, order.parent_order_id
+        message.contingency_type = order.contingency_type.real
     if order.costs is not None:
         commission, slippage = costs_to_proto(order.costs)
         if commission is not None:
@@ -227,6 +232,18 @@ def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
     hit = f"bound {refusal.bound}, value {refusal.value}{short}" if measured else refusal.reason
     message = f"The order was refused by {refusal.limit}: {hit}."
     return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order_id, metadata=metadata)
+
+
+def encode_list(order_list_id: str, kind: int, orders: Iterable[bytes]) -> bytes:
+    """A list's orders, encoded each, as they are answered."""
+    head = order_list_pb2.OrderList(order_list_id=order_list_id, contingency_type=kind)  # type: ignore[arg-type]
+    return head.SerializeToString() + b"".join(length_delimited(_ORDER_IN_LIST, order) for order in orders)
+
+
+def ack_of_list(number: int, client_order_id: str, order_list: bytes) -> bytes:
+    """What a session is told of a list that was created."""
+    head = order_service_pb2.OrderAck(number=number, client_order_id=client_order_id).SerializeToString()
+    return head + length_delimited(_LIST_IN_ACK, order_list)
 
 
 def ack_of_order(number: int, client_order_id: str, order: bytes) -> bytes:

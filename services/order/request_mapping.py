@@ -8,13 +8,14 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import side_pb2
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.order import OrderType, TimeInForce
+from services.domain.lists import BadList, check_list
+from services.domain.order import ContingencyType, Order, OrderType, TimeInForce
 from services.domain.replacing import Replacement
 from services.order.ticket import Ticket, client_key
-from services.wire.orders import ORDER_TYPES, SIDES, TIMES_IN_FORCE
+from services.wire.orders import CONTINGENCY_TYPES, ORDER_TYPES, SIDES, TIMES_IN_FORCE
 from services.wire.values import decimal, nanoseconds, optional
 
 # The domain's times are 64-bit integers; tapes hold them so.
@@ -123,6 +124,53 @@ def ticket_from_proto(request: order_service_pb2.CreateOrderRequest) -> Ticket:
     )
 
 
+def list_tickets(request: order_list_pb2.CreateOrderListRequest) -> tuple[ContingencyType, list[Ticket]]:
+    """The orders of a validated list as the desk takes them.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT as `ticket_from_proto`, and for orders that make no list of this kind.
+    """
+    kind, names = CONTINGENCY_TYPES[request.contingency_type], [each.client_order_id for each in request.orders]
+    tickets = []
+    for place, each in enumerate(request.orders):
+        of_bracket = kind is ContingencyType.BRACKET and place > 0
+        if not (each.quantity or each.cash_quantity or of_bracket):
+            raise ApiError.invalid_field(f"orders[{place}].quantity", "must be given, or cash_quantity")
+        try:
+            ticket = ticket_from_proto(_alone(request, each))
+        except ApiError as error:
+            raise error.within(f"orders[{place}]") from None
+        # Repeated on its own, or in another list, it is another order.
+        tickets.append(ticket._replace(asked=f"{ticket.asked}|{kind.name}:{place}:{','.join(names)}"))
+    try:
+        check_list(kind, [Order(order_id="", **ticket.fields) for ticket in tickets])
+    except BadList as error:
+        where = "orders" if error.place is None else f"orders[{error.place}].{error.field}"
+        raise ApiError.invalid_field(where, str(error)) from None
+    return kind, tickets
+
+
+def _alone(
+    request: order_list_pb2.CreateOrderListRequest, listed: order_list_pb2.ListedOrder
+) -> order_service_pb2.CreateOrderRequest:
+    """One of a list's orders as it would be asked for on its own."""
+    alone = order_service_pb2.CreateOrderRequest(
+        portfolio_id=request.portfolio_id,
+        deployment_id=request.deployment_id,
+        strategy_id=request.strategy_id,
+        signal_id=request.signal_id,
+        basis_sequence=request.basis_sequence,
+    )
+    if request.HasField("basis_time"):
+        alone.basis_time.CopyFrom(request.basis_time)
+    for field, value in listed.ListFields():
+        if field.message_type is None:
+            setattr(alone, field.name, value)
+        else:
+            getattr(alone, field.name).CopyFrom(value)
+    return alone
+
+
 def closing_ticket(request: order_service_pb2.ClosePositionRequest) -> Ticket:
     """A validated request to close a position as the desk takes it.
 
@@ -180,7 +228,7 @@ def _instructions(request: order_service_pb2.CreateOrderRequest) -> dict[str, An
         found["trailing_percent"] = Decimal(request.trailing_percent)
     if request.display_quantity:
         found["display_quantity"] = Decimal(request.display_quantity)
-        if found["display_quantity"] >= Decimal(request.quantity):
+        if found["display_quantity"] >= decimal(request.quantity):
             raise ApiError.invalid_field("display_quantity", "must be below quantity")
     if request.post_only:
         found["post_only"] = True

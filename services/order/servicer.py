@@ -7,7 +7,13 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
-from tickmesh.order.v1 import cancel_timer_pb2, order_preview_pb2, order_service_pb2, order_service_pb2_grpc
+from tickmesh.order.v1 import (
+    cancel_timer_pb2,
+    order_list_pb2,
+    order_preview_pb2,
+    order_service_pb2,
+    order_service_pb2_grpc,
+)
 
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
@@ -17,6 +23,7 @@ from services.chassis.tokens import (
     TokenExpired,
     filter_hash,
 )
+from services.domain.lists import MOST_ORDERS
 from services.order.desk.desk import Desk
 from services.order.desk.journal import Seen
 from services.order.desk.replay import Desks
@@ -52,6 +59,22 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         """Checks an order and sends it to the venue."""
         answer = await self._intake.create(request, principal(), seat_token=_seat_token(context))
         return await answer
+
+    async def CreateOrderList(self, request: order_list_pb2.CreateOrderListRequest, context: Context) -> Any:
+        """Checks orders that belong together and sends them to the venue."""
+        answer = await self._intake.create_list(request, principal(), seat_token=_seat_token(context))
+        return await answer
+
+    async def GetOrderList(self, request: order_list_pb2.GetOrderListRequest, context: Context) -> Any:
+        """Returns a list's orders as they are now."""
+        list_id = request.order_list_id
+        environment_id, number = parse_order_id(list_id)
+        payloads = await self._store.orders_from(environment_id, number, MOST_ORDERS) if number else []
+        members = [order for each in payloads if (order := decode_event(each).order).order_list_id == list_id]
+        if not members:
+            raise ApiError.not_found("order_list", list_id, "ORDER_LIST_NOT_FOUND")
+        kind = members[0].contingency_type
+        return order_list_pb2.OrderList(order_list_id=list_id, contingency_type=kind, orders=members)
 
     async def GetOrder(self, request: order_service_pb2.GetOrderRequest, context: Context) -> Any:
         """Returns an order as it is now."""

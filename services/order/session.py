@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
 
 from services.chassis import telemetry
 from services.chassis.errors import ApiError, api_error
 from services.chassis.validation import validate
 from services.order.intake import Intake
-from services.order.mapping import ack_of_error, ack_of_order, acks_message, session_heartbeat
+from services.order.mapping import ack_of_error, ack_of_list, ack_of_order, acks_message, session_heartbeat
 from services.order.request_mapping import surely_valid
 from services.order.ticket import client_key
 
@@ -31,6 +31,25 @@ MOST_OF_ID: Final = 64
 
 # Done when an order has been submitted, or can no more be: those behind it follow.
 Turn = asyncio.Future[None]
+
+
+class Entry(NamedTuple):
+    """What is to be created: an order, or a list of them.
+
+    Attributes:
+        name: its client's id; of a list the first order's.
+        keys: of its orders, by which what comes later may name them.
+        check: raises what is wrong with the request.
+        create: submits it.
+        ack: what the session is told of it.
+    """
+
+    request: Any
+    name: str
+    keys: Sequence[str]
+    check: Callable[[Any], None]
+    create: Callable[..., Awaitable[asyncio.Future[bytes]]]
+    ack: Callable[[int, str, bytes], bytes]
 
 
 class Session:
@@ -99,12 +118,21 @@ class Session:
     async def _take(self, number: int, command: Any) -> None:
         match command.WhichOneof("command"):
             case "create":
-                if self._last is None and self._intake.knows(command.create):
-                    answer = await self._create(number, command.create)
+                request = command.create
+                key = client_key(request.portfolio_id, request.client_order_id)
+                name, create = request.client_order_id, self._intake.create
+                entry = Entry(request, name, [key], _check_order, create, ack_of_order)
+                if self._last is None and self._intake.knows(request):
+                    answer = await self._create(number, entry)
                     if answer is not None:
-                        self._creating[_key(command.create)] = answer
+                        self._creating[key] = answer
                 else:
-                    self._create_later(number, command.create)
+                    self._create_later(number, entry)
+            case "create_list":
+                request, names = command.create_list, [each.client_order_id for each in command.create_list.orders]
+                keys = [client_key(request.portfolio_id, name) for name in names]
+                name, create = names[0] if names else "", self._intake.create_list
+                self._create_later(number, Entry(request, name, keys, validate, create, ack_of_list))
             case "cancel":
                 _ = self._start(self._change(number, command.cancel, self._intake.cancel))
             case "replace":
@@ -112,18 +140,18 @@ class Session:
             case _:
                 self._answer(ack_of_error(number, "", ApiError.invalid_field("command", "must be given")))
 
-    def _create_later(self, number: int, request: Any) -> None:
-        """Creates an order once others were asked about what it names, after those that came before it.
+    def _create_later(self, number: int, entry: Entry) -> None:
+        """Creates what is asked for once others were asked about what it names, after what came before it.
 
         The commands behind it are read on meanwhile: a cancel must not wait for somebody who is away.
         """
         turn, self._last = self._last, asyncio.get_running_loop().create_future()
-        key = _key(request)
-        self._creating[key] = creating = self._start(self._create_in_turn(number, request, turn, self._last))
-        creating.add_done_callback(lambda _: self._forget(key, creating))
+        creating = self._start(self._create_in_turn(number, entry, turn, self._last))
+        self._creating.update(dict.fromkeys(entry.keys, creating))
+        creating.add_done_callback(lambda _: self._forget(entry, creating))
 
-    async def _create_in_turn(self, number: int, request: Any, turn: Turn | None, mine: Turn) -> None:
-        answer = await self._create(number, request, turn)
+    async def _create_in_turn(self, number: int, entry: Entry, turn: Turn | None, mine: Turn) -> None:
+        answer = await self._create(number, entry, turn)
         if turn is not None:
             # One that failed before its turn came leaves the turn where it was.
             await asyncio.wait({turn})
@@ -133,35 +161,33 @@ class Session:
         if answer is not None:
             await asyncio.wait({answer})
 
-    async def _create(self, number: int, request: Any, turn: Turn | None = None) -> asyncio.Future[bytes] | None:
-        client_order_id = request.client_order_id
+    async def _create(self, number: int, entry: Entry, turn: Turn | None = None) -> asyncio.Future[bytes] | None:
         try:
-            if not surely_valid(request):
-                validate(request)
+            entry.check(entry.request)
             with telemetry.span_if_sampled("enter", kind="INTERNAL"):
-                answer = await self._intake.create(
-                    request, self._principal, seat_token=self._seat_token, session_id=self._session_id, turn=turn
+                answer = await entry.create(
+                    entry.request, self._principal, seat_token=self._seat_token, session_id=self._session_id, turn=turn
                 )
         except Exception as error:  # noqa: BLE001 whatever it is, the client is told and the session goes on
-            self._answer(ack_of_error(number, client_order_id[:MOST_OF_ID], api_error(error)))
+            self._answer(ack_of_error(number, entry.name[:MOST_OF_ID], api_error(error)))
             return None
         self._answers.add(answer)
-        key = _key(request)
-        answer.add_done_callback(lambda _: self._created(number, client_order_id, key, answer))
+        answer.add_done_callback(lambda _: self._created(number, entry, answer))
         return answer
 
-    def _created(self, number: int, client_order_id: str, key: str, answer: asyncio.Future[bytes]) -> None:
+    def _created(self, number: int, entry: Entry, answer: asyncio.Future[bytes]) -> None:
         self._answers.discard(answer)
-        self._forget(key, answer)
+        self._forget(entry, answer)
         error = answer.exception()
         if error is None:
-            self._answer(ack_of_order(number, client_order_id, answer.result()))
+            self._answer(entry.ack(number, entry.name, answer.result()))
         else:
-            self._answer(ack_of_error(number, client_order_id, api_error(error)))
+            self._answer(ack_of_error(number, entry.name, api_error(error)))
 
-    def _forget(self, key: str, creating: asyncio.Future[Any]) -> None:
-        if self._creating.get(key) is creating:
-            del self._creating[key]
+    def _forget(self, entry: Entry, creating: asyncio.Future[Any]) -> None:
+        for key in entry.keys:
+            if self._creating.get(key) is creating:
+                del self._creating[key]
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(coroutine)
@@ -217,5 +243,6 @@ class Session:
         return False
 
 
-def _key(create: Any) -> str:
-    return client_key(create.portfolio_id, create.client_order_id)
+def _check_order(request: Any) -> None:
+    if not surely_valid(request):
+        validate(request)

@@ -84,6 +84,15 @@ _BY_NUMBER = (
     .join_from(ORDERS, EVENTS, LAST_EVENT)
     .where(ORDERS.c.environment_id == sa.bindparam("environment_id"), ORDERS.c.number == sa.bindparam("number"))
 )
+_FROM_NUMBER = (
+    sa.select(EVENTS.c.payload)
+    .join_from(ORDERS, EVENTS, LAST_EVENT)
+    .where(
+        ORDERS.c.environment_id == sa.bindparam("environment_id"),
+        ORDERS.c.number.between(sa.bindparam("first"), sa.bindparam("last")),
+    )
+    .order_by(ORDERS.c.number)
+)
 _AFTER = (
     sa.select(EVENTS.c.sequence, EVENTS.c.portfolio_id, EVENTS.c.exec_type, EVENTS.c.payload)
     .where(EVENTS.c.environment_id == sa.bindparam("environment_id"), EVENTS.c.sequence > sa.bindparam("after"))
@@ -183,6 +192,11 @@ class Store:
         """An order's last event."""
         row = await self._database.fetch_one(_BY_NUMBER, {"environment_id": environment_id, "number": number})
         return None if row is None else bytes(row.payload)
+
+    async def orders_from(self, environment_id: str, number: int, count: int) -> list[bytes]:
+        """The last events of orders by number, up to so many of them."""
+        numbers = {"environment_id": environment_id, "first": number, "last": number + count - 1}
+        return [bytes(row.payload) for row in await self._database.fetch_all(_FROM_NUMBER, numbers)]
 
     async def events_after(self, environment_id: str, after: int, limit: int) -> list[EventRow]:
         """Events of an environment in order."""

@@ -9,6 +9,7 @@ from tickmesh.order.v1 import order_pb2
 from services.domain.costs import Costs
 from services.domain.order import (
     CancelReason,
+    ContingencyType,
     ExecType,
     Order,
     OrderEvent,
@@ -30,6 +31,7 @@ TIMES_IN_FORCE: Final = {each.value: each for each in TimeInForce}
 STATES: Final = {each.value: each for each in OrderState}
 EXEC_TYPES: Final = {each.value: each for each in ExecType}
 CANCEL_REASONS: Final = {each.value: each for each in CancelReason}
+CONTINGENCY_TYPES: Final = {each.value: each for each in ContingencyType}
 _GTD, _LIMIT, _TRAILING_STOP = TimeInForce.GTD.value, OrderType.LIMIT.value, OrderType.TRAILING_STOP.value
 
 
@@ -80,6 +82,9 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         order.priority,
         costs_of(order),
         span(order.latency) if order.HasField("latency") else 0,
+        order.order_list_id,
+        CONTINGENCY_TYPES[order.contingency_type] if order.order_list_id else ContingencyType.NONE,
+        order.parent_order_id,
     )
 
 

@@ -181,6 +181,21 @@ LIMIT = {"environment_id": MAIN, "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL", 
 SWITCH = {"environment_id": MAIN, "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": PORTFOLIO}
 STRATEGY_REQUEST = {"strategy_id": "other", "kind": "sma_cross", "symbols": ["AAPL"]}
 
+ENTRY = {
+    "client_order_id": "entry-1",
+    "symbol": "AAPL",
+    "side": "SIDE_BUY",
+    "order_type": "ORDER_TYPE_MARKET",
+    "time_in_force": "TIME_IN_FORCE_GTC",
+    "quantity": "10",
+}
+EXIT = {**ENTRY, "side": "SIDE_SELL", "quantity": "", "order_type": "ORDER_TYPE_LIMIT", "limit_price": "100"}
+ORDER_LIST = {
+    "portfolio_id": PORTFOLIO,
+    "contingency_type": "CONTINGENCY_TYPE_BRACKET",
+    "orders": [ENTRY, {**EXIT, "client_order_id": "exit-1"}, {**EXIT, "client_order_id": "exit-2"}],
+}
+
 # A right request of each method, of which the wrong ones are made; itself it is not sent.
 RIGHT: dict[str, dict[str, Any]] = {
     "MarketDataService/GetQuote": {"symbol": "AAPL"},
@@ -203,6 +218,8 @@ RIGHT: dict[str, dict[str, Any]] = {
     "EnvironmentService/StopReplay": {"environment_id": MAIN},
     "EnvironmentService/SetReplaySpeed": {"environment_id": MAIN, "pace": {"multiple": 2}},
     "OrderService/CreateOrder": order("other-1"),
+    "OrderService/CreateOrderList": ORDER_LIST,
+    "OrderService/GetOrderList": {"order_list_id": f"{MAIN}-1"},
     "OrderService/GetOrder": {"order_id": f"{MAIN}-1"},
     "OrderService/GetOrderByClientOrderId": {"portfolio_id": PORTFOLIO, "client_order_id": "open-1"},
     "OrderService/ListOrders": {"environment_id": MAIN},

@@ -15,6 +15,7 @@ from tests.e2e.bad_input import (
     Outcome,
     Row,
 )
+from tests.e2e.bad_lists import OF_A_LIST
 from tests.e2e.world import DEPLOYMENT, ENDED, FILLED, FLAT, FROZEN, MAIN, PAST, PORTFOLIO, REQUEST_ID, STRATEGY
 
 QUOTE_NOT_FOUND = ("NOT_FOUND", "QUOTE_NOT_FOUND")
@@ -31,6 +32,7 @@ STRATEGY_KIND_NOT_FOUND = ("NOT_FOUND", "STRATEGY_KIND_NOT_FOUND")
 DEPLOYMENT_NOT_FOUND = ("NOT_FOUND", "DEPLOYMENT_NOT_FOUND")
 PARAMETERS = ("INVALID_ARGUMENT", "STRATEGY_PARAMETERS_INVALID")
 OFF_INCREMENT = ("INVALID_ARGUMENT", "OFF_INCREMENT")
+NO_LIST = ("NOT_FOUND", "ORDER_LIST_NOT_FOUND")
 ORDER_ENDED = ("FAILED_PRECONDITION", "ORDER_ENDED")
 NOT_IN_ENVIRONMENT = ("FAILED_PRECONDITION", "INSTRUMENT_NOT_IN_ENVIRONMENT")
 LIMIT_EXCEEDED = ("FAILED_PRECONDITION", "LIMIT_EXCEEDED")
@@ -184,6 +186,8 @@ ROWS: dict[str, list[Row]] = {
         Row({**OF_A_STRATEGY, "deployment_id": "nobody"}, DEPLOYMENT_NOT_FOUND),
         row(client_order_id="1-5-1"),
     ],
+    "OrderService/CreateOrderList": OF_A_LIST,
+    "OrderService/GetOrderList": [row(NO_LIST, order_list_id="nobody"), row(NO_LIST, order_list_id=f"{MAIN}-1")],
     "OrderService/GetOrder": [NO_ORDER, row(ORDER_NOT_FOUND, order_id=f"{MAIN}-99999999999999999999")],
     "OrderService/GetOrderByClientOrderId": [
         row(ORDER_NOT_FOUND, portfolio_id="nobody"),

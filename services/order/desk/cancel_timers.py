@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from services.chassis.errors import ApiError
 from services.domain.matching import Venue
-from services.domain.order import CancelReason, Order, OrderEvent
+from services.domain.order import CancelReason, Order
 from services.order.desk.canceling import MOST_AT_ONCE
 from services.order.desk.journal import Journal
 from services.order.records import EnvironmentRow, RequestRow, TimerRow
@@ -137,9 +137,8 @@ class CancelTimers:
         desk, row = self._desk, self._desk.row
         covered = [order.order_id for order in desk.venue.open_orders() if self._covers(timer, order)]
         for start in range(0, len(covered), MOST_AT_ONCE):
-            events = list[OrderEvent]()
-            for order_id in covered[start : start + MOST_AT_ONCE]:
-                events += desk.venue.cancel(order_id, row.tape_sequence, row.market_time, CancelReason.CANCEL_TIMER)
+            some, why = covered[start : start + MOST_AT_ONCE], CancelReason.CANCEL_TIMER
+            events = desk.venue.cancel_all(some, row.tape_sequence, row.market_time, why)
             await desk.journal.commit(events, cause="cancel_timer", principal=timer.principal)
         del self._armed[timer.portfolio_id, timer.principal]
         await self._store.writer.commit(self._store.unit(row, timer=timer._replace(trigger_time=0)))

@@ -12,7 +12,7 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
-from services.domain.order import CancelReason, Order, OrderEvent, OrderState, Side
+from services.domain.order import CancelReason, Order, OrderState, Side
 from services.order.clients import Peers
 from services.order.desk.gate_mapping import Kill
 from services.order.desk.journal import number_of
@@ -106,15 +106,15 @@ class Canceling:
 
     async def sweep(self, sweep: Sweep) -> None:
         """Cancels the oldest of the orders that fit, as many as one call may, all in one commit."""
-        desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
+        desk, row = self._desk, self._desk.row
         found = sorted(number_of(each.order_id) for each in desk.venue.open_orders() if sweep.covers(each))
         order_ids = [f"{row.environment_id}-{number}" for number in found[:MOST_AT_ONCE]]
-        for order_id in order_ids:
-            events += desk.venue.cancel(order_id, row.tape_sequence, row.market_time)
+        events = desk.venue.cancel_all(order_ids, row.tape_sequence, row.market_time)
         if events:
             await desk.journal.commit(events, cause="command", principal=sweep.principal)
         if not sweep.answer.done():
-            sweep.answer.set_result(Swept(order_ids, len(found) > MOST_AT_ONCE))
+            canceled = [event.order.order_id for event in events]
+            sweep.answer.set_result(Swept(canceled, len(found) > MOST_AT_ONCE))
 
     async def kill(self, kill: Kill) -> None:
         """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so.
@@ -140,11 +140,10 @@ class Canceling:
 
     async def disconnect(self, session_ids: Container[str]) -> None:
         """Cancels the open orders of sessions that are over and had asked for it."""
-        desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
-        for order in desk.venue.open_orders():
-            if desk.journal.session_of(order.order_id) in session_ids:
-                time, why = row.market_time, CancelReason.DISCONNECTED
-                events += desk.venue.cancel(order.order_id, row.tape_sequence, time, why)
+        desk, row = self._desk, self._desk.row
+        orders = (order.order_id for order in desk.venue.open_orders())
+        leaving = [order_id for order_id in orders if desk.journal.session_of(order_id) in session_ids]
+        events = desk.venue.cancel_all(leaving, row.tape_sequence, row.market_time, CancelReason.DISCONNECTED)
         if events:
             await desk.journal.commit(events, cause="disconnect")
 
@@ -170,9 +169,8 @@ class Canceling:
             return {}
 
     async def _end(self, kill: Kill, order_ids: Sequence[str]) -> None:
-        desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
-        for order_id in order_ids:
-            events += desk.venue.cancel(order_id, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH)
+        desk, row = self._desk, self._desk.row
+        events = desk.venue.cancel_all(order_ids, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH)
         if events:
             await desk.journal.commit(events, cause="kill_switch", principal=kill.principal)
 

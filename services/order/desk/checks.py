@@ -12,7 +12,9 @@ from typing import Any, Final, Protocol
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
+from services.domain.order import Refusal
 from services.domain.preview import Preview
+from services.domain.simulation import NO_PRICE
 from services.order.desk.gate_mapping import Check, check_batch
 from services.order.desk.risk_gate import Checked, RiskGate
 from services.order.records import EnvironmentRow
@@ -93,6 +95,11 @@ class Checks:
     def _batch(self, decided: int, number: int, **orders: Sequence[Check]) -> Any:
         row = self._desk.row
         return check_batch(number, row.head, row.tape_sequence, decided, **orders)
+
+
+def refusal_of(verdict: Verdict | None) -> Refusal:
+    """Why an order was refused; where nothing was asked of risk, its symbol has no price."""
+    return NO_PRICE if verdict is None else verdict.refusal or NO_PRICE
 
 
 def risk_unavailable() -> ApiError:

@@ -29,6 +29,7 @@ from services.order.desk.checks import Checks
 from services.order.desk.door import Door
 from services.order.desk.gate_mapping import Kill
 from services.order.desk.journal import Journal
+from services.order.desk.order_lists import CreateList, OrderLists
 from services.order.desk.phase import OTHERS_TURN, Phase
 from services.order.desk.placing import Create, Placing
 from services.order.desk.positions import Held, held_after, held_at
@@ -43,8 +44,8 @@ from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment
 
-AnyCommand = Create | Replace | Trial | Remodel
-Command = TypeVar("Command", Create, Replace, Trial, Remodel)
+AnyCommand = Create | CreateList | Replace | Trial | Remodel
+Command = TypeVar("Command", Create, CreateList, Replace, Trial, Remodel)
 
 
 class Desk:
@@ -64,6 +65,7 @@ class Desk:
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill, self.door.guard)
         checks = Checks(self, self.gate)
         self._placing = Placing(self, store, checks)
+        self._lists = OrderLists(self, store, self._placing, checks)
         self._previewing = Previewing(self, checks)
         self._replacing = Replacing(self, store, peers.instruments, checks)
         self._remodeling = Remodeling(self, store)
@@ -198,8 +200,9 @@ class Desk:
         return None
 
     def submit(self, command: AnyCommand) -> None:
-        """Takes an order, a thought of one, new terms or a venue model; its `answer` tells what became of it."""
-        of_strategy = isinstance(command, Create) and command.ticket.of_strategy
+        """Takes an order, a list, a thought of one, new terms, a venue model; its `answer` tells what became of it."""
+        first = command.orders[0] if isinstance(command, CreateList) else command
+        of_strategy = isinstance(first, Create) and first.ticket.of_strategy
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
 
@@ -287,9 +290,11 @@ class Desk:
         due = time.monotonic() + self._risk_seconds
         for command in self._ready:
             command.deadline = command.deadline or due
-        again: Sequence[Create | Replace | Trial] = ()
+        again: Sequence[AnyCommand] = ()
         if creates := self._next(Create):
             again = await self._placing.place(creates)
+        elif lists := self._next(CreateList):
+            again = await self._lists.place(lists)
         elif trials := self._next(Trial):
             await self._previewing.preview(trials)
         elif remodels := self._next(Remodel):

@@ -19,8 +19,7 @@ from services.domain.instrument import Instrument
 from services.domain.matching import Venue
 from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
 from services.domain.order import Order, OrderEvent, OrderState, Side
-from services.domain.simulation import NO_PRICE
-from services.order.desk.checks import LEAST_SECONDS, Asker, Checks, asking, risk_unavailable
+from services.order.desk.checks import LEAST_SECONDS, Asker, Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal
 from services.order.desk.risk_gate import RiskUnavailable
@@ -101,7 +100,7 @@ class Placing:
             Those that must be looked at again: another order of the same client's id has just come in.
         """
         creates, again = _leaders([each for each in batch if not each.answer.done()])
-        creates = [each for each in await self._unknown(creates) if self._may_come_in(each)]
+        creates = [each for each in await self._unknown(creates) if self.may_come_in(each)]
         soonest = time.monotonic() + LEAST_SECONDS
         late = [each for each in creates if each.deadline < soonest]
         # Who queued so long that risk may be given up soon is asked about alone: it must not fail those behind it.
@@ -122,7 +121,8 @@ class Placing:
                 _answer_known(create, stored)
         return unknown
 
-    def _may_come_in(self, create: Create) -> bool:
+    def may_come_in(self, create: Create) -> bool:
+        """Whether an order can come in now; who cannot is answered."""
         objection, ticket = self._desk.objection(create), create.ticket
         if objection is None and ticket.closes and not self._held(ticket):
             position_id = f"{ticket.portfolio_id}~{ticket.symbol}"
@@ -133,11 +133,11 @@ class Placing:
 
     async def _decide(self, creates: Sequence[Create]) -> None:
         desk, row = self._desk, self._desk.row
-        orders = [self._order(create, row.order_count + n) for n, create in enumerate(creates, start=1)]
-        origins = [self._origin(create) for create in creates]
+        orders = [self.order(create, row.order_count + n) for n, create in enumerate(creates, start=1)]
+        origins = [self.origin(create) for create in creates]
         try:
             with ExitStack() as spans:
-                checks = self._checks(creates, orders, origins, spans)
+                checks = self.checks(creates, orders, origins, spans)
                 deadline = min(create.deadline for create in creates)
                 verdicts = await self._asking.verdicts(lambda: checks, deadline)
         except RiskUnavailable:
@@ -155,7 +155,7 @@ class Placing:
         for create, event in zip(creates, events, strict=True):
             create.answer_with(placed[event.order.order_id], event.order.state)
 
-    def _checks(
+    def checks(
         self, creates: Sequence[Create], orders: Sequence[Order], origins: Sequence[Provenance], spans: ExitStack
     ) -> list[Check]:
         """What risk is asked: nothing of an order whose symbol has no price yet."""
@@ -175,11 +175,11 @@ class Placing:
     def _take(self, order: Order, verdict: Verdict | None) -> list[OrderEvent]:
         venue, at, decided = self._desk.venue, order.basis_sequence, order.basis_time
         if verdict is None or verdict.reservation is None:
-            refusal = NO_PRICE if verdict is None else verdict.refusal or NO_PRICE
-            return venue.refuse(order, refusal, at, decided)
+            return venue.refuse(order, refusal_of(verdict), at, decided)
         return venue.accept(order._replace(reservation=verdict.reservation), at, decided)
 
-    def _order(self, create: Create, number: int) -> Order:
+    def order(self, create: Create, number: int) -> Order:
+        """The order that is asked for, before it is decided on."""
         row, ticket = self._desk.row, create.ticket
         sized = _closing(self._held(ticket)) if ticket.closes else {}
         terms = self._desk.models.terms(ticket.portfolio_id, ticket.symbol, ticket.fields["client_order_id"])
@@ -196,7 +196,8 @@ class Placing:
     def _held(self, ticket: Ticket) -> Decimal:
         return self._desk.venue.held(ticket.portfolio_id, ticket.symbol)
 
-    def _origin(self, create: Create) -> Provenance:
+    def origin(self, create: Create) -> Provenance:
+        """Where it comes from."""
         return Provenance(
             environment_id=self._desk.row.environment_id,
             client_key=create.ticket.client_key,
@@ -210,11 +211,12 @@ class Placing:
         )
 
 
-def check_increments(fields: Mapping[str, Any], instrument: Instrument) -> None:
+def check_increments(fields: Mapping[str, Any], instrument: Instrument, path: str = "") -> None:
     """Refuses prices and quantities off the instrument's increments, and prices that no double stands for.
 
     Args:
         fields: of an order, by name.
+        path: where they are in the request.
 
     Raises:
         ApiError: INVALID_ARGUMENT `OFF_INCREMENT` with the increment, or `INVALID_ARGUMENT`.
@@ -230,7 +232,8 @@ def check_increments(fields: Mapping[str, Any], instrument: Instrument) -> None:
         if value and (fault := _fault(value, increment, not name.endswith("quantity"))):
             reason, message = fault
             off = {"increment": format_decimal(increment), "symbol": instrument.symbol}
-            raise ApiError.invalid_field(name, message, reason, metadata=off if reason == "OFF_INCREMENT" else {})
+            metadata = off if reason == "OFF_INCREMENT" else {}
+            raise ApiError.invalid_field(f"{path}{name}", message, reason, metadata=metadata)
 
 
 @lru_cache(8192)
@@ -266,8 +269,14 @@ def _answer_known(create: Create, stored: OrderRow) -> None:
     order = decode_event(stored.payload).order
     if stored.asked == create.ticket.asked:
         create.answer_with(order.SerializeToString(), OrderState(order.state))
-        return
+    else:
+        create.fail(id_reused(stored))
+
+
+def id_reused(stored: OrderRow) -> ApiError:
+    """A client's id was used for another order."""
+    order = decode_event(stored.payload).order
     client_order_id = order.client_order_id
     message = f"The client order id {client_order_id} was used for order {order.order_id} with other values."
     metadata = {"order_id": order.order_id, "client_order_id": client_order_id}
-    create.fail(ApiError.already_exists("order", order.order_id, "CLIENT_ORDER_ID_REUSED", message, metadata=metadata))
+    return ApiError.already_exists("order", order.order_id, "CLIENT_ORDER_ID_REUSED", message, metadata=metadata)

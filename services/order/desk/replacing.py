@@ -16,9 +16,8 @@ from services.domain.instrument import Instrument
 from services.domain.matching import Venue
 from services.domain.order import Order, OrderEvent, Side
 from services.domain.replacing import CannotReplace, Replacement, replaced
-from services.domain.simulation import NO_PRICE
 from services.order.desk.canceling import ended_order
-from services.order.desk.checks import Asker, Checks, asking, risk_unavailable
+from services.order.desk.checks import Asker, Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal, Written, number_of
 from services.order.desk.placing import check_increments
@@ -230,5 +229,4 @@ def _impossible(order: Order, error: CannotReplace) -> ApiError:
 
 
 def _refused(order: Order, verdict: Verdict | None) -> ApiError:
-    refusal = NO_PRICE if verdict is None else verdict.refusal or NO_PRICE
-    return refusal_error(order.order_id, refusal_to_proto(refusal))
+    return refusal_error(order.order_id, refusal_to_proto(refusal_of(verdict)))

@@ -72,6 +72,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. The portfolio holds nothing of the symbol."""
     ERROR_REASON_VENUE_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 34
     """NOT_FOUND. No such venue model was ever set."""
+    ERROR_REASON_ORDER_LIST_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """NOT_FOUND. No such order list."""
     ERROR_REASON_CLIENT_ORDER_ID_REUSED: _ErrorReason.ValueType  # 40
     """ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 41
@@ -108,6 +110,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
     ERROR_REASON_SYMBOL_RESTRICTED: _ErrorReason.ValueType  # 75
     """FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else."""
+    ERROR_REASON_LIST_QUANTITY_FIXED: _ErrorReason.ValueType  # 76
+    """FAILED_PRECONDITION. The order belongs to a list, whose orders are for the same units: its quantity cannot be replaced."""
     ERROR_REASON_BASIS_STALE: _ErrorReason.ValueType  # 80
     """ABORTED. The command was decided at a position that the environment has left."""
     ERROR_REASON_NOT_OPEN_AT_EDGE: _ErrorReason.ValueType  # 90
@@ -187,6 +191,8 @@ ERROR_REASON_POSITION_NOT_FOUND: ErrorReason.ValueType  # 33
 """NOT_FOUND. The portfolio holds nothing of the symbol."""
 ERROR_REASON_VENUE_MODEL_NOT_FOUND: ErrorReason.ValueType  # 34
 """NOT_FOUND. No such venue model was ever set."""
+ERROR_REASON_ORDER_LIST_NOT_FOUND: ErrorReason.ValueType  # 35
+"""NOT_FOUND. No such order list."""
 ERROR_REASON_CLIENT_ORDER_ID_REUSED: ErrorReason.ValueType  # 40
 """ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 41
@@ -223,6 +229,8 @@ ERROR_REASON_ORDER_TRIGGERED: ErrorReason.ValueType  # 74
 """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
 ERROR_REASON_SYMBOL_RESTRICTED: ErrorReason.ValueType  # 75
 """FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else."""
+ERROR_REASON_LIST_QUANTITY_FIXED: ErrorReason.ValueType  # 76
+"""FAILED_PRECONDITION. The order belongs to a list, whose orders are for the same units: its quantity cannot be replaced."""
 ERROR_REASON_BASIS_STALE: ErrorReason.ValueType  # 80
 """ABORTED. The command was decided at a position that the environment has left."""
 ERROR_REASON_NOT_OPEN_AT_EDGE: ErrorReason.ValueType  # 90

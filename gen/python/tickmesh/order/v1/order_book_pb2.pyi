@@ -66,7 +66,9 @@ class OrderBook(_message.Message):
 
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderBookEntry]:
-        """Orders that work at no price: they wait for a trigger, a session, an auction or the next record. By priority."""
+        """Orders that work at no price: they wait for a trigger, a session, an auction, their parent or the next record. By
+        priority.
+        """
 
     def __init__(
         self,

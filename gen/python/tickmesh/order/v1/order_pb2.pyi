@@ -111,6 +111,42 @@ TIME_IN_FORCE_CLS: TimeInForce.ValueType  # 7
 """At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled."""
 Global___TimeInForce: _TypeAlias = TimeInForce  # noqa: Y015
 
+class _ContingencyType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContingencyTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContingencyType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTINGENCY_TYPE_UNSPECIFIED: _ContingencyType.ValueType  # 0
+    """The order is in no list; in a request refused."""
+    CONTINGENCY_TYPE_OCO: _ContingencyType.ValueType  # 1
+    """One cancels the other: two orders for the same units, its legs. What one of them fills the other no longer asks for; where
+    one ends otherwise, so does the other.
+    """
+    CONTINGENCY_TYPE_OTO: _ContingencyType.ValueType  # 2
+    """One triggers others: they are HELD until the first order, their parent, is filled whole; they end where that ends otherwise."""
+    CONTINGENCY_TYPE_BRACKET: _ContingencyType.ValueType  # 3
+    """An entry and its two exits, a target and a stop for instance: they are HELD until the first order, their parent, begins to
+    fill, are for what that has filled, only reduce, and are legs of an OCO among themselves.
+    """
+
+class ContingencyType(_ContingencyType, metaclass=_ContingencyTypeEnumTypeWrapper):
+    """What the orders of a list have to do with one another (FIX 1385)."""
+
+CONTINGENCY_TYPE_UNSPECIFIED: ContingencyType.ValueType  # 0
+"""The order is in no list; in a request refused."""
+CONTINGENCY_TYPE_OCO: ContingencyType.ValueType  # 1
+"""One cancels the other: two orders for the same units, its legs. What one of them fills the other no longer asks for; where
+one ends otherwise, so does the other.
+"""
+CONTINGENCY_TYPE_OTO: ContingencyType.ValueType  # 2
+"""One triggers others: they are HELD until the first order, their parent, is filled whole; they end where that ends otherwise."""
+CONTINGENCY_TYPE_BRACKET: ContingencyType.ValueType  # 3
+"""An entry and its two exits, a target and a stop for instance: they are HELD until the first order, their parent, begins to
+fill, are for what that has filled, only reduce, and are legs of an OCO among themselves.
+"""
+Global___ContingencyType: _TypeAlias = ContingencyType  # noqa: Y015
+
 class _OrderState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -122,7 +158,7 @@ class _OrderStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderState
     ORDER_STATE_PENDING_NEW: _OrderState.ValueType  # 1
     """Received, not yet decided."""
     ORDER_STATE_HELD: _OrderState.ValueType  # 2
-    """Accepted, waits for its session."""
+    """Accepted, waits for its session, or for the order of its list that releases it."""
     ORDER_STATE_NEW: _OrderState.ValueType  # 3
     """Working."""
     ORDER_STATE_TRIGGERED: _OrderState.ValueType  # 4
@@ -146,7 +182,7 @@ ORDER_STATE_UNSPECIFIED: OrderState.ValueType  # 0
 ORDER_STATE_PENDING_NEW: OrderState.ValueType  # 1
 """Received, not yet decided."""
 ORDER_STATE_HELD: OrderState.ValueType  # 2
-"""Accepted, waits for its session."""
+"""Accepted, waits for its session, or for the order of its list that releases it."""
 ORDER_STATE_NEW: OrderState.ValueType  # 3
 """Working."""
 ORDER_STATE_TRIGGERED: OrderState.ValueType  # 4
@@ -172,7 +208,7 @@ class _ExecTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecType.Val
     EXEC_TYPE_UNSPECIFIED: _ExecType.ValueType  # 0
     """Not a type; never sent."""
     EXEC_TYPE_HELD: _ExecType.ValueType  # 1
-    """Accepted, waits for its session."""
+    """Accepted, waits for its session, or for the order of its list that releases it."""
     EXEC_TYPE_NEW: _ExecType.ValueType  # 2
     """Accepted, works."""
     EXEC_TYPE_TRIGGERED: _ExecType.ValueType  # 3
@@ -186,7 +222,7 @@ class _ExecTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecType.Val
     EXEC_TYPE_EXPIRED: _ExecType.ValueType  # 7
     """Its time ran out."""
     EXEC_TYPE_RESTATED: _ExecType.ValueType  # 8
-    """Changed by a split."""
+    """Changed by a split, or by what another order of its list has filled."""
     EXEC_TYPE_REPLACED: _ExecType.ValueType  # 9
     """Changed by its owner."""
 
@@ -196,7 +232,7 @@ class ExecType(_ExecType, metaclass=_ExecTypeEnumTypeWrapper):
 EXEC_TYPE_UNSPECIFIED: ExecType.ValueType  # 0
 """Not a type; never sent."""
 EXEC_TYPE_HELD: ExecType.ValueType  # 1
-"""Accepted, waits for its session."""
+"""Accepted, waits for its session, or for the order of its list that releases it."""
 EXEC_TYPE_NEW: ExecType.ValueType  # 2
 """Accepted, works."""
 EXEC_TYPE_TRIGGERED: ExecType.ValueType  # 3
@@ -210,7 +246,7 @@ EXEC_TYPE_REJECTED: ExecType.ValueType  # 6
 EXEC_TYPE_EXPIRED: ExecType.ValueType  # 7
 """Its time ran out."""
 EXEC_TYPE_RESTATED: ExecType.ValueType  # 8
-"""Changed by a split."""
+"""Changed by a split, or by what another order of its list has filled."""
 EXEC_TYPE_REPLACED: ExecType.ValueType  # 9
 """Changed by its owner."""
 Global___ExecType: _TypeAlias = ExecType  # noqa: Y015
@@ -245,12 +281,20 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     """A post-only order that would have filled at once."""
     CANCEL_REASON_NOTHING_TO_REDUCE: _CancelReason.ValueType  # 11
     """A reduce-only order, and there is no position left for it to reduce."""
+    CANCEL_REASON_TWIN_FILLED: _CancelReason.ValueType  # 12
+    """The other leg of its OCO or bracket has filled all of it."""
     CANCEL_REASON_END_OF_TIME: _CancelReason.ValueType  # 13
     """Its `expire_time` came."""
     CANCEL_REASON_AUCTION_OVER: _CancelReason.ValueType  # 14
     """What its auction left of an OPG or CLS order."""
+    CANCEL_REASON_PARENT_ENDED: _CancelReason.ValueType  # 15
+    """Its parent ended, and nothing was filled that it was for."""
+    CANCEL_REASON_TWIN_ENDED: _CancelReason.ValueType  # 16
+    """The other leg of its OCO or bracket ended, not by a fill."""
     CANCEL_REASON_CANCEL_TIMER: _CancelReason.ValueType  # 17
     """A cancel timer was not armed again in time."""
+    CANCEL_REASON_CHILD_FILLED: _CancelReason.ValueType  # 18
+    """A bracket's parent, and one of its exits has filled: who leaves enters no more."""
 
 class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
     """Why an order ended without being filled."""
@@ -279,12 +323,20 @@ CANCEL_REASON_POST_ONLY: CancelReason.ValueType  # 10
 """A post-only order that would have filled at once."""
 CANCEL_REASON_NOTHING_TO_REDUCE: CancelReason.ValueType  # 11
 """A reduce-only order, and there is no position left for it to reduce."""
+CANCEL_REASON_TWIN_FILLED: CancelReason.ValueType  # 12
+"""The other leg of its OCO or bracket has filled all of it."""
 CANCEL_REASON_END_OF_TIME: CancelReason.ValueType  # 13
 """Its `expire_time` came."""
 CANCEL_REASON_AUCTION_OVER: CancelReason.ValueType  # 14
 """What its auction left of an OPG or CLS order."""
+CANCEL_REASON_PARENT_ENDED: CancelReason.ValueType  # 15
+"""Its parent ended, and nothing was filled that it was for."""
+CANCEL_REASON_TWIN_ENDED: CancelReason.ValueType  # 16
+"""The other leg of its OCO or bracket ended, not by a fill."""
 CANCEL_REASON_CANCEL_TIMER: CancelReason.ValueType  # 17
 """A cancel timer was not armed again in time."""
+CANCEL_REASON_CHILD_FILLED: CancelReason.ValueType  # 18
+"""A bracket's parent, and one of its exits has filled: who leaves enters no more."""
 Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
 
 @_typing.final
@@ -406,6 +458,9 @@ class Order(_message.Message):
     DISPLAY_QUANTITY_FIELD_NUMBER: _builtins.int
     TRAIL_PRICE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ORDER_LIST_ID_FIELD_NUMBER: _builtins.int
+    CONTINGENCY_TYPE_FIELD_NUMBER: _builtins.int
+    PARENT_ORDER_ID_FIELD_NUMBER: _builtins.int
     COMMISSION_MODEL_FIELD_NUMBER: _builtins.int
     SLIPPAGE_MODEL_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
@@ -483,6 +538,12 @@ class Order(_message.Message):
     """The best price that a TRAILING_STOP had met when it was last split or replaced; empty where it never was."""
     priority: _builtins.int
     """Its place in the venue's queue: among orders of one price the lower is the earlier."""
+    order_list_id: _builtins.str
+    """Its list: the `order_id` of that list's first order. Empty for an order on its own."""
+    contingency_type: Global___ContingencyType.ValueType
+    """What kind of list that is."""
+    parent_order_id: _builtins.str
+    """The order of its list that it waits for, or waited for: HELD until that fills."""
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """The bound that refused it, when REJECTED."""
@@ -559,13 +620,16 @@ class Order(_message.Message):
         display_quantity: _builtins.str = ...,
         trail_price: _builtins.str = ...,
         priority: _builtins.int = ...,
+        order_list_id: _builtins.str = ...,
+        contingency_type: Global___ContingencyType.ValueType = ...,
+        parent_order_id: _builtins.str = ...,
         commission_model: _venue_model_pb2.CommissionModel | None = ...,
         slippage_model: _venue_model_pb2.SlippageModel | None = ...,
         latency: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "commission_model", b"commission_model", "create_time", b"create_time", "expire_time", b"expire_time", "latency", b"latency", "refusal", b"refusal", "reservation", b"reservation", "slippage_model", b"slippage_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_type", b"order_type", "owner", b"owner", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "contingency_type", b"contingency_type", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_list_id", b"order_list_id", "order_type", b"order_type", "owner", b"owner", "parent_order_id", b"parent_order_id", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
 from tickmesh.common.v1 import side_pb2 as _side_pb2
 from tickmesh.common.v1 import stream_pb2 as _stream_pb2
+from tickmesh.order.v1 import order_list_pb2 as _order_list_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
@@ -884,6 +885,7 @@ class OrderCommand(_message.Message):
     CREATE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     REPLACE_FIELD_NUMBER: _builtins.int
+    CREATE_LIST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create(self) -> Global___CreateOrderRequest:
         """As by `CreateOrder`; a strategy's command likewise, with the seat token in the session's metadata."""
@@ -896,18 +898,23 @@ class OrderCommand(_message.Message):
     def replace(self) -> Global___ReplaceOrderRequest:
         """As by `ReplaceOrder`."""
 
+    @_builtins.property
+    def create_list(self) -> _order_list_pb2.CreateOrderListRequest:
+        """As by `CreateOrderList`."""
+
     def __init__(
         self,
         *,
         create: Global___CreateOrderRequest | None = ...,
         cancel: Global___CancelOrderRequest | None = ...,
         replace: Global___ReplaceOrderRequest | None = ...,
+        create_list: _order_list_pb2.CreateOrderListRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create", "replace", b"replace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create", "create_list", b"create_list", "replace", b"replace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create", "replace", b"replace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "command", b"command", "create", b"create", "create_list", b"create_list", "replace", b"replace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "cancel", "replace"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["create", "cancel", "replace", "create_list"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -979,10 +986,11 @@ class OrderAck(_message.Message):
     CLIENT_ORDER_ID_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    ORDER_LIST_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Which command of the session, counted from 1."""
     client_order_id: _builtins.str
-    """The client's id of the order that was to be created, or that the cancel or replacement named."""
+    """The client's id of the order that was to be created, of a list's first, or that the cancel or replacement named."""
     @_builtins.property
     def order(self) -> _order_pb2.Order:
         """Done: the order as it is then."""
@@ -991,6 +999,10 @@ class OrderAck(_message.Message):
     def error(self) -> _status_pb2.Status:
         """Refused or failed, with the same code, reason and details."""
 
+    @_builtins.property
+    def order_list(self) -> _order_list_pb2.OrderList:
+        """Done: the list's orders as they are then."""
+
     def __init__(
         self,
         *,
@@ -998,12 +1010,13 @@ class OrderAck(_message.Message):
         client_order_id: _builtins.str = ...,
         order: _order_pb2.Order | None = ...,
         error: _status_pb2.Status | None = ...,
+        order_list: _order_list_pb2.OrderList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "order", b"order", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "order", b"order", "order_list", b"order_list", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "error", b"error", "number", b"number", "order", b"order", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "error", b"error", "number", b"number", "order", b"order", "order_list", b"order_list", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["order", "error"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["order", "error", "order_list"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tickmesh.order.v1 import cancel_timer_pb2 as tickmesh_dot_order_dot_v1_dot_cancel__timer__pb2
+from tickmesh.order.v1 import order_list_pb2 as tickmesh_dot_order_dot_v1_dot_order__list__pb2
 from tickmesh.order.v1 import order_pb2 as tickmesh_dot_order_dot_v1_dot_order__pb2
 from tickmesh.order.v1 import order_preview_pb2 as tickmesh_dot_order_dot_v1_dot_order__preview__pb2
 from tickmesh.order.v1 import order_service_pb2 as tickmesh_dot_order_dot_v1_dot_order__service__pb2
@@ -57,6 +58,16 @@ class OrderServiceStub:
                 '/tickmesh.order.v1.OrderService/ListOrders',
                 request_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.FromString,
+                _registered_method=True)
+        self.CreateOrderList = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/CreateOrderList',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.CreateOrderListRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.OrderList.FromString,
+                _registered_method=True)
+        self.GetOrderList = channel.unary_unary(
+                '/tickmesh.order.v1.OrderService/GetOrderList',
+                request_serializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.GetOrderListRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.OrderList.FromString,
                 _registered_method=True)
         self.CancelOrder = channel.unary_unary(
                 '/tickmesh.order.v1.OrderService/CancelOrder',
@@ -175,8 +186,49 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateOrderList(self, request, context):
+        """Checks the orders of a list and sends them to the venue: all of them, or none. When it returns, they are durable. The same
+        client order ids with the same values return the list as it is now. An OCO's legs reserve the larger of what each needs.
+
+        A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
+        that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
+        `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
+        `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+
+        Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
+        of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
+        `CLIENT_ORDER_ID_REUSED`, also where one of the ids is that of an order on its own; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`,
+        `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does,
+        and fails likewise with NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
+
+        POST /api/v1/orderLists
+        {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
+        {"client_order_id": "entry-1", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",
+        "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_GTC"},
+        {"client_order_id": "target-1", "symbol": "AAPL", "side": "SIDE_SELL",
+        "order_type": "ORDER_TYPE_LIMIT", "limit_price": "600", "time_in_force": "TIME_IN_FORCE_GTC"},
+        {"client_order_id": "stop-1", "symbol": "AAPL", "side": "SIDE_SELL",
+        "order_type": "ORDER_TYPE_STOP", "stop_price": "500", "time_in_force": "TIME_IN_FORCE_GTC"}]}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrderList(self, request, context):
+        """Returns a list's orders as they are now.
+
+        Fails with NOT_FOUND `ORDER_LIST_NOT_FOUND`.
+
+        GET /api/v1/orderLists/replay-1-7
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelOrder(self, request, context):
-        """Cancels an order; never needs risk. An order canceled already is returned as it is.
+        """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
+        children of a parent that filled nothing, is canceled in the same commit.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
         `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
@@ -199,9 +251,9 @@ class OrderServiceServicer:
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
-        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
-        order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
-        `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
+        order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
+        `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
 
         POST /api/v1/orders/replay-1-7:replace
         {"quantity": "20", "limit_price": "101.5"}
@@ -365,6 +417,16 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.FromString,
                     response_serializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.SerializeToString,
             ),
+            'CreateOrderList': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateOrderList,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.CreateOrderListRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.OrderList.SerializeToString,
+            ),
+            'GetOrderList': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderList,
+                    request_deserializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.GetOrderListRequest.FromString,
+                    response_serializer=tickmesh_dot_order_dot_v1_dot_order__list__pb2.OrderList.SerializeToString,
+            ),
             'CancelOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelOrder,
                     request_deserializer=tickmesh_dot_order_dot_v1_dot_order__service__pb2.CancelOrderRequest.FromString,
@@ -525,6 +587,60 @@ class OrderService:
             '/tickmesh.order.v1.OrderService/ListOrders',
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.SerializeToString,
             tickmesh_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateOrderList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/CreateOrderList',
+            tickmesh_dot_order_dot_v1_dot_order__list__pb2.CreateOrderListRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__list__pb2.OrderList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.order.v1.OrderService/GetOrderList',
+            tickmesh_dot_order_dot_v1_dot_order__list__pb2.GetOrderListRequest.SerializeToString,
+            tickmesh_dot_order_dot_v1_dot_order__list__pb2.OrderList.FromString,
             options,
             channel_credentials,
             insecure,

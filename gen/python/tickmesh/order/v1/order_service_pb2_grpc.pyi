@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from tickmesh.order.v1 import cancel_timer_pb2 as _cancel_timer_pb2
+from tickmesh.order.v1 import order_list_pb2 as _order_list_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
 from tickmesh.order.v1 import order_preview_pb2 as _order_preview_pb2
 from tickmesh.order.v1 import order_service_pb2 as _order_service_pb2
@@ -64,8 +65,41 @@ class OrderServiceStub:
 
         GET /api/v1/orders?portfolio_id=trend&open_only=true
     """
+    CreateOrderList: _aio.UnaryUnaryMultiCallable[_order_list_pb2.CreateOrderListRequest, _order_list_pb2.OrderList]
+    """Checks the orders of a list and sends them to the venue: all of them, or none. When it returns, they are durable. The same
+    client order ids with the same values return the list as it is now. An OCO's legs reserve the larger of what each needs.
+
+    A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
+    that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
+    `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
+    `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+
+    Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
+    of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
+    `CLIENT_ORDER_ID_REUSED`, also where one of the ids is that of an order on its own; FAILED_PRECONDITION
+    `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`,
+    `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does,
+    and fails likewise with NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
+
+        POST /api/v1/orderLists
+        {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
+         {"client_order_id": "entry-1", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",
+          "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_GTC"},
+         {"client_order_id": "target-1", "symbol": "AAPL", "side": "SIDE_SELL",
+          "order_type": "ORDER_TYPE_LIMIT", "limit_price": "600", "time_in_force": "TIME_IN_FORCE_GTC"},
+         {"client_order_id": "stop-1", "symbol": "AAPL", "side": "SIDE_SELL",
+          "order_type": "ORDER_TYPE_STOP", "stop_price": "500", "time_in_force": "TIME_IN_FORCE_GTC"}]}
+    """
+    GetOrderList: _aio.UnaryUnaryMultiCallable[_order_list_pb2.GetOrderListRequest, _order_list_pb2.OrderList]
+    """Returns a list's orders as they are now.
+
+    Fails with NOT_FOUND `ORDER_LIST_NOT_FOUND`.
+
+        GET /api/v1/orderLists/replay-1-7
+    """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_pb2.Order]
-    """Cancels an order; never needs risk. An order canceled already is returned as it is.
+    """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
+    children of a parent that filled nothing, is canceled in the same commit.
 
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
     `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
@@ -84,9 +118,9 @@ class OrderServiceStub:
 
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
     goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
-    `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
-    order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
-    `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+    `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
+    order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
+    `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
 
         POST /api/v1/orders/replay-1-7:replace
         {"quantity": "20", "limit_price": "101.5"}
@@ -265,12 +299,57 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CreateOrderList(
+        self,
+        request: _order_list_pb2.CreateOrderListRequest,
+        context: _aio.ServicerContext[_order_list_pb2.CreateOrderListRequest, _abc.Awaitable[_order_list_pb2.OrderList]],
+    ) -> _abc.Awaitable[_order_list_pb2.OrderList]:
+        """Checks the orders of a list and sends them to the venue: all of them, or none. When it returns, they are durable. The same
+        client order ids with the same values return the list as it is now. An OCO's legs reserve the larger of what each needs.
+
+        A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
+        that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
+        `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
+        `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+
+        Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
+        of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
+        `CLIENT_ORDER_ID_REUSED`, also where one of the ids is that of an order on its own; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`,
+        `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does,
+        and fails likewise with NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
+
+            POST /api/v1/orderLists
+            {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
+             {"client_order_id": "entry-1", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",
+              "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_GTC"},
+             {"client_order_id": "target-1", "symbol": "AAPL", "side": "SIDE_SELL",
+              "order_type": "ORDER_TYPE_LIMIT", "limit_price": "600", "time_in_force": "TIME_IN_FORCE_GTC"},
+             {"client_order_id": "stop-1", "symbol": "AAPL", "side": "SIDE_SELL",
+              "order_type": "ORDER_TYPE_STOP", "stop_price": "500", "time_in_force": "TIME_IN_FORCE_GTC"}]}
+        """
+
+    @_abc_1.abstractmethod
+    def GetOrderList(
+        self,
+        request: _order_list_pb2.GetOrderListRequest,
+        context: _aio.ServicerContext[_order_list_pb2.GetOrderListRequest, _abc.Awaitable[_order_list_pb2.OrderList]],
+    ) -> _abc.Awaitable[_order_list_pb2.OrderList]:
+        """Returns a list's orders as they are now.
+
+        Fails with NOT_FOUND `ORDER_LIST_NOT_FOUND`.
+
+            GET /api/v1/orderLists/replay-1-7
+        """
+
+    @_abc_1.abstractmethod
     def CancelOrder(
         self,
         request: _order_service_pb2.CancelOrderRequest,
         context: _aio.ServicerContext[_order_service_pb2.CancelOrderRequest, _abc.Awaitable[_order_pb2.Order]],
     ) -> _abc.Awaitable[_order_pb2.Order]:
-        """Cancels an order; never needs risk. An order canceled already is returned as it is.
+        """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
+        children of a parent that filled nothing, is canceled in the same commit.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
         `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
@@ -295,9 +374,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
-        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `ORDER_TRIGGERED` for another trigger of an
-        order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS `REQUEST_ID_REUSED`; UNAVAILABLE
-        `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
+        order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
+        `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
 
             POST /api/v1/orders/replay-1-7:replace
             {"quantity": "20", "limit_price": "101.5"}

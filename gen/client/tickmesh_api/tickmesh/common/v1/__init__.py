@@ -149,6 +149,11 @@ class ErrorReason(betterproto2.Enum):
     NOT_FOUND. No such venue model was ever set.
     """
 
+    ORDER_LIST_NOT_FOUND = 35
+    """
+    NOT_FOUND. No such order list.
+    """
+
     CLIENT_ORDER_ID_REUSED = 40
     """
     ALREADY_EXISTS. The client order id was used with other values; `order_id` names the first order.
@@ -239,6 +244,11 @@ class ErrorReason(betterproto2.Enum):
     FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else.
     """
 
+    LIST_QUANTITY_FIXED = 76
+    """
+    FAILED_PRECONDITION. The order belongs to a list, whose orders are for the same units: its quantity cannot be replaced.
+    """
+
     BASIS_STALE = 80
     """
     ABORTED. The command was decided at a position that the environment has left.
@@ -317,6 +327,7 @@ class ErrorReason(betterproto2.Enum):
             32: "ERROR_REASON_CALENDAR_NOT_FOUND",
             33: "ERROR_REASON_POSITION_NOT_FOUND",
             34: "ERROR_REASON_VENUE_MODEL_NOT_FOUND",
+            35: "ERROR_REASON_ORDER_LIST_NOT_FOUND",
             40: "ERROR_REASON_CLIENT_ORDER_ID_REUSED",
             41: "ERROR_REASON_REQUEST_ID_REUSED",
             42: "ERROR_REASON_ALREADY_EXISTS",
@@ -335,6 +346,7 @@ class ErrorReason(betterproto2.Enum):
             73: "ERROR_REASON_QUANTITY_BELOW_FILLED",
             74: "ERROR_REASON_ORDER_TRIGGERED",
             75: "ERROR_REASON_SYMBOL_RESTRICTED",
+            76: "ERROR_REASON_LIST_QUANTITY_FIXED",
             80: "ERROR_REASON_BASIS_STALE",
             90: "ERROR_REASON_NOT_OPEN_AT_EDGE",
             91: "ERROR_REASON_SEAT_TOKEN_INVALID",
@@ -375,6 +387,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_CALENDAR_NOT_FOUND": 32,
             "ERROR_REASON_POSITION_NOT_FOUND": 33,
             "ERROR_REASON_VENUE_MODEL_NOT_FOUND": 34,
+            "ERROR_REASON_ORDER_LIST_NOT_FOUND": 35,
             "ERROR_REASON_CLIENT_ORDER_ID_REUSED": 40,
             "ERROR_REASON_REQUEST_ID_REUSED": 41,
             "ERROR_REASON_ALREADY_EXISTS": 42,
@@ -393,6 +406,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_QUANTITY_BELOW_FILLED": 73,
             "ERROR_REASON_ORDER_TRIGGERED": 74,
             "ERROR_REASON_SYMBOL_RESTRICTED": 75,
+            "ERROR_REASON_LIST_QUANTITY_FIXED": 76,
             "ERROR_REASON_BASIS_STALE": 80,
             "ERROR_REASON_NOT_OPEN_AT_EDGE": 90,
             "ERROR_REASON_SEAT_TOKEN_INVALID": 91,
