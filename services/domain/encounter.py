@@ -251,7 +251,8 @@ class Encounter:
         twin = self._blotter.twin(stop)
         if twin is None or stops_loss(twin) or twin.priority in self._gone:
             return False
-        return any(how.arrival == twin.priority for how in self._queue[self._turn :])
+        turns = self._queue[self._turn :]
+        return any(how.arrival == twin.priority and how.group != MISSED for how in turns)
 
     def _tell(self, events: list[OrderEvent]) -> None:
         self.events += events

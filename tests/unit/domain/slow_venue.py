@@ -297,6 +297,7 @@ class SlowVenue:
             turn = turns.pop(0)
             if turn.w in self.waiting and not turn.w.passed_over:
                 self.take_turn(turn, turns, supply, record, sequence, start if turn.group < 3 else time)
+                turns = [t for t in turns if t.w in self.waiting]
 
     def put_stops_first(self, turns: list[Turn]) -> None:
         """Rule 10: a bar that reaches a stop and the target that is its twin reached the stop first."""
@@ -436,8 +437,6 @@ class SlowVenue:
                     return
         assert turn.price is not None
         self.trade(turn, turns, turn.price, supply, record, sequence, time)
-        for each in (t for t in list(turns) if t.w not in self.waiting):
-            turns.remove(each)
 
     def same_turn(self, one: Turn, other: Turn) -> bool:
         return (one.group, one.distance) == (other.group, other.distance)

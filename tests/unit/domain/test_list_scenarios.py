@@ -133,6 +133,13 @@ SCENARIOS = [
         ["2 triggered 99 #3", "1 canceled TWIN_FILLED #4", "2 10 x 99.5 #4"],
     ),
     Scenario(
+        "nor does one that is touched and whose limit is out of reach",
+        "9, 10",
+        path((99.5, 100.5, 92, 92, 100), (97, 97, 97, 97, 100)),
+        [(1, oco(limited(1, "S", "SL", 93.5, 98), limited(2, "S", "LIT", 95.5, 101.5)))],
+        ["2 triggered 95.5 #2", "1 triggered 93.5 #2"],
+    ),
+    Scenario(
         "the parent's own bar reaches the stop, and the target, which never fills there",
         "13",
         path(BOTH, FLAT),
