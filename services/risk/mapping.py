@@ -21,6 +21,7 @@ from services.risk.session import Batch, Check, Told, Verdicts
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_TYPES, check_to_proto
 from services.wire.orders import (
+    CONTINGENCY_TYPES,
     ORDER_TYPES,
     SIDES,
     STATES,
@@ -106,6 +107,9 @@ def _asked(order: order_pb2.Order) -> Order:
         trailing_percent=parse_decimal(order.trailing_percent) if order.trailing_percent else None,
         reduce_only=order.reduce_only,
         costs=costs_of(order),
+        order_list_id=order.order_list_id,
+        contingency_type=CONTINGENCY_TYPES[order.contingency_type],
+        parent_order_id=order.parent_order_id,
     )
 
 

@@ -6,9 +6,11 @@ import pytest
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
+from services.domain.buying_power import pair_of
 from services.domain.gate import Verdict
+from services.domain.lists import sized_by_parent
 from services.domain.money import NotADecimal
-from services.domain.order import Refusal, Reservation
+from services.domain.order import ContingencyType, Refusal, Reservation
 from services.risk.mapping import (
     batch_from_proto,
     told_to_proto,
@@ -36,6 +38,18 @@ def test_a_batch_names_the_latest_entry_of_all_its_checks() -> None:
     assert (batch.batch_id, batch.order_head, batch.ledger_sequence, batch.tape_sequence) == (5, 6, 8, 7)
     assert batch.checks[0].reference_price == D("1.5")
     assert batch_from_proto(gate_pb2.CheckBatch()).ledger_sequence == 0
+
+
+def test_a_leg_claims_together_with_its_twin_from_its_check_on() -> None:
+    terms = {"order_list_id": "e-1", "contingency_type": order_pb2.CONTINGENCY_TYPE_OCO, "quantity": "1"}
+    checks = [gate_pb2.OrderCheck(order=order_pb2.Order(**ORDER, **terms), reference_price="1")]
+    checked = batch_from_proto(gate_pb2.CheckBatch(checks=checks)).checks[0].order
+    assert (pair_of(checked), checked.contingency_type) == ("e-1", ContingencyType.OCO)
+    child = order_pb2.Order(
+        **ORDER, order_list_id="e-0", contingency_type="CONTINGENCY_TYPE_BRACKET", parent_order_id="e-0"
+    )
+    checks = [gate_pb2.OrderCheck(order=child, reference_price="1")]
+    assert sized_by_parent(batch_from_proto(gate_pb2.CheckBatch(checks=checks)).checks[0].order)
 
 
 def test_verdicts_are_told_in_plain_digits() -> None:
