@@ -14,7 +14,8 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 
-from services.domain.order import TERMINAL, OrderState, reserved_cash
+from services.domain.buying_power import Claim, claim_of, pair_of, together
+from services.domain.order import TERMINAL, OrderState
 from services.wire.orders import order_from_proto
 from services.wire.pages import pages
 from tests.e2e.chronicle import Chronicle
@@ -116,7 +117,8 @@ def check_risk(seen: Account) -> None:
     risk, portfolio = seen.risk, seen.portfolio
     still_open = [each for each in seen.orders if OrderState(each.state) not in TERMINAL]
     assert Decimal(risk.cash) == Decimal(portfolio.cash[0].amount)
-    assert Decimal(risk.reserved_cash) == sum((reserved_cash(order_from_proto(each)) for each in still_open), ZERO)
+    claims = claims_of(still_open)
+    assert Decimal(risk.reserved_cash) == sum((claim.cash for claim in claims), ZERO)
     assert risk.reservation_count == len(still_open)
     held = {each.symbol: each for each in seen.positions.values() if Decimal(each.quantity)}
     exposed = {each.symbol: each for each in risk.symbols if Decimal(each.quantity)}
@@ -126,14 +128,19 @@ def check_risk(seen: Account) -> None:
         assert Decimal(exposure.market_value) == Decimal(held[symbol].market_value.amount), symbol
     assert Decimal(risk.equity) == Decimal(portfolio.equity.amount)
     for each in risk.symbols:
-        pending = {1: ZERO, 2: ZERO}
-        for order in still_open:
-            # An order by cash is sized when it fills; until then it may buy what its cash affords.
-            if order.symbol == each.symbol and not order.cash_quantity:
-                pending[order.side] += Decimal(order.leaves_quantity)
+        pending = [claim.quantity for claim in claims if claim.symbol == each.symbol]
+        # An order by cash is sized when it fills; until then it may buy what its cash affords.
         by_cash = any(order.symbol == each.symbol and order.cash_quantity for order in still_open)
-        assert by_cash or Decimal(each.pending_buy_quantity) == pending[1]
-        assert Decimal(each.pending_sell_quantity) == pending[2]
+        assert by_cash or Decimal(each.pending_buy_quantity) == sum((units for units in pending if units > 0), ZERO)
+        assert Decimal(each.pending_sell_quantity) == -sum((units for units in pending if units < 0), ZERO)
+
+
+def claims_of(still_open: Iterable[order_pb2.Order]) -> list[Claim]:
+    """What open orders lay claim to: of two of which only one can fill, the larger (rule 4)."""
+    by_list: dict[str, list[Claim]] = defaultdict(list)
+    for order in map(order_from_proto, still_open):
+        by_list[pair_of(order) or order.order_id].append(claim_of(order))
+    return [claim for claims in by_list.values() if (claim := together(claims)) is not None]
 
 
 def check_ledger(seen: Account, chronicle: Chronicle) -> None:

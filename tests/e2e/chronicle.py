@@ -11,6 +11,7 @@ from tickmesh.order.v1 import order_pb2
 from services.console.trial import Market
 from services.domain.books import Books
 from services.domain.ledger import Ledger
+from services.domain.lists import paired
 from services.domain.order import (
     TERMINAL,
     CancelReason,
@@ -27,6 +28,7 @@ from services.wire.orders import event_from_proto
 
 IDENTITY = ("client_order_id", "portfolio_id", "symbol", "side", "order_type", "time_in_force", "cash_quantity")
 IDENTITY += ("strategy_id", "deployment_id", "label", "post_only", "reduce_only")
+IDENTITY += ("order_list_id", "contingency_type", "parent_order_id")
 TERMS = ("quantity", "limit_price", "stop_price", "trailing_amount", "trailing_percent", "display_quantity")
 TERMS += ("expire_time", "basis_sequence")
 # They alone put an order on other terms; a trailing stop gets its price when it is triggered.
@@ -50,6 +52,7 @@ class Chronicle:
             ledger.deposit(amount, 0, market.start_sequence, "deposit")
         self._instruments = market.instruments
         self._last: dict[str, Order] = {}
+        self._lists: dict[str, set[str]] = defaultdict(set)
         self._sequence = 0
 
     def read(self, events: Iterable[order_pb2.OrderEvent]) -> None:
@@ -69,6 +72,7 @@ class Chronicle:
             except (AssertionError, ValueError) as error:
                 raise AssertionError(f"after {life[-1:]} came {message}") from error
             self._last[event.order.order_id] = event.order
+            self._lists[event.order.order_list_id].add(event.order.order_id)
             life.append(message.order)
             self.replaced[event.order.order_id] += event.exec_type is ExecType.REPLACED
             assert event.tape_sequence >= self.books.position, "time ran backwards"
@@ -107,7 +111,9 @@ class Chronicle:
             changed = {name for name in TERMS if getattr(after, name) != getattr(before, name)}
             sized = {"quantity"} if after.cash_quantity is not None else set()
             trailed = {"stop_price"} if after.order_type is OrderType.TRAILING_STOP else set()
-            assert changed <= sized | trailed
+            # A child comes to life for what its parent has filled, with the record after.
+            released = {"quantity", "basis_sequence"} if exec_type is ExecType.NEW and after.parent_order_id else set()
+            assert changed <= sized | trailed | released
 
     def _check_fill(self, event: OrderEvent, before: Order) -> None:
         order = event.order
@@ -115,7 +121,20 @@ class Chronicle:
         assert order.cum_quantity == before.cum_quantity + event.last_quantity
         multiplier = self._instruments[order.symbol].contract_multiplier
         assert order.gross_amount == before.gross_amount + event.last_quantity * event.last_price * multiplier
-        assert event.tape_sequence > order.basis_sequence, "a fill from before the order was live"
+        # In its parent's own bar a child may be stopped (rule 13).
+        live = event.tape_sequence + bool(order.parent_order_id) > order.basis_sequence
+        assert live, "a fill from before the order was live"
+        self._check_twin(order)
         if order.limit_price is not None:
             sign = 1 if order.side is Side.BUY else -1
             assert sign * event.last_price <= sign * order.limit_price
+
+    def _check_twin(self, order: Order) -> None:
+        """Rule 13: of two orders of which only one can fill, what one has filled the other no longer asks for."""
+        if not paired(order):
+            return
+        others = [self._last[each] for each in self._lists[order.order_list_id] - {order.order_id}]
+        for twin in others:
+            if paired(twin) and twin.state not in TERMINAL:
+                assert order.state is not OrderState.FILLED, f"{twin.order_id} could fill too"
+                assert twin.leaves_quantity <= order.leaves_quantity, f"{twin.order_id} asks for what was filled"

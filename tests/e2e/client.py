@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import grpc
-from tickmesh.order.v1 import order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.chassis.errors import ApiError
 from services.domain.order import TERMINAL, OrderState
 from tests.e2e.entry import Entry
 from tests.e2e.mesh import PASSING, Clients, repeated
-from tests.e2e.told import Change, Told
+from tests.e2e.told import Change, Told, ToldList
 
 # How long a client waits for an answer before it asks again, later.
 PATIENCE_SECONDS = 3.0
@@ -30,6 +30,7 @@ class Way(NamedTuple):
     """How a client's words travel."""
 
     create: Call
+    create_list: Call
     replace: Call
     cancel: Call
 
@@ -37,8 +38,8 @@ class Way(NamedTuple):
     def of(cls, through: OrderServiceStub | Entry) -> Way:
         """Calls of their own, or a session's."""
         if isinstance(through, Entry):
-            return cls(through.create, through.replace, through.cancel)
-        return cls(through.CreateOrder, through.ReplaceOrder, through.CancelOrder)
+            return cls(through.create, through.create_list, through.replace, through.cancel)
+        return cls(through.CreateOrder, through.CreateOrderList, through.ReplaceOrder, through.CancelOrder)
 
 
 @dataclass
@@ -61,7 +62,9 @@ class Client:
     async def settle(self) -> None:
         """Asks again for everything that was not answered, until it is; returns when no session has orders to end."""
         for told in self.told.values():
-            if not told.known:
+            if not told.known and told.listed is not None:
+                await self._heard(told.listed, _until(self.clients.orders.CreateOrderList, told.listed.request))
+            elif not told.known:
                 await self._heard(told, _until(self.clients.orders.CreateOrder, told.request))
             for change in told.changes.values():
                 if not change.known:
@@ -88,9 +91,23 @@ class Client:
         told = self.told[request.client_order_id] = Told(request)
         return told
 
+    def wants_list(self, request: order_list_pb2.CreateOrderListRequest) -> Told:
+        """Remembers orders that are to be created together; gives the first."""
+        listed = ToldList(request)
+        for leg in request.orders:
+            names = {field.name for field in order_service_pb2.CreateOrderRequest.DESCRIPTOR.fields}
+            values = {field.name: value for field, value in leg.ListFields() if field.name in names}
+            told = self.wants(order_service_pb2.CreateOrderRequest(portfolio_id=request.portfolio_id, **values))
+            told.listed = listed
+            listed.orders.append(told)
+        return listed.orders[0]
+
     async def create(self, told: Told, way: Way) -> None:
-        """Asks for an order, the first time or again."""
-        await self._heard(told, _once(way.create, told.request))
+        """Asks for an order, the first time or again, and for those that belong to it."""
+        if told.listed is not None:
+            await self._heard(told.listed, _once(way.create_list, told.listed.request))
+        else:
+            await self._heard(told, _once(way.create, told.request))
 
     async def replace(self, told: Told, way: Way, **terms: str) -> None:
         """Asks for new terms."""
@@ -107,7 +124,7 @@ class Client:
         """Asks for an order's end."""
         await self._cancel(told, way.cancel, _once)
 
-    async def _heard(self, told: Told, asking: Awaitable[Any]) -> None:
+    async def _heard(self, told: Told | ToldList, asking: Awaitable[Any]) -> None:
         try:
             told.hear(await asking)
         except ApiError as error:
@@ -115,7 +132,9 @@ class Client:
                 told.hear_refusal(error)
             elif error.code not in PASSING:
                 raise AssertionError(f"an order was answered by {error}") from error
-        self.answers += told.known
+            else:
+                return
+        self.answers += 1
 
     async def _changed(self, told: Told, change: Change, asking: Awaitable[Any]) -> None:
         try:

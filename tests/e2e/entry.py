@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.chassis.errors import ApiError
@@ -32,7 +32,15 @@ class Entry:
         timeout: float,  # noqa: ASYNC109 a stub's own parameter
     ) -> order_pb2.Order:
         """As `CreateOrder`."""
-        return await self._ask(order_service_pb2.OrderCommand(create=request), timeout)
+        return (await self._ask(order_service_pb2.OrderCommand(create=request), timeout)).order
+
+    async def create_list(
+        self,
+        request: order_list_pb2.CreateOrderListRequest,
+        timeout: float,  # noqa: ASYNC109 as above
+    ) -> order_list_pb2.OrderList:
+        """As `CreateOrderList`."""
+        return (await self._ask(order_service_pb2.OrderCommand(create_list=request), timeout)).order_list
 
     async def cancel(
         self,
@@ -40,7 +48,7 @@ class Entry:
         timeout: float,  # noqa: ASYNC109 as above
     ) -> order_pb2.Order:
         """As `CancelOrder`."""
-        return await self._ask(order_service_pb2.OrderCommand(cancel=request), timeout)
+        return (await self._ask(order_service_pb2.OrderCommand(cancel=request), timeout)).order
 
     async def replace(
         self,
@@ -48,7 +56,7 @@ class Entry:
         timeout: float,  # noqa: ASYNC109 as above
     ) -> order_pb2.Order:
         """As `ReplaceOrder`."""
-        return await self._ask(order_service_pb2.OrderCommand(replace=request), timeout)
+        return (await self._ask(order_service_pb2.OrderCommand(replace=request), timeout)).order
 
     async def read(self) -> None:
         """Hands out answers until the session ends."""
@@ -63,7 +71,7 @@ class Entry:
         else:
             self._end(LOST)
 
-    async def _ask(self, command: order_service_pb2.OrderCommand, seconds: float) -> order_pb2.Order:
+    async def _ask(self, command: order_service_pb2.OrderCommand, seconds: float) -> order_service_pb2.OrderAck:
         answer: asyncio.Future[order_service_pb2.OrderAck] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(seconds):
@@ -79,7 +87,7 @@ class Entry:
             raise ApiError.deadline_exceeded("No answer came in time.") from None
         if ack.HasField("error"):
             raise ApiError.from_status(ack.error)
-        return ack.order
+        return ack
 
     def _end(self, error: ApiError) -> None:
         self._ended = error

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from tickmesh.common.v1 import side_pb2
 from tickmesh.marketdata.v1 import market_data_service_pb2
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from tests.e2e.client import PATIENCE_SECONDS, Client, Way
@@ -46,8 +46,8 @@ class Customer(Client):
         earlier = list(self.told.values())
         known = [each for each in earlier if each.known]
         what = self.chance.random()
-        # New terms that go with an order by cash at the market there are none.
-        sized = [each for each in known[-9:] if each.request.quantity]
+        # Of an order by cash at the market there is nothing to change.
+        sized = [each for each in known[-9:] if not each.request.cash_quantity]
         if what < 0.15 and known:
             await self.cancel(self.chance.choice(known), way)
         elif what < 0.3 and sized:
@@ -57,7 +57,7 @@ class Customer(Client):
         elif what < 0.46 and known:
             await self._reuse(self.chance.choice(known), way)
         else:
-            told = self.wants(self._request())
+            told = self.wants_list(self._list()) if self.chance.random() < 0.2 else self.wants(self._request())
             # Twice at the same time, now and then: one of them is the other's repeat.
             times = 2 if self.chance.random() < 0.1 else 1
             await asyncio.gather(*(self.create(told, way) for _ in range(times)))
@@ -95,6 +95,39 @@ class Customer(Client):
             request.quantity = str(100_000 if chance.random() < 0.05 else chance.choice((1, 7, 20, 55)))
         return request
 
+    def _list(self) -> order_list_pb2.CreateOrderListRequest:
+        """An OCO, an OTO or a bracket, whose later orders may never come to life, or at once."""
+        chance = self.chance
+        kind = chance.choice(("OCO", "OTO", "BRACKET"))
+        symbol, buys, number = chance.choice(self.symbols), chance.random() < 0.6, len(self.told)
+        entry, leaving = (side_pb2.SIDE_BUY, side_pb2.SIDE_SELL) if buys else (side_pb2.SIDE_SELL, side_pb2.SIDE_BUY)
+        units = str(chance.choice((3, 12, 40)))
+
+        def one(order_type: str, side: int, factor: str = "", **terms: object) -> order_list_pb2.ListedOrder:
+            nonlocal number
+            number += 1
+            price = {"LIMIT": "limit_price", "STOP": "stop_price"}.get(order_type)
+            prices = {price: f"{self.prices[symbol] * Decimal(factor):.2f}"} if price else {}
+            terms |= {"client_order_id": f"c-{number - 1}", "symbol": symbol, "side": side, **prices}
+            terms["order_type"] = f"ORDER_TYPE_{order_type}"
+            return order_list_pb2.ListedOrder(time_in_force="TIME_IN_FORCE_GTC", **terms)
+
+        # A target and a stop on either side of the price, near enough that some are reached.
+        target, stop = ("1.03", "0.97") if buys else ("0.97", "1.03")
+        if kind == "OCO":
+            legs = [one("LIMIT", leaving, target, quantity=units), one("STOP", leaving, stop, quantity=units)]
+        elif kind == "OTO":
+            terms = {"quantity": units, "reduce_only": True}
+            legs = [one("MARKET", entry, quantity=units), one("LIMIT", leaving, target, **terms)]
+        else:
+            first = chance.choice((("MARKET", ""), ("LIMIT", "0.99" if buys else "1.01")))
+            legs = [one(first[0], entry, first[1], quantity=units)]
+            legs += [one("LIMIT", leaving, target), one("STOP", leaving, stop)]
+        kinds = f"CONTINGENCY_TYPE_{kind}"
+        return order_list_pb2.CreateOrderListRequest(
+            portfolio_id=self.portfolio_id, contingency_type=kinds, orders=legs
+        )
+
     async def _reuse(self, told: Told, way: Way) -> None:
         """The id of another order with other values is refused, and names that order."""
         request = order_service_pb2.CreateOrderRequest()
@@ -127,6 +160,6 @@ class Customer(Client):
             if getattr(request, name) and chance.random() < 0.6:
                 price = self.prices[request.symbol] * Decimal(chance.choice(("0.9", "0.98", "1.01", "1.04")))
                 terms[name] = f"{price:.2f}"
-        if not terms or chance.random() < 0.5:
+        if not terms or (request.quantity and chance.random() < 0.5):
             terms["quantity"] = str(chance.choice((2, 9, 23, 60)))
         return terms

@@ -108,6 +108,7 @@ class Tally:
     canceled: int = 0
     replaced: int = 0
     disconnected: int = 0
+    listed: int = 0
     deaths: int = 0
     seconds: float = 0.0
     meant: Counter[str] = field(default_factory=Counter, repr=False)
@@ -144,6 +145,7 @@ async def kill_rounds(mesh: Mesh, clients: Clients, seed: int, count: int, *, na
     tally.replaced = kinds[order_pb2.EXEC_TYPE_REPLACED]
     reasons = Counter(event.order.cancel_reason for event in every)
     tally.disconnected = reasons[order_pb2.CANCEL_REASON_DISCONNECTED]
+    tally.listed = len({event.order.order_list_id for event in every} - {""})
     tally.deaths = mesh.deaths.total() - deaths
     tally.orders = len({event.order.order_id for event in every})
     tally.answers = sum(customer.answers for world in worlds for customer in world.customers)

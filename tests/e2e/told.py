@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from tests.e2e.chronicle import Chronicle
 
 # What a replacement may be refused for that goes with its order's type: the order's state, and risk.
-STATE = {"ORDER_ENDED", "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED"}
+STATE = {"ORDER_ENDED", "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "LIST_QUANTITY_FIXED"}
 REFUSALS = STATE | {"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"}
 
 
@@ -63,6 +63,7 @@ class Told:
         order: the latest that was answered; None while nothing was.
         heard: all that was answered.
         refusal: the error that a refused one was answered with.
+        listed: what it was asked for with, where it is one of a list.
         changes: what was asked to change, by request id.
         ending: whether a cancel was sent.
         canceled: whether one was acknowledged.
@@ -73,6 +74,7 @@ class Told:
     order: order_pb2.Order | None = None
     heard: list[order_pb2.Order] = field(default_factory=list)
     refusal: ApiError | None = None
+    listed: ToldList | None = None
     changes: dict[str, Change] = field(default_factory=dict)
     ending: bool = False
     canceled: bool = False
@@ -128,3 +130,25 @@ class Told:
         # A session's end is a reason only for what carries the session's id.
         disconnected = order.cancel_reason == order_pb2.CANCEL_REASON_DISCONNECTED
         assert disconnected <= bool(order.session_id)
+
+
+@dataclass
+class ToldList:
+    """What a client knows of orders that it asked for together."""
+
+    request: order_list_pb2.CreateOrderListRequest
+    orders: list[Told] = field(default_factory=list)
+
+    def hear(self, found: order_list_pb2.OrderList) -> None:
+        """Takes an answer: each of its orders, in the order in which they were asked for."""
+        assert found.order_list_id == found.orders[0].order_id
+        for told, order in zip(self.orders, found.orders, strict=True):
+            assert order.order_list_id == found.order_list_id
+            told.hear(order)
+
+    def hear_refusal(self, error: ApiError) -> None:
+        """Takes a refusal, which names the first: all of them are refused for the same, and are numbered in a row."""
+        environment_id, _, number = error.metadata["order_id"].rpartition("-")
+        for place, told in enumerate(self.orders):
+            own = {**error.metadata, "order_id": f"{environment_id}-{int(number) + place}"}
+            told.hear_refusal(ApiError(error.code, error.reason, error.message, metadata=own))
