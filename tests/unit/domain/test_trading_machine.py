@@ -4,6 +4,7 @@ The numbers are the behaviour's rules.
 """
 
 import json
+from collections import defaultdict
 from decimal import Decimal
 from random import Random
 
@@ -12,17 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.domain.books import Books
+from services.domain.buying_power import Claim, claim_of, pair_of, together
 from services.domain.fills import VenueSettings
 from services.domain.gate import Gate
 from services.domain.ledger import Entry, EntryKind, Ledger
 from services.domain.matching import CannotReplace, Replacement, Venue
 from services.domain.money import ZERO
-from services.domain.order import Order, OrderEvent, Side, reserved_cash
+from services.domain.order import Order, OrderEvent, Side
 from services.domain.replacing import replaced
 from services.domain.simulation import FILL_KINDS, NO_PRICE
 from services.domain.timeline import Timeline
 from tests.unit.domain.compare_venues import restored
-from tests.unit.domain.matching_reference import INSTRUMENTS, any_order, any_settings, any_tape
+from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
 from tests.unit.domain.test_gate import figures
 
 CASH = Decimal(6_000)
@@ -30,7 +32,7 @@ seeds = st.integers(0, 2**32).map(Random)
 
 
 class TradingMachine(RuleBasedStateMachine):
-    """Orders that are checked, cancels, checked replacements, grants, lost verdicts and restarts, in any order."""
+    """Orders and lists that are checked, cancels, replacements, grants, lost verdicts and restarts, in any order."""
 
     @initialize(random=seeds)
     def open(self, random: Random) -> None:
@@ -83,6 +85,29 @@ class TradingMachine(RuleBasedStateMachine):
             self.hear(self.venue.refuse(order, verdict.refusal, self.position, self.time))
         else:
             self.hear(self.venue.accept(order._replace(reservation=verdict.reservation), self.position, self.time))
+
+    @rule(random=seeds)
+    def send_list(self, random: Random) -> None:
+        """All orders of a list, or none (rule 4)."""
+        orders = any_list(random, self.sent + 1, 6)
+        self.sent += len(orders)
+        taken, refusal = list[Order](), None
+        for asked in orders:
+            order = asked._replace(basis_sequence=self.position, basis_time=self.time)
+            price = self.venue.reference_price(order.symbol, order.side)
+            if price is None:
+                refusal = NO_PRICE
+                break
+            verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time)
+            if verdict.reservation is None:
+                refusal = verdict.refusal
+                break
+            taken.append(order._replace(reservation=verdict.reservation))
+        if refusal is None:
+            self.hear(self.venue.accept_list(taken, self.position, self.time))
+        else:
+            for order in orders:
+                self.hear(self.venue.refuse(order, refusal, self.position, self.time))
 
     @precondition(lambda self: self.venue.open_orders())
     @rule(data=st.data())
@@ -146,8 +171,11 @@ class TradingMachine(RuleBasedStateMachine):
     @invariant()
     def no_reservation_leaks(self) -> None:
         """Rule 4."""
-        exposure = self.gate.exposure("P")
-        assert exposure.reserved_cash == sum(map(reserved_cash, self.venue.open_orders()), ZERO)
+        by_list: dict[str, list[Claim]] = defaultdict(list)
+        for order in self.venue.open_orders():
+            by_list[pair_of(order) or order.order_id].append(claim_of(order))
+        claims = [claim for legs in by_list.values() if (claim := together(legs)) is not None]
+        assert self.gate.exposure("P").reserved_cash == sum((claim.cash for claim in claims), ZERO)
 
     @invariant()
     def nobody_spends_more_than_there_is_or_sells_what_is_not_held(self) -> None:
