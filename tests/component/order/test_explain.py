@@ -6,6 +6,7 @@ from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanatio
 from tickmesh.portfolio.v1 import portfolio_pb2
 
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, stop_peer
+from tests.component.order.test_order_lists import bracket
 from tests.component.order.test_orders import cancel, refused
 from tests.component.order.test_replace import replace
 
@@ -91,3 +92,15 @@ async def test_a_long_story_is_cut_and_says_so(mesh: Mesh) -> None:
 async def test_there_is_no_such_order(mesh: Mesh) -> None:
     for order_id in (f"{ENVIRONMENT}-1", "nobody", f"{ENVIRONMENT}-x"):
         assert (await refused(explain(mesh, order_id))).reason == "ORDER_NOT_FOUND"
+
+
+async def test_a_brackets_orders_say_what_they_wait_for_and_what_ends_them(mesh: Mesh) -> None:
+    made = await mesh.orders.CreateOrderList(bracket())
+    _, target, stop = (order.order_id for order in made.orders)
+    await mesh.market.run(1, 60)
+    await mesh.market.run(2, 100)
+    waited, lives, fills = (await explain(mesh, target)).events
+    assert waited.reason == f"It passed the checks, and waits for {made.orders[0].order_id}."
+    assert lives.reason == "What it waited for has come."
+    assert "its limit 100.3" in fills.reason
+    assert (await explain(mesh, stop)).events[-1].reason == "Its twin filled."
