@@ -225,14 +225,15 @@ def test_a_wrong_message_ends_a_session(front: Front, via: str) -> None:
 
 @pytest.mark.parametrize("command", METHODS[ENTER].input_type.fields_by_name["commands"].message_type.fields_by_name)
 def test_a_wrong_command_of_a_session_is_told_what_its_own_call_is(front: Front, command: str) -> None:
-    name = f"OrderService/{command.capitalize()}Order"
+    verb, _, noun = command.partition("_")
+    name = f"OrderService/{verb.capitalize()}Order{noun.capitalize()}"
     rows = [Row({}), *wrong_fields(UNARY[name]), *ROWS[name]]
     commands = [{command: over(RIGHT[name], row.change)} if row.change else {} for row in rows]
     words = [{"commands": commands[start : start + 256]} for start in range(0, len(rows), 256)]
     acks = front.answers(METHODS[ENTER], *words, via="edge")
     numbered = sorted((ack for each in acks for ack in each["acks"]["acks"]), key=lambda ack: int(ack["number"]))
     assert [int(ack["number"]) for ack in numbered] == list(range(1, len(rows) + 1))
-    answers = [Answer("OK", body=ack) if "order" in ack else refused(ack["error"]) for ack in numbered]
+    answers = [Answer("OK", body=ack) if "error" not in ack else refused(ack["error"]) for ack in numbered]
     told([("session", row.change, row.outcome, answer) for row, answer in zip(rows, answers, strict=True)])
 
 
