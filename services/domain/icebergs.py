@@ -28,7 +28,8 @@ class Icebergs:
         """Units of an iceberg's turn: what it still shows; all, where no other order waits at its price.
 
         Whoever has a second turn waits with icebergs alone: as many slices of each are taken in one turn as all of them
-        have, and as there are units for, so that a million slices are no million fills.
+        have, and as there are units for, so that a million slices are no million fills. Where each slice moves the
+        price by its own share of the record's size, each is a turn.
 
         Args:
             level: the arrivals whose turns are at its price, its own first.
@@ -38,7 +39,7 @@ class Icebergs:
         self._again.pop(arrival, None)
         if len(level) == 1:
             self._rounds.pop(arrival, None)
-            return order.leaves_quantity
+            return display - order.cum_quantity % display if _moves_price(order) else order.leaves_quantity
         if not second:
             return display - order.cum_quantity % display
         if arrival not in self._rounds:
@@ -51,6 +52,9 @@ class Icebergs:
 
     def _full_rounds(self, icebergs: list[Order], side: Side) -> int:
         """How many turns give each of the icebergs a whole slice; one where that is not certain."""
+
+        if any(map(_moves_price, icebergs)):
+            return 1
 
         def slices(orders: list[Order]) -> Decimal:
             return sum((each.display_quantity or each.quantity for each in orders), Decimal(0))
@@ -72,3 +76,9 @@ def new_slice(before: Order, after: Order) -> bool:
     """Whether an iceberg shows another slice than before, which queues behind the orders of its price."""
     display = after.display_quantity or after.quantity
     return bool(after.leaves_quantity) and after.cum_quantity // display > before.cum_quantity // display
+
+
+def _moves_price(order: Order) -> bool:
+    """Whether what it takes at once decides what it pays."""
+    slippage = None if order.costs is None else order.costs.slippage
+    return slippage is not None and bool(slippage.impact)

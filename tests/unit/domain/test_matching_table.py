@@ -590,6 +590,14 @@ SCENARIOS = [
         ["1 10 x 103 #2"],
     ),
     Scenario(
+        "each slice of an iceberg moves the price by its own share of the size, alone as in company",
+        "11, 14",
+        path((100, 100, 99, 99, 40)),
+        [(1, order(1, "B", "L", 4, 120, display_quantity=Decimal(2), costs=Costs(None, Slippage(impact=Decimal(1)))))],
+        ["1 2 x 100.5 #2", "1 2 x 100.5 #2"],
+        SHARE,
+    ),
+    Scenario(
         "latency: live at the first record that begins at least that long after the decision",
         "12",
         quotes((1, 99, 100), (2, 99, 101), (4, 99, 102)),
