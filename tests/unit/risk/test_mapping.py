@@ -30,6 +30,16 @@ def test_a_batch_with_an_amount_that_is_none_is_refused(field: str, text: str) -
         batch_from_proto(gate_pb2.CheckBatch(checks=checks))
 
 
+def test_an_order_of_a_list_is_checked_as_one() -> None:
+    """Else the gate would set both legs of an OCO aside, and not know their events again (rule 4)."""
+    listed = order_pb2.Order(**ORDER, order_list_id="e-1", contingency_type=1, parent_order_id="e-0")  # type: ignore[arg-type]
+    checks = [gate_pb2.OrderCheck(order=listed, reference_price="1")]
+    [check] = batch_from_proto(gate_pb2.CheckBatch(checks=checks)).checks
+    order = check.order
+    assert (order.order_list_id, order.parent_order_id) == ("e-1", "e-0")
+    assert order.contingency_type is ContingencyType.OCO
+
+
 def test_a_batch_names_the_latest_entry_of_all_its_checks() -> None:
     checks = [
         gate_pb2.OrderCheck(order=order_pb2.Order(**ORDER), reference_price="1.5", ledger_sequence=n) for n in (2, 8, 4)
