@@ -6,6 +6,7 @@ from decimal import localcontext
 from services.domain.buying_power import Claim, Funds, pair_of, together
 from services.domain.money import EXACT
 from services.domain.order import Order
+from services.domain.rate import Rate
 
 _NONE: Mapping[str, Claim] = {}
 
@@ -55,11 +56,15 @@ class Claims:
     def _claim(self, order_id: str, claim: Claim) -> None:
         self._claims[order_id] = claim
         funds = self._funds[claim.portfolio_id]
+        sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
         if claim.symbol and not claim.confirmed:
-            for each in self._books(funds, claim.strategy_id):
-                each.rate.expect(claim.symbol)
+            funds.rate.expect(claim.symbol)
+            if sleeve is not None:
+                sleeve.rate.expect(claim.symbol)
         if not claim.pair:
-            self._reserve(claim)
+            funds.reserve(claim)
+            if sleeve is not None:
+                sleeve.reserve(claim)
             return
         legs = self._pairs.setdefault(claim.pair, {})
         self._set_aside(legs)
@@ -78,19 +83,24 @@ class Claims:
         self._claims[order_id] = claim
         if claim.pair:
             self._pairs[claim.pair][order_id] = claim
-        for each in self._books(self._funds[claim.portfolio_id], claim.strategy_id):
-            each.rate.forget(claim.symbol)
-            each.rate.count(time, claim.symbol)
+        self._count(self._funds[claim.portfolio_id].rate, claim.symbol, time)
+        if self._detailed and claim.strategy_id:
+            self._count(self._sleeve(claim).rate, claim.symbol, time)
 
     def _release(self, order_id: str) -> None:
         claim = self._claims.pop(order_id, None)
         if claim is None:
             return
+        funds = self._funds[claim.portfolio_id]
+        sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
         if claim.symbol and not claim.confirmed:
-            for each in self._books(self._funds[claim.portfolio_id], claim.strategy_id):
-                each.rate.forget(claim.symbol)
+            funds.rate.expect(claim.symbol, -1)
+            if sleeve is not None:
+                sleeve.rate.expect(claim.symbol, -1)
         if not claim.pair:
-            self._free(claim)
+            funds.release(claim)
+            if sleeve is not None:
+                sleeve.release(claim)
             return
         legs = self._pairs[claim.pair]
         self._set_aside(legs)
@@ -106,25 +116,25 @@ class Claims:
     def _set_aside(self, legs: Mapping[str, Claim]) -> None:
         """Count as if they claimed nothing."""
         if (claim := together(legs.values())) is not None:
-            self._free(claim)
+            self._funds[claim.portfolio_id].release(claim)
+            if self._detailed and claim.strategy_id:
+                self._sleeve(claim).release(claim)
 
     def _take_back(self, legs: Mapping[str, Claim]) -> None:
         """Count them again."""
         if (claim := together(legs.values())) is not None:
-            self._reserve(claim)
+            self._funds[claim.portfolio_id].reserve(claim)
+            if self._detailed and claim.strategy_id:
+                self._sleeve(claim).reserve(claim)
 
-    def _reserve(self, claim: Claim) -> None:
+    def _sleeve(self, claim: Claim) -> Funds:
+        """What the orders of the claim's strategy made of its portfolio; only detailed claims are counted there."""
         funds = self._funds[claim.portfolio_id]
-        funds.reserve(claim)
-        if self._detailed and claim.strategy_id:
-            sleeve = funds.sleeve(claim.strategy_id)
-            sleeve.holding(claim.symbol).multiplier = funds.holding(claim.symbol).multiplier
-            sleeve.reserve(claim)
+        sleeve = funds.sleeve(claim.strategy_id)
+        sleeve.holding(claim.symbol).multiplier = funds.holding(claim.symbol).multiplier
+        return sleeve
 
-    def _free(self, claim: Claim) -> None:
-        for each in self._books(self._funds[claim.portfolio_id], claim.strategy_id):
-            each.release(claim)
-
-    def _books(self, funds: Funds, strategy_id: str) -> tuple[Funds, ...]:
-        """What an order counts in: its portfolio, and its strategy's sleeve of it where there are such."""
-        return (funds, funds.sleeve(strategy_id)) if self._detailed and strategy_id else (funds,)
+    @staticmethod
+    def _count(rate: Rate, symbol: str, time: int) -> None:
+        rate.expect(symbol, -1)
+        rate.count(time, symbol)

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
-from services.domain.buying_power import Claim, Funds, claim_of, pair_of, round_down
+from services.domain.buying_power import INITIAL_MARGIN, Claim, Funds, claim_of, pair_of, round_down
 from services.domain.curve import Curve
 from services.domain.instrument import Instrument
 from services.domain.intents import intent_of, reservation_of_all
 from services.domain.ledger import Account, Entry, EntryKind, as_decimal
-from services.domain.limit import Breadth, Checked, Counted, Intent, reduces
+from services.domain.limit import Checked, Counted, Intent, reduces
 from services.domain.limits import KillScope, make_limit
 from services.domain.money import EXACT, ZERO, exactly
 from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
@@ -31,8 +31,8 @@ from services.domain.valued import Valued
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _REJECTED = Side.BUY, ExecType.TRADE, ExecType.REJECTED
 _new_claim, _new_reservation = Claim.__new__, Reservation.__new__
-_new_counted = Counted.__new__
-_OWN, _FLOWS = Breadth.PORTFOLIO, frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
+_NOTHING = Counted(Funds(), (), Curve())
+_FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
 
 
 class Verdict(NamedTuple):
@@ -116,20 +116,21 @@ class Gate(Valued):
         twins = self._twins(order) if order.order_list_id else None
         if twins:
             self._set_aside(twins)
-        margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
+        limits = self._limits
+        margin = limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
         intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
         refusal, checks = self._refusal(intent)
         if twins:
             self._take_back(twins)
         if refusal is not None:
-            return Verdict(order.order_id, refusal=refusal, checks=checks)
+            return Verdict(order.order_id, None, refusal, checks)
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
         whose = (order.portfolio_id, order.symbol)
         self._claim(order.order_id, _new_claim(Claim, *whose, signed, cash, False, pair, order.strategy_id))
         reservation = _new_reservation(
             Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
         )
-        return Verdict(order.order_id, reservation, checks=checks)
+        return Verdict(order.order_id, reservation, None, checks)
 
     @exactly
     def weigh(
@@ -228,19 +229,23 @@ class Gate(Valued):
             return
         self._claim(order.order_id, left)
         if claim is None or not claim.confirmed:
-            for each in self._books(funds, order.strategy_id):
-                each.rate.count(event.transact_time, order.symbol)
+            funds.rate.count(event.transact_time, order.symbol)
+            if self._detailed and order.strategy_id:
+                funds.sleeve(order.strategy_id).rate.count(event.transact_time, order.symbol)
 
     def _trade(self, funds: Funds, event: OrderEvent) -> None:
         order = event.order
         signed = event.last_quantity if order.side is _BUY else -event.last_quantity
-        margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
-        for each in self._books(funds, order.strategy_id):
-            each.holding(order.symbol).multiplier = funds.holdings[order.symbol].multiplier
-            each.trade(order.symbol, signed, event.last_price, margin)
-            each.cash -= event.last_commission
+        margin = self._limits.initial_margin(order.portfolio_id, order.symbol) if self._limits.rated else INITIAL_MARGIN
+        funds.trade(order.symbol, signed, event.last_price, margin)
+        funds.cash -= event.last_commission
         if self._detailed:
             self._filled[order.portfolio_id] = event.tape_sequence
+            if order.strategy_id:
+                sleeve = funds.sleeve(order.strategy_id)
+                sleeve.holding(order.symbol).multiplier = funds.holdings[order.symbol].multiplier
+                sleeve.trade(order.symbol, signed, event.last_price, margin)
+                sleeve.cash -= event.last_commission
         self._marks.setdefault(order.symbol, event.last_price)
 
     def snapshot(self) -> dict[str, Any]:
@@ -287,9 +292,9 @@ class Gate(Valued):
             return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO), ()
         funds = intent.funds
         checks: tuple[Checked, ...] = ()
-        own = _new_counted(Counted, funds, (funds,), funds.curve)
         for limit, breadth, told in self._limits.plan(intent.order):
-            counted = own if breadth is _OWN else self._counted(breadth, funds, intent.order.strategy_id)
+            # What always holds looks at nothing but the portfolio.
+            counted = self._counted(breadth, funds, intent.order.strategy_id) if told else _NOTHING
             measured = limit.measure(intent, counted)
             if measured is None:
                 continue

@@ -78,11 +78,8 @@ class Counted(NamedTuple):
         return sum((funds.equity(mark) for funds in self.all), Decimal(0))
 
 
-class Measure(NamedTuple):
-    """What holds for an order: it passes where ``value`` is at most ``bound``."""
-
-    bound: Decimal
-    value: Decimal
+Measure = tuple[Decimal, Decimal]
+"""The bound that holds for an order, and the value that it makes of the figure: it passes where that is no larger."""
 
 
 class Standing(NamedTuple):

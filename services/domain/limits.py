@@ -102,13 +102,18 @@ _ALWAYS = tuple(Asked(limit, Breadth.PORTFOLIO, told=False) for limit in (ShortS
 
 
 class LimitBook:
-    """The limits that are set; which of them hold is compiled once for each portfolio, strategy and symbol."""
+    """The limits that are set; which of them hold is compiled once for each portfolio, strategy and symbol.
+
+    Attributes:
+        rated: whether an initial margin is set.
+    """
 
     def __init__(self) -> None:
         """None are set."""
         self._limits: dict[tuple[str, Where], Limit] = {}
         self._plans: dict[tuple[str, str, str], tuple[Asked, ...]] = {}
         self._margins: dict[tuple[str, str], Decimal] = {}
+        self.rated = False
 
     def __bool__(self) -> bool:
         """Whether any is set."""
@@ -125,8 +130,9 @@ class LimitBook:
 
     def delete(self, name: str, where: Where) -> bool:
         """Take a limit away, or back to its default; whether there was one."""
+        found = self._limits.pop((name, where), None) is not None
         self._forget()
-        return self._limits.pop((name, where), None) is not None
+        return found
 
     def plan(self, order: Order) -> tuple[Asked, ...]:
         """The limits that hold for an order in the order of checks, the narrower before the wider."""
@@ -140,8 +146,6 @@ class LimitBook:
 
     def initial_margin(self, portfolio_id: str, symbol: str) -> Decimal:
         """What a short sale needs beside its proceeds, as a fraction."""
-        if not self._limits:
-            return INITIAL_MARGIN
         margin = self._margins.get((portfolio_id, symbol))
         if margin is None:
             rate = self._narrowest(InitialMargin, portfolio_id, symbol)
@@ -156,6 +160,7 @@ class LimitBook:
     def _forget(self) -> None:
         self._plans.clear()
         self._margins.clear()
+        self.rated = any(isinstance(limit, InitialMargin) for limit in self._limits.values())
 
     def _compile(self, portfolio_id: str, strategy_id: str, symbol: str) -> tuple[Asked, ...]:
         found = [

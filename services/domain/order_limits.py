@@ -19,7 +19,7 @@ class PriceBand(Limit):
         prices = [p for p in (intent.order.limit_price, intent.order.stop_price) if p is not None]
         if not prices:
             return None
-        return Measure(self.bound, round_up(max(abs(p - intent.reference) for p in prices) / intent.reference))
+        return (self.bound, round_up(max(abs(p - intent.reference) for p in prices) / intent.reference))
 
 
 class MaxOrderNotional(Limit):
@@ -29,7 +29,7 @@ class MaxOrderNotional(Limit):
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """Its notional."""
-        return Measure(self.bound, intent.notional)
+        return (self.bound, intent.notional)
 
 
 class MaxOrderQuantity(Limit):
@@ -39,7 +39,7 @@ class MaxOrderQuantity(Limit):
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """Its units."""
-        return Measure(self.bound, abs(intent.signed))
+        return (self.bound, abs(intent.signed))
 
 
 class MaxOrderRate(Limit):
@@ -52,7 +52,7 @@ class MaxOrderRate(Limit):
         if intent.order.state is not OrderState.PENDING_NEW:
             return None
         orders = sum(funds.rate.in_minute(intent.time, self.where.symbol) for funds in counted.all)
-        return Measure(self.bound, Decimal(1 + orders))
+        return (self.bound, Decimal(1 + orders))
 
 
 class Restricted(Limit):
@@ -66,7 +66,7 @@ class Restricted(Limit):
         """What could be traded, and the order's units."""
         if not self.bound:
             return None
-        return Measure(intent.funds.holding(intent.order.symbol).closing(intent.signed), abs(intent.signed))
+        return (intent.funds.holding(intent.order.symbol).closing(intent.signed), abs(intent.signed))
 
 
 class ShortSale(Limit):
@@ -80,7 +80,7 @@ class ShortSale(Limit):
         signed = intent.signed
         if signed >= 0 or self.bound:
             return None
-        return Measure(intent.funds.holding(intent.order.symbol).closing(signed), -signed)
+        return (intent.funds.holding(intent.order.symbol).closing(signed), -signed)
 
 
 class BuyingPower(Limit):
@@ -97,4 +97,4 @@ class BuyingPower(Limit):
         """
         needed, funds = intent.cash, intent.funds
         pledge = funds.pledge(intent.order.symbol, intent.signed, needed)
-        return Measure(round_down(funds.spendable + pledge), needed) if needed > pledge else None
+        return (round_down(funds.spendable + pledge), needed) if needed > pledge else None

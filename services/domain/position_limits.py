@@ -51,7 +51,7 @@ class MaxPositionQuantity(Limit):
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """The units there would be."""
         units = _position(intent, counted)
-        return None if units is None else Measure(self.bound, units)
+        return None if units is None else (self.bound, units)
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The units of the symbol that has the most."""
@@ -68,7 +68,7 @@ class MaxPositionNotional(Limit):
         units = _position(intent, counted)
         if units is None:
             return None
-        return Measure(self.bound, units * intent.mark(intent.order.symbol) * intent.instrument.contract_multiplier)
+        return (self.bound, units * intent.mark(intent.order.symbol) * intent.instrument.contract_multiplier)
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The value of the symbol that has the most."""
@@ -83,7 +83,7 @@ class MaxGrossExposure(Limit):
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """The exposure there would be."""
         more = _more(intent, counted)
-        return Measure(self.bound, _gross(counted, self.where.symbol, intent.mark) + more) if more else None
+        return (self.bound, _gross(counted, self.where.symbol, intent.mark) + more) if more else None
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The exposure there is."""
@@ -101,7 +101,7 @@ class MaxNetExposure(Limit):
             return None
         symbol, side = intent.order.symbol, intent.order.side
         value = abs(intent.signed) * intent.mark(symbol) * intent.instrument.contract_multiplier
-        return Measure(self.bound, max(ZERO, _net(counted, self.where.symbol, side, intent.mark) + value))
+        return (self.bound, max(ZERO, _net(counted, self.where.symbol, side, intent.mark) + value))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The larger exposure of both sides."""
@@ -119,7 +119,7 @@ class MaxLeverage(Limit):
         more = _more(intent, counted)
         if not more:
             return None
-        return Measure(self.bound, share_of(_gross(counted, "", intent.mark) + more, counted.equity(intent.mark)))
+        return (self.bound, share_of(_gross(counted, "", intent.mark) + more, counted.equity(intent.mark)))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """What it is."""
@@ -137,7 +137,7 @@ class MaxConcentration(Limit):
         more, symbol = _more(intent, counted), intent.order.symbol
         if not more:
             return None
-        return Measure(self.bound, share_of(_gross(counted, symbol, intent.mark) + more, counted.equity(intent.mark)))
+        return (self.bound, share_of(_gross(counted, symbol, intent.mark) + more, counted.equity(intent.mark)))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """That of the symbol that has the most."""

@@ -20,13 +20,9 @@ class Rate:
     unconfirmed: dict[str, int] = field(default_factory=dict)
     recent: deque[tuple[int, dict[str, int]]] = field(default_factory=deque)
 
-    def expect(self, symbol: str) -> None:
-        """An order of ``symbol`` passed a check."""
-        self.unconfirmed[symbol] = self.unconfirmed.get(symbol, 0) + 1
-
-    def forget(self, symbol: str) -> None:
-        """One that was expected has come, or will not come."""
-        left = self.unconfirmed[symbol] - 1
+    def expect(self, symbol: str, number: int = 1) -> None:
+        """An order of ``symbol`` passed a check; with -1, one that was expected has come, or will not come."""
+        left = self.unconfirmed.get(symbol, 0) + number
         if left:
             self.unconfirmed[symbol] = left
         else:
