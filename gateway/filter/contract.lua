@@ -298,6 +298,9 @@ return {
       display_quantity = false,
       expire_time = false,
       request_id = false,
+      deployment_id = false,
+      basis_sequence = false,
+      basis_time = false,
     },
     ["order.v1.BatchCancelOrdersRequest"] = {
       portfolio_id = false,

@@ -1,12 +1,15 @@
 """What a strategy sees and may do at one position of a tape: its holdings, and the commands and signals it makes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from services.domain.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
 from services.domain.money import ZERO
-from services.domain.order import OrderState, OrderType, Side, TimeInForce
+from services.domain.order import ContingencyType, OrderState, OrderType, Side, TimeInForce
+from services.domain.replacing import Replacement
 
 
 class Signal(NamedTuple):
@@ -29,39 +32,6 @@ class Signal(NamedTuple):
     time: int
 
 
-class NewOrder(NamedTuple):
-    """A command to place an order, decided at ``basis_sequence`` and market time ``basis_time`` (ns)."""
-
-    client_order_id: str
-    symbol: str
-    side: Side
-    order_type: OrderType
-    time_in_force: TimeInForce
-    quantity: Decimal = ZERO
-    cash_quantity: Decimal | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    label: str = ""
-    signal_id: str = ""
-    basis_sequence: int = 0
-    basis_time: int = 0
-    expire_time: int = 0
-    trailing_amount: Decimal | None = None
-    trailing_percent: Decimal | None = None
-    post_only: bool = False
-    reduce_only: bool = False
-    display_quantity: Decimal | None = None
-
-
-class CancelOrder(NamedTuple):
-    """A command to cancel what is left of an order."""
-
-    client_order_id: str
-    basis_sequence: int = 0
-    basis_time: int = 0
-
-
-Command = NewOrder | CancelOrder
 _new_order, _new_signal = NewOrder.__new__, Signal.__new__
 
 
@@ -215,6 +185,83 @@ class Context:
         if client_order_id in self.holdings.working:
             self.commands.append(CancelOrder(client_order_id, self.tape_sequence, self.now))
 
+    def replace(self, client_order_id: str, **terms: Any) -> None:
+        """Put an order of this strategy on other terms, as ``Replacement`` names them.
+
+        Nothing happens where it no longer works, where a fill came first, or where the terms are refused: then it works
+        on as it is. What became of it, ``on_order_event`` tells.
+
+        Raises:
+            TypeError: there is no such term.
+        """
+        if client_order_id in self.holdings.working:
+            self._count += 1
+            command_id = f"{self._number}-{self.tape_sequence}-{self._count}"
+            wanted = Replacement(**terms)
+            self.commands.append(ReplaceOrder(client_order_id, wanted, command_id, self.tape_sequence, self.now))
+
+    def bracket(
+        self,
+        side: Side,
+        symbol: str,
+        quantity: Decimal | None = None,
+        *,
+        target: Mapping[str, Any],
+        stop: Mapping[str, Any],
+        **terms: Any,
+    ) -> tuple[str, ...]:
+        """Place an entry, and with it both exits, which wait until it fills and are then for as much as it has filled.
+
+            context.bracket(Side.BUY, "AAPL", Decimal(10), target={"limit_price": high}, stop={"stop_price": low})
+
+        Args:
+            target, stop: terms of the exits, as of ``place``; their type is LIMIT, STOP, STOP_LIMIT or TRAILING_STOP by
+                the prices they state, unless said otherwise.
+            terms: of the entry, as of ``place``.
+
+        Returns:
+            The client order ids of entry, target and stop; empty while warming.
+
+        Raises:
+            ValueError: as ``place``.
+        """
+        opposite = Side.SELL if side is Side.BUY else Side.BUY
+        size = Decimal(1) if quantity is None else quantity
+        with self._list(ContingencyType.BRACKET) as ids:
+            ids.append(self.place(side, symbol, quantity, **terms))
+            ids += [self.place(opposite, symbol, size, **_typed(each)) for each in (target, stop)]
+        return tuple(ids)
+
+    def oco(
+        self, side: Side, symbol: str, quantity: Decimal, first: Mapping[str, Any], second: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Place two orders for the same units, of which only one can fill: what one fills the other no longer asks for.
+
+        Args:
+            first, second: their terms, as those of a ``bracket``'s exits.
+
+        Returns:
+            Their client order ids; empty while warming.
+
+        Raises:
+            ValueError: as ``place``.
+        """
+        with self._list(ContingencyType.OCO) as ids:
+            ids += [self.place(side, symbol, quantity, **_typed(each)) for each in (first, second)]
+        return tuple(ids)
+
+    @contextmanager
+    def _list(self, kind: ContingencyType) -> Iterator[list[str]]:
+        """The orders placed inside become one command; of who waits for a parent's fill that says how many units."""
+        begun, ids = len(self.commands), list[str]()
+        yield ids
+        placed = [command for command in self.commands[begun:] if isinstance(command, NewOrder)]
+        del self.commands[begun:]
+        if kind is ContingencyType.BRACKET:
+            placed[1:] = [each._replace(quantity=ZERO) for each in placed[1:]]
+        if placed:
+            self.commands.append(NewOrderList(kind, tuple(placed), self.tape_sequence, self.now))
+
     def signal(
         self,
         symbol: str,
@@ -244,3 +291,12 @@ class Context:
     def restore_numbering(self, numbering: Sequence[int]) -> None:
         """Continue where ``numbering`` was taken."""
         self.tape_sequence, self._count, self._signals = numbering
+
+
+def _typed(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Terms of an exit or a leg, with the type that its prices say."""
+    limited, stopped = "limit_price" in terms, "stop_price" in terms
+    kind = OrderType.STOP_LIMIT if limited and stopped else OrderType.LIMIT if limited else OrderType.STOP
+    if not (limited or stopped):
+        kind = OrderType.TRAILING_STOP
+    return {"order_type": kind, **terms}

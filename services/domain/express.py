@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.buying_power import round_down, round_up
-from services.domain.context import NewOrder
+from services.domain.commands import NewOrder
 from services.domain.gate import Gate
 from services.domain.instrument import Instrument
 from services.domain.matching import Venue, VenueSettings

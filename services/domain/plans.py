@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.domain.context import NewOrder
+from services.domain.commands import NewOrder
 from services.domain.costs import Terms
 from services.domain.limit import Limit
 from services.domain.money import ZERO

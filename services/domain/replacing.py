@@ -4,13 +4,16 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import at_most_places
-from services.domain.order import Order, OrderType, Reservation
+from services.domain.order import Order, OrderType, Reservation, Side
 from services.domain.reach import TRIGGERED_STATES
 from services.domain.shape import check_shape
 
 _TRIGGERS = frozenset({"stop_price", "trailing_amount", "trailing_percent"})
 BELOW_FILLED, TRIGGERED, IMPOSSIBLE = "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "INVALID_ARGUMENT"
 OF_LIST = "LIST_QUANTITY_FIXED"
+REFUSED_QUIETLY = frozenset({BELOW_FILLED, TRIGGERED})
+"""Reasons that a fill may have made; the others are the asker's mistakes."""
+_PRICES = ("limit_price", "stop_price")
 
 
 class CannotReplace(ValueError):
@@ -72,6 +75,19 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
         after = after._replace(leaves_quantity=terms.quantity - order.cum_quantity)
     _check(order, after, terms)
     return after._replace(reservation=reservation or _in_proportion(order, after))
+
+
+def needs_check(before: Order, after: Order) -> bool:
+    """Whether new terms may need more: more units, a higher price to pay, or any other price to sell at."""
+    if after.reduce_only and after.limit_price == before.limit_price and after.stop_price == before.stop_price:
+        return False
+    if after.quantity > before.quantity:
+        return True
+    prices = [(getattr(before, name), getattr(after, name)) for name in _PRICES]
+    if before.side is Side.SELL:
+        return any(new != old for old, new in prices)
+    widened = (after.trailing_amount, after.trailing_percent) != (before.trailing_amount, before.trailing_percent)
+    return widened or any(new is not None and new > old for old, new in prices)
 
 
 def keeps_priority(before: Order, after: Order) -> bool:

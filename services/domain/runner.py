@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, localcontext
 from typing import Any
 
-from services.domain.context import Command, Context, Holdings, Signal, WorkingOrder
+from services.domain.commands import Command
+from services.domain.context import Context, Holdings, Signal, WorkingOrder
 from services.domain.instrument import Instrument
 from services.domain.ledger import EXACT, PLACE
 from services.domain.lots import split_quantity
@@ -224,14 +225,14 @@ class StrategyRunner:
         return commands
 
 
-def acknowledgement(order: Order, transact_time: int, tape_sequence: int) -> OrderEvent:
-    """The event that answered a command, from the order as it was answered."""
+def acknowledgement(order: Order, transact_time: int, tape_sequence: int, replaced: bool = False) -> OrderEvent:
+    """The event that answered a command, from the order as it was answered: ``replaced`` where that got new terms."""
     exec_types = {
         OrderState.HELD: ExecType.HELD,
         OrderState.REJECTED: ExecType.REJECTED,
         OrderState.CANCELED: ExecType.CANCELED,
     }
-    exec_type = exec_types.get(order.state, ExecType.NEW)
+    exec_type = ExecType.REPLACED if replaced else exec_types.get(order.state, ExecType.NEW)
     return OrderEvent(f"{order.order_id}-{order.event_count}", exec_type, order, transact_time, tape_sequence)
 
 

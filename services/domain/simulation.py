@@ -5,12 +5,11 @@ A replay through the mesh speaks the same cycle over RPC with the same participa
 of which ``digest`` is the proof.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.domain.books import Books, EquityPoint
-from services.domain.context import CancelOrder, Command, NewOrder
+from services.domain.commands import Command, NewOrder
 from services.domain.costs import ModelChange, VenueModels
 from services.domain.digest import digest
 from services.domain.express import ExpressGate, ExpressVenue
@@ -18,13 +17,13 @@ from services.domain.instrument import Instrument
 from services.domain.ledger import EntryKind, Ledger
 from services.domain.limits import LimitChange
 from services.domain.matching import VenueSettings
-from services.domain.money import ZERO
-from services.domain.order import ExecType, Order, OrderEvent, Refusal, Reservation
-from services.domain.plans import DeploymentPlan, PortfolioPlan, order_from
+from services.domain.order import ExecType, OrderEvent
+from services.domain.plans import DeploymentPlan, PortfolioPlan
 from services.domain.result import Cycle, Result
 from services.domain.runner import StrategyRunner
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline, next_through
+from services.domain.trading import Trading
 from services.domain.valuing import Valuing
 
 __all__ = [
@@ -39,8 +38,6 @@ __all__ = [
     "next_through",
 ]
 
-NO_PRICE = Refusal("NO_REFERENCE_PRICE", "reference_price", ZERO, ZERO)
-"""An order of a symbol that has no price yet: there is nothing to check it against."""
 FILL_KINDS = frozenset({EntryKind.TRADE, EntryKind.COMMISSION})
 """Entries that the gate knows from the order events already."""
 _NEW, _new_event = ExecType.NEW, OrderEvent.__new__
@@ -82,15 +79,18 @@ class Simulation:
         self._valuing = Valuing(self.gate, self.timeline, start_sequence) if self.gate.detailed else None
         self.books = Books(self.timeline, instruments, start_sequence)
         self.result = Result(tuple(portfolios), start_sequence, self.books.ledgers)
-        self._environment_id = environment_id
         self._models = VenueModels(models) if models else None
-        self._orders = 0
-        self._order_ids: dict[tuple[str, str], str] = {}
+        self.trading = Trading(
+            self.venue,
+            self.gate,
+            instruments,
+            self.timeline,
+            environment_id=environment_id,
+            models=self._models,
+            limits=limits if all_limits else None,
+            valuing=self._valuing,
+        )
         self._express = express
-        self._limited = bool(all_limits)
-        self._changes = deque(limits)
-        self._set_limits(0)
-        self._marks: dict[str, int] = {}
         for plan in portfolios:
             self._open(plan)
         self._plans = sorted(deployments, key=lambda plan: plan.number)
@@ -160,7 +160,7 @@ class Simulation:
         """Carry the command out up to its fill, and move there, if nothing can come between; else do nothing."""
         if not isinstance(command, NewOrder) or not runner.passes_acknowledgements or self._models is not None:
             return None
-        if self._changes:
+        if self.trading.limits_change:
             return None
         fill = self.venue.certain_fill(command)
         if fill is None or not self._undisturbed(runner, fill.sequence):
@@ -168,7 +168,7 @@ class Simulation:
         reservation = self.gate.trade_at_once(plan.portfolio_id, command, self.instruments[command.symbol], fill)
         if reservation is None:
             return None
-        order = self._order(plan, command, reservation)
+        order = self.trading.order(plan, command, reservation)
         filled = self.venue.fill_at_once(order, fill)
         self.position = fill.sequence
         self.result.events.append(
@@ -187,60 +187,10 @@ class Simulation:
         return all(sequence > through or (sequence == through and other is runner) for other, sequence in awaited)
 
     def _carry_out(self, plan: DeploymentPlan, command: Command) -> list[OrderEvent]:
-        """Check and place, or cancel; whatever came of it is folded before the next command."""
-        if isinstance(command, CancelOrder):
-            order_id = self._order_ids[plan.portfolio_id, command.client_order_id]
-            events = self.venue.cancel(order_id, command.basis_sequence, command.basis_time)
-        else:
-            events = self._place(plan, command)
+        """Whatever came of it is folded before the next command."""
+        events = self.trading.carry_out(plan, command)
         self._fold(events)
         return events
-
-    def _order(self, plan: DeploymentPlan, command: NewOrder, reservation: Reservation | None = None) -> Order:
-        self._orders += 1
-        order_id = f"{self._environment_id}-{self._orders}"
-        self._order_ids[plan.portfolio_id, command.client_order_id] = order_id
-        if self._models is None:
-            return order_from(command, plan, order_id, reservation)
-        self._models.reach(self._orders - 1)
-        terms = self._models.terms(plan.portfolio_id, command.symbol, command.client_order_id)
-        return order_from(command, plan, order_id, reservation, terms)
-
-    def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:
-        order = self._order(plan, command)
-        at, time = order.basis_sequence, order.basis_time
-        reference = self.venue.reference_price(order.symbol, order.side)
-        if reference is None:
-            return self.venue.refuse(order, NO_PRICE, at, time)
-        if self._limited:
-            self._set_limits(self._orders - 1)
-            self._mark(order.symbol)
-        if self._valuing is not None:
-            self._valuing.settle(self.position)
-        verdict = self.gate.check(order, self.instruments[order.symbol], reference, time)
-        if verdict.reservation is None:
-            return self.venue.refuse(order, verdict.refusal or NO_PRICE, at, time)
-        return self.venue.accept(order._replace(reservation=verdict.reservation), at, time)
-
-    def _set_limits(self, order_count: int) -> None:
-        """Set those that hold for the orders after the first ``order_count`` ones."""
-        while self._changes and self._changes[0].order_count <= order_count:
-            _, limit, deleted = self._changes.popleft()
-            if deleted:
-                self.gate.delete_limit(limit.name, *limit.where)
-            else:
-                self.gate.set_limit(limit)
-
-    def _mark(self, symbol: str) -> None:
-        """Bring the gate's marks to the position, of all symbols that were ever ordered: no other is held.
-
-        Only limits beyond the defaults read them.
-        """
-        self._marks.setdefault(symbol, -1)
-        for each, marked in self._marks.items():
-            if marked != self.position and (price := self.timeline.mark(each, self.position)) is not None:
-                self.gate.mark(each, price)
-                self._marks[each] = self.position
 
     def _fold(self, events: list[OrderEvent]) -> None:
         if self._valuing is not None:

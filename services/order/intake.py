@@ -24,6 +24,7 @@ from services.order.records import PortfolioRow, TimerRow
 from services.order.request_mapping import (
     asked_of,
     closing_ticket,
+    decision_of,
     list_tickets,
     replacement_from_proto,
     ticket_from_proto,
@@ -148,7 +149,7 @@ class Intake:
         desk, order_id = await self._named(request)
         return await desk.cancel(order_id, principal)
 
-    async def replace(self, request: Any, principal: str) -> bytes:
+    async def replace(self, request: Any, principal: str, seat_token: str = "") -> bytes:
         """Puts the order that a validated ReplaceOrderRequest names on new terms; returns it as it then is, encoded.
 
         Raises:
@@ -157,8 +158,9 @@ class Intake:
         terms = replacement_from_proto(request)
         desk, order_id = await self._named(request)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        asked = asked_of(order_id, terms)
-        desk.submit(Replace(order_id, terms, principal, current_traceparent(), answer, request.request_id, asked))
+        asked, decision = asked_of(order_id, terms), decision_of(request, seat_token)
+        trace, request_id = current_traceparent(), request.request_id
+        desk.submit(Replace(order_id, terms, principal, trace, answer, request_id, asked, decision))
         return await answer
 
     async def cancel_all(self, request: Any, principal: str) -> Swept:

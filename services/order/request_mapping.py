@@ -14,6 +14,7 @@ from services.chassis.errors import ApiError
 from services.domain.lists import BadList, check_list
 from services.domain.order import ContingencyType, Order, OrderType, TimeInForce
 from services.domain.replacing import Replacement
+from services.order.desk.roll import Decision
 from services.order.ticket import Ticket, client_key
 from services.wire.orders import CONTINGENCY_TYPES, ORDER_TYPES, SIDES, TIMES_IN_FORCE
 from services.wire.values import decimal, nanoseconds, optional
@@ -209,6 +210,18 @@ def replacement_from_proto(request: order_service_pb2.ReplaceOrderRequest) -> Re
     if request.HasField("expire_time"):
         terms["expire_time"] = expire_time(request.expire_time)
     return Replacement(**terms)
+
+
+def decision_of(request: order_service_pb2.ReplaceOrderRequest, seat_token: str) -> Decision | None:
+    """Where a strategy decided on new terms; None where none did.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT for a time that is none.
+    """
+    if not request.deployment_id:
+        return None
+    time = _market_time("basis_time", request.basis_time) if request.HasField("basis_time") else 0
+    return Decision(request.deployment_id, request.basis_sequence, time, seat_token)
 
 
 def asked_of(order_id: str, terms: Replacement) -> str:

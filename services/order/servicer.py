@@ -107,7 +107,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ReplaceOrder(self, request: order_service_pb2.ReplaceOrderRequest, context: Context) -> Any:
         """Puts an open order on new terms."""
-        return await self._intake.replace(request, principal())
+        return await self._intake.replace(request, principal(), _seat_token(context))
 
     async def BatchCancelOrders(self, request: order_service_pb2.BatchCancelOrdersRequest, context: Context) -> Any:
         """Cancels the open orders that fit."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from services.chassis import telemetry
@@ -203,7 +204,7 @@ class Session:
         try:
             if before is not None:
                 await asyncio.wait({before})
-            await self._change(number, request, self._intake.replace)
+            await self._change(number, request, partial(self._intake.replace, seat_token=self._seat_token))
         finally:
             mine.set_result(None)
             if self._replacing[name] is mine:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from tickmesh.marketdata.v1 import replay_service_pb2
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
@@ -17,11 +17,11 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from services.chassis.barrier import Participant
 from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
-from services.domain.context import NewOrder
+from services.domain.commands import NewOrder, NewOrderList, ReplaceOrder
 from services.domain.order import Order
 from services.domain.timeline import Wake
 from services.strategy.answers import FIRST_BACKOFF_SECONDS, REFUSALS, until_answered
-from services.strategy.mapping import done_to_proto, order_to_proto
+from services.strategy.mapping import done_to_proto, list_to_proto, order_to_proto, replacement_to_proto
 from services.strategy.records import Deployment, Moment, Seat
 from services.strategy.runner import Nonsense, Stale
 from services.strategy.settings import Settings
@@ -33,7 +33,12 @@ from services.wire.market import IDEMPOTENT, Market, promptly
 from services.wire.orders import event_from_proto, order_from_proto
 from services.wire.wakes import wake_to_proto
 
+T = TypeVar("T")
+
 PARTICIPANT: Final = "strategy"
+_CANCELED: Final = order_pb2.ORDER_STATE_CANCELED
+# What a fill may have made of an order before its new terms came.
+_TOO_LATE: Final = frozenset({"ORDER_ENDED", "ORDER_TRIGGERED", "QUANTITY_BELOW_FILLED"})
 IDEMPOTENT_PORTFOLIO: Final = ("tickmesh.portfolio.v1.PortfolioService/GetPortfolio",)
 
 
@@ -66,32 +71,86 @@ class Orders:
             Stale: the environment has moved on, or ended.
             Nonsense: no order can be made of it.
         """
-        try:
-            request = order_to_proto(command, deployment)
-        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-            raise Nonsense(f"{command.client_order_id}: {error!r}") from error
-        try:
-            seat = ((SEAT_KEY, deployment.seat_token),)
-            return order_from_proto(await until_answered(lambda: self._stub.CreateOrder(request, metadata=seat)))
-        except ApiError as error:
-            if error.reason in {"BASIS_STALE", "ENVIRONMENT_COMPLETED"}:
-                raise Stale(str(error)) from error
-            if error.reason not in REFUSALS:
-                raise Nonsense(f"{command.client_order_id}: {error.reason}: {error.message}") from error
-        asked = order_service_pb2.GetOrderByClientOrderIdRequest(
-            portfolio_id=deployment.portfolio_id, client_order_id=command.client_order_id
-        )
-        return order_from_proto(await until_answered(lambda: self._stub.GetOrderByClientOrderId(asked)))
+        name = command.client_order_id
+        request = _made(name, lambda: order_to_proto(command, deployment))
+        answer = await _answered(name, lambda: self._stub.CreateOrder(request, metadata=_seat(deployment)))
+        return await self._refused(name, deployment) if answer is None else order_from_proto(answer)
 
-    async def cancel(self, order_id: str) -> Order | None:
-        """The order as it was canceled; None where there was nothing left to cancel."""
+    async def create_list(self, command: NewOrderList, deployment: Deployment) -> list[Order]:
+        """The orders of a list as they were accepted or refused.
+
+        Raises:
+            Stale, Nonsense: as `create`.
+        """
+        names = [each.client_order_id for each in command.orders]
+        request = _made(names[0], lambda: list_to_proto(command, deployment))
+        answer = await _answered(names[0], lambda: self._stub.CreateOrderList(request, metadata=_seat(deployment)))
+        if answer is None:
+            return [await self._refused(name, deployment) for name in names]
+        return [order_from_proto(order) for order in answer.orders]
+
+    async def cancel(self, order_id: str) -> list[Order]:
+        """The order as it was canceled, and what went with it of its list; none where nothing was left to cancel."""
         request = order_service_pb2.CancelOrderRequest(order_id=order_id)
         try:
-            return order_from_proto(await until_answered(lambda: self._stub.CancelOrder(request)))
+            order = await until_answered(lambda: self._stub.CancelOrder(request))
         except ApiError as error:
             if error.reason not in {"ORDER_ENDED", "ORDER_NOT_FOUND", "ENVIRONMENT_COMPLETED"}:
                 raise Nonsense(f"{order_id}: {error.reason}: {error.message}") from error
-            return None
+            return []
+        if not order.order_list_id:
+            return [order_from_proto(order)]
+        asked = order_list_pb2.GetOrderListRequest(order_list_id=order.order_list_id)
+        members = (await until_answered(lambda: self._stub.GetOrderList(asked))).orders
+        others = [each for each in members if each.order_id != order_id and each.state == _CANCELED]
+        # As the venue ends them.
+        others.sort(key=lambda each: each.priority)
+        return [order_from_proto(each) for each in (order, *others)]
+
+    async def replace(self, order_id: str, command: ReplaceOrder, deployment: Deployment) -> list[Order]:
+        """The order on its new terms; none where it does not get them.
+
+        Raises:
+            Stale, Nonsense: as `create`.
+        """
+        request = _made(order_id, lambda: replacement_to_proto(order_id, command, deployment))
+        try:
+            answer = await _answered(order_id, lambda: self._stub.ReplaceOrder(request, metadata=_seat(deployment)))
+        except Nonsense as error:
+            if isinstance(error.__cause__, ApiError) and error.__cause__.reason in _TOO_LATE:
+                return []
+            raise
+        return [] if answer is None else [order_from_proto(answer)]
+
+    async def _refused(self, client_order_id: str, deployment: Deployment) -> Order:
+        asked = order_service_pb2.GetOrderByClientOrderIdRequest(
+            portfolio_id=deployment.portfolio_id, client_order_id=client_order_id
+        )
+        return order_from_proto(await until_answered(lambda: self._stub.GetOrderByClientOrderId(asked)))
+
+
+def _seat(deployment: Deployment) -> tuple[tuple[str, str], ...]:
+    return ((SEAT_KEY, deployment.seat_token),)
+
+
+def _made(name: str, make: Callable[[], T]) -> T:
+    """The request of a command: a strategy may have made it of anything."""
+    try:
+        return make()
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise Nonsense(f"{name}: {error!r}") from error
+
+
+async def _answered(name: str, call: Callable[[], Awaitable[T]]) -> T | None:
+    """The answer to a command; None where it was refused by a check."""
+    try:
+        return await until_answered(call)
+    except ApiError as error:
+        if error.reason in {"BASIS_STALE", "ENVIRONMENT_COMPLETED"}:
+            raise Stale(str(error)) from error
+        if error.reason not in REFUSALS:
+            raise Nonsense(f"{name}: {error.reason}: {error.message}") from error
+        return None
 
 
 class OrderFeed:

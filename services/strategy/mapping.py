@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from tickmesh.common.v1 import side_pb2
 from tickmesh.marketdata.v1 import replay_service_pb2
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.domain.context import NewOrder, Signal
+from services.domain.commands import NewOrder, NewOrderList, ReplaceOrder
+from services.domain.context import Signal
 from services.domain.money import format_decimal
 from services.domain.order import OrderType, Side, TimeInForce
 from services.domain.timeline import Wake
@@ -49,6 +51,57 @@ def order_to_proto(command: NewOrder, deployment: Deployment) -> order_service_p
         deployment_id=deployment.deployment_id,
         strategy_id=deployment.strategy_id,
         signal_id=command.signal_id,
+        basis_sequence=command.basis_sequence,
+        basis_time=timestamp(command.basis_time),
+    )
+
+
+def list_to_proto(command: NewOrderList, deployment: Deployment) -> order_list_pb2.CreateOrderListRequest:
+    """The request that carries a list out."""
+    shared = {"portfolio_id", "deployment_id", "strategy_id", "signal_id", "basis_sequence", "basis_time"}
+    listed = []
+    for each in command.orders:
+        order = order_list_pb2.ListedOrder()
+        for field, value in order_to_proto(each, deployment).ListFields():
+            if field.name in shared:
+                continue
+            if field.message_type is None:
+                setattr(order, field.name, value)
+            else:
+                getattr(order, field.name).CopyFrom(value)
+        if not each.quantity:
+            order.quantity = ""
+        listed.append(order)
+    return order_list_pb2.CreateOrderListRequest(
+        portfolio_id=deployment.portfolio_id,
+        contingency_type=command.contingency_type.value,  # type: ignore[arg-type]
+        orders=listed,
+        deployment_id=deployment.deployment_id,
+        strategy_id=deployment.strategy_id,
+        signal_id=command.signal_id,
+        basis_sequence=command.basis_sequence,
+        basis_time=timestamp(command.basis_time),
+    )
+
+
+def replacement_to_proto(
+    order_id: str, command: ReplaceOrder, deployment: Deployment
+) -> order_service_pb2.ReplaceOrderRequest:
+    """The request that puts an order on other terms; the same command has the same request id, whoever sends it."""
+    terms = command.terms
+    # Of nobody's time or place: the deployment and the command's own id say all.
+    request_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{deployment.deployment_id}/{command.command_id}")
+    return order_service_pb2.ReplaceOrderRequest(
+        order_id=order_id,
+        quantity=_text(terms.quantity),
+        limit_price=_text(terms.limit_price),
+        stop_price=_text(terms.stop_price),
+        trailing_amount=_text(terms.trailing_amount),
+        trailing_percent=_text(terms.trailing_percent),
+        display_quantity=_text(terms.display_quantity),
+        expire_time=None if terms.expire_time is None else timestamp(terms.expire_time),
+        request_id=str(request_id),
+        deployment_id=deployment.deployment_id,
         basis_sequence=command.basis_sequence,
         basis_time=timestamp(command.basis_time),
     )

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.domain.context import Command, Signal
+from services.domain.commands import Command
+from services.domain.context import Signal
 from services.domain.instrument import Instrument
 from services.domain.order import OrderEvent
 from services.domain.runner import StrategyRunner

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
-from services.domain.context import Command, NewOrder
+from services.domain.commands import Command, NewOrder, NewOrderList, ReplaceOrder
 from services.domain.order import Order, OrderEvent
 from services.domain.runner import acknowledgement
 from services.domain.timeline import Wake
@@ -41,8 +41,14 @@ class Orders(Protocol):
     async def create(self, command: NewOrder, deployment: Deployment) -> Order:
         """The order as it was accepted or refused."""
 
-    async def cancel(self, order_id: str) -> Order | None:
-        """The order as it was canceled; None where there was nothing left to cancel."""
+    async def create_list(self, command: NewOrderList, deployment: Deployment) -> list[Order]:
+        """The orders of a list as they were accepted or refused."""
+
+    async def cancel(self, order_id: str) -> list[Order]:
+        """The order as it was canceled, and what went with it of its list; none where nothing was left to cancel."""
+
+    async def replace(self, order_id: str, command: ReplaceOrder, deployment: Deployment) -> list[Order]:
+        """The order on its new terms; none where it does not get them."""
 
 
 class Decider:
@@ -123,20 +129,27 @@ class Decider:
             telemetry.adopt(traces.traceparent(command))
             failpoint("strategy.before_command")
             try:
-                order = await self._send(mind, command, placed)
+                orders = await self._send(mind, command, placed)
             except Nonsense as error:
                 raise StrategyFailed(str(error)) from error
             failpoint("strategy.after_command")
-            if order is not None:
-                placed[order.client_order_id] = order.order_id
-                answers.append(acknowledgement(order, command.basis_time, command.basis_sequence))
+            placed |= {order.client_order_id: order.order_id for order in orders}
+            replaced = isinstance(command, ReplaceOrder)
+            at, decided = command.basis_sequence, command.basis_time
+            answers += [acknowledgement(order, decided, at, replaced) for order in orders]
         return answers
 
-    async def _send(self, mind: Mind, command: Command, placed: Mapping[str, str]) -> Order | None:
+    async def _send(self, mind: Mind, command: Command, placed: Mapping[str, str]) -> list[Order]:
         if isinstance(command, NewOrder):
-            return await self._orders.create(command, self._deployment)
+            return [await self._orders.create(command, self._deployment)]
+        if isinstance(command, NewOrderList):
+            return await self._orders.create_list(command, self._deployment)
         order_id = placed.get(command.client_order_id) or mind.order_id(command.client_order_id)
-        return await self._orders.cancel(order_id) if order_id else None
+        if not order_id:
+            return []
+        if isinstance(command, ReplaceOrder):
+            return await self._orders.replace(order_id, command, self._deployment)
+        return await self._orders.cancel(order_id)
 
     async def _guarded(self, work: Callable[[], T], *, here: bool = False) -> T:
         """Runs the strategy's code: on the bench, or here, where it is known to return soon.

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from services.chassis import telemetry
-from services.domain.context import CancelOrder, Command, NewOrder, Signal
+from services.domain.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
+from services.domain.context import Signal
 from services.strategy.mapping import encode_signal
 from services.strategy.records import Deployment, Made, SignalKey
 
@@ -48,12 +49,14 @@ class Traces:
             encode_signal(signal, self._deployment, (), 0, "")
             self._open[signal.signal_id] = _Open(signal, self._trace(signal), [])
         for command in commands:
-            if isinstance(command, NewOrder) and command.signal_id in self._open:
-                self._open[command.signal_id].client_order_ids.append(command.client_order_id)
+            placed = command.orders if isinstance(command, NewOrderList) else (command,)
+            for each in placed:
+                if isinstance(each, NewOrder) and each.signal_id in self._open:
+                    self._open[each.signal_id].client_order_ids.append(each.client_order_id)
 
     def traceparent(self, command: Command) -> str:
-        """The trace that a command belongs to; a cancel to that of the first signal."""
-        if isinstance(command, CancelOrder):
+        """The trace that a command belongs to; a cancel or replacement to that of the first signal."""
+        if isinstance(command, CancelOrder | ReplaceOrder):
             return next((each.traceparent for each in self._open.values()), "")
         found = self._open.get(command.signal_id)
         return found.traceparent if found is not None else ""

@@ -227,6 +227,11 @@ ROWS: dict[str, list[Row]] = {
         row(OFF_INCREMENT, **OPEN, limit_price="1.00005"),
         row(LIMIT_EXCEEDED, **{**OPEN, "quantity": "1000000"}),
         row(REQUEST_ID_REUSED, **OPEN, request_id=REQUEST_ID),
+        row(basis_sequence=1),
+        row(basis_time="2005-03-01T00:00:00Z"),
+        row(NOT_ITS_SEAT, **OPEN, deployment_id=DEPLOYMENT, basis_sequence=1),
+        row(DEPLOYMENT_NOT_FOUND, **OPEN, deployment_id="nobody", basis_sequence=1),
+        *(row(deployment_id=DEPLOYMENT, basis_time=time) for time in FAR),
     ],
     "OrderService/BatchCancelOrders": [NO_PORTFOLIO],
     "OrderService/ClosePosition": [

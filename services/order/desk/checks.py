@@ -14,7 +14,7 @@ from services.chassis.errors import ApiError
 from services.domain.gate import Verdict
 from services.domain.order import Refusal
 from services.domain.preview import Preview
-from services.domain.simulation import NO_PRICE
+from services.domain.trading import NO_PRICE
 from services.order.desk.gate_mapping import Check, check_batch
 from services.order.desk.risk_gate import Checked, RiskGate
 from services.order.records import EnvironmentRow

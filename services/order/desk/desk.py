@@ -38,7 +38,7 @@ from services.order.desk.remodeling import Remodel, Remodeling
 from services.order.desk.replacing import Replace, Replacing
 from services.order.desk.replay_mapping import Grant, Idle, Reached
 from services.order.desk.risk_gate import RiskGate
-from services.order.desk.roll import Roll
+from services.order.desk.roll import Roll, stale
 from services.order.desk.walk import Walk
 from services.order.settings import Settings
 from services.order.store import Store
@@ -170,22 +170,22 @@ class Desk:
 
     def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now, if it cannot; one that is known already always gets its answer."""
-        ticket, row = create.ticket, self.row
+        ticket = create.ticket
         standstill = self.standstill(of_strategy=ticket.of_strategy)
         if standstill is not None:
             return standstill
         if not ticket.of_strategy:
             return self.door.objection(ticket.portfolio_id, create.arrived)
-        stranger = self.roll.objection(ticket, create.seat_token)
-        if stranger is None and ticket.basis_sequence != row.tape_sequence:
-            positions = {"basis_sequence": str(ticket.basis_sequence), "tape_sequence": str(row.tape_sequence)}
-            message = f"Decided at {ticket.basis_sequence}, but {row.environment_id} is at {row.tape_sequence}."
-            return ApiError.aborted("BASIS_STALE", message, metadata=positions)
-        return stranger
+        return self.roll.objection(ticket, create.seat_token) or stale(ticket.basis_sequence, self.row)
 
     def objection_to(self, change: Replace | Remodel) -> ApiError | None:
-        """Why nothing can be changed now; as orders from outside."""
-        return self.standstill(of_strategy=False)
+        """Why nothing can be changed now; as orders, a strategy's those that it decided itself."""
+        decision = change.decision if isinstance(change, Replace) else None
+        standstill = self.standstill(of_strategy=decision is not None)
+        if standstill is not None or decision is None or not isinstance(change, Replace):
+            return standstill
+        order = self.venue.order(change.order_id)
+        return self.roll.objection_to(decision, order) or stale(decision.sequence, self.row)
 
     def standstill(self, *, of_strategy: bool) -> ApiError | None:
         """Why nothing new can come in now, if it cannot."""
@@ -202,7 +202,7 @@ class Desk:
     def submit(self, command: AnyCommand) -> None:
         """Takes an order, a list, a thought of one, new terms, a venue model; its `answer` tells what became of it."""
         first = command.orders[0] if isinstance(command, CreateList) else command
-        of_strategy = isinstance(first, Create) and first.ticket.of_strategy
+        of_strategy = isinstance(first, Create | Replace) and first.of_strategy
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
 

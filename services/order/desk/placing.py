@@ -52,6 +52,11 @@ class Create:
     arrived: float = field(default_factory=time.monotonic)
     repeats: list[Create] = field(default_factory=list)
 
+    @property
+    def of_strategy(self) -> bool:
+        """Whether a deployment decided it."""
+        return self.ticket.of_strategy
+
     def fail(self, error: ApiError) -> None:
         """Answers this and its repeats with an error."""
         for each in (self, *self.repeats):

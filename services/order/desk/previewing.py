@@ -17,7 +17,7 @@ from services.domain.matching import Venue
 from services.domain.money import ZERO
 from services.domain.order import Order
 from services.domain.preview import Preview
-from services.domain.simulation import NO_PRICE
+from services.domain.trading import NO_PRICE
 from services.order.desk.checks import Asker, Checks, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.risk_gate import RiskUnavailable

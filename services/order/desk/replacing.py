@@ -7,27 +7,26 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
 from services.domain.matching import Venue
-from services.domain.order import Order, OrderEvent, Side
-from services.domain.replacing import CannotReplace, Replacement, replaced
+from services.domain.order import Order, OrderEvent
+from services.domain.replacing import CannotReplace, Replacement, needs_check, replaced
 from services.order.desk.canceling import ended_order
 from services.order.desk.checks import Asker, Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal, Written, number_of
 from services.order.desk.placing import check_increments
 from services.order.desk.risk_gate import RiskUnavailable
+from services.order.desk.roll import Decision
 from services.order.mapping import decode_event, refusal_error
 from services.order.records import RequestRow
 from services.order.store import Store
 from services.wire.orders import refusal_to_proto
-
-_PRICES: Final = ("limit_price", "stop_price")
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +35,7 @@ class Replace:
 
     Attributes:
         request_id: of the request, where the client gave one; `asked` is what a repeat with it must ask for.
+        decision: where a strategy decided it.
         deadline: monotonic seconds; set once nothing but risk is waited for.
     """
 
@@ -46,7 +46,13 @@ class Replace:
     answer: asyncio.Future[bytes]
     request_id: str = ""
     asked: str = ""
+    decision: Decision | None = None
     deadline: float = 0.0
+
+    @property
+    def of_strategy(self) -> bool:
+        """Whether a deployment decided it."""
+        return self.decision is not None
 
     def fail(self, error: ApiError) -> None:
         """Answers with an error."""
@@ -186,7 +192,8 @@ class Replacing:
         desk, row, events = self._desk, self._desk.row, list[OrderEvent]()
         if after != before:
             reserved = None if verdict is None else verdict.reservation
-            events = desk.venue.replace(replace.order_id, replace.terms, row.tape_sequence, row.market_time, reserved)
+            decided = row.market_time if replace.decision is None else max(row.market_time, replace.decision.time)
+            events = desk.venue.replace(replace.order_id, replace.terms, row.tape_sequence, decided, reserved)
         request = None
         if replace.request_id:
             owner = desk.journal.origin_of(before).owner
@@ -204,19 +211,6 @@ class Replacing:
         if payload is None:
             raise RuntimeError(f"{order_id} is open and not stored")
         return decode_event(payload).order.SerializeToString()
-
-
-def needs_check(before: Order, after: Order) -> bool:
-    """Whether new terms may need more: more units, a higher price to pay, or any other price to sell at."""
-    if after.reduce_only and after.limit_price == before.limit_price and after.stop_price == before.stop_price:
-        return False
-    if after.quantity > before.quantity:
-        return True
-    prices = [(getattr(before, name), getattr(after, name)) for name in _PRICES]
-    if before.side is Side.SELL:
-        return any(new != old for old, new in prices)
-    widened = (after.trailing_amount, after.trailing_percent) != (before.trailing_amount, before.trailing_percent)
-    return widened or any(new is not None and new > old for old, new in prices)
 
 
 def _impossible(order: Order, error: CannotReplace) -> ApiError:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from services.chassis.errors import ApiError
+from services.domain.order import Order
+from services.order.records import EnvironmentRow
 from services.order.ticket import Ticket
 
 
@@ -17,6 +19,15 @@ class Enrolled(NamedTuple):
     strategy_id: str
     portfolio_id: str
     seat_digest: str
+
+
+class Decision(NamedTuple):
+    """What a deployment decided: where, at what market time (ns), and the token that shows that it is its own."""
+
+    deployment_id: str
+    sequence: int
+    time: int
+    seat_token: str
 
 
 class Roll(NamedTuple):
@@ -33,6 +44,23 @@ class Roll(NamedTuple):
             deployment has another strategy or portfolio.
         """
         deployment_id = str(ticket.fields["deployment_id"])
+        stranger = self._stranger(deployment_id, seat_token)
+        if stranger is not None:
+            return stranger
+        enrolled = self.deployments[deployment_id]
+        for name, own in (("strategy_id", enrolled.strategy_id), ("portfolio_id", enrolled.portfolio_id)):
+            if ticket.fields[name] != own:
+                return ApiError.invalid_field(name, f"is not that of {deployment_id}")
+        return None
+
+    def objection_to(self, decision: Decision, order: Order | None) -> ApiError | None:
+        """Why new terms of an order are none of the deployment that they name, if they are none: likewise."""
+        stranger = self._stranger(decision.deployment_id, decision.seat_token)
+        if stranger is None and order is not None and order.deployment_id != decision.deployment_id:
+            return ApiError.invalid_field("deployment_id", f"did not decide {order.order_id}")
+        return stranger
+
+    def _stranger(self, deployment_id: str, seat_token: str) -> ApiError | None:
         enrolled = self.deployments.get(deployment_id)
         if enrolled is None:
             message = f"No deployment {deployment_id} takes part in {self.environment_id}."
@@ -40,7 +68,13 @@ class Roll(NamedTuple):
         if not hmac.compare_digest(hashlib.sha256(seat_token.encode()).hexdigest(), enrolled.seat_digest):
             message = f"The seat of {deployment_id} is held with another token."
             return ApiError.permission_denied("SEAT_TOKEN_INVALID", message)
-        for name, own in (("strategy_id", enrolled.strategy_id), ("portfolio_id", enrolled.portfolio_id)):
-            if ticket.fields[name] != own:
-                return ApiError.invalid_field(name, f"is not that of {deployment_id}")
         return None
+
+
+def stale(basis_sequence: int, row: EnvironmentRow) -> ApiError | None:
+    """What is said of a command that was decided at another position than where the environment stands."""
+    if basis_sequence == row.tape_sequence:
+        return None
+    positions = {"basis_sequence": str(basis_sequence), "tape_sequence": str(row.tape_sequence)}
+    message = f"Decided at {basis_sequence}, but {row.environment_id} is at {row.tape_sequence}."
+    return ApiError.aborted("BASIS_STALE", message, metadata=positions)

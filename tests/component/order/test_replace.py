@@ -15,7 +15,7 @@ from services.chassis.errors import ApiError
 from services.domain.limits import KillScope
 from services.wire.values import timestamp
 from tests.component.order import sessions
-from tests.component.order.support import Mesh, limit, request, running
+from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, request, running
 from tests.component.order.test_orders import cancel, refused
 from tests.component.order.test_risk import state_of
 
@@ -251,3 +251,31 @@ async def test_rule_2_new_terms_are_there_after_a_restart(mesh: Mesh, stop: bool
     fills = [event for event in await mesh.events() if event.exec_type == EXEC.EXEC_TYPE_TRADE]
     # The better price first, though it came later.
     assert [event.order.client_order_id for event in fills] == ["a", "b"]
+
+
+async def test_a_strategy_replaces_its_own_orders_within_its_cycle(mesh: Mesh) -> None:
+    """Rule 32d: served at once, where an outside one waits until time stands still."""
+    decided = {"deployment_id": "d", "strategy_id": "s", "basis_sequence": 3}
+    order = await mesh.orders.CreateOrder(limit("1-3-1", **decided), metadata=SEAT)
+    other = await mesh.orders.CreateOrder(limit("outside"))
+    await mesh.market.run(1, 4)
+    outside = asyncio.ensure_future(mesh.orders.ReplaceOrder(replace(other.order_id, limit_price="60")))
+    terms = replace(order.order_id, limit_price="61", deployment_id="d", basis_sequence=4)
+    # A timer's, later than the record before it.
+    timed = timestamp(OPEN + 150 * (MINUTE // 60))
+    terms.basis_time.CopyFrom(timed)
+    terms.request_id = str(uuid.uuid4())
+    for token, reason in ((None, "SEAT_TOKEN_INVALID"), (SEAT, "")):
+        if reason:
+            assert (await refused(mesh.orders.ReplaceOrder(terms, metadata=token))).reason == reason
+        else:
+            after = await mesh.orders.ReplaceOrder(terms, metadata=token)
+    assert (after.limit_price, after.basis_sequence, after.basis_time) == ("61.0000", 4, timed)
+    assert not outside.done()
+    wrong = replace(other.order_id, limit_price="62", deployment_id="d", basis_sequence=4)
+    assert (await refused(mesh.orders.ReplaceOrder(wrong, metadata=SEAT))).field_violations[0].field == "deployment_id"
+    stale = replace(order.order_id, limit_price="63", deployment_id="d", basis_sequence=3)
+    assert (await refused(mesh.orders.ReplaceOrder(stale, metadata=SEAT))).reason == "BASIS_STALE"
+    mesh.market.idle(4)
+    assert (await outside).limit_price == "60.0000"
+    assert (await mesh.orders.ReplaceOrder(terms)).limit_price == "61.0000", "done already"

@@ -35,11 +35,12 @@ from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import current_traceparent
-from services.domain.context import NewOrder
+from services.domain.commands import NewOrder
 from services.domain.instrument import Instrument
 from services.domain.money import format_decimal
 from services.domain.order import Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation, order_from
+from services.domain.plans import order_from
+from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.tape import Tape
 from services.domain.timeline import Wake, next_through
 from services.strategy.main import service
@@ -160,14 +161,8 @@ class Toy:
             nanoseconds(request.basis_time),
         )
         plan = DeploymentPlan(0, request.deployment_id, request.strategy_id, None, request.portfolio_id)  # type: ignore[arg-type]
-        folded: list[OrderEvent] = []
-        simulation, fold = self.simulation, self.simulation._fold
-        simulation._fold = folded.extend  # type: ignore[method-assign]
-        try:
-            assert order_from(command, plan, "x").basis_time == command.basis_time
-            return simulation._place(plan, command)
-        finally:
-            simulation._fold = fold  # type: ignore[method-assign]
+        assert order_from(command, plan, "x").basis_time == command.basis_time
+        return self.simulation.trading.carry_out(plan, command)
 
     async def GetOrderByClientOrderId(self, request: Any, context: Any) -> order_pb2.Order:
         return order_to_proto(self.orders[request.portfolio_id, request.client_order_id])

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from services.domain.context import CancelOrder, Context, Holdings, NewOrder
+from services.domain.commands import CancelOrder, NewOrder
+from services.domain.context import Context, Holdings
 from services.domain.instrument import Instrument
 from services.domain.market import Bar, Quote, Split, Trade
 from services.domain.order import ExecType, OrderEvent, OrderState, Side
 from services.domain.parameters import BadParameter, parameter_specs, parameters_from
+from services.domain.plans import DeploymentPlan, order_from
 from services.domain.runner import StrategyRunner, acknowledgement
-from services.domain.simulation import DeploymentPlan, order_from
 from services.domain.strategies import BUILT_IN, MeanReversion, SmaCross
 from services.domain.strategy import Registry, Strategy, Wake, parameter
 from services.domain.tape import merge

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.domain.context import Context, NewOrder
+from services.domain.commands import NewOrder, NewOrderList, ReplaceOrder
+from services.domain.context import Context
 from services.domain.market import Bar
-from services.domain.order import Order, OrderEvent, Side
+from services.domain.order import Order, OrderEvent, OrderState, OrderType, Side
 from services.domain.parameters import parameters_from
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.strategies import MeanReversion, SmaCross
@@ -72,6 +73,31 @@ class Ladder(Strategy):
         self.bars = state["bars"]
 
 
+class Lists(Ladder):
+    """Brackets and OCOs, of which some are replaced and some canceled before anything fills."""
+
+    kind = "lists"
+
+    def on_bar(self, context: Context, bar: Bar) -> None:
+        self.bars += 1
+        near = [Decimal(str(round(bar.close * factor, 2))) for factor in (0.97, 0.99, 1.01, 1.03)]
+        working = context.working("A")
+        match self.bars % 5:
+            case 0:
+                target, stop = {"limit_price": near[2]}, {"stop_price": near[1]}
+                context.bracket(Side.BUY, "A", Decimal(5), target=target, stop=stop)
+            case 1:
+                terms = {"order_type": OrderType.LIMIT, "limit_price": near[1]}
+                exits = {"target": {"limit_price": near[3]}, "stop": {"trailing_percent": Decimal(2)}}
+                context.bracket(Side.BUY, "A", Decimal(4), **terms, **exits)
+            case 2:
+                context.oco(Side.BUY, "A", Decimal(3), {"limit_price": near[0]}, {"stop_price": near[3]})
+            case 3 if limits := [each for each in working if each.order_type is OrderType.LIMIT]:
+                context.replace(limits[0].client_order_id, limit_price=near[1])
+            case 4 if working:
+                context.cancel(working[len(working) // 2].client_order_id)
+
+
 class Killed(Exception):
     """The process died."""
 
@@ -84,21 +110,39 @@ class Desk:
     kills: set[int] = field(default_factory=set)
     sent: int = 0
     known: dict[str, Order] = field(default_factory=dict)
+    replaced: dict[str, list[OrderEvent]] = field(default_factory=dict)
 
     async def create(self, command: NewOrder, deployment: Deployment) -> Order:
-        self._die()
-        if command.client_order_id not in self.known:
-            self._take(self.simulation._place(PLAN, command))
-        self._die()
-        return self.known[command.client_order_id]
+        return (await self._create(command, [command]))[0]
 
-    async def cancel(self, order_id: str) -> Order | None:
+    async def create_list(self, command: NewOrderList, deployment: Deployment) -> list[Order]:
+        return await self._create(command, command.orders)
+
+    async def cancel(self, order_id: str) -> list[Order]:
         self._die()
         at = self.simulation.position
         self._take(self.simulation.venue.cancel(order_id, at, self.simulation.timeline.time(at)))
         self._die()
         found = next(order for order in self.known.values() if order.order_id == order_id)
-        return found if found.state.name == "CANCELED" else None
+        canceled = [order for order in self.known.values() if order.state is OrderState.CANCELED]
+        listed = [order for order in canceled if order.order_list_id and order.order_list_id == found.order_list_id]
+        others = sorted((order for order in listed if order is not found), key=lambda order: order.priority)
+        return [found, *others] if found in canceled else []
+
+    async def replace(self, order_id: str, command: ReplaceOrder, deployment: Deployment) -> list[Order]:
+        self._die()
+        if command.command_id not in self.replaced:
+            self.replaced[command.command_id] = self.simulation.trading.carry_out(PLAN, command)
+            self._take(self.replaced[command.command_id])
+        self._die()
+        return [event.order for event in self.replaced[command.command_id]]
+
+    async def _create(self, command: NewOrder | NewOrderList, orders: Sequence[NewOrder]) -> list[Order]:
+        self._die()
+        if orders[0].client_order_id not in self.known:
+            self._take(self.simulation.trading.carry_out(PLAN, command))
+        self._die()
+        return [self.known[each.client_order_id] for each in orders]
 
     def _take(self, events: list[OrderEvent]) -> None:
         self.simulation._fold(events)
@@ -185,7 +229,7 @@ def backtest(tape: Tape, make: Callable[[], Strategy]) -> Any:
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 999),
-    make=st.sampled_from([cross, reversion, Ladder]),
+    make=st.sampled_from([cross, reversion, Ladder, Lists]),
     kills=st.sets(st.integers(1, 60), max_size=8),
     deaths=st.sets(st.integers(1, 150), max_size=20),
     scanning=st.booleans(),

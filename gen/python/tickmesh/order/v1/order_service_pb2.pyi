@@ -331,6 +331,9 @@ class ReplaceOrderRequest(_message.Message):
     DISPLAY_QUANTITY_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
+    BASIS_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BASIS_TIME_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Which."""
     portfolio_id: _builtins.str
@@ -351,9 +354,17 @@ class ReplaceOrderRequest(_message.Message):
     """What an iceberg shows, below its quantity."""
     request_id: _builtins.str
     """A repeat with this id is answered with the order as it is then, whatever has become of it, and changes nothing."""
+    deployment_id: _builtins.str
+    """A strategy's command: the deployment that decided it, which decided the order."""
+    basis_sequence: _builtins.int
+    """A strategy's command: the position it was decided at, which must be where the environment stands."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When a GTD order expires, market time, whole seconds."""
+
+    @_builtins.property
+    def basis_time(self) -> _timestamp_pb2.Timestamp:
+        """A strategy's command: market time it was decided at; default that of `basis_sequence`."""
 
     def __init__(
         self,
@@ -369,10 +380,13 @@ class ReplaceOrderRequest(_message.Message):
         display_quantity: _builtins.str = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        deployment_id: _builtins.str = ...,
+        basis_sequence: _builtins.int = ...,
+        basis_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_quantity", b"display_quantity", "expire_time", b"expire_time", "limit_price", b"limit_price", "order_id", b"order_id", "orig_client_order_id", b"orig_client_order_id", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "request_id", b"request_id", "stop_price", b"stop_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "expire_time", b"expire_time", "limit_price", b"limit_price", "order_id", b"order_id", "orig_client_order_id", b"orig_client_order_id", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "request_id", b"request_id", "stop_price", b"stop_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

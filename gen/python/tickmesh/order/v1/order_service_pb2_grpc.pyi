@@ -120,7 +120,10 @@ class OrderServiceStub:
     goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
     `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
     order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
-    `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+    `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A
+    strategy's command, one with a `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an
+    order does, and also fails with NOT_FOUND `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED
+    `BASIS_STALE`, or INVALID_ARGUMENT `INVALID_ARGUMENT` for an order of another deployment.
 
         POST /api/v1/orders/replay-1-7:replace
         {"quantity": "20", "limit_price": "101.5"}
@@ -376,7 +379,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
         `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
         order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
-        `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+        `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A
+        strategy's command, one with a `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an
+        order does, and also fails with NOT_FOUND `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED
+        `BASIS_STALE`, or INVALID_ARGUMENT `INVALID_ARGUMENT` for an order of another deployment.
 
             POST /api/v1/orders/replay-1-7:replace
             {"quantity": "20", "limit_price": "101.5"}

@@ -2925,6 +2925,23 @@ class ReplaceOrderRequest(betterproto2.Message):
     A repeat with this id is answered with the order as it is then, whatever has become of it, and changes nothing.
     """
 
+    deployment_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    A strategy's command: the deployment that decided it, which decided the order.
+    """
+
+    basis_sequence: "int" = betterproto2.field(13, betterproto2.TYPE_INT64)
+    """
+    A strategy's command: the position it was decided at, which must be where the environment stands.
+    """
+
+    basis_time: "datetime.datetime | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    A strategy's command: market time it was decided at; default that of `basis_sequence`.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "ReplaceOrderRequest", ReplaceOrderRequest)
 
@@ -3734,7 +3751,10 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
         `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
         order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
-        `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call.
+        `REQUEST_ID_REUSED`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A
+        strategy's command, one with a `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an
+        order does, and also fails with NOT_FOUND `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED
+        `BASIS_STALE`, or INVALID_ARGUMENT `INVALID_ARGUMENT` for an order of another deployment.
 
             POST /api/v1/orders/replay-1-7:replace
             {"quantity": "20", "limit_price": "101.5"}
