@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.domain.market import Quote
-from services.domain.order import OrderType, TimeInForce
+from services.domain.order import OrderType, Side, TimeInForce
 from services.domain.strategy import Context, Strategy, Wake, parameter
 
 SECOND = 1_000_000_000
@@ -69,7 +69,7 @@ class Maker(Quoting):
         size, held, buy, sell = Decimal(self.parameters.size), context.position(symbol), context.buy, context.sell
         if len(context.working(symbol)) > 6:
             context.cancel(context.working(symbol)[0].client_order_id)
-        match turn % 11:
+        match turn % 14:
             case 0:
                 buy(symbol, 4 * size, **LIMIT, limit_price=ask + CENT)
             case 1:
@@ -96,6 +96,18 @@ class Maker(Quoting):
             case 9:
                 terms = {"stop_price": bid - CENT, "limit_price": bid + CENT}
                 buy(symbol, size, order_type=OrderType.LIMIT_IF_TOUCHED, **terms)
+            case 10:
+                exits = {"target": {"limit_price": ask + 4 * CENT}, "stop": {"stop_price": bid - 4 * CENT}}
+                context.bracket(Side.BUY, symbol, size, **exits)
+                context.bracket(Side.BUY, symbol, 2 * size, **LIMIT, limit_price=bid - CENT, **exits)
+            case 11 if held > 0:
+                legs = {"limit_price": ask + 2 * CENT}, {"stop_price": bid - 5 * CENT}
+                context.oco(Side.SELL, symbol, held, *legs)
+            case 12:
+                for order in context.working(symbol):
+                    if order.order_type is OrderType.LIMIT:
+                        price = bid + CENT if order.side is Side.BUY else ask - CENT
+                        context.replace(order.client_order_id, limit_price=price)
 
 
 class Taker(Quoting):
@@ -115,5 +127,7 @@ class Taker(Quoting):
             case 3:
                 # Alone it would pass; the portfolio's other strategy has spent some of it, or holds as many as it may.
                 context.buy(symbol, 6 * size, **LIMIT, limit_price=ask - 2 * CENT)
-            case 4 if held > 0:
+            case 4 if held > 1:
+                for order in context.working(symbol)[:2]:
+                    context.replace(order.client_order_id, quantity=order.leaves_quantity + size)
                 context.sell(symbol, held / 2 // 1 + 1, order_type=OrderType.STOP, stop_price=bid - 3 * CENT)

@@ -26,7 +26,7 @@ from services.domain.costs import ModelChange
 from services.domain.limit import Limit
 from services.domain.limits import LimitChange, make_limit
 from services.domain.money import format_decimal
-from services.domain.order import CancelReason, OrderType
+from services.domain.order import CancelReason, ExecType, OrderType
 from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.tape import Kind
 from services.marketdata.settings import Settings as MarketdataSettings
@@ -50,6 +50,7 @@ ENDS = {
     CancelReason.NOTHING_TO_REDUCE,
     CancelReason.END_OF_TIME,
     CancelReason.END_OF_TAPE,
+    CancelReason.TWIN_FILLED,
 }
 
 
@@ -91,6 +92,7 @@ class Trial:
         assert {bool(event.last_commission) for event in result.fills} == {True, False}
         ends = {event.order.cancel_reason for event in result.events}
         assert ends >= ENDS, ENDS - ends
+        assert {ExecType.HELD, ExecType.RESTATED, ExecType.REPLACED} <= {event.exec_type for event in result.events}
 
 
 async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Trial:
