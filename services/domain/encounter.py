@@ -38,7 +38,8 @@ from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.trails import best_price
 
-_TRAILING, _BAR, _BUY, _SELL = OrderType.TRAILING_STOP, Kind.BAR, Side.BUY, Side.SELL
+_TRAILING, _BUY, _SELL = OrderType.TRAILING_STOP, Side.BUY, Side.SELL
+_BAR, _AUCTION = Kind.BAR, Kind.AUCTION
 _IOC, _FOK, _OPG, _CLS = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS
 LEFT = {
     _IOC: CancelReason.IOC_REMAINDER,
@@ -52,7 +53,7 @@ _MISSED = Attempt(MISSED, 0.0, 0)
 
 
 class Encounter:
-    """One bar, quote or trade of a session, and its orders. Use once."""
+    """One bar, quote or trade of a session, or one auction, and its orders. Use once."""
 
     __slots__ = (
         "_blotter",
@@ -70,6 +71,7 @@ class Encounter:
         "_start",
         "_supply",
         "_time",
+        "_touch",
         "_turn",
         "events",
     )
@@ -85,6 +87,8 @@ class Encounter:
         self._start, self._time = tape.start.item(row), tape.time.item(row)
         share = settings.volume_share if index.sized(number) else None
         self._supply = Supply(self._kind, tape.values[row].tolist(), share, instrument.quantity_increment)
+        # An auction trades at its one price with whoever asked for no better one.
+        self._touch = settings.fill_on_touch or self._kind is _AUCTION
         self._queue: list[Attempt] = []
         self._turn = 0
         self._paired = False
@@ -98,9 +102,12 @@ class Encounter:
     def run(self) -> list[OrderEvent]:
         """Let every order have its turn."""
         prices, book, queue = self._supply.prices, self._book, self._queue
-        arrivals = book.reached(prices[_BUY], prices[_SELL])
-        if book.closing and self._closes():
-            arrivals += book.closing
+        if self._kind is _AUCTION:
+            arrivals = self._called()
+        else:
+            arrivals = book.reached(prices[_BUY], prices[_SELL])
+            if book.closing and self._closes():
+                arrivals += book.closing
         for arrival in arrivals:
             self._look(arrival)
         if self._paired:
@@ -110,7 +117,7 @@ class Encounter:
         while self._turn < len(queue):
             self._turn += 1
             self._take_turn(queue[self._turn - 1])
-        if book.passed(prices, self._start):
+        if self._kind is not _AUCTION and book.passed(prices, self._start):
             self._blotter.changed.add(book.symbol)
         return self.events
 
@@ -123,12 +130,14 @@ class Encounter:
             return
         if tif is _OPG or tif is _CLS:
             prices = self._prices(order)
+        if tif is _OPG and self._kind is not _AUCTION and self._index.auctioned(order.symbol, opening=True):
+            return
         if tif is _OPG and not self._opens():
             how = _MISSED._replace(arrival=arrival)
         elif order.order_type is _TRAILING and order.state not in TRIGGERED_STATES:
             how = self._look_at_trail(order, arrival, prices)
         else:
-            how = attempt(order, arrival, prices, self._settings.fill_on_touch)
+            how = attempt(order, arrival, prices, self._touch)
         if order.post_only and not self._book.settled(arrival):
             met = self._index.met(order.symbol, order.side, self._instrument.calendar)
             if how.group == BETTERED and not met.any(order.basis_sequence, self._row, live):
@@ -136,7 +145,7 @@ class Encounter:
             self._book.settle(order, arrival)
         if order.order_list_id and paired(order):
             self._paired = True
-        self._queue.append(at_close(how) if tif is _CLS else how)
+        self._queue.append(at_close(how) if tif is _CLS and self._kind is _BAR else how)
 
     def _look_at_trail(self, order: Order, arrival: int, prices: Prices) -> Attempt:
         step = self._instrument.price_increment
@@ -176,7 +185,7 @@ class Encounter:
             if hurries:
                 # Whichever came first, the price has gone to the target after that, or never to the stop.
                 prices = prices._replace(last=prices.low if order.side is _BUY else prices.high)
-            follow = after_trigger(order, how, prices, self._settings.fill_on_touch)
+            follow = after_trigger(order, how, prices, self._touch)
             if hurries and follow.group != MISSED:
                 how = follow
             elif follow is not how:
@@ -282,14 +291,23 @@ class Encounter:
             return prices.at_first()
         return prices.at_last() if order.time_in_force is _CLS else prices
 
+    def _called(self) -> list[int]:
+        """Who waits for this auction: its orders alone, and none that a continuous market would fill."""
+        if not self._index.tape.values.item(self._row, 2):
+            return list(self._book.closing)
+        return [each for each in self._book.urgent if self._blotter.orders[each].time_in_force is _OPG]
+
     def _opens(self) -> bool:
-        """Whether this is a bar that begins as its session does: its open is the opening auction's price."""
+        """Whether this is the opening auction, or a bar that begins as its session does, and so with its price."""
+        if self._kind is _AUCTION:
+            return True
         return self._kind is _BAR and self._index.edges(self._instrument.calendar).opened(self._row) == self._start
 
     def _closes(self) -> bool:
         """Whether this is a bar that ends as its session does: its close is the closing auction's price."""
-        edges = self._index.edges(self._instrument.calendar)
-        return self._kind is _BAR and edges.closing(self._row)[1] == self._time
+        if self._kind is not _BAR or self._index.auctioned(self._book.symbol, opening=False):
+            return False
+        return self._index.edges(self._instrument.calendar).closing(self._row)[1] == self._time
 
 
 def _ended(event: OrderEvent) -> bool:

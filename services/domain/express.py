@@ -112,7 +112,7 @@ class ExpressVenue(Venue):
         row = at if tape.source.item(at) == source else lane.index.next_row(source, at)
         if row == NEVER or (start := tape.start.item(row)) < order.basis_time:
             return None
-        if lane.edges.rows and not lane.edges.admits(row, start):
+        if lane.edges.rows and not lane.edges.admits(row, start, tape.time.item(row)):
             return None
         if lane.share is not None:
             share, quantity = lane.share * decimal_of(tape.values.item(row, 4)), order.quantity
@@ -145,7 +145,7 @@ class ExpressVenue(Venue):
 
     def _lane(self, symbol: str) -> _Lane | None:
         settings, index = self._settings, self._index
-        if index is None:
+        if index is None or index.halts(symbol):
             return None
         sources, instrument = index.data_sources(symbol), self._instruments[symbol]
         if len(sources) != 1 or index.tape.sources[sources[0]].kind is not Kind.BAR:

@@ -46,6 +46,24 @@ class Split(NamedTuple):
     denominator: float
 
 
+class Auction(NamedTuple):
+    """What an opening or a closing auction came to: its one price, and the units it traded; 0 where none are given."""
+
+    symbol: str
+    time: int
+    price: float
+    size: float
+    opening: bool
+
+
+class Halt(NamedTuple):
+    """Trading in a symbol stops, or goes on."""
+
+    symbol: str
+    time: int
+    halted: bool
+
+
 class Clock(NamedTuple):
     """A session edge of a calendar: an open sorts before data of its time, a close after."""
 
@@ -54,4 +72,4 @@ class Clock(NamedTuple):
     open: bool
 
 
-Record = Quote | Trade | Bar | Split | Clock
+Record = Quote | Trade | Bar | Split | Auction | Halt | Clock

@@ -42,7 +42,8 @@ MARKET_CLOSED = "MARKET_CLOSED"
 
 # Bound once, for what every order passes (see ``ledger``).
 _CLOSED = Refusal(MARKET_CLOSED, "session", ZERO, ZERO)
-_NEW, _CLOCK, _SPLIT = OrderState.NEW, Kind.CLOCK, Kind.SPLIT
+_NEW = OrderState.NEW
+_CLOCK, _SPLIT, _AUCTION, _HALT = Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
 _when = When.__new__
 _DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
 _OPG, _CLS, _GTC = TimeInForce.OPG, TimeInForce.CLS, TimeInForce.GTC
@@ -273,11 +274,15 @@ class Venue:
             return self._clock(source.symbol, opens, When(row + 1, tape.time.item(row)))
         if source.kind is _SPLIT:
             return split(self._blotter, index, source.symbol, row)
-        if source.symbol not in self._blotter.books:
+        if source.kind is _HALT or source.symbol not in self._blotter.books:
             return []
         instrument = self._instruments[source.symbol]
-        edges = index.edges(instrument.calendar)
-        if edges.rows and not edges.admits(row, tape.start.item(row)):
+        start, edges = tape.start.item(row), index.edges(instrument.calendar)
+        if index.halted(source.symbol, start):
+            return []
+        if source.kind is _AUCTION:
+            return Encounter(index, row, self._blotter, self._settings, instrument).run()
+        if edges.rows and not edges.admits(row, start, tape.time.item(row)):
             return []
         filled = fill_alone(index, row, self._blotter, self._settings, instrument)
         if filled is not None:

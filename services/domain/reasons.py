@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from services.domain.market import Bar, Quote, Record, Split, Trade
+from services.domain.market import Auction, Bar, Quote, Record, Split, Trade
 from services.domain.money import decimal_of, format_decimal, snap
 from services.domain.order import CancelReason, ExecType, Order, OrderEvent, Side, TimeInForce
 from services.domain.prices import Prices
@@ -249,7 +249,7 @@ def _prices(record: Record | None, side: Side) -> Prices | None:
         case Quote():
             price = record.ask if side is Side.BUY else record.bid
             return Prices(price, price, price, price)
-        case Trade():
+        case Trade() | Auction():
             return Prices(record.price, record.price, record.price, record.price)
     return None
 
@@ -260,6 +260,8 @@ def _name(record: Record | None, side: Side) -> str:
             return "the bar's open"
         case Quote():
             return "the ask" if side is Side.BUY else "the bid"
+        case Auction():
+            return "the auction's price"
     return "the trade's price"
 
 

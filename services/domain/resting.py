@@ -20,7 +20,7 @@ from services.domain.trails import Trail
 
 _FIRST_SPAN, _LONGEST_SPAN = 1 << 8, 1 << 17
 """Rows looked through at once: few while orders come and go, many once a book is left alone."""
-_BUY, _SELL, _BAR = Side.BUY, Side.SELL, Kind.BAR
+_BUY, _SELL, _BAR, _AUCTION = Side.BUY, Side.SELL, Kind.BAR, Kind.AUCTION
 _MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP
 _CLS, _IMPATIENT = TimeInForce.CLS, frozenset({TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG})
 _TICKS, _INFINITE = frozenset({Kind.QUOTE, Kind.TRADE}), float("inf")
@@ -139,6 +139,8 @@ class Book:
         """Whether a row of this symbol is a record that may concern an order; if not, another row still may."""
         tape = index.tape
         kind = tape.sources[tape.source.item(row)].kind
+        if kind is _AUCTION:
+            return bool(self.urgent or self.closing)
         if kind is not _BAR and (kind not in _TICKS or not index.edges(self._calendar).open_at(row)):
             return False
         if self.urgent or not self._watched():
@@ -160,6 +162,8 @@ class Book:
         self._span = min(self._span * 2, _LONGEST_SPAN)
         best = horizon if horizon < end else NEVER
         edges = index.edges(self._calendar)
+        if self.urgent or self.closing:
+            best = min(best, index.next_auction(self.symbol, row))
         for source in index.data_sources(self.symbol):
             begin = row
             if index.tape.sources[source].kind is not _BAR:

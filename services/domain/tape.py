@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain.market import Bar, Clock, Quote, Record, Split, Trade
+from services.domain.market import Auction, Bar, Clock, Halt, Quote, Record, Split, Trade
 
 VALUES = 5
 """Value columns a record has; kinds that need fewer leave the rest 0."""
@@ -26,6 +26,8 @@ class Kind(IntEnum):
     QUOTE = 3
     TRADE = 4
     BAR = 5
+    AUCTION = 6
+    HALT = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Series:
         time: when each is known (a bar: its end), int64 ns, never decreasing.
         start: when it begins (a bar: its start; else equal to time), int64 ns.
         values: float64 ``[n, 5]``; BAR open high low close volume, QUOTE bid ask bid_size ask_size 0,
-            TRADE price size 0 0 0, SPLIT numerator denominator 0 0 0, CLOCK 1 (open) or 0 (close) 0 0 0 0.
+            TRADE price size 0 0 0, SPLIT numerator denominator 0 0 0, CLOCK 1 (open) or 0 (close) 0 0 0 0,
+            AUCTION price size 1 (opening) or 0 (closing) 0 0, HALT 1 (halted) or 0 (resumed) 0 0 0 0.
     """
 
     source: Source
@@ -102,13 +105,17 @@ def make_record(source: Source, time: int, start: int, values: Sequence[float]) 
             return Trade(source.symbol, time, *values[:2])
         case Kind.SPLIT:
             return Split(source.symbol, time, *values[:2])
+        case Kind.AUCTION:
+            return Auction(source.symbol, time, values[0], values[1], opening=values[2] == 1.0)
+        case Kind.HALT:
+            return Halt(source.symbol, time, values[0] == 1.0)
     return Clock(source.symbol, time, values[0] == 1.0)
 
 
 def merge(series: Iterable[Series]) -> Tape:
     """One tape of all series, ordered by (time, place at that time, source rank, row).
 
-    The place at one time: clock opens, splits, data, clock closes. The source rank is the order given.
+    The place at one time: clock opens, splits and halts, data, clock closes. The source rank is the order given.
     """
     parts = list(series)
     sources = tuple(part.source for part in parts)
@@ -126,7 +133,7 @@ def _places(part: Series) -> NDArray[np.int8]:
     match part.source.kind:
         case Kind.CLOCK:
             return np.where(part.values[:, 0] == 1.0, 0, 3).astype(np.int8)
-        case Kind.SPLIT:
+        case Kind.SPLIT | Kind.HALT:
             return np.full(len(part.time), 1, np.int8)
         case _:
             return np.full(len(part.time), 2, np.int8)

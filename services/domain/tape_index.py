@@ -4,7 +4,7 @@ All of it is a function of the tape and a position, so whoever stands on it has 
 restore. Positions are tape sequences: the number of records seen. Row ``i`` is the record of sequence ``i + 1``.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ NEVER = 2**63 - 1
 """A row or a time (ns) that no tape reaches."""
 
 _BAR, _QUOTE, _BUY = Kind.BAR, Kind.QUOTE, Side.BUY
-_SIZE_COLUMNS = {Kind.BAR: (4,), Kind.QUOTE: (2, 3), Kind.TRADE: (1,)}
+_SIZE_COLUMNS = {Kind.BAR: (4,), Kind.QUOTE: (2, 3), Kind.TRADE: (1,), Kind.AUCTION: (1,)}
 
 
 class Edges:
@@ -28,13 +28,15 @@ class Edges:
     Attributes:
         rows, times, opens: of each its row, market time (ns) and whether it opens.
         bounds: after as many edges as the place says, what begins before this time (ns) belongs to a session.
+        floors: and what ends after this time (ns), or begins at it; what ended by then was before the session.
     """
 
-    __slots__ = ("bounds", "opens", "rows", "times")
+    __slots__ = ("bounds", "floors", "opens", "rows", "times")
 
     def __init__(self, rows: list[int], times: list[int], opens: list[bool]) -> None:
         self.rows, self.times, self.opens = rows, times, opens
         self.bounds = [NEVER] * (len(rows) + 1)
+        self.floors = [-1, *(time if opened else -1 for time, opened in zip(times, opens, strict=True))]
         closes = NEVER
         for seen in range(len(rows), -1, -1):
             if seen < len(rows) and not opens[seen]:
@@ -46,13 +48,17 @@ class Edges:
         seen = bisect_left(self.rows, position)
         return seen == 0 or self.opens[seen - 1]
 
-    def admits(self, position: int, start: int) -> bool:
-        """Whether what begins at ``start`` (ns), met after ``position`` records, belongs to a session (rule 15).
+    def admits(self, position: int, start: int, end: int = NEVER) -> bool:
+        """Whether what goes from ``start`` to ``end`` (ns), met after ``position`` records, is of a session (rule 15).
 
         At the closing instant the session is over, although its CLOCK record sorts after the data of that time; a bar
-        that began in a session still belongs to it when it ends later.
+        that began in a session still belongs to it when it ends later. One that ended as the session opened is of the
+        time before, although it is met after the open.
         """
-        return not self.rows or start < self.bounds[bisect_left(self.rows, position)]
+        if not self.rows:
+            return True
+        seen = bisect_left(self.rows, position)
+        return start < self.bounds[seen] and (end > self.floors[seen] or start >= self.floors[seen])
 
     def opened(self, position: int) -> int:
         """When the session that is open after ``position`` records opened, ns; -1 where no edge says so."""
@@ -117,9 +123,18 @@ class TapeIndex:
         self._data: dict[str, list[int]] = defaultdict(list)
         self._splits: dict[str, list[int]] = defaultdict(list)
         self._clocks: dict[str, list[int]] = defaultdict(list)
+        self._auctions: dict[str, list[int]] = defaultdict(list)
+        self._halts: dict[str, list[int]] = defaultdict(list)
+        self._halted: dict[str, tuple[list[int], list[bool]]] = {}
+        self._called: dict[tuple[str, bool], bool] = {}
+        own = {
+            Kind.CLOCK: self._clocks,
+            Kind.SPLIT: self._splits,
+            Kind.AUCTION: self._auctions,
+            Kind.HALT: self._halts,
+        }
         for i, source in enumerate(tape.sources):
-            by_symbol = {Kind.CLOCK: self._clocks, Kind.SPLIT: self._splits}.get(source.kind, self._data)
-            by_symbol[source.symbol].append(i)
+            own.get(source.kind, self._data)[source.symbol].append(i)
 
     def rows(self, source: int) -> NDArray[np.int64]:
         """The rows of a source, by its index in ``tape.sources``."""
@@ -170,6 +185,30 @@ class TapeIndex:
         """Whether the tape splits ``symbol`` at all."""
         return symbol in self._splits
 
+    def auctioned(self, symbol: str, opening: bool) -> bool:
+        """Whether the tape has ``symbol``'s opening (or closing) auctions: then no bar stands for them."""
+        key = symbol, opening
+        if key not in self._called:
+            flags = [self.tape.values[self.rows(i), 2] == float(opening) for i in self._auctions.get(symbol, ())]
+            self._called[key] = any(each.any() for each in flags)
+        return self._called[key]
+
+    def next_auction(self, symbol: str, row: int) -> int:
+        """The first row from ``row`` on that is an auction of ``symbol``; NEVER if none is."""
+        return min((self.next_row(i, row) for i in self._auctions.get(symbol, ())), default=NEVER)
+
+    def halts(self, symbol: str) -> bool:
+        """Whether the tape halts ``symbol`` at all."""
+        return symbol in self._halts
+
+    def halted(self, symbol: str, time: int) -> bool:
+        """Whether trading in ``symbol`` is halted at ``time`` (ns): what begins then fills nothing."""
+        if symbol not in self._halts:
+            return False
+        times, states = self._halts_of(symbol)
+        seen = bisect_right(times, time)
+        return seen > 0 and states[seen - 1]
+
     def before(self, time: int) -> int:
         """The last sequence whose time is before ``time`` (ns): where what happens at that time sits (rule 31)."""
         return int(self.tape.time.searchsorted(time))
@@ -201,6 +240,13 @@ class TapeIndex:
             split = self.next_split(symbol, split + 1)
         return price
 
+    def _halts_of(self, symbol: str) -> tuple[list[int], list[bool]]:
+        """When trading in ``symbol`` stops or goes on, and which of them it does."""
+        if symbol not in self._halted:
+            rows = np.sort(np.concatenate([self.rows(i) for i in self._halts[symbol]]))
+            self._halted[symbol] = self.tape.time[rows].tolist(), (self.tape.values[rows, 0] == 1.0).tolist()
+        return self._halted[symbol]
+
     def _row_before(self, source: int, position: int) -> int:
         if 0 < position <= self.end and self.tape.source.item(position - 1) == source:
             return position - 1
@@ -215,7 +261,11 @@ def _met(index: TapeIndex, symbol: str, side: Side, edges: Edges) -> Met:
     rows = np.concatenate([part for _, part in parts] or [empty])
     lows = np.concatenate([tape.values[part, column_of(kind, side, False)] for kind, part in parts] or [empty * 1.0])
     highs = np.concatenate([tape.values[part, column_of(kind, side, True)] for kind, part in parts] or [empty * 1.0])
-    bounds = np.array(edges.bounds)[np.searchsorted(np.array(edges.rows, np.int64), rows)]
+    seen = np.searchsorted(np.array(edges.rows, np.int64), rows)
+    bounds, floors = np.array(edges.bounds)[seen], np.array(edges.floors)[seen]
     order = np.argsort(rows, kind="stable")
-    order = order[((tape.start[rows] < bounds) & (lows > 0))[order]]
+    met = (tape.start[rows] < bounds) & (lows > 0) & ((tape.time[rows] > floors) | (tape.start[rows] >= floors))
+    if index.halts(symbol):
+        met &= np.array([not index.halted(symbol, start) for start in tape.start[rows].tolist()], np.bool_)
+    order = order[met[order]]
     return Met(rows[order], tape.start[rows[order]], lows[order], highs[order])

@@ -20,6 +20,7 @@ import numpy as np
 from services.domain.calendar import Sessions, UnknownTime
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.timeline import PRICED
 from services.marketdata.providers import DataSet, Provider
 from services.marketdata.providers.checks import accept
 from services.marketdata.sessions import ALWAYS_OPEN, DAY_NS
@@ -62,7 +63,7 @@ def build(
         refused += bad
         series.append(_between(good, cut.start_time, cut.end_time))
     for symbol in cut.symbols:
-        if not any(len(each.time) and each.source.kind is not Kind.SPLIT for each in _of(series, symbol)):
+        if not any(len(each.time) and each.source.kind in PRICED for each in _of(series, symbol)):
             raise NoRecords(f"{symbol} has no records in this range")
     data = [each for each in series if len(each.time)]
     calendars = {instruments[symbol].calendar for symbol in cut.symbols} - {ALWAYS_OPEN}

@@ -15,8 +15,8 @@ from services.marketdata.providers.base import Records
 
 Mask = NDArray[np.bool_]
 
-_PRICES = {Kind.QUOTE: (0, 1), Kind.TRADE: (0,), Kind.BAR: (0, 1, 2, 3), Kind.SPLIT: (), Kind.CLOCK: ()}
-_SIZES = {Kind.QUOTE: (2, 3), Kind.TRADE: (1,), Kind.BAR: (4,), Kind.SPLIT: (), Kind.CLOCK: ()}
+_PRICES = {Kind.QUOTE: (0, 1), Kind.TRADE: (0,), Kind.BAR: (0, 1, 2, 3), Kind.AUCTION: (0,)}
+_SIZES = {Kind.QUOTE: (2, 3), Kind.TRADE: (1,), Kind.BAR: (4,), Kind.AUCTION: (1,)}
 # A double stands for one decimal of at most 15 significant digits.
 _MOST_INCREMENTS = 1e15
 # So many spikes in a row that agree with each other are a new level, not spikes.
@@ -37,7 +37,7 @@ def accept(records: Records, instrument: Instrument, max_move: float = 0.0) -> t
         refused[reason] += int(np.count_nonzero(bad & good))
         np.logical_and(good, ~bad, out=good)
 
-    prices, sizes = values[:, _PRICES[kind]], values[:, _SIZES[kind]]
+    prices, sizes = values[:, _PRICES.get(kind, ())], values[:, _SIZES.get(kind, ())]
     refuse("not_a_number", _any(~np.isfinite(values)))
     with np.errstate(invalid="ignore"):
         refuse("price_not_positive", _any(prices <= 0))

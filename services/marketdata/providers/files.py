@@ -7,9 +7,12 @@
                            trades.csv        symbol,time,price[,size]
                            bars.<interval>.csv   symbol,start,open,high,low,close,volume[,end]
                            splits.csv        symbol,time,numerator,denominator
+                           auctions.csv      symbol,time,auction,price[,size]     auction is open or close
+                           halts.csv         symbol,time,state                    state is halt or resume
 
 Times are ISO 8601 in UTC (a `Z` or nothing at the end) or whole ns since the epoch. A bar or a split may name a bare
-date: then it begins with that date's session, and a bar of `1d` ends with it.
+date: then it begins with that date's session, and a bar of `1d` ends with it. An auction's time lies in its session, at
+whose edges it may be; where a symbol has auctions of a kind, no bar stands for one of them.
 """
 
 from __future__ import annotations
@@ -46,12 +49,22 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 _log = logging.getLogger(__name__)
 _COLUMNS: Final = {
-    Kind.QUOTE: (("bid", "ask"), ("bid_size", "ask_size")),
-    Kind.TRADE: (("price",), ("size",)),
-    Kind.BAR: (("open", "high", "low", "close", "volume"), ()),
-    Kind.SPLIT: (("numerator", "denominator"), ()),
+    Kind.QUOTE: ("bid", "ask", "bid_size", "ask_size"),
+    Kind.TRADE: ("price", "size"),
+    Kind.BAR: ("open", "high", "low", "close", "volume"),
+    Kind.SPLIT: ("numerator", "denominator"),
+    Kind.AUCTION: ("price", "size", "auction"),
+    Kind.HALT: ("state",),
 }
-_FILES: Final = {"quotes": Kind.QUOTE, "trades": Kind.TRADE, "splits": Kind.SPLIT}
+_OPTIONAL: Final = frozenset({"bid_size", "ask_size", "size"})
+_WORDS: Final = {"auction": {"open": "1", "close": "0"}, "state": {"halt": "1", "resume": "0"}}
+_FILES: Final = {
+    "quotes": Kind.QUOTE,
+    "trades": Kind.TRADE,
+    "splits": Kind.SPLIT,
+    "auctions": Kind.AUCTION,
+    "halts": Kind.HALT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +220,12 @@ def _take(file: _File, rows: list[dict[str, str]], columns: _Columns, sessions: 
     """Turns rows into arrays; what is no number stays a row of NaN, so that it is refused and counted as one."""
     texts = [row.get("time") or row.get("start") or "" for row in rows]
     begin, good = _times(texts)
-    required, optional = _COLUMNS[file.kind]
     values = np.zeros((len(rows), VALUES))
-    for place, name in enumerate((*required, *optional)):
-        values[:, place] = _numbers([row.get(name) or "" for row in rows], 0.0 if name in optional else np.nan)
+    for place, name in enumerate(_COLUMNS[file.kind]):
+        given = [row.get(name) or "" for row in rows]
+        if (words := _WORDS.get(name)) is not None:
+            given = [words.get(text, "") for text in given]
+        values[:, place] = _numbers(given, 0.0 if name in _OPTIONAL else np.nan)
     end = begin
     if file.kind is Kind.BAR:
         end = begin + interval_length(file.interval)

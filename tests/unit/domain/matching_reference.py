@@ -208,6 +208,13 @@ def _rows(rng: Random, kind: Kind, most: int, spread: int = 20) -> list[tuple[in
                 values = rng.choice([(0.0, values[1], 0.0, values[3]), (bid, 0.0, values[2], 0.0)])
         elif kind is Kind.TRADE:
             values = (price(), size())
+        elif kind is Kind.AUCTION:
+            begin, opening = rng.choice(
+                [(0, 1.0), (1, 1.0), (20, 1.0), (10, 0.0), (30, 0.0), (begin, 1.0), (begin, 0.0)]
+            )
+            end, values = begin, (price(), size(), opening)
+        elif kind is Kind.HALT:
+            values = (float(rng.random() < 0.5),)
         else:
             values = rng.choice([(2.0, 1.0), (1.0, 2.0), (3.0, 2.0), (1.0, 50.0)])
         rows.append((begin, end, values))
@@ -230,6 +237,11 @@ def any_tape(rng: Random, most: int, spread: int = 20) -> Tape:
         parts.append(series(Kind.BAR, symbol, _rows(rng, Kind.BAR, most, spread), "1m"))
         parts.append(series(Kind.QUOTE, symbol, _rows(rng, Kind.QUOTE, most, spread)))
         parts.append(series(Kind.TRADE, symbol, _rows(rng, Kind.TRADE, most, spread)))
+        # Where a tape knows of auctions, no bar stands for them; so most do not.
+        if rng.random() < 0.3:
+            parts.append(series(Kind.AUCTION, symbol, _rows(rng, Kind.AUCTION, 4, spread)))
+        if rng.random() < 0.3:
+            parts.append(series(Kind.HALT, symbol, _rows(rng, Kind.HALT, 4)))
     return merge(parts)
 
 

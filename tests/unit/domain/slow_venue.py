@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from services.domain.fills import VenueSettings
-from services.domain.market import Bar, Clock, Quote, Record, Split, Trade
+from services.domain.market import Auction, Bar, Clock, Halt, Quote, Record, Split, Trade
 from services.domain.order import ContingencyType, Order, OrderType, Side, TimeInForce
 from services.domain.replacing import Replacement
 from services.domain.tape import Kind, Tape
@@ -98,6 +98,9 @@ class SlowVenue:
     def __post_init__(self) -> None:
         records = [(i, self.tape.record(i)) for i in range(1, len(self.tape) + 1)]
         self.clocks = [(i, r) for i, r in records if isinstance(r, Clock)]
+        self.auctions = [r for _, r in records if isinstance(r, Auction)]
+        self.halts = [r for _, r in records if isinstance(r, Halt)]
+        self.touch = False
 
     def run(self, commands: list[Command]) -> list[tuple[Any, ...]]:
         time = 0
@@ -212,7 +215,7 @@ class SlowVenue:
             self.ring(record, sequence)
         elif isinstance(record, Split):
             self.split(record, sequence)
-        else:
+        elif not isinstance(record, Halt):
             self.match(record, sequence)
 
     def ring(self, clock: Clock, sequence: int) -> None:
@@ -272,10 +275,12 @@ class SlowVenue:
             self.note(w, "RESTATED", sequence, record.time)
         self.follow(ended, sequence, record.time)
 
-    def match(self, record: Bar | Quote | Trade, sequence: int) -> None:
+    def match(self, record: Bar | Quote | Trade | Auction, sequence: int) -> None:
         start = record.start if isinstance(record, Bar) else record.time
         time = record.end if isinstance(record, Bar) else record.time
-        if not self.session(record.symbol, sequence - 1, start):
+        if self.halted(record.symbol, start):
+            return
+        if not isinstance(record, Auction) and not self.session(record.symbol, sequence - 1, start, time):
             return
         turns = []
         for w in self.waiting:
@@ -284,7 +289,7 @@ class SlowVenue:
             path = self.path(w, record)
             if start < w.order.basis_time + w.order.latency or path.first <= 0:
                 continue
-            if w.order.time_in_force is TimeInForce.CLS and not self.closes(record, sequence):
+            if not self.concerns(w, record, sequence):
                 continue
             turns.append(self.look(w, record, path, sequence))
             w.met = True
@@ -312,7 +317,21 @@ class SlowVenue:
                 target.distance = stop.distance + Decimal("1e-12")
                 turns.insert(sum((t.group, t.distance) < (3, target.distance) for t in turns), target)
 
-    def path(self, w: Waiting, record: Bar | Quote | Trade) -> Path:
+    def concerns(self, w: Waiting, record: Bar | Quote | Trade | Auction, sequence: int) -> bool:
+        """Auctions are for who asked for them; where they are known, no bar stands for them."""
+        tif = w.order.time_in_force
+        known = {r.opening for r in self.auctions if r.symbol == record.symbol}
+        if isinstance(record, Auction):
+            return tif is (TimeInForce.OPG if record.opening else TimeInForce.CLS)
+        if tif is TimeInForce.OPG:
+            return True not in known
+        return tif is not TimeInForce.CLS or (False not in known and self.closes(record, sequence))
+
+    def halted(self, symbol: str, time: int) -> bool:
+        past = [r for r in self.halts if r.symbol == symbol and r.time <= time]
+        return bool(past) and past[-1].halted
+
+    def path(self, w: Waiting, record: Bar | Quote | Trade | Auction) -> Path:
         if isinstance(record, Bar):
             prices = [record.open, record.low, record.high, record.close]
         elif isinstance(record, Quote):
@@ -325,6 +344,8 @@ class SlowVenue:
         return Path(*[path.last] * 4) if w.order.time_in_force is TimeInForce.CLS else path
 
     def opens(self, record: Record, sequence: int) -> bool:
+        if isinstance(record, Auction):
+            return True
         seen = [r for i, r in self.clocks if i < sequence and r.calendar == INSTRUMENTS["AAA"].calendar]
         return isinstance(record, Bar) and bool(seen) and seen[-1].open and seen[-1].time == record.start
 
@@ -333,6 +354,7 @@ class SlowVenue:
         return isinstance(record, Bar) and bool(later) and not later[0].open and later[0].time == record.end
 
     def look(self, w: Waiting, record: Record, path: Path, sequence: int) -> Turn:
+        self.touch = self.settings.fill_on_touch or isinstance(record, Auction)
         if w.order.time_in_force is TimeInForce.OPG and not self.opens(record, sequence):
             return Turn(5, ZERO, w)
         kind = w.order.order_type
@@ -345,7 +367,7 @@ class SlowVenue:
         else:
             assert w.order.stop_price is not None
             turn = self.look_at_trigger(w, path, w.order.stop_price, (w.order.side, kind) in RISING)
-        if w.order.time_in_force is TimeInForce.CLS and turn.group != 5:
+        if w.order.time_in_force is TimeInForce.CLS and turn.group != 5 and not isinstance(record, Auction):
             distance = turn.distance if turn.group == 2 else Decimal("-Infinity")
             return Turn(4, distance, w, turn.price, turn.trigger)
         if w.order.post_only and not w.met and turn.group == 2:
@@ -394,14 +416,14 @@ class SlowVenue:
     def admits(self, w: Waiting, price: Decimal) -> bool:
         assert w.order.limit_price is not None
         better = w.order.limit_price - price if w.buys else price - w.order.limit_price
-        return better > 0 or (self.settings.fill_on_touch and better == 0)
+        return better > 0 or (self.touch and better == 0)
 
     def take_turn(
         self,
         turn: Turn,
         turns: list[Turn],
         supply: dict[str, Decimal | None],
-        record: Bar | Quote | Trade,
+        record: Bar | Quote | Trade | Auction,
         sequence: int,
         time: int,
     ) -> None:
@@ -459,10 +481,10 @@ class SlowVenue:
             return Turn(3, turn.distance + abs(turn.price - limit), w, limit)
         return Turn(5, ZERO, w)
 
-    def supply(self, record: Bar | Quote | Trade) -> dict[str, Decimal | None]:
+    def supply(self, record: Bar | Quote | Trade | Auction) -> dict[str, Decimal | None]:
         share = self.settings.volume_share
-        kinds = {Bar: Kind.BAR, Quote: Kind.QUOTE, Trade: Kind.TRADE}
-        columns = {Bar: [4], Quote: [2, 3], Trade: [1]}[type(record)]
+        kinds = {Bar: Kind.BAR, Quote: Kind.QUOTE, Trade: Kind.TRADE, Auction: Kind.AUCTION}
+        columns = {Bar: [4], Quote: [2, 3], Trade: [1], Auction: [1]}[type(record)]
         ours = [
             s.kind is kinds[type(record)]
             and s.symbol == record.symbol
@@ -487,7 +509,7 @@ class SlowVenue:
         turns: list[Turn],
         price: Decimal,
         supply: dict[str, Decimal | None],
-        record: Bar | Quote | Trade,
+        record: Bar | Quote | Trade | Auction,
         sequence: int,
         time: int,
     ) -> None:
@@ -543,7 +565,7 @@ class SlowVenue:
         step = INSTRUMENTS[w.order.symbol].quantity_increment
         return ((w.order.cash_quantity - w.spent) / price / step).to_integral_value(ROUND_FLOOR) * step
 
-    def slip(self, w: Waiting, price: Decimal, units: Decimal, record: Bar | Quote | Trade) -> Decimal:
+    def slip(self, w: Waiting, price: Decimal, units: Decimal, record: Bar | Quote | Trade | Auction) -> Decimal:
         model = w.order.costs and w.order.costs.slippage
         if not model or w.order.time_in_force in {TimeInForce.OPG, TimeInForce.CLS}:
             return price
@@ -678,13 +700,15 @@ class SlowVenue:
         if w.order.time_in_force in reasons:
             self.end_all([w], "CANCELED", reasons[w.order.time_in_force], sequence, time)
 
-    def session(self, symbol: str, seen: int, start: int) -> bool:
+    def session(self, symbol: str, seen: int, start: int, end: int | None = None) -> bool:
         """Whether what begins at ``start`` belongs to a session, ``seen`` records being known."""
         calendar = INSTRUMENTS[symbol].calendar
         edges = [(i, r) for i, r in self.clocks if r.calendar == calendar]
         past = [r for i, r in edges if i <= seen]
         if past and not past[-1].open:
             return start < past[-1].time
+        if past and end is not None and start < end <= past[-1].time:
+            return False
         closes = [r.time for i, r in edges if i > seen and not r.open]
         return not closes or start < closes[0]
 

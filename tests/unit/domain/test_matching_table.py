@@ -598,6 +598,101 @@ SCENARIOS = [
         SHARE,
     ),
     Scenario(
+        "opening auction: OPG at its price, a limit at it too, within the share; nobody else trades on it",
+        "15",
+        days(
+            aaa(Kind.TRADE, (1, 1, (90, 100)), (12, 12, (101, 100))),
+            aaa(Kind.AUCTION, (5, 5, (95, 100, 1)), (11, 11, (100, 120, 1))),
+        ),
+        [
+            (1, of_aaa(1, "B", "M", time_in_force=OPG)),
+            (1, of_aaa(2, "B", "L", 100, time_in_force=OPG)),
+            (1, of_aaa(3, "B", "L", 99, time_in_force=OPG)),
+            (1, of_aaa(4, "B", "M")),
+            (1, of_aaa(5, "B", "M", time_in_force=DAY)),
+        ],
+        [
+            *(f"{n} held #1" for n in (1, 2, 3)),
+            *(f"{n} new #3" for n in (1, 2, 3)),
+            "1 10 x 100 #4",
+            "2 2 x 100 #4",
+            "2 canceled AUCTION_OVER #4",
+            "3 canceled AUCTION_OVER #4",
+            "4 10 x 101 #5",
+            "5 expired END_OF_SESSION #6",
+        ],
+        SHARE,
+    ),
+    Scenario(
+        "where auctions are known, a bar that opens the session is none",
+        "15",
+        days(aaa(Kind.BAR, (10, 11, (99, 103, 97, 101, 1000))), aaa(Kind.AUCTION, (12, 12, (100, 100, 1)))),
+        [(0, of_aaa(1, "B", "M", time_in_force=OPG))],
+        ["1 held #0", "1 new #1", "1 10 x 100 #3"],
+    ),
+    Scenario(
+        "closing auction: CLS at its price, a limit at it too; what it leaves ends with the session",
+        "15",
+        days(aaa(Kind.BAR, (18, 20, (99, 103, 97, 101, 1000))), aaa(Kind.AUCTION, (20, 20, (102, 150, 0)))),
+        [
+            (1, of_aaa(1, "S", "L", 102, time_in_force=CLS)),
+            (1, of_aaa(2, "S", "M", time_in_force=CLS)),
+            (1, of_aaa(3, "S", "L", 102.5, time_in_force=CLS)),
+        ],
+        ["2 10 x 102 #3", "1 5 x 102 #3", "1 canceled AUCTION_OVER #4", "3 canceled AUCTION_OVER #4"],
+        SHARE,
+    ),
+    Scenario(
+        "a session whose auction is missing: OPG waits for it until the close",
+        "15",
+        days(aaa(Kind.TRADE, (12, 12, (101, 100))), aaa(Kind.AUCTION, (110, 110, (100, 100, 1)))),
+        [(0, of_aaa(1, "B", "M", time_in_force=OPG))],
+        ["1 held #0", "1 new #1", "1 canceled AUCTION_OVER #3"],
+    ),
+    Scenario(
+        "halt: nothing fills while trading stands still, and orders wait",
+        "15",
+        merge(
+            [
+                series(Kind.HALT, "BBB", [(2, 2, (1.0,)), (4, 4, (0.0,))]),
+                series(Kind.QUOTE, "BBB", [(at, at, (98, 99)) for at in (1, 2, 3, 4)]),
+            ]
+        ),
+        [
+            (1, order(1, "B", "M", 10)),
+            (1, order(2, "B", "L", 10, 100)),
+            (3, order(3, "B", "M", 10, time_in_force=IOC)),
+            (3, order(4, "S", "S", 10, 98.5)),
+        ],
+        ["1 10 x 99 #6", "3 10 x 99 #6", "4 triggered 98.5 #6", "4 10 x 98 #6", "2 10 x 99 #6"],
+    ),
+    Scenario(
+        "halt: a bar that began while trading stood still fills nothing, one that began before it does",
+        "15",
+        merge([series(Kind.HALT, "BBB", [(3, 3, (1.0,)), (5, 5, (0.0,))]), bars([FLAT, FLAT, FLAT, FLAT], minutes=2)]),
+        [(1, order(1, "B", "M", 10)), (3, order(2, "B", "M", 10))],
+        ["1 10 x 100 #3", "2 10 x 100 #6"],
+    ),
+    Scenario(
+        "halt: no price met while trading stands still moves a trailing stop",
+        "15",
+        merge(
+            [
+                series(Kind.HALT, "BBB", [(2, 2, (1.0,)), (3, 3, (0.0,))]),
+                series(Kind.QUOTE, "BBB", [(at, at, (bid, bid + 1)) for at, bid in enumerate((100, 110, 99, 95), 1)]),
+            ]
+        ),
+        [(0, order(1, "S", "TS", 10, 5))],
+        ["1 triggered 95 #6", "1 10 x 95 #6"],
+    ),
+    Scenario(
+        "a bar of the time before the open fills nobody, though it is known as the session opens",
+        "15",
+        days(aaa(Kind.BAR, (9, 10, (90, 90, 90, 90, 1000)), (10, 11, (100, 100, 100, 100, 1000)))),
+        [(0, of_aaa(1, "B", "M")), (0, of_aaa(2, "B", "L", 95)), (0, of_aaa(3, "B", "M", time_in_force=OPG))],
+        ["3 held #0", "3 new #1", "1 10 x 100 #3", "3 10 x 100 #3"],
+    ),
+    Scenario(
         "latency: live at the first record that begins at least that long after the decision",
         "12",
         quotes((1, 99, 100), (2, 99, 101), (4, 99, 102)),

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.domain.tape import Kind
+from services.domain.instrument import Instrument
+from services.domain.market import Auction, Halt
+from services.domain.tape import Kind, merge
+from services.marketdata.providers.checks import accept
 from services.marketdata.providers.files import FilesProvider
 from services.marketdata.sessions import DAY_NS, Sessions
 
@@ -119,3 +122,27 @@ def test_there_may_be_no_folder(tmp_path: Path) -> None:
     assert not FilesProvider(tmp_path / "nothing").data_sets({})
     with pytest.raises(KeyError):
         FilesProvider(tmp_path / "nothing").read("set", frozenset(), {})
+
+
+def test_auctions_and_halts_are_read_by_their_words(tmp_path: Path) -> None:
+    found = provider(
+        tmp_path,
+        auctions="symbol,time,auction,price,size\n"
+        "ABC,2013-01-01T14:00:00Z,open,10.5,300\nABC,2013-01-01T20:00:00Z,close,11,\nABC,2013-01-02T14:00:00Z,1,11,5\n",
+        halts="symbol,time,state\n"
+        "ABC,2013-01-01T15:00:00Z,halt\nABC,2013-01-01T15:05:00Z,resume\nABC,2013-01-01T16:00:00Z,stop\n",
+        trades="symbol,time,price\nABC,2013-01-01T15:00:00Z,10.5\n",
+    )
+    auctions, halts, _ = found.read("set", frozenset({"ABC"}), SESSIONS)
+    instrument = Instrument("ABC", calendar="XTST")
+    prints, refused = accept(auctions, instrument, 3.0)
+    assert prints.values.tolist() == [[10.5, 300, 1, 0, 0], [11, 0, 0, 0, 0]]
+    assert (prints.source.kind, dict(refused)) == (Kind.AUCTION, {"not_a_number": 1})
+    stops, refused = accept(halts, instrument, 3.0)
+    assert stops.values[:, 0].tolist() == [1, 0]
+    assert stops.time.tolist() == [DAY * DAY_NS + 15 * HOUR, DAY * DAY_NS + 15 * HOUR + 300_000_000_000]
+    assert (stops.source.kind, dict(refused)) == (Kind.HALT, {"not_a_number": 1})
+    tape = merge([prints, stops])
+    assert tape.record(1) == Auction("ABC", DAY * DAY_NS + 14 * HOUR, 10.5, 300.0, opening=True)
+    assert tape.record(2) == Halt("ABC", DAY * DAY_NS + 15 * HOUR, halted=True)
+    assert not tape.record(4).opening  # type: ignore[union-attr]

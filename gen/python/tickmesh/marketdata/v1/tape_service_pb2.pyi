@@ -37,6 +37,10 @@ class _TapeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TapeKind.Val
     """Trades."""
     TAPE_KIND_BAR: _TapeKind.ValueType  # 5
     """Bars."""
+    TAPE_KIND_AUCTION: _TapeKind.ValueType  # 6
+    """What opening and closing auctions came to."""
+    TAPE_KIND_HALT: _TapeKind.ValueType  # 7
+    """Where trading stops and goes on."""
 
 class TapeKind(_TapeKind, metaclass=_TapeKindEnumTypeWrapper):
     """What kind of records a source has."""
@@ -53,6 +57,10 @@ TAPE_KIND_TRADE: TapeKind.ValueType  # 4
 """Trades."""
 TAPE_KIND_BAR: TapeKind.ValueType  # 5
 """Bars."""
+TAPE_KIND_AUCTION: TapeKind.ValueType  # 6
+"""What opening and closing auctions came to."""
+TAPE_KIND_HALT: TapeKind.ValueType  # 7
+"""Where trading stops and goes on."""
 Global___TapeKind: _TypeAlias = TapeKind  # noqa: Y015
 
 @_typing.final
@@ -151,7 +159,8 @@ class ReadTapeResponse(_message.Message):
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Five values a record, record by record: BAR open high low close volume; QUOTE bid ask bid_size ask_size 0;
-        TRADE price size 0 0 0; SPLIT numerator denominator 0 0 0; CLOCK 1 (open) or 0 (close) 0 0 0 0.
+        TRADE price size 0 0 0; SPLIT numerator denominator 0 0 0; AUCTION price size 1 (opening) or 0 (closing) 0 0;
+        HALT 1 (halted) or 0 (resumed) 0 0 0 0; CLOCK 1 (open) or 0 (close) 0 0 0 0.
         """
 
     def __init__(

@@ -86,9 +86,13 @@ class _TimeInForceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeInFor
     TIME_IN_FORCE_FOK: _TimeInForce.ValueType  # 5
     """The next record fills all of it, or it is canceled."""
     TIME_IN_FORCE_OPG: _TimeInForce.ValueType  # 6
-    """At the open of its next session alone: at the open of a bar that begins there. What that leaves is canceled."""
+    """At the open of its next session alone: in the opening auction, or, where the tape has no auctions, at the open of a bar that
+    begins there. What that leaves is canceled.
+    """
     TIME_IN_FORCE_CLS: _TimeInForce.ValueType  # 7
-    """At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled."""
+    """At the close of its session alone: in the closing auction, or, where the tape has no auctions, at the close of a bar that ends
+    there. What that leaves is canceled.
+    """
 
 class TimeInForce(_TimeInForce, metaclass=_TimeInForceEnumTypeWrapper):
     """How long an order works (FIX 59)."""
@@ -106,9 +110,13 @@ TIME_IN_FORCE_GTD: TimeInForce.ValueType  # 4
 TIME_IN_FORCE_FOK: TimeInForce.ValueType  # 5
 """The next record fills all of it, or it is canceled."""
 TIME_IN_FORCE_OPG: TimeInForce.ValueType  # 6
-"""At the open of its next session alone: at the open of a bar that begins there. What that leaves is canceled."""
+"""At the open of its next session alone: in the opening auction, or, where the tape has no auctions, at the open of a bar that
+begins there. What that leaves is canceled.
+"""
 TIME_IN_FORCE_CLS: TimeInForce.ValueType  # 7
-"""At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled."""
+"""At the close of its session alone: in the closing auction, or, where the tape has no auctions, at the close of a bar that ends
+there. What that leaves is canceled.
+"""
 Global___TimeInForce: _TypeAlias = TimeInForce  # noqa: Y015
 
 class _ContingencyType:

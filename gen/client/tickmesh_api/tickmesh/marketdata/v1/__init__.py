@@ -370,6 +370,16 @@ class TapeKind(betterproto2.Enum):
     Bars.
     """
 
+    AUCTION = 6
+    """
+    What opening and closing auctions came to.
+    """
+
+    HALT = 7
+    """
+    Where trading stops and goes on.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -379,6 +389,8 @@ class TapeKind(betterproto2.Enum):
             3: "TAPE_KIND_QUOTE",
             4: "TAPE_KIND_TRADE",
             5: "TAPE_KIND_BAR",
+            6: "TAPE_KIND_AUCTION",
+            7: "TAPE_KIND_HALT",
         }
 
     @classmethod
@@ -390,6 +402,8 @@ class TapeKind(betterproto2.Enum):
             "TAPE_KIND_QUOTE": 3,
             "TAPE_KIND_TRADE": 4,
             "TAPE_KIND_BAR": 5,
+            "TAPE_KIND_AUCTION": 6,
+            "TAPE_KIND_HALT": 7,
         }
 
 
@@ -2063,7 +2077,8 @@ class ReadTapeResponse(betterproto2.Message):
     values: "list[float]" = betterproto2.field(6, betterproto2.TYPE_DOUBLE, repeated=True)
     """
     Five values a record, record by record: BAR open high low close volume; QUOTE bid ask bid_size ask_size 0;
-    TRADE price size 0 0 0; SPLIT numerator denominator 0 0 0; CLOCK 1 (open) or 0 (close) 0 0 0 0.
+    TRADE price size 0 0 0; SPLIT numerator denominator 0 0 0; AUCTION price size 1 (opening) or 0 (closing) 0 0;
+    HALT 1 (halted) or 0 (resumed) 0 0 0 0; CLOCK 1 (open) or 0 (close) 0 0 0 0.
     """
 
     end_sequence: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)

@@ -635,12 +635,14 @@ class TimeInForce(betterproto2.Enum):
 
     OPG = 6
     """
-    At the open of its next session alone: at the open of a bar that begins there. What that leaves is canceled.
+    At the open of its next session alone: in the opening auction, or, where the tape has no auctions, at the open of a bar that
+    begins there. What that leaves is canceled.
     """
 
     CLS = 7
     """
-    At the close of its session alone: at the close of a bar that ends there. What that leaves is canceled.
+    At the close of its session alone: in the closing auction, or, where the tape has no auctions, at the close of a bar that ends
+    there. What that leaves is canceled.
     """
 
     @classmethod
