@@ -15,19 +15,18 @@ from services.chassis.failpoints import failpoint
 from services.domain.instrument import Instrument
 from services.domain.ledger import Entry
 from services.domain.limit import Mark
-from services.domain.limits import ORDERED
-from services.domain.order import ExecType, Order, OrderEvent
+from services.domain.order import ExecType, OrderEvent
 from services.domain.timeline import Timeline
 from services.domain.valuing import Valuing
 from services.domain.watch import Watch
+from services.risk.happenings import breaches, warning
 from services.risk.parts import Cursor, OpenGate, Part
-from services.risk.records import Happening, RiskKind
+from services.risk.records import Happening
 
 # Events folded before others may run: about 20 ms.
 SLICE = 512
 # Of a bound: beyond it a figure is near.
 WARNING_SHARE = Decimal("0.8")
-_LIMITS = frozenset(kind.name for kind in ORDERED)
 
 
 class NumberedEvent(NamedTuple):
@@ -260,7 +259,7 @@ class Folding:
         if self._valuing is not None:
             self._valuing.advance(event.tape_sequence)
         if event.exec_type is ExecType.REJECTED:
-            self._breach(order, event, numbered.principal)
+            self._happenings += breaches(event, numbered.principal)
         self.gate.fold(numbered.event, scene.instruments[order.symbol])
         newest = order.order_id if order.event_count == 1 else self.cursor.last_order_id
         self.cursor = self.cursor._replace(order_sequence=numbered.sequence, last_order_id=newest)
@@ -279,23 +278,10 @@ class Folding:
         self._dirty = True
         failpoint("risk.mid_fold")
 
-    def _breach(self, order: Order, event: OrderEvent, principal: str) -> None:
-        refusal = order.refusal
-        if refusal is None or refusal.limit not in _LIMITS:
-            return
-        what = {"limit": refusal.limit, "bound": str(refusal.bound), "value": str(refusal.value)}
-        whose = {"order_id": order.order_id, "strategy_id": order.strategy_id, "symbol": order.symbol}
-        at = (event.tape_sequence, event.transact_time)
-        self._happenings.append(Happening(RiskKind.BREACH, order.portfolio_id, whose | what, *at, principal))
-
     def _observe(self, sequence: int, portfolio_ids: Collection[str] | None, mark: Mark) -> None:
         """The figures are valued here: what came near its bound is told, or that it has calmed down."""
         self._dirty = True
         self._portfolios.update(self.gate.funds if portfolio_ids is None else portfolio_ids)
         margins = self.gate.margins(portfolio_ids, mark)
         for alarm in self.watch.look(self.gate.usages(portfolio_ids, mark), margins):
-            where = alarm.where
-            what = {"limit": alarm.limit, "bound": str(alarm.bound), "value": str(alarm.value)}
-            whose = {"strategy_id": where.strategy_id, "symbol": alarm.symbol or where.symbol}
-            at = (sequence, self.market_time(sequence))
-            self._happenings.append(Happening(RiskKind(alarm.kind), where.portfolio_id, whose | what, *at))
+            self._happenings.append(warning(alarm, sequence, self.market_time(sequence)))
