@@ -3656,9 +3656,10 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
         of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
         `CLIENT_ORDER_ID_REUSED`, also where one of the ids is that of an order on its own; FAILED_PRECONDITION
-        `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; UNAVAILABLE `RISK_UNAVAILABLE`,
-        `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does,
-        and fails likewise with NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
+        `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; ABORTED `BASIS_STALE`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for a
+        list from outside, each of whose orders counts; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
+        `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does, and fails likewise with
+        NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
 
             POST /api/v1/orderLists
             {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
@@ -3815,8 +3816,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
 
         Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
         is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
-        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat
-        the call.
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED`
+        or `SERVICE_UNAVAILABLE`: repeat the call.
 
             POST /api/v1/positions/trend~AAPL:close
             {"client_order_id": "close-1"}
@@ -3991,8 +3992,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         decided; `number` says which command each one answers. There is no REST form of it.
 
         Commands are taken in the order they were sent; a cancel or a replacement of an order that the same session is still
-        creating waits for it. A client that lost its session repeats the commands it has no answer to, in another one: they are idempotent. At most
-        1,024 commands are worked on at once; more wait to be read.
+        creating waits for it. A client that lost its session repeats the commands it has no answer to, in another one: they are
+        idempotent. At most 1,024 commands are worked on at once; more wait to be read.
 
         The session ends when the client has sent its last command and got all answers. One that asked for it by
         `cancel_on_disconnect` has its open orders canceled whenever and however it ends, also by the service's own death: those
