@@ -41,6 +41,8 @@ from tests.unit.domain.matching_reference import (
 )
 
 law = settings(max_examples=150, deadline=None)
+SIZES = {Kind.BAR: (4, 4), Kind.QUOTE: (3, 2), Kind.TRADE: (1, 1), Kind.AUCTION: (1, 1)}
+"""The columns that buys and sells take from."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -169,7 +171,7 @@ def test_rule_11_all_fills_of_a_record_stay_within_the_share_of_its_size(
         taken[event.tape_sequence, event.order.side] += event.last_quantity
     for sequence in {sequence for (sequence, _), quantity in taken.items() if quantity}:
         number = tape.source[sequence - 1]
-        bought, sold = {Kind.BAR: (4, 4), Kind.QUOTE: (3, 2), Kind.TRADE: (1, 1)}[tape.sources[number].kind]
+        bought, sold = SIZES[tape.sources[number].kind]
         if how.volume_share is None or not tape.values[tape.source == number][:, [bought, sold]].any():
             continue
         sizes = tape.values[sequence - 1]

@@ -21,8 +21,9 @@ from services.domain.matching import CannotReplace, Replacement, Venue
 from services.domain.money import ZERO
 from services.domain.order import Order, OrderEvent, Side
 from services.domain.replacing import replaced
-from services.domain.simulation import FILL_KINDS, NO_PRICE
+from services.domain.simulation import FILL_KINDS
 from services.domain.timeline import Timeline
+from services.domain.trading import NO_PRICE
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
 from tests.unit.domain.test_gate import figures
