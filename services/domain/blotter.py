@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.ladder import Entries
+from services.domain.lifecycle import check_transition
 from services.domain.lists import paired
 from services.domain.money import ZERO
 from services.domain.order import (
@@ -23,7 +24,6 @@ from services.domain.order import (
     Reservation,
     Side,
     TimeInForce,
-    check_transition,
     reserved_cash,
     reserved_together,
 )

@@ -1,14 +1,14 @@
-"""What a strategy sees and may do at one position of a tape: its holdings, and the commands and signals it makes."""
+"""What a strategy may do at one position of a tape: the commands and signals it makes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from services.domain.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
+from services.domain.holdings import Holdings, WorkingOrder
 from services.domain.money import ZERO
-from services.domain.order import ContingencyType, OrderState, OrderType, Side, TimeInForce
+from services.domain.order import ContingencyType, OrderType, Side, TimeInForce
 from services.domain.replacing import Replacement
 
 
@@ -33,37 +33,6 @@ class Signal(NamedTuple):
 
 
 _new_order, _new_signal = NewOrder.__new__, Signal.__new__
-
-
-@dataclass(slots=True)
-class WorkingOrder:
-    """One order of the strategy that may still fill. ``PENDING_NEW`` until its acknowledgement came.
-
-    Attributes:
-        events: how many of its events were seen, so that none counts twice.
-    """
-
-    client_order_id: str
-    symbol: str
-    side: Side
-    order_type: OrderType
-    leaves_quantity: Decimal
-    state: OrderState = OrderState.PENDING_NEW
-    order_id: str = ""
-    events: int = 0
-
-
-@dataclass(slots=True)
-class Holdings:
-    """What a strategy's own orders made: positions in units, cash flows by symbol, and orders that work.
-
-    Attributes:
-        cash: what its fills in a symbol paid (negative) or brought, commission included.
-    """
-
-    positions: dict[str, Decimal] = field(default_factory=dict)
-    cash: dict[str, Decimal] = field(default_factory=dict)
-    working: dict[str, WorkingOrder] = field(default_factory=dict)
 
 
 class Context:

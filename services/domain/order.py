@@ -1,4 +1,4 @@
-"""Orders, their events, and their lifecycle as a table (rules 6 and 7). The vocabulary is FIX's.
+"""Orders and their events (rules 6 and 7); the vocabulary is FIX's. What may happen to an order is in ``lifecycle``.
 
 An ``Order`` is an immutable value. Every change is an ``OrderEvent`` that holds the order as it is after it, so the
 events alone tell the whole story and the last one is the order.
@@ -230,45 +230,6 @@ class OrderEvent(NamedTuple):
     last_quantity: Decimal = ZERO
     last_price: Decimal = ZERO
     last_commission: Decimal = ZERO
-
-
-class IllegalTransition(ValueError):
-    """The event does not fit the order's state; nothing was changed."""
-
-
-_S, _E = OrderState, ExecType
-TRANSITIONS: dict[tuple[OrderState, ExecType], frozenset[OrderState]] = {
-    (_S.PENDING_NEW, _E.HELD): frozenset({_S.HELD}),
-    (_S.PENDING_NEW, _E.NEW): frozenset({_S.NEW}),
-    (_S.PENDING_NEW, _E.REJECTED): frozenset({_S.REJECTED}),
-    **{
-        (state, exec_type): frozenset(after)
-        for state in (_S.HELD, _S.NEW, _S.TRIGGERED, _S.PARTIALLY_FILLED)
-        for exec_type, after in {
-            _E.CANCELED: {_S.CANCELED},
-            _E.EXPIRED: {_S.EXPIRED},
-            _E.RESTATED: {state},
-            _E.REPLACED: {state},
-        }.items()
-    },
-    (_S.HELD, _E.NEW): frozenset({_S.NEW}),
-    (_S.NEW, _E.TRIGGERED): frozenset({_S.TRIGGERED}),
-    **{
-        (state, _E.TRADE): frozenset({_S.PARTIALLY_FILLED, _S.FILLED})
-        for state in (_S.NEW, _S.TRIGGERED, _S.PARTIALLY_FILLED)
-    },
-}
-"""(state, event) -> the states it may lead to. What is not here is illegal."""
-
-
-def check_transition(before: OrderState, exec_type: ExecType, after: OrderState) -> None:
-    """Refuse what the lifecycle table does not hold.
-
-    Raises:
-        IllegalTransition: the event does not fit the state.
-    """
-    if after not in TRANSITIONS.get((before, exec_type), ()):
-        raise IllegalTransition(f"{exec_type.name} does not lead from {before.name} to {after.name}")
 
 
 def only_closes(order: Order) -> bool:

@@ -9,7 +9,8 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from services.domain.commands import Command
-from services.domain.context import Context, Holdings, Signal, WorkingOrder
+from services.domain.context import Context, Signal
+from services.domain.holdings import Holdings, WorkingOrder
 from services.domain.instrument import Instrument
 from services.domain.ledger import EXACT, PLACE
 from services.domain.lots import split_quantity

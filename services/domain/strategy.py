@@ -20,7 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from services.domain.context import Context, Holdings, Signal
+from services.domain.context import Context, Signal
+from services.domain.holdings import Holdings
 from services.domain.market import Bar, Quote, Split, Trade
 from services.domain.order import OrderEvent
 from services.domain.parameters import BadParameter, ParameterSpec, parameter, parameter_specs, parameters_from

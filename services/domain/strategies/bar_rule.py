@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain.context import Context, Holdings
+from services.domain.context import Context
+from services.domain.holdings import Holdings
 from services.domain.market import Bar, Split
 from services.domain.money import ZERO
 from services.domain.order import Side, TimeInForce

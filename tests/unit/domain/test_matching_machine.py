@@ -9,20 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.domain.fills import VenueSettings
+from services.domain.lifecycle import TRANSITIONS
 from services.domain.lists import paired, sized_by_parent
 from services.domain.market import Bar, Split
 from services.domain.matching import CannotReplace, Replacement, Venue
-from services.domain.order import (
-    TERMINAL,
-    TRANSITIONS,
-    CancelReason,
-    ExecType,
-    Order,
-    OrderEvent,
-    OrderState,
-    OrderType,
-    Side,
-)
+from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side
 from services.domain.tape import Tape
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape

@@ -10,11 +10,11 @@ import pytest
 
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.lifecycle import IllegalTransition
 from services.domain.matching import MARKET_CLOSED, Venue
 from services.domain.order import (
     CancelReason,
     ExecType,
-    IllegalTransition,
     Order,
     OrderEvent,
     OrderState,

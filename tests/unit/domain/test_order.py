@@ -7,18 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain.lifecycle import TRANSITIONS, IllegalTransition, check_transition
 from services.domain.order import (
     TERMINAL,
-    TRANSITIONS,
     ExecType,
-    IllegalTransition,
     Order,
     OrderState,
     OrderType,
     Reservation,
     Side,
     TimeInForce,
-    check_transition,
     reserved_cash,
 )
 

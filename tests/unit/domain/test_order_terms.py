@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from services.domain.commands import NewOrder
-from services.domain.context import Context, Holdings
+from services.domain.context import Context
+from services.domain.holdings import Holdings
 from services.domain.matching import MARKET_CLOSED, CannotReplace, Replacement, Venue
 from services.domain.order import CancelReason, Order, OrderState, OrderType, Reservation, Side, TimeInForce
 from services.domain.parameters import parameters_from

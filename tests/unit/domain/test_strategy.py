@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from services.domain.commands import CancelOrder, NewOrder
-from services.domain.context import Context, Holdings
+from services.domain.context import Context
+from services.domain.holdings import Holdings
 from services.domain.instrument import Instrument
 from services.domain.market import Bar, Quote, Split, Trade
 from services.domain.order import ExecType, OrderEvent, OrderState, Side
