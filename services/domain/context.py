@@ -219,6 +219,24 @@ class Context:
             ids += [self.place(side, symbol, quantity, **_typed(each)) for each in (first, second)]
         return tuple(ids)
 
+    def oto(self, first: Mapping[str, Any], *others: Mapping[str, Any]) -> tuple[str, ...]:
+        """Place an order, and with it others that wait until it is filled whole, and end with it if it never is.
+
+            context.oto({"side": Side.SELL, "symbol": "IBM", "quantity": ten}, {"side": Side.BUY, "symbol": "AA", ...})
+
+        Args:
+            first, others: all their terms, as of ``place``.
+
+        Returns:
+            Their client order ids; empty while warming.
+
+        Raises:
+            ValueError: as ``place``.
+        """
+        with self._list(ContingencyType.OTO) as ids:
+            ids += [self.place(**each) for each in (first, *others)]
+        return tuple(ids)
+
     @contextmanager
     def _list(self, kind: ContingencyType) -> Iterator[list[str]]:
         """The orders placed inside become one command; of who waits for a parent's fill that says how many units."""

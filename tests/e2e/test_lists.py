@@ -1,4 +1,4 @@
-"""A strategy that trades by brackets and OCOs: a replay of it comes to what its backtest does, through kills too."""
+"""A strategy that trades by brackets, OCOs and OTOs: a replay comes to what its backtest does, through kills too."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def check(wanted: Trial) -> None:
     events = wanted.result.events
     assert {event.order.cancel_reason for event in events} >= ENDS, Counter(e.order.cancel_reason for e in events)
     kinds = {event.order.contingency_type for event in wanted.result.fills}
-    assert kinds >= {ContingencyType.OCO, ContingencyType.BRACKET}
-    exits = [event.order for event in wanted.result.fills if event.order.parent_order_id]
+    assert kinds >= {ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET}
+    children = [event.order for event in wanted.result.fills if event.order.parent_order_id]
+    exits = [order for order in children if order.contingency_type is ContingencyType.BRACKET]
+    assert len(children) > len(exits), "an OTO's child"
     assert {order.limit_price is None for order in exits} == {True, False}, "targets and stops"
     assert {ExecType.REPLACED, ExecType.RESTATED} <= {event.exec_type for event in events}
     lists = [order for order in wanted.result.refusals if order.order_list_id]
@@ -106,7 +108,7 @@ class Lists(Strategy):
         def at(factor):
             return Decimal(str(round(bar.close * factor, 2)))
 
-        match self.days % 11:
+        match self.days % 12:
             case 0 | 5:
                 exits = {"target": {"limit_price": at(1.012)}, "stop": {"stop_price": at(0.988)}}
                 self.last = context.bracket(Side.BUY, symbol, Decimal(40), **exits)[2]
@@ -139,6 +141,11 @@ class Lists(Strategy):
                 for order in context.working(symbol):
                     if order.order_type is Type.LIMIT:
                         context.replace(order.client_order_id, limit_price=at(1.004))
+            case 11:
+                limited = {"symbol": symbol, "quantity": Decimal(5), "order_type": Type.LIMIT}
+                entry = limited | {"side": Side.BUY, "limit_price": at(0.999)}
+                closing = limited | {"side": Side.SELL, "reduce_only": True}
+                context.oto(entry, closing | {"limit_price": at(1.005)}, closing | {"limit_price": at(1.01)})
 
     def on_time(self, context):
         self.noon = context.now

@@ -99,7 +99,7 @@ def anything(context: Context, bar: Bar) -> None:
 def something_of_lists(context: Context, symbol: str, rng: Random, near: list[Decimal]) -> None:
     """A list, or what may become of an order of one."""
     side, size, working = rng.choice(list(Side)), Decimal(rng.randint(3, 12)), context.working(symbol)
-    match rng.randint(0, 4):
+    match rng.randint(0, 5):
         case 0:
             context.bracket(side, symbol, size, target={"limit_price": near[0]}, stop={"stop_price": near[1]})
         case 1:
@@ -113,6 +113,11 @@ def something_of_lists(context: Context, symbol: str, rng: Random, near: list[De
             context.cancel(rng.choice(working).client_order_id)
         case 4 if limited := [each for each in working if each.order_type in LIMITED]:
             context.replace(rng.choice(limited).client_order_id, limit_price=near[2])
+        case 5:
+            other = Side.SELL if side is Side.BUY else Side.BUY
+            then = {"symbol": symbol, "quantity": size, "order_type": OrderType.LIMIT, "limit_price": near[0]}
+            closing = then | {"side": other, "reduce_only": True}
+            context.oto({"side": side, "symbol": symbol, "quantity": size}, then | {"side": side}, closing)
 
 
 def simulate(tape: Tape, *makes: Make, **options: Any) -> Simulation:

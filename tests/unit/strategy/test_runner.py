@@ -74,7 +74,7 @@ class Ladder(Strategy):
 
 
 class Lists(Ladder):
-    """Brackets and OCOs, of which some are replaced and some canceled before anything fills."""
+    """Brackets, OCOs and OTOs, of which some are replaced and some canceled before anything fills."""
 
     kind = "lists"
 
@@ -82,7 +82,7 @@ class Lists(Ladder):
         self.bars += 1
         near = [Decimal(str(round(bar.close * factor, 2))) for factor in (0.97, 0.99, 1.01, 1.03)]
         working = context.working("A")
-        match self.bars % 5:
+        match self.bars % 6:
             case 0:
                 target, stop = {"limit_price": near[2]}, {"stop_price": near[1]}
                 context.bracket(Side.BUY, "A", Decimal(5), target=target, stop=stop)
@@ -96,6 +96,10 @@ class Lists(Ladder):
                 context.replace(limits[0].client_order_id, limit_price=near[1])
             case 4 if working:
                 context.cancel(working[len(working) // 2].client_order_id)
+            case 5:
+                entry = {"side": Side.BUY, "symbol": "A", "quantity": Decimal(2)}
+                closing = entry | {"side": Side.SELL, "reduce_only": True, "order_type": OrderType.LIMIT}
+                context.oto(entry, closing | {"limit_price": near[2]})
 
 
 class Killed(Exception):
