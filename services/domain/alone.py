@@ -9,7 +9,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from services.domain.blotter import Blotter, When
+from services.domain.blotter import Blotter
+from services.domain.events import When
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap

@@ -1,12 +1,13 @@
-"""The venue's open orders, where each waits, and what each portfolio can spend; every event is made here.
+"""The venue's open orders, where each waits, and what each portfolio can spend; whatever happens to one happens here.
 
 The lifecycle table is asked at each event, so an illegal one changes nothing (rule 6).
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
+from services.domain.events import When, event_of
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.ladder import Entries
@@ -20,7 +21,6 @@ from services.domain.order import (
     Order,
     OrderEvent,
     OrderState,
-    Refusal,
     Reservation,
     Side,
     TimeInForce,
@@ -37,19 +37,9 @@ _BUY, _TRADE, _HELD = Side.BUY, ExecType.TRADE, OrderState.HELD
 _STATE, _LEAVES, _COUNT, _PRIORITY = place_of(Order, "state", "leaves_quantity", "event_count", "priority")
 _new_tuple: Callable[..., Any] = tuple.__new__
 _STAYING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
-_new_event, _new_reservation = OrderEvent.__new__, Reservation.__new__
+_new_reservation = Reservation.__new__
 _SLACK = 64
 """Numbers of finished orders that may stay in the queue, beside as many as there are open ones."""
-_Last = tuple[Decimal, Decimal, Decimal]
-"""Units, price and commission of a fill."""
-_NOTHING: _Last = (ZERO, ZERO, ZERO)
-
-
-class When(NamedTuple):
-    """A tape sequence, and the market time (ns) of what happens there."""
-
-    sequence: int
-    time: int
 
 
 class Blotter:
@@ -138,11 +128,11 @@ class Blotter:
         after = _new_tuple(Order, values)
         self._take_in(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
-        return _event(exec_type, after, when)
+        return event_of(exec_type, after, when)
 
     def change(self, arrival: int, exec_type: ExecType, after: Order, when: When) -> OrderEvent:
         """``after`` takes its order's place: a state, a split, new terms."""
-        return _event(exec_type, self._replace(arrival, exec_type, after), when)
+        return event_of(exec_type, self._replace(arrival, exec_type, after), when)
 
     def replace(self, arrival: int, after: Order, reservation: Reservation | None, when: When) -> OrderEvent:
         """``after`` takes its order's place on new terms; a verdict on them states its portfolio's headroom."""
@@ -178,7 +168,7 @@ class Blotter:
                 cash += amount
             signed = -quantity
         self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
-        return _event(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
+        return event_of(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
 
     def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:
         """An order that any record concerns is filled whole; ``filled`` states its portfolio's headroom after it."""
@@ -190,7 +180,7 @@ class Blotter:
         self.books[order.symbol].leave(arrival)
         self._forget(arrival, order)
         del self.orders[arrival], self._arrivals[order.order_id]
-        return _event(_TRADE, filled, when, (quantity, filled.avg_price, filled.commission - order.commission))
+        return event_of(_TRADE, filled, when, (quantity, filled.avg_price, filled.commission - order.commission))
 
     def last_place(self) -> int:
         """The priority behind all open orders."""
@@ -286,16 +276,3 @@ class Blotter:
         One that waits for its parent awaits none: how long it works counts from when that releases it.
         """
         return self._instruments[order.symbol].calendar, order.state is _HELD
-
-
-def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
-    """The event of an order that never became one of the venue's: REJECTED, with the bound it hit."""
-    check_transition(order.state, ExecType.REJECTED, OrderState.REJECTED)
-    after = order._replace(state=OrderState.REJECTED, refusal=refusal, event_count=order.event_count + 1)
-    return _event(ExecType.REJECTED, after, when)
-
-
-def _event(exec_type: ExecType, after: Order, when: When, last: _Last = _NOTHING) -> OrderEvent:
-    quantity, price, commission = last
-    exec_id = f"{after.order_id}-{after.event_count}"
-    return _new_event(OrderEvent, exec_id, exec_type, after, when.time, when.sequence, quantity, price, commission)

@@ -1,7 +1,8 @@
 """What open orders and withdrawals lay claim to, and the portfolios that stand for it (rule 4)."""
 
 from collections.abc import Iterable, Mapping
-from decimal import localcontext
+from decimal import Decimal, localcontext
+from typing import Any
 
 from services.domain.buying_power import Claim, Funds, pair_of, together
 from services.domain.money import EXACT
@@ -46,6 +47,29 @@ class Claims:
             for each in dropped:
                 self._release(each)
         return dropped
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it as JSON-able values."""
+        return {
+            "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
+            "claims": [
+                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair, c.strategy_id]
+                for order_id, c in self._claims.items()
+            ],
+            "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
+        }
+
+    def _take(self, snapshot: Mapping[str, Any]) -> None:
+        """Take back all of a ``snapshot``; there must be nothing yet."""
+        self._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
+        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair, strategy_id in snapshot["claims"]:
+            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair, strategy_id)
+            self._claims[order_id] = claim
+            if pair:
+                self._pairs.setdefault(pair, {})[order_id] = claim
+        for order_id, (quantity, cash) in snapshot["settled"].items():
+            claim = self._claims[order_id]
+            self._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))
 
     def _known(self, portfolio_id: str) -> Funds:
         funds = self._funds.get(portfolio_id)

@@ -3,7 +3,8 @@
 from bisect import insort
 from decimal import Decimal
 
-from services.domain.blotter import Blotter, When
+from services.domain.blotter import Blotter
+from services.domain.events import When
 from services.domain.fills import Supply, VenueSettings, fill, fill_price, slipped_price
 from services.domain.icebergs import Icebergs, new_slice
 from services.domain.instrument import Instrument
@@ -34,6 +35,7 @@ from services.domain.reach import (
     attempt,
     trail,
 )
+from services.domain.sessions import LEFT, begins_session, ends_session
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.trails import best_price
@@ -41,13 +43,6 @@ from services.domain.trails import best_price
 _TRAILING, _BUY, _SELL = OrderType.TRAILING_STOP, Side.BUY, Side.SELL
 _BAR, _AUCTION = Kind.BAR, Kind.AUCTION
 _IOC, _FOK, _OPG, _CLS = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS
-LEFT = {
-    _IOC: CancelReason.IOC_REMAINDER,
-    _FOK: CancelReason.FOK_UNFILLED,
-    _OPG: CancelReason.AUCTION_OVER,
-    _CLS: CancelReason.AUCTION_OVER,
-}
-"""Why what is left of an order ends that may not wait longer."""
 _ENDED_BY_RECORD = frozenset({_IOC, _FOK, _OPG})
 _MISSED = Attempt(MISSED, 0.0, 0)
 
@@ -106,7 +101,7 @@ class Encounter:
             arrivals = self._called()
         else:
             arrivals = book.reached(prices[_BUY], prices[_SELL])
-            if book.closing and self._closes():
+            if book.closing and ends_session(self._index, self._row, self._instrument):
                 arrivals += book.closing
         for arrival in arrivals:
             self._look(arrival)
@@ -132,7 +127,7 @@ class Encounter:
             prices = self._prices(order)
         if tif is _OPG and self._kind is not _AUCTION and self._index.auctioned(order.symbol, opening=True):
             return
-        if tif is _OPG and not self._opens():
+        if tif is _OPG and not begins_session(self._index, self._row, self._instrument):
             how = _MISSED._replace(arrival=arrival)
         elif order.order_type is _TRAILING and order.state not in TRIGGERED_STATES:
             how = self._look_at_trail(order, arrival, prices)
@@ -296,18 +291,6 @@ class Encounter:
         if not self._index.tape.values.item(self._row, 2):
             return list(self._book.closing)
         return [each for each in self._book.urgent if self._blotter.orders[each].time_in_force is _OPG]
-
-    def _opens(self) -> bool:
-        """Whether this is the opening auction, or a bar that begins as its session does, and so with its price."""
-        if self._kind is _AUCTION:
-            return True
-        return self._kind is _BAR and self._index.edges(self._instrument.calendar).opened(self._row) == self._start
-
-    def _closes(self) -> bool:
-        """Whether this is a bar that ends as its session does: its close is the closing auction's price."""
-        if self._kind is not _BAR or self._index.auctioned(self._book.symbol, opening=False):
-            return False
-        return self._index.edges(self._instrument.calendar).closing(self._row)[1] == self._time
 
 
 def _ended(event: OrderEvent) -> bool:

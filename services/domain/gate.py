@@ -20,9 +20,9 @@ from services.domain.buying_power import INITIAL_MARGIN, Claim, Funds, claim_of,
 from services.domain.curve import Curve
 from services.domain.instrument import Instrument
 from services.domain.intents import intent_of, reservation_of_all
-from services.domain.ledger import Account, Entry, EntryKind, as_decimal
+from services.domain.ledger import Account, Entry, EntryKind
 from services.domain.limit import Checked, Counted, Intent, reduces
-from services.domain.limits import KillScope, make_limit
+from services.domain.limits import KillScope
 from services.domain.money import EXACT, ZERO, exactly
 from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
 from services.domain.order_limits import BuyingPower
@@ -250,40 +250,16 @@ class Gate(Valued):
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON-able values; ``restore`` makes the same gate of it."""
-        return {
-            "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
-            "claims": [
-                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair, c.strategy_id]
-                for order_id, c in self._claims.items()
-            ],
-            "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
-            "limits": [[limit.name, str(limit.bound), *limit.where] for limit in self.limits()],
-            "kill_switches": [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()],
-            "marks": {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()},
-            "curve": [str(self._curve.opened), str(self._curve.peak)],
-            "filled": dict(self._filled),
-            "detailed": self._detailed,
-        }
+        kills = [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()]
+        return super().snapshot() | {"kill_switches": kills, "detailed": self._detailed}
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> "Gate":
         """The gate that ``snapshot`` was taken of."""
         gate = cls(detailed=snapshot["detailed"])
-        gate._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
-        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair, strategy_id in snapshot["claims"]:
-            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair, strategy_id)
-            gate._claims[order_id] = claim
-            if pair:
-                gate._pairs.setdefault(pair, {})[order_id] = claim
-        for order_id, (quantity, cash) in snapshot["settled"].items():
-            claim = gate._claims[order_id]
-            gate._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))
-        for name, bound, *where in snapshot["limits"]:
-            gate.set_limit(make_limit(name, Decimal(bound), *where))
+        gate._take(snapshot)
         for portfolio_id, strategy_id, allow_reducing in snapshot["kill_switches"]:
             gate.engage(KillScope(portfolio_id, strategy_id), allow_reducing)
-        gate._marks = {symbol: Decimal(price) for symbol, price in snapshot["marks"].items()}
-        gate._curve, gate._filled = Curve(*map(Decimal, snapshot["curve"])), dict(snapshot["filled"])
         return gate
 
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nextafter
 
-from services.domain.blotter import Blotter, When
+from services.domain.blotter import Blotter
+from services.domain.events import When
 from services.domain.lists import cut, paired, sized_by_parent, stops_loss
 from services.domain.money import decimal_of
 from services.domain.order import (

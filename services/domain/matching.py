@@ -11,11 +11,12 @@ from decimal import Decimal
 
 from services.domain.agenda import Agenda
 from services.domain.alone import fill_alone
-from services.domain.blotter import Blotter, When, refuse
-from services.domain.encounter import LEFT, Encounter
+from services.domain.blotter import Blotter
+from services.domain.encounter import Encounter
+from services.domain.events import When, refuse
 from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
-from services.domain.linked import end, follow
+from services.domain.linked import end
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.order import (
     CancelReason,
@@ -26,10 +27,10 @@ from services.domain.order import (
     Refusal,
     Reservation,
     Side,
-    TimeInForce,
 )
 from services.domain.positions import Holder
 from services.domain.replacing import CannotReplace, Replacement, keeps_priority, replaced
+from services.domain.sessions import first_state, strike
 from services.domain.shape import check_shape
 from services.domain.splitting import split, trailed
 from services.domain.tape import Kind, Tape
@@ -45,8 +46,6 @@ _CLOSED = Refusal(MARKET_CLOSED, "session", ZERO, ZERO)
 _NEW = OrderState.NEW
 _CLOCK, _SPLIT, _AUCTION, _HALT = Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
 _when = When.__new__
-_DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
-_OPG, _CLS, _GTC = TimeInForce.OPG, TimeInForce.CLS, TimeInForce.GTC
 
 
 class Venue:
@@ -133,7 +132,8 @@ class Venue:
             KeyError: its symbol is unknown.
         """
         check_shape(order)
-        when, state = _when(When, at, time), self._first_state(order, at, time)
+        when = _when(When, at, time)
+        state = first_state(order, when, self._index, self._instruments[order.symbol], self._settings)
         if state is OrderState.REJECTED:
             return [refuse(order, _CLOSED, when)]
         return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
@@ -147,7 +147,12 @@ class Venue:
         when = When(at, time)
         for order in orders:
             check_shape(order)
-        states = [OrderState.HELD if each.parent_order_id else self._first_state(each, at, time) for each in orders]
+        states = [
+            OrderState.HELD
+            if each.parent_order_id
+            else first_state(each, when, self._index, self._instruments[each.symbol], self._settings)
+            for each in orders
+        ]
         if OrderState.REJECTED in states:
             return [refuse(order, _CLOSED, when) for order in orders]
         types = [ExecType.NEW if state is _NEW else ExecType.HELD for state in states]
@@ -236,19 +241,6 @@ class Venue:
         self._position = max(after, through)
         return self._position, []
 
-    def _first_state(self, order: Order, at: int, time: int) -> OrderState:
-        """NEW, or HELD or REJECTED where its session is not open, or its auction not now."""
-        calendar, tif, index = self._instruments[order.symbol].calendar, order.time_in_force, self._index
-        edges = None if index is None else index.edges(calendar)
-        opens = edges is None or not edges.rows or edges.admits(at, time)
-        if tif is _OPG or tif is _CLS:
-            if edges is not None and not edges.rows:
-                return OrderState.REJECTED
-            return _NEW if opens and tif is _CLS else OrderState.HELD
-        if opens or not (tif is _DAY or tif is _IOC or tif is _FOK):
-            return _NEW
-        return OrderState.HELD if tif is _DAY and self._settings.hold_day_orders else OrderState.REJECTED
-
     def _read(self, tape: Tape) -> TapeIndex:
         if self._index is None or self._index.tape is not tape:
             self._index = self._blotter.positions.index = TapeIndex(tape)
@@ -271,7 +263,7 @@ class Venue:
         source = tape.sources[tape.source.item(row)]
         if source.kind is _CLOCK:
             opens = tape.values.item(row, 0) == 1.0
-            return self._clock(source.symbol, opens, When(row + 1, tape.time.item(row)))
+            return strike(self._blotter, source.symbol, opens, When(row + 1, tape.time.item(row)))
         if source.kind is _SPLIT:
             return split(self._blotter, index, source.symbol, row)
         if source.kind is _HALT or source.symbol not in self._blotter.books:
@@ -293,15 +285,3 @@ class Venue:
         if self._index is None:
             return None
         return trailed(order, self._index, self._instruments[order.symbol].calendar, row)
-
-    def _clock(self, calendar: str, opens: bool, when: When) -> list[OrderEvent]:
-        blotter, events = self._blotter, []
-        for arrival in sorted(blotter.timed.get((calendar, opens), ())):
-            order = blotter.orders[arrival]
-            if opens:
-                events.append(blotter.change(arrival, ExecType.NEW, order._replace(state=OrderState.NEW), when))
-            elif (reason := LEFT.get(order.time_in_force)) is not None:
-                events.append(blotter.end(arrival, ExecType.CANCELED, reason, when))
-            else:
-                events.append(blotter.end(arrival, ExecType.EXPIRED, CancelReason.END_OF_SESSION, when))
-        return events + follow(blotter, events, when)

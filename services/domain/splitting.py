@@ -1,6 +1,7 @@
 """What a split does to the venue's open orders (rule 20)."""
 
-from services.domain.blotter import Blotter, When
+from services.domain.blotter import Blotter
+from services.domain.events import When
 from services.domain.fills import restated
 from services.domain.linked import follow
 from services.domain.money import decimal_of
