@@ -147,7 +147,7 @@ class Intake:
             ApiError: as `OrderService.CancelOrder` says.
         """
         desk, order_id = await self._named(request)
-        return await desk.cancel(order_id, principal)
+        return await desk.urgent.cancel(order_id, principal)
 
     async def replace(self, request: Any, principal: str, seat_token: str = "") -> bytes:
         """Puts the order that a validated ReplaceOrderRequest names on new terms; returns it as it then is, encoded.
@@ -175,7 +175,7 @@ class Intake:
             return Swept([], more=False)
         answer: asyncio.Future[Swept] = asyncio.get_running_loop().create_future()
         of = (request.symbol, request.side, request.strategy_id, request.deployment_id)
-        desk.sweep(Sweep(portfolio.portfolio_id, *of, principal, answer))
+        desk.urgent.sweep(Sweep(portfolio.portfolio_id, *of, principal, answer))
         return await answer
 
     async def arm(self, request: Any, principal: str) -> TimerRow:
@@ -205,7 +205,7 @@ class Intake:
         if working:
             await asyncio.wait(working)
         for desk in self._desks.all():
-            desk.disconnect(session_id)
+            desk.urgent.disconnect(session_id)
 
     async def _named(self, request: Any) -> tuple[Desk, str]:
         """The order that a request names by one of its ids, and its desk."""

@@ -25,27 +25,26 @@ PATIENCE_SECONDS: Final = 0.05
 LEAST_SECONDS: Final = 0.1
 
 
-class Asker(Protocol):
-    """What checks need of their desk."""
-
-    row: EnvironmentRow
+class Urgent(Protocol):
+    """What must not wait for risk."""
 
     @property
-    def urgent(self) -> bool:
-        """Whether cancels or kill switches wait."""
+    def waits(self) -> bool:
+        """Whether there is any."""
         ...
 
-    async def serve_urgent(self) -> None:
-        """Serves what is urgent."""
+    async def serve(self) -> None:
+        """Serves it."""
         ...
 
 
 class Checks:
     """Asks for one batch of verdicts at a time."""
 
-    def __init__(self, desk: Asker, gate: RiskGate) -> None:
-        self._desk = desk
+    def __init__(self, row: EnvironmentRow, gate: RiskGate, urgent: Urgent) -> None:
+        self._row = row
         self._gate = gate
+        self._urgent = urgent
 
     async def verdicts(self, checks: Callable[[], Sequence[Check]], deadline: float) -> dict[str, Verdict]:
         """What risk says, by order id.
@@ -75,13 +74,12 @@ class Checks:
 
     async def _ask(self, batch: Callable[..., Any], asked: Sequence[Check], deadline: float) -> Checked | None:
         """One try; None where it was given up for what is urgent, or is void."""
-        desk = self._desk
         seconds = max(LEAST_SECONDS, deadline - time.monotonic())
-        decided = max(desk.row.market_time, *(check.order.basis_time for check in asked))
+        decided = max(self._row.market_time, *(check.order.basis_time for check in asked))
         asking = asyncio.ensure_future(self._gate.check(partial(batch, decided), seconds))
         try:
             await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-            while not asking.done() and not desk.urgent:
+            while not asking.done() and not self._urgent.waits:
                 await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
             if asking.done():
                 answer = asking.result()
@@ -89,11 +87,11 @@ class Checks:
                     return answer
         finally:
             asking.cancel()
-        await desk.serve_urgent()
+        await self._urgent.serve()
         return None
 
     def _batch(self, decided: int, number: int, **orders: Sequence[Check]) -> Any:
-        row = self._desk.row
+        row = self._row
         return check_batch(number, row.head, row.tape_sequence, decided, **orders)
 
 

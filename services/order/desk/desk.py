@@ -24,10 +24,9 @@ from services.domain.matching import Venue, VenueSettings
 from services.domain.tape import Tape
 from services.order.clients import Peers
 from services.order.desk.cancel_timers import CancelTimers
-from services.order.desk.canceling import Cancel, Canceling, Sweep
+from services.order.desk.canceling import Canceling
 from services.order.desk.checks import Checks
 from services.order.desk.door import Door
-from services.order.desk.gate_mapping import Kill
 from services.order.desk.journal import Journal
 from services.order.desk.order_lists import CreateList, OrderLists
 from services.order.desk.phase import OTHERS_TURN, Phase
@@ -39,6 +38,7 @@ from services.order.desk.replacing import Replace, Replacing
 from services.order.desk.replay_mapping import Grant, Idle, Reached
 from services.order.desk.risk_gate import RiskGate
 from services.order.desk.roll import Roll, stale
+from services.order.desk.urgent import Urgent
 from services.order.desk.walk import Walk
 from services.order.settings import Settings
 from services.order.store import Store
@@ -62,24 +62,20 @@ class Desk:
         self.symbols: frozenset[str] | None = None
         self.venue = self._new_venue(peers)
         self.door = Door()
-        self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.kill, self.door.guard)
-        checks = Checks(self, self.gate)
+        self._wake = asyncio.Event()
+        self.timers = CancelTimers(self, store, self._wake.set)
+        self.urgent = Urgent(Canceling(self, store, peers, self._wake.set), self.timers, self._wake.set)
+        self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.urgent.kill, self.door.guard)
+        checks = Checks(row, self.gate, self.urgent)
         self._placing = Placing(self, store, checks)
         self._lists = OrderLists(self, store, self._placing, checks)
         self._previewing = Previewing(self, checks)
         self._replacing = Replacing(self, store, peers.instruments, checks)
         self._remodeling = Remodeling(self, store)
-        self._wake = asyncio.Event()
-        self._canceling = Canceling(self, store, peers, self._wake.set)
-        self.timers = CancelTimers(self, store, self._wake.set)
         self._risk_seconds = settings.order_risk_deadline_ms / 1000
         self._batch_size = settings.order_batch_size
         self._peers = peers
         self._walk = Walk(row)
-        self._kills: list[Kill] = []
-        self._cancels: list[Cancel] = []
-        self._sweeps: list[Sweep] = []
-        self._left: set[str] = set()
         self._ready: deque[AnyCommand] = deque()
         self._waiting: list[AnyCommand] = []
         self._held: Held = {}
@@ -102,12 +98,6 @@ class Desk:
         return self._walk.tape
 
     @property
-    def urgent(self) -> bool:
-        """Whether something waits that must not wait for risk."""
-        waiting = self._kills or self._left or self._cancels or self._sweeps or self._canceling.judged
-        return bool(waiting) or self.timers.urgent
-
-    @property
     def ending(self) -> bool:
         """Whether no order will meet another record."""
         return self.phase is Phase.ENDED or (self._grant is not None and self._grant[0].final)
@@ -120,7 +110,7 @@ class Desk:
         self.venue.restore(orders, headroom)
         for order in orders:
             if session_id := self.journal.session_of(order.order_id):
-                self.disconnect(session_id)
+                self.urgent.disconnect(session_id)
         await self.timers.restore()
 
     def load(self, environment: Environment, tape: Tape) -> None:
@@ -206,33 +196,6 @@ class Desk:
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
 
-    async def cancel(self, order_id: str, principal: str) -> bytes:
-        """Cancels an order; returns it as it then is, encoded.
-
-        Raises:
-            ApiError: NOT_FOUND `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED`.
-        """
-        cancel = Cancel(order_id, principal, asyncio.get_running_loop().create_future())
-        self._cancels.append(cancel)
-        self._wake.set()
-        return await cancel.answer
-
-    def sweep(self, sweep: Sweep) -> None:
-        """Cancels all open orders that fit; its `answer` tells which."""
-        self._sweeps.append(sweep)
-        self._wake.set()
-
-    def kill(self, kill: Kill) -> None:
-        """A kill switch was engaged: open orders in its scope are canceled."""
-        if kill.engaged:
-            self._kills.append(kill)
-            self._wake.set()
-
-    def disconnect(self, session_id: str) -> None:
-        """A session is over that asked for its open orders to be canceled then."""
-        self._left.add(session_id)
-        self._wake.set()
-
     async def run(self) -> None:
         """Does what there is to do; until cancelled."""
         while True:
@@ -241,27 +204,9 @@ class Desk:
             while await self._step():
                 pass
 
-    async def serve_urgent(self) -> None:
-        """Serves kill switches, sessions that are over, timers, and cancels, those of single orders first."""
-        kills, self._kills = self._kills, []
-        for kill in kills:
-            await self._canceling.kill(kill)
-        if self._left:
-            left, self._left = self._left, set()
-            await self._canceling.disconnect(left)
-        await self._canceling.judge()
-        if self.timers.urgent:
-            await self.timers.serve()
-        cancels, self._cancels = self._cancels, []
-        if cancels:
-            await self._canceling.cancel(cancels)
-        sweeps, self._sweeps = self._sweeps, []
-        for sweep in sweeps:
-            await self._canceling.sweep(sweep)
-
     async def _step(self) -> bool:
-        if self.urgent:
-            await self.serve_urgent()
+        if self.urgent.waits:
+            await self.urgent.serve()
         elif self._behind is not None:
             await self._catch_up(self._behind)
         elif self._ready:

@@ -19,12 +19,12 @@ from services.domain.instrument import Instrument
 from services.domain.matching import Venue
 from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
 from services.domain.order import Order, OrderEvent, OrderState, Side
-from services.order.desk.checks import LEAST_SECONDS, Asker, Checks, asking, refusal_of, risk_unavailable
+from services.order.desk.checks import LEAST_SECONDS, Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal
 from services.order.desk.risk_gate import RiskUnavailable
 from services.order.mapping import decode_event, decode_order, refusal_error
-from services.order.records import OrderRow, PortfolioRow
+from services.order.records import EnvironmentRow, OrderRow, PortfolioRow
 from services.order.store import Store
 from services.order.ticket import Provenance, Ticket
 
@@ -74,9 +74,10 @@ class Create:
                 each.answer.set_result(order)
 
 
-class Desk(Asker, Protocol):
+class Desk(Protocol):
     """What placing needs of its desk."""
 
+    row: EnvironmentRow
     venue: Venue
     journal: Journal
 

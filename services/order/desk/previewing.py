@@ -18,10 +18,10 @@ from services.domain.money import ZERO
 from services.domain.order import Order
 from services.domain.preview import Preview
 from services.domain.trading import NO_PRICE
-from services.order.desk.checks import Asker, Checks, risk_unavailable
+from services.order.desk.checks import Checks, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.risk_gate import RiskUnavailable
-from services.order.records import PortfolioRow
+from services.order.records import EnvironmentRow, PortfolioRow
 from services.order.ticket import Provenance, Ticket
 
 
@@ -66,9 +66,10 @@ class Trial:
             self.answer.set_result(outlook)
 
 
-class Desk(Asker, Protocol):
+class Desk(Protocol):
     """What previewing needs of its desk."""
 
+    row: EnvironmentRow
     venue: Venue
 
     @property

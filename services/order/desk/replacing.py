@@ -17,14 +17,14 @@ from services.domain.matching import Venue
 from services.domain.order import Order, OrderEvent
 from services.domain.replacing import CannotReplace, Replacement, needs_check, replaced
 from services.order.desk.canceling import ended_order
-from services.order.desk.checks import Asker, Checks, asking, refusal_of, risk_unavailable
+from services.order.desk.checks import Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal, Written, number_of
 from services.order.desk.placing import check_increments
 from services.order.desk.risk_gate import RiskUnavailable
 from services.order.desk.roll import Decision
 from services.order.mapping import decode_event, refusal_error
-from services.order.records import RequestRow
+from services.order.records import EnvironmentRow, RequestRow
 from services.order.store import Store
 from services.wire.orders import refusal_to_proto
 
@@ -73,9 +73,10 @@ class Change(NamedTuple):
     after: Order
 
 
-class Desk(Asker, Protocol):
+class Desk(Protocol):
     """What replacing needs of its desk."""
 
+    row: EnvironmentRow
     venue: Venue
     journal: Journal
 
