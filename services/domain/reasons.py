@@ -36,7 +36,7 @@ class Reason(NamedTuple):
 
 _ENDS: Final = {
     CancelReason.IOC_REMAINDER: "It is IOC: what its first record did not fill is canceled.",
-    CancelReason.INSUFFICIENT_CASH: "The price jumped above what was set aside, and the cash affords no more.",
+    CancelReason.INSUFFICIENT_CASH: "It came to cost more than was set aside, and the cash affords no more.",
     CancelReason.KILL_SWITCH: "A kill switch was engaged.",
     CancelReason.END_OF_SESSION: "Its session closed.",
     CancelReason.END_OF_TAPE: "The tape ended.",
@@ -53,6 +53,11 @@ _ENDS: Final = {
     CancelReason.CHILD_FILLED: "One of its children filled: who leaves enters no more.",
     CancelReason.CANCEL_TIMER: "A cancel timer was not armed again in time.",
 }
+_CUT: Final = {
+    CancelReason.INSUFFICIENT_CASH: "the cash affords no more",
+    CancelReason.NOTHING_TO_REDUCE: "no more is held that it could reduce",
+}
+"""Why a fill took no more, where its order ends there."""
 _AUCTIONS: Final = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 _TERMS: Final = (
     "quantity",
@@ -66,7 +71,13 @@ _TERMS: Final = (
 
 
 def reason_of(
-    event: OrderEvent, previous: OrderEvent | None, record: Record | None, increment: Decimal, principal: str = ""
+    event: OrderEvent,
+    previous: OrderEvent | None,
+    record: Record | None,
+    increment: Decimal,
+    principal: str = "",
+    *,
+    following: OrderEvent | None = None,
 ) -> Reason:
     """Why an event is what it is.
 
@@ -75,11 +86,13 @@ def reason_of(
         record: the tape's at the event's position; None where it cannot be had, or is none.
         increment: the instrument's price increment.
         principal: who caused it.
+        following: the order's event after it; None for its last. It tells why a fill took no more.
     """
     order = event.order
     match event.exec_type:
         case ExecType.TRADE:
-            return _of_fill(event, previous, record, increment)
+            reason = _of_fill(event, previous, record, increment)
+            return reason._replace(text=reason.text + _of_rest(event, following))
         case ExecType.TRIGGERED:
             return Reason(_of_trigger(order, record))
         case ExecType.REJECTED:
@@ -109,7 +122,7 @@ def _of_fill(event: OrderEvent, previous: OrderEvent | None, record: Record | No
         return Reason("The record that filled it cannot be shown.")
     here = (ExecType.TRIGGERED, event.tape_sequence)
     triggered = previous is not None and (previous.exec_type, previous.tape_sequence) == here
-    reason = _of_price(
+    return _of_price(
         _Met(
             order,
             event.last_price,
@@ -123,11 +136,20 @@ def _of_fill(event: OrderEvent, previous: OrderEvent | None, record: Record | No
             in_parents_bar=bool(order.parent_order_id) and event.tape_sequence <= order.basis_sequence,
         )
     )
-    if order.leaves_quantity:
-        left = _plain(event.last_quantity + order.leaves_quantity)
-        more = f" {_plain(event.last_quantity)} of the {left} units left: the record offered no more."
-        return reason._replace(text=reason.text + more)
-    return reason
+
+
+def _of_rest(event: OrderEvent, following: OrderEvent | None) -> str:
+    """Why a fill left some of its order; empty where it left nothing."""
+    leaves = event.order.leaves_quantity
+    if not leaves:
+        return ""
+    why = "the record offered no more"
+    if following is not None and following.tape_sequence == event.tape_sequence:
+        if following.exec_type is ExecType.TRADE:
+            why = "others had their turn before the rest"
+        else:
+            why = _CUT.get(following.order.cancel_reason, why)
+    return f" {_plain(event.last_quantity)} of the {_plain(event.last_quantity + leaves)} units left: {why}."
 
 
 class _Met(NamedTuple):

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import at_most_places
-from services.domain.order import Order, OrderType, Reservation, Side
+from services.domain.order import Order, OrderType, Reservation
 from services.domain.reach import TRIGGERED_STATES
 from services.domain.shape import check_shape
 
@@ -13,7 +13,7 @@ BELOW_FILLED, TRIGGERED, IMPOSSIBLE = "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED"
 OF_LIST = "LIST_QUANTITY_FIXED"
 REFUSED_QUIETLY = frozenset({BELOW_FILLED, TRIGGERED})
 """Reasons that a fill may have made; the others are the asker's mistakes."""
-_PRICES = ("limit_price", "stop_price")
+_PRICES = ("limit_price", "stop_price", "trailing_amount", "trailing_percent")
 
 
 class CannotReplace(ValueError):
@@ -78,16 +78,10 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
 
 
 def needs_check(before: Order, after: Order) -> bool:
-    """Whether new terms may need more: more units, a higher price to pay, or any other price to sell at."""
-    if after.reduce_only and after.limit_price == before.limit_price and after.stop_price == before.stop_price:
-        return False
-    if after.quantity > before.quantity:
+    """Whether new terms ask for more units, or for any other price: bands hold on both sides of the reference."""
+    if any(getattr(after, name) != getattr(before, name) for name in _PRICES):
         return True
-    prices = [(getattr(before, name), getattr(after, name)) for name in _PRICES]
-    if before.side is Side.SELL:
-        return any(new != old for old, new in prices)
-    widened = (after.trailing_amount, after.trailing_percent) != (before.trailing_amount, before.trailing_percent)
-    return widened or any(new is not None and new > old for old, new in prices)
+    return after.quantity > before.quantity and not after.reduce_only
 
 
 def keeps_priority(before: Order, after: Order) -> bool:

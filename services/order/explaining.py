@@ -111,11 +111,11 @@ class Explaining:
 
     def _reasons(self, messages: Sequence[Any], records: dict[int, Record]) -> list[Reason]:
         reasons, previous = [], None
-        for message in messages:
-            event = event_from_proto(message)
+        events = [event_from_proto(message) for message in messages]
+        for message, event, following in zip(messages, events, [*events[1:], None], strict=True):
             record = records.get(event.tape_sequence) if by_tape(message) else None
             increment = self._desks.peers.instruments[event.order.symbol].price_increment
-            reasons.append(reason_of(event, previous, record, increment, message.principal))
+            reasons.append(reason_of(event, previous, record, increment, message.principal, following=following))
             previous = event
         return reasons
 

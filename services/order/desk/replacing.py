@@ -1,4 +1,4 @@
-"""How open orders are put on new terms: checked by risk where they may need more, decided by the venue, committed."""
+"""How open orders are put on new terms: checked by risk where they ask for more, decided by the venue, committed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.risk.v1 import risk_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.limits import KillScope
+from services.domain.limits import KillScope, make_limit
 from services.wire.values import timestamp
 from tests.component.order import sessions
 from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, request, running
@@ -110,6 +110,14 @@ async def test_what_risk_refuses_leaves_the_order_as_it_was(mesh: Mesh) -> None:
     assert (await mesh.orders.ReplaceOrder(replace(first.order_id, quantity="2000"))).reservation.headroom == "0.00"
 
 
+async def test_new_terms_keep_to_the_price_band_on_both_sides(mesh: Mesh) -> None:
+    order = await mesh.orders.CreateOrder(limit("a", "50"))
+    mesh.gate.gate.set_limit(make_limit("price_band", Decimal("0.5")))
+    error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, limit_price="2")))
+    assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "PRICE_OUT_OF_BAND")
+    assert await mesh.get("a") == order
+
+
 async def test_what_cannot_be_is_told(mesh: Mesh) -> None:
     resting = await mesh.orders.CreateOrder(limit("a"))
     gone = await mesh.orders.CreateOrder(request("b"))
@@ -151,16 +159,16 @@ async def test_rule_7_no_less_than_what_has_filled(mesh: Mesh) -> None:
     assert (filled.state, filled.cum_quantity) == (STATE.ORDER_STATE_FILLED, "120000")
 
 
-async def test_less_needs_no_risk_and_more_waits_for_it(tmp_path: Path) -> None:
+async def test_fewer_units_need_no_risk_and_more_or_another_price_wait_for_it(tmp_path: Path) -> None:
     async with running(tmp_path, start=False) as mesh:
         await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="300")
         await mesh.market.joined()
         order = await mesh.orders.CreateOrder(limit("a"))
         mesh.gate.silent = True
         assert (await mesh.orders.ReplaceOrder(replace(order.order_id, quantity="5"))).quantity == "5"
-        assert (await mesh.orders.ReplaceOrder(replace(order.order_id, limit_price="49"))).limit_price == "49.0000"
-        error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="6")))
-        assert (error.code, error.reason) == (StatusCode.UNAVAILABLE, "RISK_UNAVAILABLE")
+        for terms in ({"quantity": "6"}, {"limit_price": "49"}):
+            error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, **terms)))
+            assert (error.code, error.reason) == (StatusCode.UNAVAILABLE, "RISK_UNAVAILABLE")
         mesh.gate.silent = False
         assert (await mesh.get("a")).quantity == "5"
         async with asyncio.timeout(10):
@@ -170,7 +178,7 @@ async def test_less_needs_no_risk_and_more_waits_for_it(tmp_path: Path) -> None:
                     break
                 except ApiError as again:
                     assert again.reason == "RISK_UNAVAILABLE"  # noqa: PT017 what is asked again
-        assert (order.quantity, await folded(mesh)) == ("7", 343)
+        assert (order.quantity, await folded(mesh)) == ("7", 350)
 
 
 async def test_a_cancel_overtakes_new_terms_that_wait_for_risk(mesh: Mesh) -> None:

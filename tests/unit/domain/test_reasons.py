@@ -168,6 +168,22 @@ def test_events_say_why(event: OrderEvent, previous: OrderEvent | None, text: st
     assert reason_of(event, previous, BAR, CENT, "officer") == (text, basis)
 
 
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (made(ExecType.CANCELED, cancel_reason=CancelReason.INSUFFICIENT_CASH), "the cash affords no more"),
+        (made(ExecType.CANCELED, cancel_reason=CancelReason.NOTHING_TO_REDUCE), "no more is held that it could reduce"),
+        (made(ExecType.CANCELED, cancel_reason=CancelReason.IOC_REMAINDER), "the record offered no more"),
+        (made(ExecType.TRADE, last_quantity=D(6)), "others had their turn before the rest"),
+        (made(ExecType.TRADE, last_quantity=D(6))._replace(tape_sequence=6), "the record offered no more"),
+        (None, "the record offered no more"),
+    ],
+)
+def test_a_part_says_why_it_is_no_more(after: OrderEvent | None, why: str) -> None:
+    part = made(ExecType.TRADE, last_price=D(100), last_quantity=D(4), leaves_quantity=D(6))
+    assert reason_of(part, None, BAR, CENT, following=after).text.endswith(f" 4 of the 10 units left: {why}.")
+
+
 def test_other_records_and_none() -> None:
     fill = made(ExecType.TRADE, last_price=D(101), last_quantity=D(10))
     asked = reason_of(fill, None, Quote("AAPL", 1, 99.0, 101.0), CENT)

@@ -146,7 +146,9 @@ class OrderPreview(_message.Message):
     reference_price: _builtins.str
     """The venue's last price for its side; empty before the first one."""
     estimated_price: _builtins.str
-    """What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference."""
+    """What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference. Slippage is
+    not foreseen: an order of the largest quantity that slips may be cut to what the cash affords.
+    """
     quantity: _builtins.str
     """Its units; of one by cash those that it would buy at the estimated price."""
     notional: _builtins.str

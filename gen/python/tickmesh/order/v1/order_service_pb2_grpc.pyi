@@ -113,7 +113,7 @@ class OrderServiceStub:
     the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
     its new terms fill on later records only.
 
-    Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+    Where it asks for more units or another price, risk checks it. What is refused leaves the order as it was, and is answered
     FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
     `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
@@ -131,7 +131,8 @@ class OrderServiceStub:
     """
     BatchCancelOrders: _aio.UnaryUnaryMultiCallable[_order_service_pb2.BatchCancelOrdersRequest, _order_service_pb2.BatchCancelOrdersResponse]
     """Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
-    end together, or none: a repeat cancels what has come since.
+    end together, or none, and with each the orders of its list that cannot stand without it: a repeat cancels what has come
+    since.
 
     Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
 
@@ -373,7 +374,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
         its new terms fill on later records only.
 
-        Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+        Where it asks for more units or another price, risk checks it. What is refused leaves the order as it was, and is answered
         FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
         `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
@@ -397,7 +398,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_order_service_pb2.BatchCancelOrdersRequest, _abc.Awaitable[_order_service_pb2.BatchCancelOrdersResponse]],
     ) -> _abc.Awaitable[_order_service_pb2.BatchCancelOrdersResponse]:
         """Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
-        end together, or none: a repeat cancels what has come since.
+        end together, or none, and with each the orders of its list that cannot stand without it: a repeat cancels what has come
+        since.
 
         Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
 

@@ -33,7 +33,7 @@ class _RiskEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskEve
     RISK_EVENT_KIND_BREACH: _RiskEventKind.ValueType  # 1
     """A limit refused an order."""
     RISK_EVENT_KIND_NEAR_BREACH: _RiskEventKind.ValueType  # 2
-    """A figure passed the share of its bound that warns."""
+    """A figure passed the share of its bound that warns, or went beyond the bound; orders refused for it are breaches."""
     RISK_EVENT_KIND_CLEARED: _RiskEventKind.ValueType  # 3
     """A figure fell below nine tenths of what warns, or the equity is no longer below the maintenance margin."""
     RISK_EVENT_KIND_MARGIN_CALL: _RiskEventKind.ValueType  # 4
@@ -51,7 +51,7 @@ RISK_EVENT_KIND_UNSPECIFIED: RiskEventKind.ValueType  # 0
 RISK_EVENT_KIND_BREACH: RiskEventKind.ValueType  # 1
 """A limit refused an order."""
 RISK_EVENT_KIND_NEAR_BREACH: RiskEventKind.ValueType  # 2
-"""A figure passed the share of its bound that warns."""
+"""A figure passed the share of its bound that warns, or went beyond the bound; orders refused for it are breaches."""
 RISK_EVENT_KIND_CLEARED: RiskEventKind.ValueType  # 3
 """A figure fell below nine tenths of what warns, or the equity is no longer below the maintenance margin."""
 RISK_EVENT_KIND_MARGIN_CALL: RiskEventKind.ValueType  # 4

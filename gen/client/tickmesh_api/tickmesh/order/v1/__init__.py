@@ -116,7 +116,7 @@ class CancelReason(betterproto2.Enum):
 
     INSUFFICIENT_CASH = 3
     """
-    The price jumped above what was reserved, and the cash affords no more.
+    It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more.
     """
 
     KILL_SWITCH = 4
@@ -2647,7 +2647,8 @@ class OrderPreview(betterproto2.Message):
 
     estimated_price: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference.
+    What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference. Slippage is
+    not foreseen: an order of the largest quantity that slips may be cut to what the cash affords.
     """
 
     quantity: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -3746,7 +3747,7 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
         its new terms fill on later records only.
 
-        Where it may need more than it has set aside, risk checks it. What is refused leaves the order as it was, and is answered
+        Where it asks for more units or another price, risk checks it. What is refused leaves the order as it was, and is answered
         FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
         `PRICE_OUT_OF_BAND`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
@@ -3782,7 +3783,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
     ) -> "BatchCancelOrdersResponse":
         """
         Cancels the open orders of a portfolio that fit, up to 1,000 in one call, the oldest first; never needs risk. All of them
-        end together, or none: a repeat cancels what has come since.
+        end together, or none, and with each the orders of its list that cannot stand without it: a repeat cancels what has come
+        since.
 
         Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
 

@@ -272,7 +272,7 @@ class RiskEventKind(betterproto2.Enum):
 
     NEAR_BREACH = 2
     """
-    A figure passed the share of its bound that warns.
+    A figure passed the share of its bound that warns, or went beyond the bound; orders refused for it are breaches.
     """
 
     CLEARED = 3
