@@ -104,6 +104,8 @@ class Variety(Strategy):
 
     def on_bar(self, context, bar):
         self.days += 1
+        # The next noon is counted from here, not day by day from 1970 on.
+        self.noon = max(self.noon, context.now)
         symbol, held = bar.symbol, context.position(bar.symbol)
 
         def at(factor):
