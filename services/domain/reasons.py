@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from services.domain.market import Auction, Bar, Quote, Record, Split, Trade
-from services.domain.money import decimal_of, format_decimal, snap
+from services.domain.money import decimal_of, snap
+from services.domain.money import format_decimal as _plain
 from services.domain.order import CancelReason, ExecType, Order, OrderEvent, Side, TimeInForce
 from services.domain.prices import Prices
 from services.domain.reach import LIMITED, TOUCHED
@@ -295,10 +296,6 @@ def _inside(order: Order, first: Decimal, trigger: Decimal) -> bool:
 
 def _term(value: Decimal | int | None) -> str:
     return _plain(value) if isinstance(value, Decimal) else str(value or "nothing")
-
-
-def _plain(value: Decimal) -> str:
-    return format_decimal(value)
 
 
 def _capital(text: str) -> str:
