@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Set
 from pathlib import Path
 
-from services.domain.lifecycle import TRANSITIONS
-from services.domain.order import TERMINAL, ExecType, OrderState
+from services.domain.orders.lifecycle import TRANSITIONS
+from services.domain.orders.order import TERMINAL, ExecType, OrderState
 
 README = Path(__file__).resolve().parents[2] / "services/order/README.md"
 _BLOCK = re.compile(r"```mermaid\nstateDiagram-v2\n.*?```", re.DOTALL)

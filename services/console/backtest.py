@@ -19,9 +19,9 @@ from services.chassis.settings import load
 from services.console.layout import Trouble
 from services.console.scenario import DEMONSTRATION, Scenario, Trader
 from services.console.settings import ConsoleSettings
+from services.domain.backtest.simulation import Result
 from services.domain.costs import ModelChange
-from services.domain.limits import LimitChange
-from services.domain.simulation import Result
+from services.domain.risk.limits import LimitChange
 from services.domain.tape import Kind, Tape
 from services.marketdata.settings import Settings as MarketdataSettings
 from services.strategy.kinds import discover

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from services.console.history_clients import Account
 from services.console.records import Deployment, Replay
-from services.domain.order import CancelReason, ExecType
-from services.domain.simulation import Result
+from services.domain.backtest.simulation import Result
+from services.domain.orders.order import CancelReason, ExecType
 
 
 def caveats(

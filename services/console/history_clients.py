@@ -20,10 +20,10 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 from services.chassis.channel import Channel
 from services.console.mapping import entry_line, fill_line, limit_changes, refusal_line
 from services.console.records import Portfolio, Replay
+from services.domain.backtest.digest import History
 from services.domain.costs import ModelChange
-from services.domain.digest import History
 from services.domain.instrument import Instrument
-from services.domain.limits import LimitChange
+from services.domain.risk.limits import LimitChange
 from services.domain.tape import Tape
 from services.wire.costs import change_from_proto
 from services.wire.instruments import instrument_from_proto

@@ -18,9 +18,9 @@ from tickmesh.strategy.v1 import strategy_pb2
 
 from services.chassis.validation import validate
 from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
+from services.domain.backtest.digest import EntryLine, FillLine, RefusalLine
 from services.domain.costs import ModelChange, Scope
-from services.domain.digest import EntryLine, FillLine, RefusalLine
-from services.domain.limits import LimitChange, make_limit
+from services.domain.risk.limits import LimitChange, make_limit
 from services.order.model_mapping import asked_model
 from services.wire.limits import LIMIT_NAMES
 from services.wire.values import name_of, nanoseconds

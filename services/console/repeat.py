@@ -11,10 +11,10 @@ from services.console.clients import Mesh
 from services.console.history_clients import Account, Archive
 from services.console.layout import Trouble
 from services.console.records import Deployment, Replay, Strategy
-from services.domain.digest import History, digest, history
-from services.domain.matching import VenueSettings
-from services.domain.parameters import BadParameter
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.backtest.digest import History, digest, history
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.deployment.parameters import BadParameter
+from services.domain.venue.matching import VenueSettings
 from services.strategy.kinds import Kinds
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from services.domain.costs import ModelChange
-from services.domain.limits import LimitChange
+from services.domain.risk.limits import LimitChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import numpy as np
 from services.chassis.errors import ApiError
 from services.console.layout import Layout, Trouble
 from services.console.scenario import Scenario
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.calendar import Sessions
+from services.domain.deployment.parameters import BadParameter
 from services.domain.instrument import Instrument
-from services.domain.parameters import BadParameter
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.tape import Tape
 from services.marketdata.data_sets import DataSets
 from services.marketdata.environment import Wanted

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from services.domain.order import Side
+from services.domain.orders.order import Side
 from services.domain.tape import Kind
 
 

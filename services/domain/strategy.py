@@ -20,11 +20,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from services.domain.context import Context, Signal
-from services.domain.holdings import Holdings
+from services.domain.deployment.context import Context, Signal
+from services.domain.deployment.holdings import Holdings
+from services.domain.deployment.parameters import (
+    BadParameter,
+    ParameterSpec,
+    parameter,
+    parameter_specs,
+    parameters_from,
+)
 from services.domain.market import Bar, Quote, Split, Trade
-from services.domain.order import OrderEvent
-from services.domain.parameters import BadParameter, ParameterSpec, parameter, parameter_specs, parameters_from
+from services.domain.orders.order import OrderEvent
 from services.domain.timeline import Timeline, Wake
 
 __all__ = [

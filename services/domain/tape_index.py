@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain.order import Side
+from services.domain.orders.order import Side
 from services.domain.prices import column_of
 from services.domain.tape import Kind, Tape
 

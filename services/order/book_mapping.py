@@ -10,8 +10,8 @@ from tickmesh.order.v1 import order_book_pb2
 
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.order import Order
-from services.domain.order_book import Level, OrderBook, displayed
+from services.domain.orders.order import Order
+from services.domain.venue.order_book import Level, OrderBook, displayed
 from services.order.mapping import places_of
 from services.wire.values import text, timestamp
 

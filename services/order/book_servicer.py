@@ -12,8 +12,8 @@ from tickmesh.order.v1 import order_book_service_pb2, order_book_service_pb2_grp
 from services.chassis.stream import Closed, Heartbeat, Subscription
 from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.instrument import Instrument
-from services.domain.order import Side
-from services.domain.order_book import order_book
+from services.domain.orders.order import Side
+from services.domain.venue.order_book import order_book
 from services.order.book_mapping import Scene, book_to_proto
 from services.order.desk.desk import Desk
 from services.order.desk.journal import Seen

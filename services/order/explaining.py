@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from services.chassis.errors import ApiError
 from services.domain.market import Record
-from services.domain.reasons import Reason, reason_of
+from services.domain.venue.reasons import Reason, reason_of
 from services.order.desk.replay import Desks
 from services.order.explanation_clients import Witnesses
 from services.order.intake import no_order, parse_order_id

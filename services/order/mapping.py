@@ -13,9 +13,9 @@ from tickmesh.order.v1 import cancel_timer_pb2, order_list_pb2, order_pb2, order
 from services.chassis.errors import ApiError
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
-from services.domain.limit import Checked
 from services.domain.money import places
-from services.domain.order import Order, OrderEvent
+from services.domain.orders.order import Order, OrderEvent
+from services.domain.risk.limit import Checked
 from services.order.records import TimerRow
 from services.order.ticket import Provenance
 from services.wire.costs import costs_to_proto, duration

@@ -11,9 +11,9 @@ from tickmesh.common.v1 import side_pb2
 from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.lists import BadList, check_list
-from services.domain.order import ContingencyType, Order, OrderType, TimeInForce
-from services.domain.replacing import Replacement
+from services.domain.orders.lists import BadList, check_list
+from services.domain.orders.order import ContingencyType, Order, OrderType, TimeInForce
+from services.domain.orders.replacing import Replacement
 from services.order.desk.roll import Decision
 from services.order.ticket import Ticket, client_key
 from services.wire.orders import CONTINGENCY_TYPES, ORDER_TYPES, SIDES, TIMES_IN_FORCE

@@ -23,7 +23,7 @@ from services.chassis.tokens import (
     TokenExpired,
     filter_hash,
 )
-from services.domain.lists import MOST_ORDERS
+from services.domain.orders.lists import MOST_ORDERS
 from services.order.desk.desk import Desk
 from services.order.desk.journal import Seen
 from services.order.desk.replay import Desks

@@ -12,10 +12,10 @@ from decimal import Decimal, localcontext
 from itertools import groupby
 from typing import Final
 
-from services.domain.books import Books, EquityPoint
-from services.domain.entries import Account, Entry, EntryKind, Posting, as_decimal
+from services.domain.accounting.books import Books, EquityPoint
+from services.domain.accounting.entries import Account, Entry, EntryKind, Posting, as_decimal
+from services.domain.accounting.ledger import EXACT, Ledger
 from services.domain.instrument import Instrument
-from services.domain.ledger import EXACT, Ledger
 from services.domain.market import Split
 from services.domain.money import places
 from services.domain.timeline import Timeline

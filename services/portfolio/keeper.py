@@ -16,7 +16,7 @@ from services.chassis import deadline, telemetry
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.chassis.stream import EventLog
-from services.domain.books import EquityPoint
+from services.domain.accounting.books import EquityPoint
 from services.domain.timeline import Timeline
 from services.portfolio.book import Book
 from services.portfolio.clients import OrderFeed

@@ -9,10 +9,10 @@ from tickmesh.common.v1.money_pb2 import Money
 from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 
-from services.domain.books import EquityPoint
-from services.domain.entries import Position
-from services.domain.ledger import EXACT
-from services.domain.lots import Lot
+from services.domain.accounting.books import EquityPoint
+from services.domain.accounting.entries import Position
+from services.domain.accounting.ledger import EXACT
+from services.domain.accounting.lots import Lot
 from services.domain.money import format_decimal, parse_decimal
 from services.portfolio.book import Book
 from services.portfolio.records import Fill, Kept, Opening, Posted

@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.chassis.errors import ApiError
-from services.domain.books import EquityPoint
-from services.domain.entries import Account, Entry, Position
-from services.domain.ledger import Ledger
-from services.domain.lots import Lot
-from services.domain.order import OrderEvent
+from services.domain.accounting.books import EquityPoint
+from services.domain.accounting.entries import Account, Entry, Position
+from services.domain.accounting.ledger import Ledger
+from services.domain.accounting.lots import Lot
+from services.domain.orders.order import OrderEvent
 from services.wire.cycle import Fold
 
 

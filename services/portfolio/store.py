@@ -20,10 +20,10 @@ from services.chassis.database import Database, DecimalText, upsert
 from services.chassis.stream import Entry as StreamEntry
 from services.chassis.tokens import length_delimited
 from services.chassis.writer import Writer
-from services.domain.books import EquityPoint
-from services.domain.entries import Account, Position
-from services.domain.ledger import Ledger
-from services.domain.lots import Lot
+from services.domain.accounting.books import EquityPoint
+from services.domain.accounting.entries import Account, Position
+from services.domain.accounting.ledger import Ledger
+from services.domain.accounting.lots import Lot
 from services.portfolio.book import Book
 from services.portfolio.records import Change, Cursor, EntryKey, Kept, Portfolio, Posted
 

@@ -12,13 +12,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.chassis.failpoints import failpoint
+from services.domain.accounting.ledger import Entry
 from services.domain.instrument import Instrument
-from services.domain.ledger import Entry
-from services.domain.limit import Mark
-from services.domain.order import ExecType, OrderEvent
+from services.domain.orders.order import ExecType, OrderEvent
+from services.domain.risk.limit import Mark
+from services.domain.risk.valuing import Valuing
+from services.domain.risk.watch import Watch
 from services.domain.timeline import Timeline
-from services.domain.valuing import Valuing
-from services.domain.watch import Watch
 from services.risk.happenings import breaches, warning
 from services.risk.parts import Cursor, OpenGate, Part
 from services.risk.records import Happening

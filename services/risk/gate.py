@@ -9,12 +9,12 @@ from typing import Any
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.exposure import Exposure
-from services.domain.gate import Verdict
-from services.domain.limits import make_limit
-from services.domain.order import OrderState
-from services.domain.preview import Preview, preview
-from services.domain.valued import Usage
+from services.domain.orders.order import OrderState
+from services.domain.risk.exposure import Exposure
+from services.domain.risk.gate import Verdict
+from services.domain.risk.limits import make_limit
+from services.domain.risk.preview import Preview, preview
+from services.domain.risk.valued import Usage
 from services.risk.folding import WARNING_SHARE, Folding, Scene
 from services.risk.parts import Part
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord

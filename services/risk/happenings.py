@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from services.domain.limits import ORDERED
-from services.domain.order import OrderEvent
-from services.domain.watch import Alarm
+from services.domain.orders.order import OrderEvent
+from services.domain.risk.limits import ORDERED
+from services.domain.risk.watch import Alarm
 from services.risk.records import Happening, RiskKind
 
 _LIMITS: Final = frozenset(kind.name for kind in ORDERED)

@@ -7,13 +7,13 @@ from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from services.domain.buying_power import round_down
-from services.domain.exposure import Exposure, SymbolExposure
-from services.domain.gate import Verdict
 from services.domain.money import ZERO, format_decimal, parse_decimal
-from services.domain.order import Order
-from services.domain.preview import Preview
-from services.domain.valued import Usage
+from services.domain.orders.order import Order
+from services.domain.risk.buying_power import round_down
+from services.domain.risk.exposure import Exposure, SymbolExposure
+from services.domain.risk.gate import Verdict
+from services.domain.risk.preview import Preview
+from services.domain.risk.valued import Usage
 from services.risk.folding import NumberedEntry, NumberedEvent
 from services.risk.parts import Cursor
 from services.risk.records import KillRecord, LimitRecord, Scope

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from services.domain.buying_power import Claim, Funds, Holding
-from services.domain.curve import Curve
-from services.domain.entries import as_decimal
-from services.domain.gate import Gate
+from services.domain.accounting.entries import as_decimal
 from services.domain.instrument import Instrument
-from services.domain.limit import Where
-from services.domain.rate import Rate
+from services.domain.risk.buying_power import Claim, Funds, Holding
+from services.domain.risk.curve import Curve
+from services.domain.risk.gate import Gate
+from services.domain.risk.limit import Where
+from services.domain.risk.rate import Rate
 
 
 class Cursor(NamedTuple):

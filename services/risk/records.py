@@ -6,8 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
-from services.domain.limit import Where
-from services.domain.limits import KillScope
+from services.domain.risk.limit import Where
+from services.domain.risk.limits import KillScope
 
 GUARD: Final = "runaway_guard"
 """The one limit that holds at the order service's door, by wall time, and not at the gate."""

@@ -17,9 +17,9 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.tokens import filter_hash
-from services.domain.limit import Where
-from services.domain.limits import make_limit
 from services.domain.money import NotADecimal, parse_decimal
+from services.domain.risk.limit import Where
+from services.domain.risk.limits import make_limit
 from services.risk.controls import Controls
 from services.risk.environments import Environments
 from services.risk.event_mapping import LIMIT_CHANGES, event_to_proto, kinds_from_proto, limit_change_to_proto

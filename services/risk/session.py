@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.domain.gate import Verdict
-from services.domain.order import Order
-from services.domain.preview import Preview
+from services.domain.orders.order import Order
+from services.domain.risk.gate import Verdict
+from services.domain.risk.preview import Preview
 from services.risk.records import KillRecord, LimitRecord
 
 

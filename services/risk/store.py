@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from services.chassis.database import Database, DecimalText, upsert
 from services.chassis.writer import Unit
-from services.domain.buying_power import Claim
-from services.domain.limit import Where
+from services.domain.risk.buying_power import Claim
+from services.domain.risk.limit import Where
 from services.risk.parts import Cursor, Part
 from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
 from services.wire.versions import RISK_EVENT, check_version

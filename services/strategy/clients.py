@@ -17,8 +17,8 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from services.chassis.barrier import Participant
 from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
-from services.domain.commands import NewOrder, NewOrderList, ReplaceOrder
-from services.domain.order import Order
+from services.domain.deployment.commands import NewOrder, NewOrderList, ReplaceOrder
+from services.domain.orders.order import Order
 from services.domain.timeline import Wake
 from services.strategy.answers import FIRST_BACKOFF_SECONDS, REFUSALS, until_answered
 from services.strategy.mapping import done_to_proto, list_to_proto, order_to_proto, replacement_to_proto

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+from services.domain.deployment.parameters import BadParameter, parameter_specs, parameters_from
 from services.domain.money import NotADecimal, parse_decimal
-from services.domain.parameters import BadParameter, parameter_specs, parameters_from
 from services.domain.strategies import BUILT_IN
 from services.domain.strategy import Registry, Strategy, StrategyKind
 

@@ -11,10 +11,10 @@ from tickmesh.marketdata.v1 import replay_service_pb2
 from tickmesh.order.v1 import order_list_pb2, order_pb2, order_service_pb2
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.domain.commands import NewOrder, NewOrderList, ReplaceOrder
-from services.domain.context import Signal
+from services.domain.deployment.commands import NewOrder, NewOrderList, ReplaceOrder
+from services.domain.deployment.context import Signal
 from services.domain.money import format_decimal
-from services.domain.order import OrderType, Side, TimeInForce
+from services.domain.orders.order import OrderType, Side, TimeInForce
 from services.domain.timeline import Wake
 from services.strategy import kinds
 from services.strategy.records import Deployment, Progress, StrategyRecord

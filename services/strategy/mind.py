@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from services.domain.commands import Command
-from services.domain.context import Signal
+from services.domain.deployment.commands import Command
+from services.domain.deployment.context import Signal
+from services.domain.deployment.runner import StrategyRunner
 from services.domain.instrument import Instrument
-from services.domain.order import OrderEvent
-from services.domain.runner import StrategyRunner
+from services.domain.orders.order import OrderEvent
 from services.domain.strategies import BUILT_IN
 from services.domain.strategy import Strategy
 from services.domain.timeline import Timeline, Wake

@@ -13,9 +13,9 @@ from typing import Protocol, TypeVar
 
 from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
-from services.domain.commands import Command, NewOrder, NewOrderList, ReplaceOrder
-from services.domain.order import Order, OrderEvent
-from services.domain.runner import acknowledgement
+from services.domain.deployment.commands import Command, NewOrder, NewOrderList, ReplaceOrder
+from services.domain.deployment.runner import acknowledgement
+from services.domain.orders.order import Order, OrderEvent
 from services.domain.timeline import Wake
 from services.strategy.mind import Decision, Mind, Step, StrategyFailed
 from services.strategy.records import Deployment, Moment

@@ -11,7 +11,7 @@ from typing import Protocol
 from services.chassis import deadline
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
-from services.domain.order import OrderEvent
+from services.domain.orders.order import OrderEvent
 from services.domain.timeline import Timeline
 from services.strategy.places import Place
 from services.strategy.records import Moment

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from services.chassis.errors import ApiError, FieldViolation
-from services.domain.parameters import BadParameter
+from services.domain.deployment.parameters import BadParameter
 from services.domain.strategy import Strategy
 from services.strategy.kinds import Kinds
 from services.strategy.records import Deployment, StrategyRecord, unused_id

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from services.chassis import telemetry
-from services.domain.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
-from services.domain.context import Signal
+from services.domain.deployment.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
+from services.domain.deployment.context import Signal
 from services.strategy.mapping import encode_signal
 from services.strategy.records import Deployment, Made, SignalKey
 

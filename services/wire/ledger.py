@@ -6,7 +6,7 @@ from typing import Final
 
 from tickmesh.portfolio.v1 import portfolio_pb2
 
-from services.domain.entries import Account, Entry, EntryKind
+from services.domain.accounting.entries import Account, Entry, EntryKind
 from services.wire.values import decimal, nanoseconds, numbers
 from services.wire.versions import LEDGER_ENTRY, check_version
 

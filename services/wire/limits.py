@@ -7,7 +7,7 @@ from typing import Final
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from services.domain.limit import Checked, Where
+from services.domain.risk.limit import Checked, Where
 from services.wire.values import decimal, text
 
 LIMIT_NAMES: Final = {

@@ -7,7 +7,7 @@ from typing import Final
 from tickmesh.order.v1 import order_pb2
 
 from services.domain.costs import Costs
-from services.domain.order import (
+from services.domain.orders.order import (
     CancelReason,
     ContingencyType,
     ExecType,

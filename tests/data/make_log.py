@@ -15,14 +15,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from services.domain.context import Context
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.deployment.context import Context
 from services.domain.market import Bar
-from services.domain.matching import VenueSettings
-from services.domain.order import OrderType, Side, TimeInForce
-from services.domain.replacing import Replacement, replaced
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.orders.order import OrderType, Side, TimeInForce
+from services.domain.orders.replacing import Replacement, replaced
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge
+from services.domain.venue.matching import VenueSettings
 from services.order.mapping import encode_event
 from services.order.ticket import Provenance
 from services.portfolio.mapping import entry_bytes

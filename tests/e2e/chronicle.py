@@ -9,11 +9,20 @@ from decimal import Decimal
 from tickmesh.order.v1 import order_pb2
 
 from services.console.trial import Market
-from services.domain.books import Books
-from services.domain.ledger import Ledger
-from services.domain.lifecycle import check_transition
-from services.domain.lists import paired
-from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side
+from services.domain.accounting.books import Books
+from services.domain.accounting.ledger import Ledger
+from services.domain.orders.lifecycle import check_transition
+from services.domain.orders.lists import paired
+from services.domain.orders.order import (
+    TERMINAL,
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+)
 from services.domain.timeline import Timeline
 from services.wire.orders import event_from_proto
 

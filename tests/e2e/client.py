@@ -14,7 +14,7 @@ from tickmesh.order.v1 import order_list_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 
 from services.chassis.errors import ApiError
-from services.domain.order import TERMINAL, OrderState
+from services.domain.orders.order import TERMINAL, OrderState
 from tests.e2e.entry import Entry
 from tests.e2e.mesh import PASSING, Clients, repeated
 from tests.e2e.told import Change, Told, ToldList

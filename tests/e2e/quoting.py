@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.domain.market import Quote
-from services.domain.order import OrderType, Side, TimeInForce
+from services.domain.orders.order import OrderType, Side, TimeInForce
 from services.domain.strategy import Context, Strategy, Wake, parameter
 
 SECOND = 1_000_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.console.scenario import Scenario, Trader
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
-from services.domain.limits import LimitChange, make_limit
+from services.domain.risk.limits import LimitChange, make_limit
 from tests.e2e.mesh import Mesh
 from tests.e2e.ticks import DATA_SET, write_ticks
 

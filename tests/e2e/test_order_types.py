@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.console.scenario import Trader
-from services.domain.order import CancelReason, ExecType, OrderType, TimeInForce
+from services.domain.orders.order import CancelReason, ExecType, OrderType, TimeInForce
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
 from tests.e2e.scenarios import SHORT, day
@@ -85,8 +85,8 @@ async def test_rule_33_so_they_do_through_kills(meshes: Meshes, strategy_path: s
 SOURCE = """
 from decimal import Decimal
 
-from services.domain.order import OrderType as Type
-from services.domain.order import TimeInForce as Tif
+from services.domain.orders.order import OrderType as Type
+from services.domain.orders.order import TimeInForce as Tif
 from services.domain.strategy import Strategy, Wake
 
 HOUR = 3_600_000_000_000

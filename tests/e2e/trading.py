@@ -22,12 +22,12 @@ from services.console.clients import Mesh as Console
 from services.console.repeat import mesh_digest, repeat
 from services.console.scenario import Scenario, Trader
 from services.console.trial import market_of
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.costs import ModelChange
-from services.domain.limit import Limit
-from services.domain.limits import LimitChange, make_limit
 from services.domain.money import format_decimal
-from services.domain.order import CancelReason, ExecType, OrderType
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.orders.order import CancelReason, ExecType, OrderType
+from services.domain.risk.limit import Limit
+from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import Kind
 from services.marketdata.settings import Settings as MarketdataSettings
 from services.strategy.kinds import discover

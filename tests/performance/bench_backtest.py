@@ -19,8 +19,8 @@ from decimal import Decimal
 import numpy as np
 
 from services.chassis.garbage import rare_collections
-from services.domain.parameters import parameters_from
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.deployment.parameters import parameters_from
 from services.domain.strategies import SmaCross
 from services.domain.tape import Tape
 from tests.unit.domain.markets import SYNTHETIC, synthetic

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain.context import Context
-from services.domain.holdings import Holdings
+from services.domain.deployment.context import Context
+from services.domain.deployment.holdings import Holdings
 from services.domain.market import Bar, Split
 from services.domain.money import ZERO
-from services.domain.order import Side, TimeInForce
+from services.domain.orders.order import Side, TimeInForce
 from services.domain.strategy import Scanner, Strategy, parameter
 from services.domain.timeline import Timeline
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.chassis.errors import ApiError
-from services.domain.matching import Venue
-from services.domain.order import CancelReason, Order
+from services.domain.orders.order import CancelReason, Order
+from services.domain.venue.matching import Venue
 from services.order.desk.canceling import MOST_AT_ONCE
 from services.order.desk.journal import Journal
 from services.order.records import EnvironmentRow, RequestRow, TimerRow

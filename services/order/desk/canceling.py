@@ -12,7 +12,7 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
-from services.domain.order import CancelReason, Order, OrderState, Side
+from services.domain.orders.order import CancelReason, Order, OrderState, Side
 from services.order.clients import Peers
 from services.order.desk.gate_mapping import Kill
 from services.order.desk.journal import number_of

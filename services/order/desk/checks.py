@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
-from services.domain.gate import Verdict
-from services.domain.order import Refusal
-from services.domain.preview import Preview
-from services.domain.trading import NO_PRICE
+from services.domain.backtest.trading import NO_PRICE
+from services.domain.orders.order import Refusal
+from services.domain.risk.gate import Verdict
+from services.domain.risk.preview import Preview
 from services.order.desk.gate_mapping import Check, check_batch
 from services.order.desk.risk_gate import Checked, RiskGate
 from services.order.records import EnvironmentRow

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.costs import VenueModels
-from services.domain.matching import Venue, VenueSettings
 from services.domain.tape import Tape
+from services.domain.venue.matching import Venue, VenueSettings
 from services.order.clients import Peers
 from services.order.desk.cancel_timers import CancelTimers
 from services.order.desk.canceling import Canceling

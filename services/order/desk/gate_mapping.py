@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
-from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
-from services.domain.limits import KillScope
 from services.domain.money import ZERO
-from services.domain.order import Order, OrderState, Reservation
-from services.domain.preview import Preview
+from services.domain.orders.order import Order, OrderState, Reservation
+from services.domain.risk.gate import Verdict
+from services.domain.risk.limits import KillScope
+from services.domain.risk.preview import Preview
 from services.order.mapping import order_to_proto, set_asked
 from services.order.ticket import Provenance
 from services.wire.limits import check_from_proto

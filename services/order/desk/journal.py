@@ -17,9 +17,9 @@ from services.chassis.failpoints import failpoint
 from services.chassis.stream import Entry, EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
-from services.domain.limit import Checked
-from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
-from services.domain.positions import Holder
+from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
+from services.domain.risk.limit import Checked
+from services.domain.venue.positions import Holder
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
 from services.order.records import EnvironmentRow, PortfolioRow, PositionRow, RequestRow
 from services.order.store import Store

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.gate import Verdict
-from services.domain.lists import listed
-from services.domain.order import ContingencyType, Order, OrderEvent, OrderState
+from services.domain.orders.lists import listed
+from services.domain.orders.order import ContingencyType, Order, OrderEvent, OrderState
+from services.domain.risk.gate import Verdict
 from services.order.desk.checks import Checks, refusal_of, risk_unavailable
 from services.order.desk.placing import Create, Desk, Placing, id_reused
 from services.order.desk.risk_gate import RiskUnavailable

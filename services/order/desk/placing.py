@@ -14,11 +14,11 @@ from typing import Any, Protocol
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.costs import VenueModels
-from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
-from services.domain.matching import Venue
 from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
-from services.domain.order import Order, OrderEvent, OrderState, Side
+from services.domain.orders.order import Order, OrderEvent, OrderState, Side
+from services.domain.risk.gate import Verdict
+from services.domain.venue.matching import Venue
 from services.order.desk.checks import LEAST_SECONDS, Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.journal import Journal

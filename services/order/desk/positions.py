@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from services.domain.instrument import Instrument
-from services.domain.matching import Venue
-from services.domain.order import ExecType, OrderEvent
-from services.domain.positions import Holder, Positions
+from services.domain.orders.order import ExecType, OrderEvent
 from services.domain.tape import Tape
 from services.domain.tape_index import TapeIndex
+from services.domain.venue.matching import Venue
+from services.domain.venue.positions import Holder, Positions
 
 Held = Mapping[Holder, tuple[Decimal, int]]
 """Signed units, each as of the tape position of its last fill: a split since then is on the tape alone."""

@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
+from services.domain.backtest.trading import NO_PRICE
 from services.domain.costs import Costs, VenueModels
-from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
-from services.domain.matching import Venue
 from services.domain.money import ZERO
-from services.domain.order import Order
-from services.domain.preview import Preview
-from services.domain.trading import NO_PRICE
+from services.domain.orders.order import Order
+from services.domain.risk.gate import Verdict
+from services.domain.risk.preview import Preview
+from services.domain.venue.matching import Venue
 from services.order.desk.checks import Checks, risk_unavailable
 from services.order.desk.gate_mapping import Check
 from services.order.desk.risk_gate import RiskUnavailable

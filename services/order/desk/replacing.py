@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.gate import Verdict
 from services.domain.instrument import Instrument
-from services.domain.matching import Venue
-from services.domain.order import Order, OrderEvent
-from services.domain.replacing import CannotReplace, Replacement, needs_check, replaced
+from services.domain.orders.order import Order, OrderEvent
+from services.domain.orders.replacing import CannotReplace, Replacement, needs_check, replaced
+from services.domain.risk.gate import Verdict
+from services.domain.venue.matching import Venue
 from services.order.desk.canceling import ended_order
 from services.order.desk.checks import Checks, asking, refusal_of, risk_unavailable
 from services.order.desk.gate_mapping import Check

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple, Protocol
 import grpc
 
 from services.chassis.errors import ApiError
-from services.domain.gate import Verdict
-from services.domain.preview import Preview
+from services.domain.risk.gate import Verdict
+from services.domain.risk.preview import Preview
 from services.order.desk.gate_mapping import Guard, Kill, Ready, Verdicts, connect, gate_answer
 
 FIRST_BACKOFF_SECONDS: Final = 0.02

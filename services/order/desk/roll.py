@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from services.chassis.errors import ApiError
-from services.domain.order import Order
+from services.domain.orders.order import Order
 from services.order.records import EnvironmentRow
 from services.order.ticket import Ticket
 

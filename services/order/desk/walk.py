@@ -6,9 +6,9 @@ import asyncio
 import time
 from typing import Final
 
-from services.domain.matching import Venue
-from services.domain.order import OrderEvent
+from services.domain.orders.order import OrderEvent
 from services.domain.tape import Tape
+from services.domain.venue.matching import Venue
 from services.order.records import EnvironmentRow
 
 # Tape rows the venue walks without letting others run: adapted so that a slice takes a few ms.

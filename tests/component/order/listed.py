@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.chassis.database import Database
-from services.domain.order import ExecType
+from services.domain.orders.order import ExecType
 from services.order.listing import Listing, Place, Wanted
 from services.order.records import PageRow
 from services.order.tables import EVENTS, ORDERS

@@ -37,10 +37,10 @@ from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
-from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
-from services.domain.order import OrderState
-from services.domain.preview import Preview, preview
+from services.domain.orders.order import OrderState
+from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.preview import Preview, preview
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.order.desk.gate_mapping import Check
 from services.order.main import main
@@ -403,7 +403,7 @@ def preview_to_proto(found: Preview) -> risk_gate_service_pb2.PreviewVerdict:
 
 def domain_event(event: order_pb2.OrderEvent) -> Any:
     """A stored event as the domain has it."""
-    from services.domain.order import ExecType, OrderEvent
+    from services.domain.orders.order import ExecType, OrderEvent
 
     last = (Decimal(each) for each in (event.last_quantity, event.last_price, event.last_commission))
     transacted = nanoseconds(event.transact_time)

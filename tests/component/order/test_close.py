@@ -85,7 +85,7 @@ async def test_nothing_is_canceled_where_nothing_was_ever_traded_and_nobody_is_a
 @pytest.mark.parametrize("short", [False, True])
 async def test_a_position_is_closed_whole_whatever_waits_beside_it(mesh: Mesh, short: bool) -> None:
     if short:
-        from services.domain.limits import make_limit
+        from services.domain.risk.limits import make_limit
 
         mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
     await hold(mesh, side=2 if short else 1)

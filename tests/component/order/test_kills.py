@@ -13,7 +13,7 @@ import pytest
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.order import TERMINAL, OrderState, reserved_cash
+from services.domain.orders.order import TERMINAL, OrderState, reserved_cash
 from services.wire.orders import order_from_proto
 from tests.component.order.support import Mesh, limit, request, running
 from tests.component.order.test_orders import cancel

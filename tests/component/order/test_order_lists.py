@@ -12,7 +12,7 @@ from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
 from tickmesh.risk.v1 import risk_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.limits import KillScope
+from services.domain.risk.limits import KillScope
 from tests.component.order import sessions
 from tests.component.order.support import SEAT, Mesh, limit, request, running
 from tests.component.order.test_orders import cancel, refused

@@ -5,7 +5,7 @@ from typing import Any
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2
 
-from services.domain.limits import make_limit
+from services.domain.risk.limits import make_limit
 from services.wire.values import decimal
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
 from tests.component.order.test_orders import refused

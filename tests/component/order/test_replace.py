@@ -12,7 +12,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.risk.v1 import risk_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.limits import KillScope, make_limit
+from services.domain.risk.limits import KillScope, make_limit
 from services.wire.values import timestamp
 from tests.component.order import sessions
 from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, request, running

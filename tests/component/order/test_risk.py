@@ -207,6 +207,6 @@ async def test_without_a_price_there_is_nothing_to_check_against(tmp_path: Path)
 
 
 def _everything() -> Any:
-    from services.domain.limits import KillScope
+    from services.domain.risk.limits import KillScope
 
     return KillScope()

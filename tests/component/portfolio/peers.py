@@ -25,7 +25,7 @@ from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.domain.instrument import Instrument
-from services.domain.order import OrderEvent
+from services.domain.orders.order import OrderEvent
 from services.domain.tape import Tape
 
 RUNNING = environment_pb2.ENVIRONMENT_STATE_RUNNING

@@ -7,10 +7,10 @@ from typing import Any
 
 from tickmesh.portfolio.v1 import portfolio_service_pb2 as api
 
-from services.domain.digest import EntryLine, History
-from services.domain.order import ExecType, OrderEvent
-from services.domain.parameters import parameters_from
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.backtest.digest import EntryLine, History
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.deployment.parameters import parameters_from
+from services.domain.orders.order import ExecType, OrderEvent
 from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.tape import Tape, merge
 from tests.component.portfolio.peers import RUNNING, Peers, Replay

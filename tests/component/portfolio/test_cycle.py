@@ -10,9 +10,9 @@ import pytest
 from tickmesh.portfolio.v1 import portfolio_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2 as api
 
-from services.domain.digest import digest
-from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
-from services.domain.simulation import Simulation
+from services.domain.backtest.digest import digest
+from services.domain.backtest.simulation import Simulation
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
 from services.portfolio import book
 from tests.component.portfolio.peers import STOPPED, Peers, Replay
 from tests.component.portfolio.played import (

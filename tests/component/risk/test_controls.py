@@ -15,7 +15,7 @@ from tickmesh.risk.v1 import risk_service_pb2 as messages
 from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.errors import ApiError
-from services.domain.order import OrderType, Side
+from services.domain.orders.order import OrderType, Side
 from services.risk import migrations
 from services.risk.store import Store
 from services.wire.versions import UnknownVersion

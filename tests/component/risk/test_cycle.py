@@ -12,15 +12,15 @@ import pytest
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_service_pb2
 
-from services.domain.context import Context
-from services.domain.gate import Gate, Verdict
+from services.domain.accounting.ledger import Entry
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.deployment.context import Context
 from services.domain.instrument import Instrument
-from services.domain.ledger import Entry
-from services.domain.limits import make_limit
 from services.domain.market import Bar
 from services.domain.money import format_decimal
-from services.domain.order import Order, OrderEvent, OrderType, Side, TimeInForce
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.orders.order import Order, OrderEvent, OrderType, Side, TimeInForce
+from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.limits import make_limit
 from services.domain.strategy import Strategy
 from tests.component.risk.conftest import SYMBOLS, market
 from tests.component.risk.world import Desk, State, World, accepted, filled, risk_of

@@ -12,7 +12,7 @@ from tickmesh.risk.v1 import risk_event_pb2, risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.errors import ApiError
-from services.domain.order import ExecType, OrderEvent, OrderState, Refusal
+from services.domain.orders.order import ExecType, OrderEvent, OrderState, Refusal
 from tests.component.risk.world import ENVIRONMENT, Desk, World, accepted, filled, risk_of
 
 KINDS = {number: name.removeprefix("RISK_EVENT_KIND_") for name, number in risk_event_pb2.RiskEventKind.items()}

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
-from services.domain.order import OrderType, Side
+from services.domain.orders.order import OrderType, Side
 from tests.component.risk.world import ENVIRONMENT, World, accepted, canceled, filled, replaced, risk_of
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
-from services.domain.gate import Gate, Verdict
-from services.domain.order import Order, OrderEvent, OrderState, Side
+from services.domain.orders.order import Order, OrderEvent, OrderState, Side
+from services.domain.risk.gate import Gate, Verdict
 from tests.component.risk.world import Desk, World, accepted, canceled, filled, free_port, replaced
 
 

@@ -34,10 +34,19 @@ from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.chassis.stream import Entry as LogEntry
 from services.chassis.stream import EventLog, Events, Heartbeat
+from services.domain.accounting.ledger import Entry, Ledger
 from services.domain.instrument import Instrument
-from services.domain.ledger import Entry, Ledger
 from services.domain.money import format_decimal
-from services.domain.order import ExecType, Order, OrderEvent, OrderState, OrderType, Reservation, Side, TimeInForce
+from services.domain.orders.order import (
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Reservation,
+    Side,
+    TimeInForce,
+)
 from services.domain.tape import Tape
 from services.risk.main import serve
 from services.risk.settings import Settings

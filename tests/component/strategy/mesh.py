@@ -35,12 +35,12 @@ from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.chassis.telemetry import current_traceparent
-from services.domain.commands import NewOrder
+from services.domain.backtest.plans import order_from
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.deployment.commands import NewOrder
 from services.domain.instrument import Instrument
 from services.domain.money import format_decimal
-from services.domain.order import Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
-from services.domain.plans import order_from
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.orders.order import Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
 from services.domain.tape import Tape
 from services.domain.timeline import Wake, next_through
 from services.strategy.main import service

@@ -5,8 +5,8 @@ from typing import Any
 
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2
 
-from services.domain.parameters import parameters_from
-from services.domain.simulation import DeploymentPlan, Result, Simulation
+from services.domain.backtest.simulation import DeploymentPlan, Result, Simulation
+from services.domain.deployment.parameters import parameters_from
 from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge

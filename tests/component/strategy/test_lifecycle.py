@@ -34,7 +34,7 @@ PENDING, RUNNING, STOPPED, COMPLETED, FAILED = (
 USERS = """
 from dataclasses import dataclass
 from decimal import Decimal
-from services.domain.order import Side
+from services.domain.orders.order import Side
 from services.domain.strategy import Strategy, parameter
 
 class Breakout(Strategy):

@@ -7,7 +7,7 @@ import pytest
 from tickmesh.strategy.v1 import strategy_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.simulation import DeploymentPlan, Simulation
+from services.domain.backtest.simulation import DeploymentPlan, Simulation
 from services.domain.strategy import Strategy
 from services.strategy.kinds import discover
 from tests.component.strategy.mesh import ENVIRONMENT, Supervised, Toy, peers, plans, settings_for, strategy_service

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tickmesh.portfolio.v1 import portfolio_service_pb2 as api
 
-from services.domain.digest import digest
+from services.domain.backtest.digest import digest
 from tests.component.portfolio.peers import COMPLETED, Peers, Replay
 from tests.component.portfolio.played import (
     INSTRUMENTS,

@@ -17,8 +17,8 @@ from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.database import Database
-from services.domain.buying_power import Claim
-from services.domain.limit import Where
+from services.domain.risk.buying_power import Claim
+from services.domain.risk.limit import Where
 from services.risk import migrations
 from services.risk.event_mapping import event_to_proto
 from services.risk.parts import Cursor, OpenGate, Part

@@ -13,10 +13,10 @@ from services.console.main import main
 from services.console.repeat import histories_to, run_to
 from services.console.scenario import DEMONSTRATION, Scenario
 from services.console.trial import Market, simulation_of
+from services.domain.backtest.digest import digest
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
-from services.domain.digest import digest
 from services.domain.instrument import Instrument
-from services.domain.limits import LimitChange, make_limit
+from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import Kind, Series, Source, merge
 from services.strategy.kinds import discover
 

@@ -7,9 +7,18 @@ import pytest
 from services.console.caveats import caveats
 from services.console.history_clients import Account
 from services.console.records import Deployment, Portfolio, Replay
-from services.domain.digest import History, RefusalLine
-from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
-from services.domain.simulation import Result
+from services.domain.backtest.digest import History, RefusalLine
+from services.domain.backtest.simulation import Result
+from services.domain.orders.order import (
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 
 REPLAY = Replay("replay-1", "", "RUNNING", (), "us-daily", ("A",), 30, 100, 60, 0, 4, 0.0, False)
 PORTFOLIO = Portfolio("trend", "Trend", "USD", Decimal(0), Decimal(0), {})

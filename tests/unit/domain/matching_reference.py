@@ -11,10 +11,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from services.domain.costs import Commission, Costs, Slippage, Tier
-from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
-from services.domain.lists import SIZES, BadList, check_list, listed
-from services.domain.order import (
+from services.domain.orders.lists import SIZES, BadList, check_list, listed
+from services.domain.orders.order import (
+    LIMITED,
+    STOPS,
+    TOUCHED,
     ContingencyType,
     Order,
     OrderEvent,
@@ -23,9 +25,9 @@ from services.domain.order import (
     Side,
     TimeInForce,
 )
-from services.domain.reach import LIMITED, STOPS, TOUCHED
-from services.domain.replacing import CannotReplace, Replacement
+from services.domain.orders.replacing import CannotReplace, Replacement
 from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.venue.fills import VenueSettings
 
 MINUTE = 60_000_000_000
 OTO = ContingencyType.OTO

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from services.domain.fills import VenueSettings
 from services.domain.market import Auction, Bar, Clock, Halt, Quote, Record, Split, Trade
-from services.domain.order import ContingencyType, Order, OrderType, Side, TimeInForce
-from services.domain.replacing import Replacement
+from services.domain.orders.order import ContingencyType, Order, OrderType, Side, TimeInForce
+from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, Tape
+from services.domain.venue.fills import VenueSettings
 from tests.unit.domain.matching_reference import INSTRUMENTS, RESTING, Command
 
 ZERO = Decimal(0)

@@ -12,11 +12,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.fills import VenueSettings
-from services.domain.matching import Venue
-from services.domain.order import ExecType, Order, OrderType, Side
-from services.domain.reach import LIMITED, STOPS
+from services.domain.orders.order import LIMITED, STOPS, ExecType, Order, OrderType, Side
 from services.domain.tape import merge
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.matching import Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, bars, order
 
 halves = st.integers(190, 210)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.domain.backtest.simulation import Result, Simulation
 from services.domain.costs import (
     Commission,
     Costs,
@@ -20,14 +21,12 @@ from services.domain.costs import (
     VenueModels,
     slipped,
 )
-from services.domain.gate import Gate
-from services.domain.limits import make_limit
-from services.domain.matching import Venue, VenueSettings
 from services.domain.money import ZERO
-from services.domain.order import TERMINAL, ExecType, Order, OrderEvent, Side, reserved_cash
-from services.domain.reach import LIMITED
-from services.domain.simulation import Result, Simulation
+from services.domain.orders.order import LIMITED, TERMINAL, ExecType, Order, OrderEvent, Side, reserved_cash
+from services.domain.risk.gate import Gate
+from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Tape
+from services.domain.venue.matching import Venue, VenueSettings
 from tests.unit.domain.matching_reference import (
     INSTRUMENTS,
     Command,

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.curve import Curve
-from services.domain.gate import Gate
-from services.domain.limit import Where
-from services.domain.limits import make_limit
-from services.domain.order import ExecType, Order, Side
+from services.domain.orders.order import ExecType, Order, Side
+from services.domain.risk.curve import Curve
+from services.domain.risk.gate import Gate
+from services.domain.risk.limit import Where
+from services.domain.risk.limits import make_limit
+from services.domain.risk.valuing import Valuing
+from services.domain.risk.watch import Alarm, AlarmKind, Watch
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
-from services.domain.valuing import Valuing
-from services.domain.watch import Alarm, AlarmKind, Watch
 from tests.unit.domain.markets import clock, daily
 from tests.unit.domain.test_limit_scopes import Room
 

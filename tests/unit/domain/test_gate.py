@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.domain.gate import Gate, Verdict
+from services.domain.accounting.ledger import EXACT, Entry, Ledger
 from services.domain.instrument import Instrument
-from services.domain.ledger import EXACT, Entry, Ledger
-from services.domain.limits import KillScope, make_limit
-from services.domain.lists import cut, listed
 from services.domain.money import ZERO
-from services.domain.order import (
+from services.domain.orders.lists import cut, listed
+from services.domain.orders.order import (
     TERMINAL,
     ContingencyType,
     ExecType,
@@ -28,6 +26,8 @@ from services.domain.order import (
     reserved_cash,
     reserved_together,
 )
+from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.limits import KillScope, make_limit
 
 D = Decimal
 SECOND = 1_000_000_000

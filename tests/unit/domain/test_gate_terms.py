@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.domain.limits import KillScope, make_limit
-from services.domain.order import OrderType, Side
+from services.domain.orders.order import OrderType, Side
+from services.domain.risk.limits import KillScope, make_limit
 from tests.unit.domain.test_gate import Market, figures
 
 D = Decimal

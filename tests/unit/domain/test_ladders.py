@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain import ladder
-from services.domain.ladder import Entries
-from services.domain.order import Order, OrderType, Side, TimeInForce
+from services.domain.orders.order import Order, OrderType, Side, TimeInForce
 from services.domain.prices import Prices
-from services.domain.trails import Trail, trigger_price
+from services.domain.venue import ladder
+from services.domain.venue.ladder import Entries
+from services.domain.venue.trails import Trail, trigger_price
 
 STEP = Decimal("0.5")
 

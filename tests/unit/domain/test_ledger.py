@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain.accounting.ledger import EXACT, PLACE, Account, Entry, EntryKind, Ledger, Posting
 from services.domain.instrument import Instrument
-from services.domain.ledger import EXACT, PLACE, Account, Entry, EntryKind, Ledger, Posting
-from services.domain.order import ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
 
 D = Decimal
 STOCK = Instrument("AAPL")

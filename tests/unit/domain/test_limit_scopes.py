@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
-from services.domain.limit import PLACES, Where
-from services.domain.limits import ORDERED, make_limit
-from services.domain.order import ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
+from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.limit import PLACES, Where
+from services.domain.risk.limits import ORDERED, make_limit
 
 D = Decimal
 INSTRUMENTS = {"A": Instrument("A"), "B": Instrument("B"), "F": Instrument("F", contract_multiplier=D(50))}

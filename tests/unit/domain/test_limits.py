@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.domain.gate import Gate, Verdict
 from services.domain.instrument import Instrument
-from services.domain.limits import ORDERED, KillScope, make_limit
-from services.domain.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
+from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.limits import ORDERED, KillScope, make_limit
 
 D = Decimal
 STOCK = Instrument("AAPL")

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.domain.lists import listed
-from services.domain.order import ContingencyType, Order
-from services.domain.replacing import Replacement
+from services.domain.orders.lists import listed
+from services.domain.orders.order import ContingencyType, Order
+from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, merge
 from tests.unit.domain.matching_reference import order, series
 from tests.unit.domain.test_matching_table import (

@@ -7,12 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.gate import Gate
-from services.domain.limits import make_limit
-from services.domain.lists import BadList, check_list, listed
-from services.domain.matching import CannotReplace, Replacement, Venue, VenueSettings
 from services.domain.money import ZERO
-from services.domain.order import (
+from services.domain.orders.lists import BadList, check_list, listed
+from services.domain.orders.order import (
     TERMINAL,
     CancelReason,
     ContingencyType,
@@ -23,7 +20,10 @@ from services.domain.order import (
     Reservation,
     TimeInForce,
 )
+from services.domain.risk.gate import Gate
+from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Tape, merge
+from services.domain.venue.matching import CannotReplace, Replacement, Venue, VenueSettings
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_commands, any_settings, any_tape, order, series
 from tests.unit.domain.test_gate import figures

@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain import resting
-from services.domain.fills import VenueSettings
-from services.domain.lists import paired, sized_by_parent
 from services.domain.market import Bar
-from services.domain.matching import Venue
-from services.domain.order import (
+from services.domain.orders.lists import paired, sized_by_parent
+from services.domain.orders.order import (
+    STOPS,
     TERMINAL,
     ContingencyType,
     ExecType,
@@ -26,8 +24,10 @@ from services.domain.order import (
     Side,
     TimeInForce,
 )
-from services.domain.reach import STOPS
 from services.domain.tape import Kind, Tape
+from services.domain.venue import resting
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.matching import Venue
 from tests.unit.domain.compare_venues import compare, differ, restored
 from tests.unit.domain.matching_reference import (
     INSTRUMENTS,

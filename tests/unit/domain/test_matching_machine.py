@@ -8,13 +8,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.domain.fills import VenueSettings
-from services.domain.lifecycle import TRANSITIONS
-from services.domain.lists import paired, sized_by_parent
 from services.domain.market import Bar, Split
-from services.domain.matching import CannotReplace, Replacement, Venue
-from services.domain.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Side
+from services.domain.orders.lifecycle import TRANSITIONS
+from services.domain.orders.lists import paired, sized_by_parent
+from services.domain.orders.order import (
+    TERMINAL,
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+)
 from services.domain.tape import Tape
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
 from tests.unit.domain.test_matching_laws import in_parents_bar, plain_limit, rank

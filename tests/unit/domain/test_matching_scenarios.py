@@ -8,11 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.domain.fills import VenueSettings
 from services.domain.instrument import Instrument
-from services.domain.lifecycle import IllegalTransition
-from services.domain.matching import MARKET_CLOSED, Venue
-from services.domain.order import (
+from services.domain.orders.lifecycle import IllegalTransition
+from services.domain.orders.order import (
     CancelReason,
     ExecType,
     Order,
@@ -24,6 +22,8 @@ from services.domain.order import (
     TimeInForce,
 )
 from services.domain.tape import Kind, Tape, merge
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.matching import MARKET_CLOSED, Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, drive, order, series
 
 FLAT = (100, 100, 100, 100, 100_000)

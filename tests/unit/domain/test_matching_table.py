@@ -10,11 +10,11 @@ from decimal import Decimal
 import pytest
 
 from services.domain.costs import Commission, Costs, Slippage
-from services.domain.fills import VenueSettings
-from services.domain.lists import check_list
-from services.domain.matching import Replacement, Venue
-from services.domain.order import ContingencyType, ExecType, Order, OrderEvent, Reservation, TimeInForce
+from services.domain.orders.lists import check_list
+from services.domain.orders.order import ContingencyType, ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.tape import Kind, Series, Tape, merge
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.matching import Replacement, Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, drive, order, series, told
 from tests.unit.domain.slow_venue import SlowVenue, merged
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.lifecycle import TRANSITIONS, IllegalTransition, check_transition
-from services.domain.order import (
+from services.domain.orders.lifecycle import TRANSITIONS, IllegalTransition, check_transition
+from services.domain.orders.order import (
     TERMINAL,
     ExecType,
     Order,

@@ -4,17 +4,17 @@ from decimal import Decimal
 
 import pytest
 
-from services.domain.commands import NewOrder
-from services.domain.context import Context
-from services.domain.holdings import Holdings
-from services.domain.matching import MARKET_CLOSED, CannotReplace, Replacement, Venue
-from services.domain.order import CancelReason, Order, OrderState, OrderType, Reservation, Side, TimeInForce
-from services.domain.parameters import parameters_from
-from services.domain.plans import DeploymentPlan, order_from
-from services.domain.replacing import replaced
-from services.domain.shape import check_shape
+from services.domain.backtest.plans import DeploymentPlan, order_from
+from services.domain.deployment.commands import NewOrder
+from services.domain.deployment.context import Context
+from services.domain.deployment.holdings import Holdings
+from services.domain.deployment.parameters import parameters_from
+from services.domain.orders.order import CancelReason, Order, OrderState, OrderType, Reservation, Side, TimeInForce
+from services.domain.orders.replacing import replaced
+from services.domain.orders.shape import check_shape
 from services.domain.strategies import SmaCross
 from services.domain.tape import Kind, merge
+from services.domain.venue.matching import MARKET_CLOSED, CannotReplace, Replacement, Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, bars, order, series
 
 FLAT = (100, 100, 100, 100, 100)

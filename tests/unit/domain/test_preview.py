@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.limits import KillScope, make_limit
-from services.domain.order import OrderType, Side
-from services.domain.preview import preview
+from services.domain.orders.order import OrderType, Side
+from services.domain.risk.limits import KillScope, make_limit
+from services.domain.risk.preview import preview
 from tests.unit.domain.test_gate import INSTRUMENTS, Market
 
 D = Decimal

@@ -7,11 +7,11 @@ import pytest
 
 from services.domain.costs import Costs, Slippage
 from services.domain.market import Bar, Quote, Split
-from services.domain.matching import Venue
 from services.domain.money import decimal_of, snap
-from services.domain.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side
-from services.domain.order import TimeInForce as Time
-from services.domain.reasons import PriceBasis, reason_of
+from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side
+from services.domain.orders.order import TimeInForce as Time
+from services.domain.venue.matching import Venue
+from services.domain.venue.reasons import PriceBasis, reason_of
 from tests.unit.domain.compare_venues import drawn
 from tests.unit.domain.matching_reference import INSTRUMENTS, drive
 

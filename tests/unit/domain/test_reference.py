@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from services.domain.context import Context
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.deployment.context import Context
+from services.domain.deployment.parameters import parameters_from
 from services.domain.instrument import Instrument
-from services.domain.limits import ShortSale
 from services.domain.market import Bar
-from services.domain.matching import VenueSettings
-from services.domain.order import OrderType, Side
-from services.domain.parameters import parameters_from
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.orders.order import OrderType, Side
+from services.domain.risk.limits import ShortSale
 from services.domain.strategies import SmaCross
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge
+from services.domain.venue.matching import VenueSettings
 from tests.unit.domain.markets import SYNTHETIC, clock, daily, synthetic
 
 

@@ -12,19 +12,29 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.domain.context import Context
-from services.domain.digest import EntryLine, FillLine, History, RefusalLine, digest
-from services.domain.limits import Limit, make_limit
+from services.domain.backtest.digest import EntryLine, FillLine, History, RefusalLine, digest
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation, next_through
+from services.domain.deployment.context import Context
+from services.domain.deployment.parameters import parameters_from
+from services.domain.deployment.runner import StrategyRunner
 from services.domain.market import Bar, Quote
-from services.domain.matching import VenueSettings
-from services.domain.order import CancelReason, ExecType, OrderEvent, OrderState, OrderType, Side, TimeInForce
-from services.domain.parameters import parameters_from
-from services.domain.reach import LIMITED, STOPS, TOUCHED
-from services.domain.runner import StrategyRunner
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation, next_through
+from services.domain.orders.order import (
+    LIMITED,
+    STOPS,
+    TOUCHED,
+    CancelReason,
+    ExecType,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from services.domain.risk.limits import Limit, make_limit
 from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.strategy import Strategy, Wake
 from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.venue.matching import VenueSettings
 from tests.unit.domain.markets import CLOSE, DAY, OPEN, clock, daily, instrument, splits, walk
 
 FLAT = [100.0, 101.0, 99.0, 100.0, 10_000.0]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.deployment.parameters import parameters_from
+from services.domain.deployment.runner import StrategyRunner
 from services.domain.instrument import Instrument
-from services.domain.order import Side
-from services.domain.parameters import parameters_from
-from services.domain.runner import StrategyRunner
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
+from services.domain.orders.order import Side
 from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.strategies.bar_rule import Action, BarRule, Rule
 from services.domain.strategies.mean_reversion import ReversionRule

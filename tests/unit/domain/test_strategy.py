@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from services.domain.commands import CancelOrder, NewOrder
-from services.domain.context import Context
-from services.domain.holdings import Holdings
+from services.domain.backtest.plans import DeploymentPlan, order_from
+from services.domain.deployment.commands import CancelOrder, NewOrder
+from services.domain.deployment.context import Context
+from services.domain.deployment.holdings import Holdings
+from services.domain.deployment.parameters import BadParameter, parameter_specs, parameters_from
+from services.domain.deployment.runner import StrategyRunner, acknowledgement
 from services.domain.instrument import Instrument
 from services.domain.market import Bar, Quote, Split, Trade
-from services.domain.order import ExecType, OrderEvent, OrderState, Side
-from services.domain.parameters import BadParameter, parameter_specs, parameters_from
-from services.domain.plans import DeploymentPlan, order_from
-from services.domain.runner import StrategyRunner, acknowledgement
+from services.domain.orders.order import ExecType, OrderEvent, OrderState, Side
 from services.domain.strategies import BUILT_IN, MeanReversion, SmaCross
 from services.domain.strategy import Registry, Strategy, Wake, parameter
 from services.domain.tape import merge

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.domain.market import Bar, Clock, Quote, Split, Trade
-from services.domain.order import Side
+from services.domain.orders.order import Side
 from services.domain.tape import Kind, Source, Tape, merge
 from services.domain.tape_index import NEVER, TapeIndex
 from tests.unit.domain.matching_reference import MINUTE, bars, series, tapes

@@ -12,18 +12,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.domain.books import Books
-from services.domain.buying_power import Claim, claim_of, pair_of, together
-from services.domain.fills import VenueSettings
-from services.domain.gate import Gate
-from services.domain.ledger import Entry, EntryKind, Ledger
-from services.domain.matching import CannotReplace, Replacement, Venue
+from services.domain.accounting.books import Books
+from services.domain.accounting.ledger import Entry, EntryKind, Ledger
+from services.domain.backtest.simulation import FILL_KINDS
+from services.domain.backtest.trading import NO_PRICE
 from services.domain.money import ZERO
-from services.domain.order import Order, OrderEvent, Side
-from services.domain.replacing import replaced
-from services.domain.simulation import FILL_KINDS
+from services.domain.orders.order import Order, OrderEvent, Side
+from services.domain.orders.replacing import replaced
+from services.domain.risk.buying_power import Claim, claim_of, pair_of, together
+from services.domain.risk.gate import Gate
 from services.domain.timeline import Timeline
-from services.domain.trading import NO_PRICE
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
 from tests.unit.domain.test_gate import figures

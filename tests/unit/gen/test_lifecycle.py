@@ -5,8 +5,8 @@ import re
 import pytest
 
 from gen.generator.lifecycle import README, diagram, with_diagram
-from services.domain.lifecycle import TRANSITIONS
-from services.domain.order import TERMINAL, ExecType, OrderState
+from services.domain.orders.lifecycle import TRANSITIONS
+from services.domain.orders.order import TERMINAL, ExecType, OrderState
 
 
 def test_its_arrows_are_the_table() -> None:

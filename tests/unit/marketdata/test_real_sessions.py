@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from services.domain.instrument import Instrument
-from services.domain.matching import Venue, VenueSettings
-from services.domain.order import (
+from services.domain.orders.order import (
     CancelReason,
     ExecType,
     Order,
@@ -26,6 +25,7 @@ from services.domain.order import (
     TimeInForce,
 )
 from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.venue.matching import Venue, VenueSettings
 from services.marketdata.sessions import Calendar, compile_calendar
 
 MINUTE = 60_000_000_000

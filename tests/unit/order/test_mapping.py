@@ -11,7 +11,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.domain.money import format_decimal
-from services.domain.order import (
+from services.domain.orders.order import (
     CancelReason,
     ExecType,
     Order,

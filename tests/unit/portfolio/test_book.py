@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.domain.entries import Account
+from services.domain.accounting.entries import Account
 from services.domain.instrument import Instrument
-from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
 from services.portfolio.book import Book

@@ -5,8 +5,8 @@ from decimal import Decimal
 from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 
-from services.domain.entries import Account, Entry, EntryKind
-from services.domain.order import ExecType, Side
+from services.domain.accounting.entries import Account, Entry, EntryKind
+from services.domain.orders.order import ExecType, Side
 from services.portfolio import mapping
 from services.portfolio.records import Posted
 from services.wire.values import timestamp

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.domain.context import Context
-from services.domain.ledger import Ledger
-from services.domain.limit import Limit, Where
-from services.domain.limits import LimitChange, make_limit
+from services.domain.accounting.ledger import Ledger
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.deployment.context import Context
 from services.domain.market import Bar
-from services.domain.order import (
+from services.domain.orders.order import (
     ExecType,
     Order,
     OrderEvent,
@@ -23,7 +22,8 @@ from services.domain.order import (
     Side,
     TimeInForce,
 )
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.risk.limit import Limit, Where
+from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
 from services.risk.folding import Folding, NumberedEntry, NumberedEvent, Scene

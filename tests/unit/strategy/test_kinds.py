@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.domain.parameters import BadParameter
+from services.domain.deployment.parameters import BadParameter
 from services.domain.strategies import SmaCross
 from services.domain.strategy import Strategy
 from services.strategy import kinds

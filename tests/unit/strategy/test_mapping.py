@@ -7,9 +7,9 @@ import pytest
 from tickmesh.strategy.v1 import strategy_pb2
 
 from services.chassis.validation import validate
-from services.domain.commands import NewOrder
-from services.domain.context import Signal
-from services.domain.order import OrderType, Side, TimeInForce
+from services.domain.deployment.commands import NewOrder
+from services.domain.deployment.context import Signal
+from services.domain.orders.order import OrderType, Side, TimeInForce
 from services.strategy.mapping import deployment_to_proto, encode_signal, number_signal, order_to_proto
 from services.strategy.records import Deployment, Progress, State
 from services.wire.values import nanoseconds

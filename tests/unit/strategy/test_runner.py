@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.domain.commands import NewOrder, NewOrderList, ReplaceOrder
-from services.domain.context import Context
+from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.deployment.commands import NewOrder, NewOrderList, ReplaceOrder
+from services.domain.deployment.context import Context
+from services.domain.deployment.parameters import parameters_from
 from services.domain.market import Bar
-from services.domain.order import Order, OrderEvent, OrderState, OrderType, Side
-from services.domain.parameters import parameters_from
-from services.domain.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.orders.order import Order, OrderEvent, OrderState, OrderType, Side
 from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import ApiError
-from services.domain.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
 from services.domain.tape import merge
 from services.strategy.places import Place
 from services.strategy.records import Deployment, Moment, Progress, State

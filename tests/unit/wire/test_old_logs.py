@@ -14,17 +14,17 @@ from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.domain.books import Books
-from services.domain.digest import digest, history
-from services.domain.entries import Entry
-from services.domain.gate import Gate
-from services.domain.ledger import Ledger
-from services.domain.matching import Venue, VenueSettings
-from services.domain.order import TERMINAL, CancelReason, ExecType, OrderEvent, OrderState, Side
-from services.domain.positions import Positions
+from services.domain.accounting.books import Books
+from services.domain.accounting.entries import Entry
+from services.domain.accounting.ledger import Ledger
+from services.domain.backtest.digest import digest, history
+from services.domain.orders.order import TERMINAL, CancelReason, ExecType, OrderEvent, OrderState, Side
+from services.domain.risk.gate import Gate
 from services.domain.tape import Tape
 from services.domain.tape_index import TapeIndex
 from services.domain.timeline import Timeline
+from services.domain.venue.matching import Venue, VenueSettings
+from services.domain.venue.positions import Positions
 from services.order.mapping import decode_event
 from services.strategy.mapping import decode_signal
 from services.wire.ledger import entry_from_proto

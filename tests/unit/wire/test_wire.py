@@ -10,9 +10,8 @@ from tickmesh.portfolio.v1 import portfolio_pb2
 from tickmesh.risk.v1 import risk_pb2
 
 from services.chassis.errors import ApiError
-from services.domain.entries import Account, EntryKind
-from services.domain.limits import make_limit
-from services.domain.order import (
+from services.domain.accounting.entries import Account, EntryKind
+from services.domain.orders.order import (
     CancelReason,
     ExecType,
     OrderState,
@@ -22,6 +21,7 @@ from services.domain.order import (
     Side,
     TimeInForce,
 )
+from services.domain.risk.limits import make_limit
 from services.domain.tape import merge
 from services.domain.timeline import Wake
 from services.risk.records import GUARD

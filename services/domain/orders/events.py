@@ -1,0 +1,34 @@
+"""What happens to orders, told: each event with its number, its place on the tape and its time."""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from services.domain.money import ZERO
+from services.domain.orders.lifecycle import check_transition
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, Refusal
+
+_new_event = OrderEvent.__new__
+_Last = tuple[Decimal, Decimal, Decimal]
+"""Units, price and commission of a fill."""
+_NOTHING: _Last = (ZERO, ZERO, ZERO)
+
+
+class When(NamedTuple):
+    """A tape sequence, and the market time (ns) of what happens there."""
+
+    sequence: int
+    time: int
+
+
+def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
+    """The event of an order that never became one of the venue's: REJECTED, with the bound it hit."""
+    check_transition(order.state, ExecType.REJECTED, OrderState.REJECTED)
+    after = order._replace(state=OrderState.REJECTED, refusal=refusal, event_count=order.event_count + 1)
+    return event_of(ExecType.REJECTED, after, when)
+
+
+def event_of(exec_type: ExecType, after: Order, when: When, last: _Last = _NOTHING) -> OrderEvent:
+    """The event that made the order what it is ``after`` it; of a fill with its units, price and commission."""
+    quantity, price, commission = last
+    exec_id = f"{after.order_id}-{after.event_count}"
+    return _new_event(OrderEvent, exec_id, exec_type, after, when.time, when.sequence, quantity, price, commission)

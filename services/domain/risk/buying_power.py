@@ -1,0 +1,297 @@
+"""A portfolio's money as risk sees it: reserved, held as collateral, or free to spend (rules 4 and 19).
+
+    spendable  = cash - reserved - (collateral - pledged)
+    collateral = 150 % of what the open shorts brought in: the proceeds, which are in ``cash`` but held, and the initial
+                 margin of 50 % on top of them
+    pledged    = the part of it that open buy orders set free when they cover, as far as it pays for them: so a short
+                 can be covered with its own collateral
+
+Collateral is counted at the shorts' opening prices, and averaged over their units. So spendable cash moves only with
+orders, fills and transfers, never with the market: it is the same in a replay whatever was quoted in between.
+
+A reservation holds all that its fills use at the price it was made at, and is used up pro rata. So the fill of a buy
+changes spendable cash by (its share of the reservation - its cost), or by more where it covers, and that of a sale
+that closes by its proceeds. The venue, which knows only orders, counts the same; what shorts and their collateral
+change beside that it learns from the headroom of the next verdict.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, NamedTuple
+
+from services.domain.money import ZERO, at_most_places
+from services.domain.orders.order import ContingencyType, Order, Side, reserved_cash
+from services.domain.risk.curve import Curve
+from services.domain.risk.rate import Rate
+
+INITIAL_MARGIN = Decimal("0.5")
+"""Of a short sale's value, beside its proceeds, where no other rate is set."""
+_PLACE = Decimal("1e-9")
+
+
+def round_up(amount: Decimal) -> Decimal:
+    """To the wire's nine places, never less: what is set aside must be the same after it has been sent."""
+    rounded = amount.quantize(_PLACE, ROUND_CEILING)
+    return amount if rounded == amount else rounded
+
+
+def round_down(amount: Decimal) -> Decimal:
+    """To the wire's nine places, never more: what can be spent must be the same after it has been sent."""
+    rounded = amount.quantize(_PLACE, ROUND_FLOOR)
+    return amount if rounded == amount else rounded
+
+
+class Claim(NamedTuple):
+    """What one open order, or one withdrawal, lays claim to.
+
+    Attributes:
+        symbol: empty for a withdrawal.
+        quantity: signed units that may still be traded.
+        cash: still reserved.
+        confirmed: an event has said that it exists.
+        pair: of an order with a twin, both orders' list; the two claim the larger of what each does. Else empty.
+        strategy_id: whose order it is; empty where no strategy decided it.
+    """
+
+    portfolio_id: str
+    symbol: str
+    quantity: Decimal
+    cash: Decimal
+    confirmed: bool
+    pair: str = ""
+    strategy_id: str = ""
+
+
+_BUY, _OCO, _new_claim = Side.BUY, ContingencyType.OCO, Claim.__new__
+
+
+def claim_of(order: Order) -> Claim:
+    """What an open order claims, from its value alone (an event's, so confirmed)."""
+    if order.reduce_only:
+        units = ZERO
+    elif order.cash_quantity is None:
+        units = order.quantity - order.cum_quantity
+    else:
+        units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
+    signed = units if order.side is _BUY else -units
+    whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
+    return _new_claim(Claim, *whose, signed, reserved_cash(order), True, pair, order.strategy_id)
+
+
+def pair_of(order: Order) -> str:
+    """The list of an order that has a twin; a bracket's children claim nothing, so theirs does not matter."""
+    return order.order_list_id if order.contingency_type is _OCO else ""
+
+
+def together(claims: Iterable[Claim]) -> Claim | None:
+    """What orders of which only one can fill claim; None for none of them."""
+    legs = list(claims)
+    if len(legs) < 2:
+        return legs[0] if legs else None
+    quantity, cash = max((leg.quantity for leg in legs), key=abs), max(leg.cash for leg in legs)
+    return legs[0]._replace(quantity=quantity, cash=cash)
+
+
+@dataclass(slots=True)
+class Holding:
+    """One symbol of one portfolio.
+
+    Attributes:
+        quantity: signed units held.
+        pending_buy, pending_sell: units that open orders may still buy or sell, both positive.
+        reserved: cash set aside for the open orders that buy.
+        collateral: cash held against a short; zero for a long.
+        multiplier: the instrument's contract multiplier.
+    """
+
+    quantity: Decimal = ZERO
+    pending_buy: Decimal = ZERO
+    pending_sell: Decimal = ZERO
+    reserved: Decimal = ZERO
+    collateral: Decimal = ZERO
+    multiplier: Decimal = Decimal(1)
+
+    def closing(self, signed: Decimal) -> Decimal:
+        """How many of an order's ``signed`` units only close what no other open order closes already."""
+        if signed > 0:
+            return max(ZERO, min(signed, -self.quantity - self.pending_buy))
+        return max(ZERO, min(-signed, self.quantity - self.pending_sell))
+
+    def extreme(self, side: Side, more: Decimal = ZERO) -> Decimal:
+        """The largest position, in absolute units, that open orders of ``side`` and ``more`` units can lead to."""
+        if side is Side.BUY:
+            return max(ZERO, self.quantity + self.pending_buy + more)
+        return max(ZERO, self.pending_sell + more - self.quantity)
+
+    def worst(self, signed: Decimal = ZERO) -> Decimal:
+        """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
+        return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
+
+    def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO) -> Decimal:
+        """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``."""
+        if not self.collateral:
+            return ZERO
+        units = min(self.pending_buy + more, -self.quantity)
+        return min(self.collateral * units / -self.quantity, self.reserved + cash)
+
+    def cover(self, units: Decimal) -> Decimal:
+        """Take the collateral of ``units`` that are covered: their share, and all of it with the last one."""
+        freed = self.collateral if units == -self.quantity else round_down(self.collateral * units / -self.quantity)
+        self.collateral -= freed
+        return freed
+
+
+@dataclass(slots=True)
+class Funds:
+    """One portfolio, or what one strategy's orders made of it: its sleeve.
+
+    Attributes:
+        opened: whether the portfolio is known, and not only an order event of it.
+        reserved: cash set aside for open orders and withdrawals.
+        collateral: sum of the holdings'.
+        rate: the orders of the last market minute.
+        curve: where the equity curve stands; a sleeve's equity is what its orders gained.
+        sleeves: by strategy; empty where nobody asks for them.
+    """
+
+    cash: Decimal = ZERO
+    reserved: Decimal = ZERO
+    collateral: Decimal = ZERO
+    opened: bool = False
+    rate: Rate = field(default_factory=Rate)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    curve: Curve = field(default_factory=Curve)
+    sleeves: dict[str, "Funds"] = field(default_factory=dict)
+
+    @property
+    def spendable(self) -> Decimal:
+        """Cash that neither an order nor a short lays claim to; see the module's formula."""
+        return self.cash - self.reserved - self.held
+
+    @property
+    def held(self) -> Decimal:
+        """Collateral that is not pledged to open orders."""
+        if not self.collateral:
+            return ZERO
+        return self.collateral - sum((holding.pledged() for holding in self.holdings.values()), ZERO)
+
+    def holding(self, symbol: str) -> Holding:
+        """What is held of ``symbol``, an empty one to begin with."""
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            holding = self.holdings[symbol] = Holding()
+        return holding
+
+    def sleeve(self, strategy_id: str) -> "Funds":
+        """What the orders of a strategy made of this portfolio, nothing to begin with."""
+        sleeve = self.sleeves.get(strategy_id)
+        if sleeve is None:
+            sleeve = self.sleeves[strategy_id] = Funds()
+        return sleeve
+
+    def equity(self, mark: Callable[[str], Decimal]) -> Decimal:
+        """Cash and positions, at the prices that ``mark`` knows."""
+        held = ((symbol, holding) for symbol, holding in self.holdings.items() if holding.quantity)
+        return self.cash + sum((each.quantity * each.multiplier * mark(symbol) for symbol, each in held), ZERO)
+
+    def cost(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> Decimal:
+        """Cash to reserve for an order of ``signed`` units at ``price``, such that no partial fill outruns its share.
+
+        A buy needs its value. A sale that opens a short needs the initial ``margin``, on all of its units: its closing
+        units fill first and would otherwise use up, by their share, what the opening ones need. A sale that only closes
+        needs nothing.
+        """
+        holding = self.holding(symbol)
+        value = abs(signed) * price * holding.multiplier
+        if signed > 0:
+            return round_up(value)
+        return round_up(value * margin) if holding.closing(signed) < -signed else ZERO
+
+    def pledge(self, symbol: str, signed: Decimal, cash: Decimal) -> Decimal:
+        """The collateral that would pay for an order of ``signed`` units which reserves ``cash``."""
+        holding = self.holding(symbol)
+        return holding.pledged(signed, cash) - holding.pledged() if signed > 0 and holding.collateral else ZERO
+
+    def reserve(self, claim: Claim) -> None:
+        """Set its cash and units aside."""
+        self.reserved += claim.cash
+        if claim.quantity > 0:
+            holding = self.holding(claim.symbol)
+            holding.pending_buy += claim.quantity
+            holding.reserved += claim.cash
+        elif claim.quantity < 0:
+            self.holding(claim.symbol).pending_sell -= claim.quantity
+
+    def release(self, claim: Claim) -> None:
+        """Give back what ``reserve`` set aside."""
+        self.reserved -= claim.cash
+        if claim.quantity > 0:
+            holding = self.holding(claim.symbol)
+            holding.pending_buy -= claim.quantity
+            holding.reserved -= claim.cash
+        elif claim.quantity < 0:
+            self.holding(claim.symbol).pending_sell += claim.quantity
+
+    def trade(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> None:
+        """Fold a fill of ``signed`` units: its cash, and the collateral it frees or, at ``margin``, needs."""
+        holding = self.holding(symbol)
+        value = price * holding.multiplier
+        self.cash -= signed * value
+        if holding.quantity < 0 < signed:
+            self.collateral -= holding.cover(min(signed, -holding.quantity))
+        opened = min(-signed, -signed - holding.quantity)
+        holding.quantity += signed
+        if opened > 0:
+            more = opened * value * (1 + margin)
+            holding.collateral += more
+            self.collateral += more
+
+    def change_quantity(self, symbol: str, change: Decimal, closes: bool) -> None:
+        """Fold a movement of units that was no fill: a split keeps a short's collateral, closing frees its share.
+
+        Each sleeve's units change by the same factor, to nine places; money paid for a fraction stays the portfolio's.
+        """
+        holding = self.holding(symbol)
+        if closes and holding.quantity < 0:
+            self.collateral -= holding.cover(change)
+        before = holding.quantity
+        holding.quantity += change
+        for sleeve in self.sleeves.values():
+            part = sleeve.holdings.get(symbol)
+            if part is not None and before:
+                part.quantity = at_most_places(part.quantity * holding.quantity / before, 9)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        return {
+            "opened": self.opened,
+            "unconfirmed": dict(self.rate.unconfirmed),
+            "recent": self.rate.snapshot(),
+            "cash": str(self.cash),
+            "reserved": str(self.reserved),
+            "collateral": str(self.collateral),
+            "holdings": [
+                [symbol, *map(str, (h.quantity, h.pending_buy, h.pending_sell, h.reserved, h.collateral, h.multiplier))]
+                for symbol, h in self.holdings.items()
+                if h.quantity or h.pending_buy or h.pending_sell
+            ],
+            "curve": [str(self.curve.opened), str(self.curve.peak)],
+            "sleeves": {strategy_id: sleeve.snapshot() for strategy_id, sleeve in self.sleeves.items()},
+        }
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any]) -> "Funds":
+        """What ``snapshot`` was taken of."""
+        rate = Rate.restore(snapshot["recent"])
+        rate.unconfirmed = dict(snapshot["unconfirmed"])
+        return cls(
+            Decimal(snapshot["cash"]),
+            Decimal(snapshot["reserved"]),
+            Decimal(snapshot["collateral"]),
+            snapshot["opened"],
+            rate,
+            {symbol: Holding(*map(Decimal, numbers)) for symbol, *numbers in snapshot["holdings"]},
+            Curve(*map(Decimal, snapshot["curve"])),
+            {strategy_id: Funds.restore(sleeve) for strategy_id, sleeve in snapshot["sleeves"].items()},
+        )

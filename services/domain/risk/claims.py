@@ -1,0 +1,164 @@
+"""What open orders and withdrawals lay claim to, and the portfolios that stand for it (rule 4)."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, localcontext
+from typing import Any
+
+from services.domain.money import EXACT
+from services.domain.orders.order import Order
+from services.domain.risk.buying_power import Claim, Funds, pair_of, together
+from services.domain.risk.rate import Rate
+
+_NONE: Mapping[str, Claim] = {}
+
+
+class Claims:
+    """Claims by order or transfer, each counted in its portfolio's funds."""
+
+    def __init__(self, *, detailed: bool = False) -> None:
+        """None yet; ``detailed`` ones are counted for their strategies too."""
+        self._detailed = detailed
+        self._funds: dict[str, Funds] = {}
+        self._claims: dict[str, Claim] = {}
+        # Of orders whose new terms passed a check of which no event has come: what they claim without it.
+        self._settled: dict[str, Claim] = {}
+        # By list, the claims of the orders of which only one can fill, by order.
+        self._pairs: dict[str, dict[str, Claim]] = {}
+
+    def settled_claim(self, order_id: str) -> Claim | None:
+        """What an open order claims by its events alone, whatever was checked for it since."""
+        return self._settled.get(order_id) or self._claims.get(order_id)
+
+    def drop_unconfirmed(self, ids: Iterable[str] | None = None) -> list[str]:
+        """Release checks of which no event came: those of ``ids``, or every order's if the caller began anew (rule 4).
+
+        An open order's new terms are forgotten likewise. A withdrawal's is released by its id alone: it does not come
+        from the caller whose stream broke.
+
+        Returns:
+            The ids of new orders dropped.
+        """
+        chosen = list(self._claims if ids is None else ids)
+        with localcontext(EXACT):
+            for each in chosen:
+                self._settle(each)
+            found = [(each, claim) for each in chosen if (claim := self._claims.get(each)) is not None]
+            dropped = [each for each, claim in found if not claim.confirmed and (claim.symbol or ids is not None)]
+            for each in dropped:
+                self._release(each)
+        return dropped
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it as JSON-able values."""
+        return {
+            "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
+            "claims": [
+                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair, c.strategy_id]
+                for order_id, c in self._claims.items()
+            ],
+            "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
+        }
+
+    def _take(self, snapshot: Mapping[str, Any]) -> None:
+        """Take back all of a ``snapshot``; there must be nothing yet."""
+        self._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
+        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair, strategy_id in snapshot["claims"]:
+            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair, strategy_id)
+            self._claims[order_id] = claim
+            if pair:
+                self._pairs.setdefault(pair, {})[order_id] = claim
+        for order_id, (quantity, cash) in snapshot["settled"].items():
+            claim = self._claims[order_id]
+            self._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))
+
+    def _known(self, portfolio_id: str) -> Funds:
+        funds = self._funds.get(portfolio_id)
+        if funds is None:
+            funds = self._funds[portfolio_id] = Funds()
+        return funds
+
+    def _claim(self, order_id: str, claim: Claim) -> None:
+        self._claims[order_id] = claim
+        funds = self._funds[claim.portfolio_id]
+        sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
+        if claim.symbol and not claim.confirmed:
+            funds.rate.expect(claim.symbol)
+            if sleeve is not None:
+                sleeve.rate.expect(claim.symbol)
+        if not claim.pair:
+            funds.reserve(claim)
+            if sleeve is not None:
+                sleeve.reserve(claim)
+            return
+        legs = self._pairs.setdefault(claim.pair, {})
+        self._set_aside(legs)
+        legs[order_id] = claim
+        self._take_back(legs)
+
+    def _settle(self, order_id: str) -> None:
+        """An open order claims again what its events say."""
+        claim = self._settled.pop(order_id, None)
+        if claim is not None:
+            self._release(order_id)
+            self._claim(order_id, claim)
+
+    def _confirm(self, order_id: str, claim: Claim, time: int) -> None:
+        """An order that passed a check exists since market ``time`` (ns), and claims what it did."""
+        self._claims[order_id] = claim
+        if claim.pair:
+            self._pairs[claim.pair][order_id] = claim
+        self._count(self._funds[claim.portfolio_id].rate, claim.symbol, time)
+        if self._detailed and claim.strategy_id:
+            self._count(self._sleeve(claim).rate, claim.symbol, time)
+
+    def _release(self, order_id: str) -> None:
+        claim = self._claims.pop(order_id, None)
+        if claim is None:
+            return
+        funds = self._funds[claim.portfolio_id]
+        sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
+        if claim.symbol and not claim.confirmed:
+            funds.rate.expect(claim.symbol, -1)
+            if sleeve is not None:
+                sleeve.rate.expect(claim.symbol, -1)
+        if not claim.pair:
+            funds.release(claim)
+            if sleeve is not None:
+                sleeve.release(claim)
+            return
+        legs = self._pairs[claim.pair]
+        self._set_aside(legs)
+        del legs[order_id]
+        self._take_back(legs)
+        if not legs:
+            del self._pairs[claim.pair]
+
+    def _twins(self, order: Order) -> Mapping[str, Claim]:
+        """What the others claim of whom no more can fill than of this order, all together."""
+        return self._pairs.get(pair_of(order), _NONE)
+
+    def _set_aside(self, legs: Mapping[str, Claim]) -> None:
+        """Count as if they claimed nothing."""
+        if (claim := together(legs.values())) is not None:
+            self._funds[claim.portfolio_id].release(claim)
+            if self._detailed and claim.strategy_id:
+                self._sleeve(claim).release(claim)
+
+    def _take_back(self, legs: Mapping[str, Claim]) -> None:
+        """Count them again."""
+        if (claim := together(legs.values())) is not None:
+            self._funds[claim.portfolio_id].reserve(claim)
+            if self._detailed and claim.strategy_id:
+                self._sleeve(claim).reserve(claim)
+
+    def _sleeve(self, claim: Claim) -> Funds:
+        """What the orders of the claim's strategy made of its portfolio; only detailed claims are counted there."""
+        funds = self._funds[claim.portfolio_id]
+        sleeve = funds.sleeve(claim.strategy_id)
+        sleeve.holding(claim.symbol).multiplier = funds.holding(claim.symbol).multiplier
+        return sleeve
+
+    @staticmethod
+    def _count(rate: Rate, symbol: str, time: int) -> None:
+        rate.expect(symbol, -1)
+        rate.count(time, symbol)

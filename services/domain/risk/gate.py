@@ -1,0 +1,290 @@
+"""The pre-trade gate of one environment, over all its portfolios (rules 3 to 5 and 19).
+
+A passed check reserves at once, so two orders that fit alone but not together never both pass. An order's events carry
+what was reserved: folding them turns the reservation into exposure, releases it, or, after a restart, makes it anew.
+Nothing else is needed to rebuild every reservation, so between check and commit a kill neither leaks nor doubles.
+
+What moves where:
+    cash and positions   order events (``fold``) and the ledger's entries that are no fills (``fold_entry``)
+    open orders          order events alone; a split's new quantities come as RESTATED events
+    marks                ``mark``: the last price, in the units of today (a split changes both)
+Each event and entry counts exactly once, in the order of their tape positions, entries first at the same one: a split's
+units must be there before they are sold.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal, localcontext
+from typing import Any, NamedTuple
+
+from services.domain.accounting.ledger import Account, Entry, EntryKind
+from services.domain.instrument import Instrument
+from services.domain.money import EXACT, ZERO, exactly
+from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
+from services.domain.risk.buying_power import INITIAL_MARGIN, Claim, Funds, claim_of, pair_of, round_down
+from services.domain.risk.curve import Curve
+from services.domain.risk.intents import intent_of, reservation_of_all
+from services.domain.risk.limit import Checked, Counted, Intent, reduces
+from services.domain.risk.limits import KillScope
+from services.domain.risk.order_limits import BuyingPower
+from services.domain.risk.valued import Valued
+
+# Bound once, for what every order passes (see ``ledger``).
+_BUY, _TRADE, _REJECTED = Side.BUY, ExecType.TRADE, ExecType.REJECTED
+_new_claim, _new_reservation = Claim.__new__, Reservation.__new__
+_NOTHING = Counted(Funds(), (), Curve())
+_FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
+
+
+class Verdict(NamedTuple):
+    """The answer to a check: a reservation or a refusal, never both.
+
+    Attributes:
+        checks: each limit that somebody set and that had something to say, up to the one that refused.
+    """
+
+    order_id: str
+    reservation: Reservation | None = None
+    refusal: Refusal | None = None
+    checks: tuple[Checked, ...] = ()
+
+
+class Gate(Valued):
+    """Checks orders, and keeps what the answers depend on."""
+
+    def __init__(self, *, detailed: bool = False) -> None:
+        """No portfolios, no limits but buying power, no shorts, and maintenance margin.
+
+        Args:
+            detailed: know what each strategy holds, which its limits need, and which fills are to be valued: what
+                those of the equity need. What is not known from the start cannot be known later.
+        """
+        super().__init__(detailed=detailed)
+        self._kills: dict[KillScope, bool] = {}
+
+    def open_portfolio(self, portfolio_id: str, cash: Decimal = ZERO) -> None:
+        """Know a portfolio. ``cash`` is its balance so far, zero where its deposits come as entries."""
+        funds = self._known(portfolio_id)
+        funds.opened = True
+        funds.cash += cash
+        self._flow(funds, cash)
+
+    def fold_entry(self, portfolio_id: str, entry: Entry) -> None:
+        """Fold one of the ledger's entries: deposits, withdrawals, splits. Fills' own entries count nothing here."""
+        if entry.kind in {EntryKind.TRADE, EntryKind.COMMISSION}:
+            return
+        funds = self._known(portfolio_id)
+        funds.opened = True
+        with localcontext(EXACT):
+            if entry.account is Account.CASH:
+                funds.cash += entry.amount
+                if entry.kind in _FLOWS:
+                    self._flow(funds, entry.amount)
+                self._release(entry.transaction_id)
+            elif entry.account is Account.POSITION:
+                funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
+
+    def engage(self, scope: KillScope, allow_reducing: bool = False) -> None:
+        """Stop new orders of ``scope``; with ``allow_reducing`` those that only reduce a position still pass."""
+        self._kills[scope] = allow_reducing
+
+    def release(self, scope: KillScope) -> bool:
+        """Let orders of ``scope`` pass again, as far as no other switch stops them; whether it was engaged."""
+        return self._kills.pop(scope, None) is not None
+
+    def kill_switches(self) -> dict[KillScope, bool]:
+        """Those engaged, each with whether reducing orders pass."""
+        return dict(self._kills)
+
+    @exactly
+    def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
+        """Refuse the order or reserve for it, at market ``time`` (ns).
+
+        A repeated check of an order of which no event has come replaces its first one: that verdict was void.
+
+        Raises:
+            ValueError: the order is open already.
+        """
+        claim = self._claims.get(order.order_id)
+        if claim is not None and claim.confirmed:
+            raise ValueError(f"order {order.order_id} is open: it was checked before")
+        if claim is not None:
+            self._release(order.order_id)
+        funds = self._funds.get(order.portfolio_id)
+        if funds is None or not funds.opened:
+            return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
+        self._marks.setdefault(order.symbol, reference_price)
+        twins = self._twins(order) if order.order_list_id else None
+        if twins:
+            self._set_aside(twins)
+        limits = self._limits
+        margin = limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
+        intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
+        refusal, checks = self._refusal(intent)
+        if twins:
+            self._take_back(twins)
+        if refusal is not None:
+            return Verdict(order.order_id, None, refusal, checks)
+        cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
+        whose = (order.portfolio_id, order.symbol)
+        self._claim(order.order_id, _new_claim(Claim, *whose, signed, cash, False, pair, order.strategy_id))
+        reservation = _new_reservation(
+            Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
+        )
+        return Verdict(order.order_id, reservation, None, checks)
+
+    @exactly
+    def weigh(
+        self, order: Order, instrument: Instrument, reference_price: Decimal, time: int
+    ) -> tuple[Verdict, Intent | None]:
+        """What ``check`` would say of an order that never was, and as what the limits see it; changes nothing.
+
+        Of a portfolio that is not known the limits see nothing.
+        """
+        marked = order.symbol in self._marks
+        verdict = self.check(order, instrument, reference_price, time)
+        self.drop_unconfirmed([order.order_id])
+        funds = self._funds.get(order.portfolio_id)
+        intent = None
+        if funds is not None and funds.opened:
+            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
+        if not marked:
+            self._marks.pop(order.symbol, None)
+        return verdict, intent
+
+    def check_replacement(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
+        """Refuse the new terms of an open order, or reserve for them, at market ``time`` (ns).
+
+        ``order`` is as it would be, with what has filled. Until its next event it claims the larger of what it did and
+        of what it would; a verdict that is void, or a refusal, leaves it what it did.
+
+        Raises:
+            ValueError: the order is not open.
+        """
+        order_id = order.order_id
+        with localcontext(EXACT):
+            self._settle(order_id)
+            claim = self._claims.get(order_id)
+            if claim is None or not claim.confirmed:
+                raise ValueError(f"order {order_id} is not open")
+            funds = self._funds[order.portfolio_id]
+            self._release(order_id)
+            twins = self._twins(order)
+            self._set_aside(twins)
+            margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
+            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
+        # What is left is rounded as the venue rounds it, in the caller's context.
+        reserved = reservation_of_all(intent)
+        wanted = claim_of(order._replace(reservation=reserved))
+        with localcontext(EXACT):
+            refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
+            self._take_back(twins)
+            if refusal is not None:
+                self._claim(order_id, claim)
+                return Verdict(order_id, refusal=refusal, checks=checks)
+            self._claim(order_id, wanted)
+            verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)), checks=checks)
+            self._release(order_id)
+            units = max(claim.quantity, wanted.quantity, key=abs)
+            self._claim(order_id, wanted._replace(quantity=units, cash=max(claim.cash, wanted.cash)))
+            self._settled[order_id] = claim
+            return verdict
+
+    def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
+        """Set ``amount`` aside until the entry of transaction ``transfer_id`` comes, or say why it cannot be spared."""
+        with localcontext(EXACT):
+            self._release(transfer_id)
+            funds = self._funds.get(portfolio_id)
+            if funds is None or not funds.opened:
+                return Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO)
+            there = round_down(funds.spendable)
+            if amount > there:
+                return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)
+            self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, confirmed=False))
+            return None
+
+    def fold(self, event: OrderEvent, instrument: Instrument) -> None:
+        """Fold one order event: what the order claims now replaces what it claimed, and a fill becomes exposure."""
+        # What is left is rounded as the venue rounds it: in the caller's context, not in the exact one.
+        self._fold(event, instrument, None if event.order.state in TERMINAL else claim_of(event.order))
+
+    @exactly
+    def _fold(self, event: OrderEvent, instrument: Instrument, left: Claim | None) -> None:
+        order, exec_type = event.order, event.exec_type
+        self._settled.pop(order.order_id, None)
+        claim, funds = self._claims.get(order.order_id), self._funds.get(order.portfolio_id)
+        if claim is not None:
+            if left is not None and exec_type is not _TRADE and claim[:4] == left[:4] and funds is not None:
+                # It claims what it did: nothing is to be released and set aside again.
+                if not claim.confirmed:
+                    self._confirm(order.order_id, left, event.transact_time)
+                return
+            self._release(order.order_id)
+        if exec_type is _REJECTED:
+            return
+        funds = funds or self._known(order.portfolio_id)
+        funds.holding(order.symbol).multiplier = instrument.contract_multiplier
+        if exec_type is _TRADE:
+            self._trade(funds, event)
+        if left is None:
+            return
+        self._claim(order.order_id, left)
+        if claim is None or not claim.confirmed:
+            funds.rate.count(event.transact_time, order.symbol)
+            if self._detailed and order.strategy_id:
+                funds.sleeve(order.strategy_id).rate.count(event.transact_time, order.symbol)
+
+    def _trade(self, funds: Funds, event: OrderEvent) -> None:
+        order = event.order
+        signed = event.last_quantity if order.side is _BUY else -event.last_quantity
+        margin = self._limits.initial_margin(order.portfolio_id, order.symbol) if self._limits.rated else INITIAL_MARGIN
+        funds.trade(order.symbol, signed, event.last_price, margin)
+        funds.cash -= event.last_commission
+        if self._detailed:
+            self._filled[order.portfolio_id] = event.tape_sequence
+            if order.strategy_id:
+                sleeve = funds.sleeve(order.strategy_id)
+                sleeve.holding(order.symbol).multiplier = funds.holdings[order.symbol].multiplier
+                sleeve.trade(order.symbol, signed, event.last_price, margin)
+                sleeve.cash -= event.last_commission
+        self._marks.setdefault(order.symbol, event.last_price)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as JSON-able values; ``restore`` makes the same gate of it."""
+        kills = [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()]
+        return super().snapshot() | {"kill_switches": kills, "detailed": self._detailed}
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any]) -> "Gate":
+        """The gate that ``snapshot`` was taken of."""
+        gate = cls(detailed=snapshot["detailed"])
+        gate._take(snapshot)
+        for portfolio_id, strategy_id, allow_reducing in snapshot["kill_switches"]:
+            gate.engage(KillScope(portfolio_id, strategy_id), allow_reducing)
+        return gate
+
+    def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
+        """Why an order is refused, if it is, and what the limits that were set said until then."""
+        if self._kills and self._killed(intent):
+            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO), ()
+        funds = intent.funds
+        checks: tuple[Checked, ...] = ()
+        for limit, breadth, told in self._limits.plan(intent.order):
+            # What always holds looks at nothing but the portfolio.
+            counted = self._counted(breadth, funds, intent.order.strategy_id) if told else _NOTHING
+            measured = limit.measure(intent, counted)
+            if measured is None:
+                continue
+            bound, value = measured
+            if told:
+                checks += (Checked(limit.name, limit.where, bound, value),)
+            if value > bound:
+                missing = value - bound if limit.tells_missing else ZERO
+                return Refusal(limit.reason, limit.name, bound, value, missing), checks
+        return None, checks
+
+    def _killed(self, intent: Intent) -> bool:
+        reducing = reduces(intent, intent.funds)
+        return any(
+            scope.covers(intent.order) and not (allow_reducing and reducing)
+            for scope, allow_reducing in self._kills.items()
+        )

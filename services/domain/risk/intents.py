@@ -1,0 +1,86 @@
+"""What an order asks of its portfolio, as the limits see it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from services.domain.costs import Costs
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO, floor_to
+from services.domain.orders.order import Order, OrderType, Reservation, Side
+from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_up
+from services.domain.risk.limit import Intent
+
+# Bound once, for what every order passes (see ``ledger``).
+_BUY, _TRAILING, _new_intent = Side.BUY, OrderType.TRAILING_STOP, Intent.__new__
+
+
+def intent_of(
+    order: Order,
+    instrument: Instrument,
+    reference: Decimal,
+    time: int,
+    funds: Funds,
+    *,
+    mark: Callable[[str], Decimal],
+    margin: Decimal = INITIAL_MARGIN,
+) -> Intent:
+    """What is left of ``order``, all of it for a new one, at the venue's last price and market ``time`` (ns).
+
+    One that only reduces asks for nothing: it shrinks at the fill to what there is (rule 4). A sale that opens a short
+    reserves the initial ``margin``.
+    """
+    price, multiplier = _price(order, reference), instrument.contract_multiplier
+    funds.holding(order.symbol).multiplier = multiplier
+    if order.reduce_only:
+        return _new_intent(Intent, order, instrument, funds, ZERO, reference, price, ZERO, ZERO, time, mark)
+    left = order.cash_quantity
+    if left is None:
+        units = order.quantity - order.cum_quantity if order.cum_quantity else order.quantity
+        notional = units * price * multiplier
+    else:
+        left = notional = left - order.gross_amount
+        units = floor_to(left / (price * multiplier), instrument.quantity_increment)
+    signed = units if order.side is _BUY else -units
+    # An order to buy for an amount reserves that amount.
+    by_cash = left if order.side is _BUY else None
+    cash = funds.cost(order.symbol, signed, price, margin) if by_cash is None else by_cash
+    # A sale that only closes reserves nothing: what it brings pays its commission.
+    fee = ZERO
+    if cash and order.costs is not None:
+        fee = _commission(order, units, notional)
+        cash += fee
+    return _new_intent(Intent, order, instrument, funds, signed, reference, price, notional, cash, time, mark, fee)
+
+
+def reservation_of_all(intent: Intent) -> Reservation:
+    """What an order reserves as a whole if its rest asks for ``intent``: ``reserved_cash`` gives the rest's part."""
+    order, cash = intent.order, intent.cash - intent.commission
+    filled = order.cum_quantity if order.side is _BUY else -order.cum_quantity
+    if order.cash_quantity is not None:
+        cash += order.gross_amount
+    elif filled:
+        cash = round_up(cash * order.quantity / order.leaves_quantity)
+    fee = intent.commission + order.commission if intent.commission else ZERO
+    return Reservation(cash, ZERO if order.reduce_only else intent.signed + filled, commission=fee)
+
+
+def _commission(order: Order, units: Decimal, notional: Decimal) -> Decimal:
+    """What the order may still be charged if ``units`` more are traded for ``notional``."""
+    costs, traded = order.costs or Costs(), order.gross_amount + notional
+    return costs.charge(order.commission, order.cum_quantity + units, traded)
+
+
+def _price(order: Order, reference: Decimal) -> Decimal:
+    """What the order may trade at: a buy with a limit at that, else the worse of its own price and the reference.
+
+    A trailing buy triggers at its distance above the lowest price there was, so at most that far above the reference.
+    """
+    limit, stop = order.limit_price, order.stop_price
+    if order.side is _BUY:
+        if limit is not None:
+            return limit
+        if order.order_type is _TRAILING and stop is None:
+            percent = order.trailing_percent or ZERO
+            return reference + (order.trailing_amount or reference * percent / 100)
+    own = stop if limit is None else limit
+    return reference if own is None else max(own, reference)

@@ -1,0 +1,182 @@
+"""What a limit is: what it is set for, what it looks at, and how it refuses (rules 4 and 5).
+
+A limit is set for a portfolio, a strategy or a symbol, for a symbol of a portfolio or of a strategy, or with nothing
+named for the whole environment. All that cover an order must pass. One that counts (positions, exposure, orders a
+minute, equity) sums over all that it is set for. It refuses only what makes things worse: an order that reduces passes,
+however far beyond a bound things are.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum
+from typing import ClassVar, NamedTuple
+
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO
+from services.domain.orders.order import Order
+from services.domain.risk.buying_power import Funds, Holding
+from services.domain.risk.curve import Curve
+
+Mark = Callable[[str], Decimal]
+"""The last price of a symbol."""
+
+ENDLESS = Decimal(10) ** 9
+"""Stands for a share of nothing: exposure where there is no equity."""
+
+
+class Intent(NamedTuple):
+    """An order as the limits see it.
+
+    Attributes:
+        funds: the portfolio's, without this order.
+        signed: units it may change the position by; of an order by cash, what it buys at ``price``.
+        reference: the venue's last price.
+        price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known.
+        notional: absolute value in the instrument's currency, at ``price``.
+        cash: what the order reserves once it passes, its commission included.
+        time: market time, ns.
+        mark: the last price of any symbol.
+        commission: what of the cash is set aside for commission.
+    """
+
+    order: Order
+    instrument: Instrument
+    funds: Funds
+    signed: Decimal
+    reference: Decimal
+    price: Decimal
+    notional: Decimal
+    cash: Decimal
+    time: int
+    mark: Mark
+    commission: Decimal = ZERO
+
+
+class Counted(NamedTuple):
+    """What a limit counts.
+
+    Attributes:
+        own: what the order belongs to: its portfolio or, for a strategy's limit, its strategy's sleeve of that.
+        all: that and what else is summed.
+        curve: the equity curve of all of it.
+    """
+
+    own: Funds
+    all: Collection[Funds]
+    curve: Curve
+
+    def holdings(self, symbol: str) -> list[tuple[str, Holding]]:
+        """What is held or pending, of ``symbol`` where one is named."""
+        if symbol:
+            return [(symbol, each) for funds in self.all if (each := funds.holdings.get(symbol)) is not None]
+        return [pair for funds in self.all for pair in funds.holdings.items()]
+
+    def equity(self, mark: Mark) -> Decimal:
+        """Cash and positions of all."""
+        return sum((funds.equity(mark) for funds in self.all), Decimal(0))
+
+
+Measure = tuple[Decimal, Decimal]
+"""The bound that holds for an order, and the value that it makes of the figure: it passes where that is no larger."""
+
+
+class Standing(NamedTuple):
+    """Where a limited figure stands with no further order; ``symbol`` is the one whose figure it is, if it is one's."""
+
+    value: Decimal
+    symbol: str = ""
+
+
+class Where(NamedTuple):
+    """What a limit is set for; nothing named is the whole environment."""
+
+    portfolio_id: str = ""
+    strategy_id: str = ""
+    symbol: str = ""
+
+    def covers(self, portfolio_id: str, strategy_id: str, symbol: str) -> bool:
+        """Whether an order of these is one of its."""
+        return (
+            self.portfolio_id in {"", portfolio_id}
+            and self.strategy_id in {"", strategy_id}
+            and self.symbol in {"", symbol}
+        )
+
+    @property
+    def breadth(self) -> "Breadth":
+        """What is summed for it."""
+        return Breadth.PORTFOLIO if self.portfolio_id else Breadth.STRATEGY if self.strategy_id else Breadth.ALL
+
+
+class Breadth(IntEnum):
+    """What a limit sums over: one portfolio, a strategy's part of every portfolio, or all portfolios."""
+
+    PORTFOLIO = 0
+    STRATEGY = 1
+    ALL = 2
+
+
+EVERYWHERE = Where()
+PLACES = frozenset(
+    {
+        frozenset[str](),
+        frozenset({"portfolio_id"}),
+        frozenset({"strategy_id"}),
+        frozenset({"symbol"}),
+        frozenset({"portfolio_id", "symbol"}),
+        frozenset({"strategy_id", "symbol"}),
+    }
+)
+"""What a limit can be set for: the names that are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(ABC):
+    """One bound.
+
+    Attributes:
+        bound: the largest value that passes.
+        where: what it is set for.
+    """
+
+    bound: Decimal
+    where: Where = EVERYWHERE
+
+    name: ClassVar[str]
+    reason: ClassVar[str] = "LIMIT_EXCEEDED"
+    places: ClassVar[Collection[frozenset[str]]] = PLACES
+    switch: ClassVar[bool] = False
+    """Whether its bound is 0 or 1: off or on."""
+    of_curve: ClassVar[bool] = False
+    """Whether it looks at where the equity curve stands."""
+    tells_missing: ClassVar[bool] = False
+    """Whether a refusal says by how much the value is beyond the bound: what would have to be there."""
+
+    @property
+    def needs_detail(self) -> bool:
+        """Whether it looks at strategies' sleeves or equity curves, which not every gate keeps."""
+        return self.of_curve or bool(self.where.strategy_id)
+
+    @abstractmethod
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """The bound, and what the order makes of the limited figure; None where it does not add to it."""
+
+    def standing(self, counted: Counted, mark: Mark) -> Standing | None:
+        """Where the figure stands; None for a limit of single orders."""
+        return None
+
+
+class Checked(NamedTuple):
+    """One limit that a check asked: what it is set for, its bound and what the order made of the figure."""
+
+    limit: str
+    where: Where
+    bound: Decimal
+    value: Decimal
+
+
+def reduces(intent: Intent, own: Funds) -> bool:
+    """Whether all that the order may trade only closes what is held in ``own``."""
+    return own.holding(intent.order.symbol).closing(intent.signed) == abs(intent.signed)

@@ -1,0 +1,100 @@
+"""Limits of single orders, and of how many there are."""
+
+from decimal import Decimal
+
+from services.domain.orders.order import OrderState
+from services.domain.risk.buying_power import round_down, round_up
+from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure
+
+_ONE = Decimal(1)
+
+
+class PriceBand(Limit):
+    """Limit and stop prices lie within ``bound`` of the reference price, as a fraction of it: 0.1 is ten per cent."""
+
+    name, reason = "price_band", "PRICE_OUT_OF_BAND"
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """The larger distance as a fraction, rounded up to nine places."""
+        prices = [p for p in (intent.order.limit_price, intent.order.stop_price) if p is not None]
+        if not prices:
+            return None
+        return (self.bound, round_up(max(abs(p - intent.reference) for p in prices) / intent.reference))
+
+
+class MaxOrderNotional(Limit):
+    """The value of one order, in the instrument's currency."""
+
+    name = "max_order_notional"
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """Its notional."""
+        return (self.bound, intent.notional)
+
+
+class MaxOrderQuantity(Limit):
+    """The units of one order."""
+
+    name = "max_order_quantity"
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """Its units."""
+        return (self.bound, abs(intent.signed))
+
+
+class MaxOrderRate(Limit):
+    """Orders that pass in any market minute (``(t - 60 s, t]``), this one included."""
+
+    name, reason = "max_order_rate", "ORDER_RATE_EXCEEDED"
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """How many there would be; new terms of an open order make no new one."""
+        if intent.order.state is not OrderState.PENDING_NEW:
+            return None
+        orders = sum(funds.rate.in_minute(intent.time, self.where.symbol) for funds in counted.all)
+        return (self.bound, Decimal(1 + orders))
+
+
+class Restricted(Limit):
+    """A symbol on the restricted list, at ``bound`` 1: what is held of it can be reduced, and nothing else."""
+
+    name, reason = "restricted", "SYMBOL_RESTRICTED"
+    places = frozenset(each for each in PLACES if "symbol" in each)
+    switch = True
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """What could be traded, and the order's units."""
+        if not self.bound:
+            return None
+        return (intent.funds.holding(intent.order.symbol).closing(intent.signed), abs(intent.signed))
+
+
+class ShortSale(Limit):
+    """Selling what is not held, or what another open order already sells: not at ``bound`` 0, as it likes at 1."""
+
+    name, reason = "short_sale", "SHORT_NOT_ALLOWED"
+    switch, tells_missing = True, True
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """What could be sold, and the order's units."""
+        signed = intent.signed
+        if signed >= 0 or self.bound:
+            return None
+        return (intent.funds.holding(intent.order.symbol).closing(signed), -signed)
+
+
+class BuyingPower(Limit):
+    """An order's cash is there. Always set; its bound is the portfolio's spendable cash."""
+
+    name, reason = "buying_power", "INSUFFICIENT_BUYING_POWER"
+    places = ()
+    tells_missing = True
+
+    def measure(self, intent: Intent, counted: Counted) -> Measure | None:
+        """What there is for this order, and the cash to reserve.
+
+        None where the order needs none, or none but the collateral it sets free.
+        """
+        needed, funds = intent.cash, intent.funds
+        pledge = funds.pledge(intent.order.symbol, intent.signed, needed)
+        return (round_down(funds.spendable + pledge), needed) if needed > pledge else None

@@ -1,0 +1,278 @@
+"""The venue's open orders, where each waits, and what each portfolio can spend; whatever happens to one happens here.
+
+The lifecycle table is asked at each event, so an illegal one changes nothing (rule 6).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO
+from services.domain.orders.events import When, event_of
+from services.domain.orders.lifecycle import check_transition
+from services.domain.orders.lists import paired
+from services.domain.orders.order import (
+    TERMINAL,
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    Reservation,
+    Side,
+    TimeInForce,
+    reserved_cash,
+    reserved_together,
+)
+from services.domain.tape_index import NEVER
+from services.domain.values import place_of
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.ladder import Entries
+from services.domain.venue.positions import Positions
+from services.domain.venue.resting import Book
+
+# Bound once, for what every order passes (see ``ledger``).
+_BUY, _TRADE, _HELD = Side.BUY, ExecType.TRADE, OrderState.HELD
+_STATE, _LEAVES, _COUNT, _PRIORITY = place_of(Order, "state", "leaves_quantity", "event_count", "priority")
+_new_tuple: Callable[..., Any] = tuple.__new__
+_STAYING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
+_new_reservation = Reservation.__new__
+_SLACK = 64
+"""Numbers of finished orders that may stay in the queue, beside as many as there are open ones."""
+
+
+class Blotter:
+    """Open orders by arrival number, which is their priority: in time order, and anew for one that goes to the back.
+
+    A new one is one more than the highest of the open orders, so that orders taken back go on with the same numbers.
+
+    Attributes:
+        orders: by arrival number, in that order.
+        books: by symbol, the orders that wait for a price or a record.
+        timed: by (calendar, opens), the arrivals that this session edge concerns.
+        expiries: (market time in ns, arrival) of the GTD orders.
+        headroom: by portfolio, cash that buys may use beyond their reservations (rule 19).
+        positions: what the fills made.
+        changed: symbols whose books changed since the owner last cleared it.
+    """
+
+    def __init__(self, instruments: Mapping[str, Instrument], settings: VenueSettings) -> None:
+        self._instruments = instruments
+        self._settings = settings
+        self._arrivals: dict[str, int] = {}
+        self._queue: list[int] = []
+        self._lists: dict[str, dict[str, None]] = {}
+        self._awaiting: set[int] = set()
+        self.orders: dict[int, Order] = {}
+        self.books: dict[str, Book] = {}
+        self.timed: dict[tuple[str, bool], dict[int, None]] = {}
+        self.expiries = Entries()
+        self.headroom: dict[str, Decimal] = {}
+        self.positions = Positions(instruments)
+        self.changed: set[str] = set()
+
+    def arrival(self, order_id: str) -> int | None:
+        """An open order's arrival number; None if it isn't open."""
+        return self._arrivals.get(order_id)
+
+    def order(self, order_id: str) -> Order | None:
+        """An open order; None if it isn't open."""
+        arrival = self._arrivals.get(order_id)
+        return None if arrival is None else self.orders[arrival]
+
+    def instrument(self, symbol: str) -> Instrument:
+        """What a symbol names."""
+        return self._instruments[symbol]
+
+    def twin(self, order: Order) -> Order | None:
+        """The open order of which no more can fill than of this one, both together; None where it has none."""
+        if paired(order):
+            for other in self._members(order):
+                if other.parent_order_id == order.parent_order_id and other.order_id != order.order_id:
+                    return other
+        return None
+
+    def children(self, order: Order) -> list[Order]:
+        """The open orders whose parent this one is."""
+        return [other for other in self._members(order) if other.parent_order_id == order.order_id]
+
+    def restore(self, orders: Iterable[Order]) -> None:
+        """Take open orders as they are, by priority; those that have none come last, in the order given.
+
+        Raises:
+            ValueError: one is here already.
+        """
+        known = sorted(orders, key=lambda each: each.priority or NEVER)
+        last = max([self.last_place() - 1, *(order.priority for order in known)])
+        for place, order in enumerate(known):
+            if not order.priority:
+                last += 1
+                known[place] = order._replace(priority=last)
+        # Who waits for a parent must find it.
+        for order in sorted(known, key=lambda each: bool(each.parent_order_id)):
+            self._take_in(order)
+        self.orders = dict(sorted(self.orders.items()))
+        self._queue = list(self.orders)
+
+    def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
+        """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom.
+
+        Raises:
+            ValueError: it is here already.
+        """
+        check_transition(order.state, exec_type, state)
+        values = list(order)
+        values[_STATE], values[_LEAVES] = state, order.quantity
+        values[_COUNT], values[_PRIORITY] = order.event_count + 1, self.last_place()
+        after = _new_tuple(Order, values)
+        self._take_in(after)
+        self.headroom[order.portfolio_id] = order.reservation.headroom
+        return event_of(exec_type, after, when)
+
+    def change(self, arrival: int, exec_type: ExecType, after: Order, when: When) -> OrderEvent:
+        """``after`` takes its order's place: a state, a split, new terms."""
+        return event_of(exec_type, self._replace(arrival, exec_type, after), when)
+
+    def replace(self, arrival: int, after: Order, reservation: Reservation | None, when: When) -> OrderEvent:
+        """``after`` takes its order's place on new terms; a verdict on them states its portfolio's headroom."""
+        before = self.orders[arrival]
+        if reservation is not None:
+            twin = self.twin(before)
+            released = reserved_together(before, twin) - reserved_together(after, twin)
+            self.headroom[before.portfolio_id] = reservation.headroom - released
+        return self.change(arrival, ExecType.REPLACED, after, when)
+
+    def end(self, arrival: int, exec_type: ExecType, reason: CancelReason, when: When) -> OrderEvent:
+        """The order is CANCELED or EXPIRED with what is left of it."""
+        state = OrderState.EXPIRED if exec_type is ExecType.EXPIRED else OrderState.CANCELED
+        after = self.orders[arrival]._replace(state=state, leaves_quantity=ZERO, cancel_reason=reason)
+        return self.change(arrival, exec_type, after, when)
+
+    def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
+        """The order is filled; its cost or proceeds move the headroom."""
+        before = self.orders[arrival]
+        amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
+        cash, quantity = -commission, after.cum_quantity - before.cum_quantity
+        if before.side is _BUY:
+            # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
+            if before.reservation.cash or not before.reduce_only:
+                cash -= amount
+            else:
+                cash = ZERO
+            signed = quantity
+        else:
+            # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
+            # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
+            if not before.reservation.cash:
+                cash += amount
+            signed = -quantity
+        self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
+        return event_of(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
+
+    def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:
+        """An order that any record concerns is filled whole; ``filled`` states its portfolio's headroom after it."""
+        check_transition(order.state, _TRADE, filled.state)
+        quantity, portfolio_id = filled.cum_quantity, order.portfolio_id
+        self.headroom[portfolio_id] = filled.reservation.headroom
+        self.positions.trade((portfolio_id, order.symbol), quantity if order.side is _BUY else -quantity, when.sequence)
+        arrival = order.priority
+        self.books[order.symbol].leave(arrival)
+        self._forget(arrival, order)
+        del self.orders[arrival], self._arrivals[order.order_id]
+        return event_of(_TRADE, filled, when, (quantity, filled.avg_price, filled.commission - order.commission))
+
+    def last_place(self) -> int:
+        """The priority behind all open orders."""
+        queue, orders = self._queue, self.orders
+        while queue and queue[-1] not in orders:
+            queue.pop()
+        return queue[-1] + 1 if queue else 1
+
+    def _replace(self, arrival: int, exec_type: ExecType, after: Order, cash: Decimal = ZERO) -> Order:
+        """``after`` takes its order's place; what it no longer reserves, and ``cash``, move the headroom."""
+        before = self.orders[arrival]
+        check_transition(before.state, exec_type, after.state)
+        if before.order_list_id:
+            twin = self.twin(before)
+            released = reserved_together(before, twin) - reserved_together(after, twin)
+        else:
+            released = reserved_cash(before) - reserved_cash(after)
+        headroom = self.headroom[before.portfolio_id] + cash + released
+        self.headroom[before.portfolio_id] = headroom
+        held = after.reservation
+        reservation = _new_reservation(Reservation, held.cash, held.quantity, headroom, held.commission)
+        after = after._replace(reservation=reservation, event_count=before.event_count + 1)
+        self._take(arrival, before)
+        if after.state in TERMINAL:
+            del self.orders[arrival], self._arrivals[after.order_id]
+            if after.order_list_id:
+                self._leave_list(after)
+        elif after.priority == arrival:
+            self._put(arrival, after)
+        else:
+            del self.orders[arrival], self._arrivals[after.order_id]
+            self._take_in(after)
+        return after
+
+    def _take_in(self, order: Order) -> None:
+        arrival, queue = order.priority, self._queue
+        if order.order_id in self._arrivals:
+            raise ValueError(f"order {order.order_id} is here already")
+        self._arrivals[order.order_id] = arrival
+        queue.append(arrival)
+        self._put(arrival, order)
+        if len(queue) > 2 * len(self.orders) + _SLACK:
+            self._queue = list(self.orders)
+        if order.order_list_id:
+            self._lists.setdefault(order.order_list_id, {})[order.order_id] = None
+
+    def _members(self, order: Order) -> list[Order]:
+        """The open orders of its list, by priority."""
+        ids = self._lists.get(order.order_list_id, ())
+        return [self.orders[arrival] for arrival in sorted(self._arrivals[order_id] for order_id in ids)]
+
+    def _leave_list(self, order: Order) -> None:
+        members = self._lists[order.order_list_id]
+        del members[order.order_id]
+        if not members:
+            del self._lists[order.order_list_id]
+
+    def _put(self, arrival: int, order: Order) -> None:
+        self.orders[arrival] = order
+        book = self.books.get(order.symbol)
+        if book is None:
+            instrument, settings = self._instruments[order.symbol], self._settings
+            book = self.books[order.symbol] = Book(instrument, settings.fill_on_touch)
+        held = order.state is _HELD
+        if not held:
+            book.add(order, arrival)
+        if held and order.parent_order_id in self._arrivals:
+            self._awaiting.add(arrival)
+        elif held or order.time_in_force not in _STAYING:
+            self.timed.setdefault(self._edge(order), {})[arrival] = None
+        if order.expire_time:
+            self.expiries.add((order.expire_time, arrival))
+        self.changed.add(order.symbol)
+
+    def _take(self, arrival: int, order: Order) -> None:
+        if order.state is not _HELD:
+            self.books[order.symbol].remove(order, arrival)
+        self._forget(arrival, order)
+
+    def _forget(self, arrival: int, order: Order) -> None:
+        held = order.state is _HELD
+        if held and arrival in self._awaiting:
+            self._awaiting.remove(arrival)
+        elif held or order.time_in_force not in _STAYING:
+            del self.timed[self._edge(order)][arrival]
+        if order.expire_time:
+            self.expiries.remove((order.expire_time, arrival))
+        self.changed.add(order.symbol)
+
+    def _edge(self, order: Order) -> tuple[str, bool]:
+        """The session edge (calendar, opens) it awaits: HELD waits for the open, all but GTC and GTD end at a close.
+
+        One that waits for its parent awaits none: how long it works counts from when that releases it.
+        """
+        return self._instruments[order.symbol].calendar, order.state is _HELD

@@ -1,0 +1,288 @@
+"""One record and the orders that it concerns: who is reached, in which turn, and what comes of it (rules 8 to 15)."""
+
+from bisect import insort
+from decimal import Decimal
+
+from services.domain.instrument import Instrument
+from services.domain.orders.events import When
+from services.domain.orders.lists import paired, sized_by_parent, stops_loss
+from services.domain.orders.order import (
+    LIMITED,
+    TERMINAL,
+    TRIGGERED_STATES,
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+    only_closes,
+)
+from services.domain.prices import Prices
+from services.domain.tape import Kind
+from services.domain.tape_index import TapeIndex
+from services.domain.venue.blotter import Blotter
+from services.domain.venue.fills import Supply, VenueSettings, fill, fill_price, slipped_price
+from services.domain.venue.icebergs import Icebergs, new_slice
+from services.domain.venue.linked import end, make_room, release, stop_at_once, worse_first
+from services.domain.venue.reach import BETTERED, INSIDE, MISSED, Attempt, after_trigger, at_close, attempt, trail
+from services.domain.venue.sessions import LEFT, begins_session, ends_session
+from services.domain.venue.trails import best_price
+
+_TRAILING, _BUY, _SELL = OrderType.TRAILING_STOP, Side.BUY, Side.SELL
+_BAR, _AUCTION = Kind.BAR, Kind.AUCTION
+_IOC, _FOK, _OPG, _CLS = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS
+_ENDED_BY_RECORD = frozenset({_IOC, _FOK, _OPG})
+_MISSED = Attempt(MISSED, 0.0, 0)
+
+
+class Encounter:
+    """One bar, quote or trade of a session, or one auction, and its orders. Use once."""
+
+    __slots__ = (
+        "_blotter",
+        "_book",
+        "_gone",
+        "_icebergs",
+        "_index",
+        "_instrument",
+        "_kind",
+        "_paired",
+        "_queue",
+        "_refused",
+        "_row",
+        "_settings",
+        "_start",
+        "_supply",
+        "_time",
+        "_touch",
+        "_turn",
+        "events",
+    )
+
+    def __init__(
+        self, index: TapeIndex, row: int, blotter: Blotter, settings: VenueSettings, instrument: Instrument
+    ) -> None:
+        tape = index.tape
+        number = tape.source.item(row)
+        self._kind = tape.sources[number].kind
+        self._index, self._row, self._blotter, self._settings = index, row, blotter, settings
+        self._instrument, self._book = instrument, blotter.books[instrument.symbol]
+        self._start, self._time = tape.start.item(row), tape.time.item(row)
+        share = settings.volume_share if index.sized(number) else None
+        self._supply = Supply(self._kind, tape.values[row].tolist(), share, instrument.quantity_increment)
+        # An auction trades at its one price with whoever asked for no better one.
+        self._touch = settings.fill_on_touch or self._kind is _AUCTION
+        self._queue: list[Attempt] = []
+        self._turn = 0
+        self._paired = False
+        # Of lists: whose turns in this record are over, whatever the queue says.
+        self._gone: set[int] = set()
+        # Of arrivals whose turn is to come: a number may be another order's soon after.
+        self._refused: dict[int, None] = {}
+        self._icebergs = Icebergs(blotter, self._supply, row + 1)
+        self.events: list[OrderEvent] = []
+
+    def run(self) -> list[OrderEvent]:
+        """Let every order have its turn."""
+        prices, book, queue = self._supply.prices, self._book, self._queue
+        if self._kind is _AUCTION:
+            arrivals = self._called()
+        else:
+            arrivals = book.reached(prices[_BUY], prices[_SELL])
+            if book.closing and ends_session(self._index, self._row, self._instrument):
+                arrivals += book.closing
+        for arrival in arrivals:
+            self._look(arrival)
+        if self._paired:
+            queue[:] = worse_first(queue, self._blotter, {side: prices[side].first for side in prices})
+        elif len(queue) > 1:
+            queue.sort()
+        while self._turn < len(queue):
+            self._turn += 1
+            self._take_turn(queue[self._turn - 1])
+        if self._kind is not _AUCTION and book.passed(prices, self._start):
+            self._blotter.changed.add(book.symbol)
+        return self.events
+
+    def _look(self, arrival: int) -> None:
+        """Put an order's turn into the queue, if it is live and its side of the record has a price (rule 12)."""
+        order = self._blotter.orders[arrival]
+        live = order.basis_time + order.latency
+        prices, tif = self._supply.prices[order.side], order.time_in_force
+        if order.basis_sequence > self._row or self._start < live or prices.first <= 0:
+            return
+        if tif is _OPG or tif is _CLS:
+            prices = self._prices(order)
+        if tif is _OPG and self._kind is not _AUCTION and self._index.auctioned(order.symbol, opening=True):
+            return
+        if tif is _OPG and not begins_session(self._index, self._row, self._instrument):
+            how = _MISSED._replace(arrival=arrival)
+        elif order.order_type is _TRAILING and order.state not in TRIGGERED_STATES:
+            how = self._look_at_trail(order, arrival, prices)
+        else:
+            how = attempt(order, arrival, prices, self._touch)
+        if order.post_only and not self._book.settled(arrival):
+            met = self._index.met(order.symbol, order.side, self._instrument.calendar)
+            if how.group == BETTERED and not met.any(order.basis_sequence, self._row, live):
+                self._refused[arrival] = None
+            self._book.settle(order, arrival)
+        if order.order_list_id and paired(order):
+            self._paired = True
+        self._queue.append(at_close(how) if tif is _CLS and self._kind is _BAR else how)
+
+    def _look_at_trail(self, order: Order, arrival: int, prices: Prices) -> Attempt:
+        step = self._instrument.price_increment
+        if order.time_in_force in LEFT:
+            # It meets one record, or auctions, which have nothing to do with each other.
+            return trail(order, arrival, prices, prices.first, step)[0]
+        if self._book.settled(arrival):
+            return trail(order, arrival, prices, self._book.best(order, arrival), step)[0]
+        best = best_price(self._index, order, self._instrument.calendar, self._row)
+        how, after = trail(order, arrival, prices, prices.first if best is None else best, step)
+        self._book.settle(order, arrival, after)
+        self._blotter.changed.add(order.symbol)
+        return how
+
+    def _take_turn(self, how: Attempt) -> None:
+        order = self._blotter.orders.get(how.arrival)
+        if order is None or how.arrival in self._gone:
+            return
+        when = When(self._row + 1, self._start if how.group <= BETTERED else self._time)
+        if how.group == MISSED:
+            self._end_rest(order, how.arrival, when)
+        elif how.arrival in self._refused:
+            del self._refused[how.arrival]
+            self._end(how.arrival, CancelReason.POST_ONLY, when)
+        elif how.trigger is None:
+            self._trade(order, how, when)
+        else:
+            self._trigger(order, how, when)
+
+    def _trigger(self, order: Order, how: Attempt, when: When) -> None:
+        """TRIGGERED; it fills at once, or as a limit later in the record, or not in this one."""
+        after = order._replace(state=OrderState.TRIGGERED, stop_price=how.trigger)
+        self.events.append(self._blotter.change(how.arrival, ExecType.TRIGGERED, after, when))
+        order = self._blotter.orders[how.arrival]
+        if order.order_type in LIMITED:
+            prices, hurries = self._prices(order), self._paired and how.group == INSIDE and self._target_waits(order)
+            if hurries:
+                # Whichever came first, the price has gone to the target after that, or never to the stop.
+                prices = prices._replace(last=prices.low if order.side is _BUY else prices.high)
+            follow = after_trigger(order, how, prices, self._touch)
+            if hurries and follow.group != MISSED:
+                how = follow
+            elif follow is not how:
+                insort(self._queue, follow, lo=self._turn)
+                return
+        self._trade(order, how, when)
+
+    def _trade(self, order: Order, how: Attempt, when: When) -> None:
+        """Fill as far as units, positions and cash go; end what may not wait."""
+        blotter, arrival, side, tif = self._blotter, how.arrival, order.side, order.time_in_force
+        units = most = self._supply.units(side)
+        holder, closes = (order.portfolio_id, order.symbol), only_closes(order)
+        if closes:
+            reducible = blotter.positions.reducible(holder, side, when.sequence)
+            if not reducible:
+                self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
+                return
+            most = reducible if most is None else min(most, reducible)
+        iceberg = order.display_quantity is not None and tif is not _FOK
+        if iceberg:
+            shown = self._shown(order, how)
+            most = shown if most is None else min(most, shown)
+        price = fill_price(how, self._prices(order), self._instrument)
+        if order.costs is not None:
+            price = slipped_price(order, price, self._supply, most, self._instrument)
+        headroom, twin = blotter.headroom[order.portfolio_id], blotter.twin(order) if order.order_list_id else None
+        quantity, after, unpaid = fill(order, price, self._instrument, units=most, headroom=headroom, twin=twin)
+        if tif is _FOK and (unpaid or after.leaves_quantity):
+            self._end(arrival, CancelReason.FOK_UNFILLED, when)
+            return
+        if quantity:
+            if iceberg and new_slice(order, after):
+                # A number whose turns are over is nobody else's in this record.
+                after = after._replace(priority=max(blotter.last_place(), max(self._gone, default=0) + 1))
+            self._supply.take(side, quantity)
+            self._fill(how, after, price, when)
+            arrival = after.priority
+        if unpaid:
+            self._end(arrival, CancelReason.INSUFFICIENT_CASH, when)
+        elif arrival not in blotter.orders:
+            return
+        elif closes and not blotter.positions.reducible(holder, side, when.sequence):
+            self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
+        elif arrival != how.arrival and (units is None or units > quantity):
+            self._icebergs.come_again(arrival)
+            insort(self._queue, how._replace(arrival=arrival), lo=self._turn)
+        else:
+            self._end_rest(order, arrival, when)
+
+    def _fill(self, how: Attempt, after: Order, price: Decimal, when: When) -> None:
+        """A fill, with what it does to the others of its list: their turns may be over, a stop's may come."""
+        blotter, arrival = self._blotter, how.arrival
+        if not after.order_list_id:
+            self.events.append(blotter.trade(arrival, after, price, when))
+            return
+        self._tell(make_room(blotter, blotter.orders[arrival], after, when))
+        filled = blotter.trade(arrival, after, price, when)
+        self._tell([filled])
+        for event in release(blotter, filled, self._index, self._time):
+            self._tell([event])
+            child = event.order
+            if event.exec_type is ExecType.RESTATED and not stops_loss(child):
+                # A target never fills where its parent does (rule 13).
+                self._gone.add(child.priority)
+            elif event.exec_type is ExecType.NEW and sized_by_parent(child):
+                stop = stop_at_once(child, how, price, self._supply.prices[child.side])
+                if stop is not None and self._kind is _BAR:
+                    insort(self._queue, stop, lo=self._turn)
+
+    def _target_waits(self, stop: Order) -> bool:
+        """Whether the target that is the twin of a stop has its turn still to come."""
+        twin = self._blotter.twin(stop)
+        if twin is None or stops_loss(twin) or twin.priority in self._gone:
+            return False
+        turns = self._queue[self._turn :]
+        return any(how.arrival == twin.priority and how.group != MISSED for how in turns)
+
+    def _tell(self, events: list[OrderEvent]) -> None:
+        self.events += events
+        self._gone.update(event.order.priority for event in events if event.order.order_list_id and _ended(event))
+
+    def _shown(self, order: Order, how: Attempt) -> Decimal:
+        """Units of an iceberg's turn: see ``Icebergs``."""
+        level = [how]
+        for each in self._queue[self._turn :]:
+            if each[:2] != how[:2]:
+                break
+            if each.arrival not in self._gone:
+                level.append(each)
+        return self._icebergs.shown(order, [each.arrival for each in level])
+
+    def _end_rest(self, order: Order, arrival: int, when: When) -> None:
+        if order.time_in_force in _ENDED_BY_RECORD:
+            self._end(arrival, LEFT[order.time_in_force], when)
+
+    def _end(self, arrival: int, reason: CancelReason, when: When) -> None:
+        events = end(self._blotter, [arrival], ExecType.CANCELED, reason, when)
+        self._tell(events) if len(events) > 1 else self.events.append(events[0])
+
+    def _prices(self, order: Order) -> Prices:
+        prices = self._supply.prices[order.side]
+        if order.time_in_force is _OPG:
+            return prices.at_first()
+        return prices.at_last() if order.time_in_force is _CLS else prices
+
+    def _called(self) -> list[int]:
+        """Who waits for this auction: its orders alone, and none that a continuous market would fill."""
+        if not self._index.tape.values.item(self._row, 2):
+            return list(self._book.closing)
+        return [each for each in self._book.urgent if self._blotter.orders[each].time_in_force is _OPG]
+
+
+def _ended(event: OrderEvent) -> bool:
+    return event.order.state in TERMINAL

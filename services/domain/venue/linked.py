@@ -1,0 +1,138 @@
+"""What becomes of a list's other orders when one of them fills or ends (rules 10 and 13)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from math import inf, nextafter
+
+from services.domain.money import decimal_of
+from services.domain.orders.events import When
+from services.domain.orders.lists import cut, paired, sized_by_parent, stops_loss
+from services.domain.orders.order import (
+    STOPS,
+    TERMINAL,
+    CancelReason,
+    ContingencyType,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    Side,
+    TimeInForce,
+)
+from services.domain.prices import Prices
+from services.domain.tape_index import TapeIndex
+from services.domain.venue.blotter import Blotter
+from services.domain.venue.reach import AT_CLOSE, INSIDE, Attempt
+
+_BRACKET, _FILLED, _HELD = ContingencyType.BRACKET, OrderState.FILLED, OrderState.HELD
+
+
+def end(
+    blotter: Blotter, arrivals: Sequence[int], exec_type: ExecType, reason: CancelReason, when: When
+) -> list[OrderEvent]:
+    """These orders are CANCELED or EXPIRED together, and then what goes with them."""
+    if len(arrivals) == 1:
+        event = blotter.end(arrivals[0], exec_type, reason, when)
+        return [event, *follow(blotter, [event], when)] if event.order.order_list_id else [event]
+    events = [blotter.end(arrival, exec_type, reason, when) for arrival in arrivals]
+    return events + follow(blotter, events, when)
+
+
+def follow(blotter: Blotter, events: Sequence[OrderEvent], when: When) -> list[OrderEvent]:
+    """What the ends among these events take with them: twins, and children of whom nothing was filled for."""
+    followed: list[OrderEvent] = []
+    for event in events:
+        order = event.order
+        if not order.order_list_id or order.state not in TERMINAL or order.state is _FILLED:
+            continue
+        going = {}
+        if (twin := blotter.twin(order)) is not None:
+            going[twin.priority] = CancelReason.TWIN_ENDED
+        if order.contingency_type is not _BRACKET or not order.cum_quantity:
+            going |= {child.priority: CancelReason.PARENT_ENDED for child in blotter.children(order)}
+        followed += [blotter.end(arrival, ExecType.CANCELED, reason, when) for arrival, reason in going.items()]
+    return followed
+
+
+def make_room(blotter: Blotter, before: Order, after: Order, when: When) -> list[OrderEvent]:
+    """Just before ``before`` becomes ``after`` by a fill: its twin asks for as many units fewer, or for none."""
+    twin = blotter.twin(before)
+    if twin is None:
+        return []
+    if after.state is _FILLED:
+        return [blotter.end(twin.priority, ExecType.CANCELED, CancelReason.TWIN_FILLED, when)]
+    smaller = cut(twin, after.cum_quantity - before.cum_quantity)
+    return [blotter.change(twin.priority, ExecType.RESTATED, smaller, when)]
+
+
+def release(blotter: Blotter, fill: OrderEvent, index: TapeIndex, time: int) -> list[OrderEvent]:
+    """What a fill does to the others of its list, ``time`` (ns) being its record's.
+
+    It brings a bracket's children to life, for the units filled so far, and an OTO's once its parent is filled whole;
+    they are live with the record after. A fill of a child ends what is left of its parent: who leaves enters no more.
+    """
+    parent, when = fill.order, When(fill.tape_sequence, fill.transact_time)
+    if sized_by_parent(parent):
+        entry = blotter.order(parent.parent_order_id)
+        if entry is None:
+            return []
+        return [blotter.end(entry.priority, ExecType.CANCELED, CancelReason.CHILD_FILLED, when)]
+    events = []
+    for child in blotter.children(parent):
+        live = child._replace(basis_sequence=when.sequence, basis_time=time)
+        if child.state is not _HELD:
+            units = fill.last_quantity
+            larger = child._replace(quantity=child.quantity + units, leaves_quantity=child.leaves_quantity + units)
+            events.append(blotter.change(child.priority, ExecType.RESTATED, larger, when))
+        elif parent.contingency_type is _BRACKET:
+            cum = parent.cum_quantity
+            new = live._replace(state=OrderState.NEW, quantity=cum, leaves_quantity=cum)
+            events.append(blotter.change(child.priority, ExecType.NEW, new, when))
+        elif parent.state is _FILLED:
+            edges = index.edges(blotter.instrument(child.symbol).calendar)
+            waits = child.time_in_force is TimeInForce.DAY and not edges.admits(when.sequence, time)
+            exec_type = ExecType.RESTATED if waits else ExecType.NEW
+            state = _HELD if waits else OrderState.NEW
+            events.append(blotter.change(child.priority, exec_type, live._replace(state=state), when))
+    return events
+
+
+def worse_first(queue: Iterable[Attempt], blotter: Blotter, first: Mapping[Side, float]) -> list[Attempt]:
+    """The turns of a record, with a target after the stop that is its twin (rule 10).
+
+    A bar that reaches both, on either side of its open, does not say which it reached first, so the stop comes first.
+    A trailing stop that only the bar's own best price moved to where it was reached comes after whatever lay between.
+
+    Args:
+        first: by side, the record's first price.
+    """
+    turns = {how.arrival: how for how in queue}
+    for arrival, how in turns.items():
+        order = blotter.orders[arrival]
+        if how.group != INSIDE or not paired(order) or stops_loss(order):
+            continue
+        twin = blotter.twin(order)
+        stop = None if twin is None else turns.get(twin.priority)
+        if twin is None or stop is None or stop.group != INSIDE or stop.trigger is None or not stops_loss(twin):
+            continue
+        if stop.distance == abs(first[twin.side] - float(stop.trigger)):
+            turns[arrival] = how._replace(distance=max(how.distance, nextafter(stop.distance, inf)))
+    return sorted(turns.values())
+
+
+def stop_at_once(stop: Order, entry: Attempt, price: Decimal, prices: Prices) -> Attempt | None:
+    """The turn of a stop that the bar which filled its parent reaches too, at ``price`` (rules 10 and 13).
+
+    The target has none in that bar. Of a stop that trails nothing is known there. After the closing auction there is no
+    more of the bar.
+    """
+    trigger, sells = stop.stop_price, stop.side is Side.SELL
+    if trigger is None or stop.order_type not in STOPS or entry.group == AT_CLOSE:
+        return None
+    extreme = decimal_of(prices.low if sells else prices.high)
+    if extreme > trigger if sells else extreme < trigger:
+        return None
+    there = entry.distance if entry.group == INSIDE else 0.0
+    if price <= trigger if sells else price >= trigger:
+        return Attempt(INSIDE, there, stop.priority, price, trigger)
+    return Attempt(INSIDE, there + abs(float(price - trigger)), stop.priority, trigger, trigger)

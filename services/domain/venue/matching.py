@@ -1,0 +1,287 @@
+"""The paper venue of one environment: orders meet bars, quotes and trades (rules 7 to 15, 19 and 20).
+
+The venue stands at a position of a tape. ``accept``, ``refuse``, ``cancel`` and ``replace`` act there, ``advance``
+moves it on. Its whole state is its open orders, each portfolio's headroom and positions, and where it stands. Sessions,
+last prices and what orders have met are read off the tape: so a venue rebuilt by ``prime`` and ``restore`` cannot
+differ from one that ran through.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from services.domain.instrument import Instrument
+from services.domain.money import ZERO, decimal_of, snap
+from services.domain.orders.events import When, refuse
+from services.domain.orders.order import (
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    Refusal,
+    Reservation,
+    Side,
+)
+from services.domain.orders.replacing import CannotReplace, Replacement, keeps_priority, replaced
+from services.domain.orders.shape import check_shape
+from services.domain.tape import Kind, Tape
+from services.domain.tape_index import NEVER, TapeIndex
+from services.domain.venue.agenda import Agenda
+from services.domain.venue.alone import fill_alone
+from services.domain.venue.blotter import Blotter
+from services.domain.venue.encounter import Encounter
+from services.domain.venue.fills import VenueSettings
+from services.domain.venue.linked import end
+from services.domain.venue.positions import Holder
+from services.domain.venue.sessions import first_state, strike
+from services.domain.venue.splitting import split, trailed
+
+__all__ = ["MARKET_CLOSED", "CannotReplace", "Replacement", "Venue", "VenueSettings"]
+
+MARKET_CLOSED = "MARKET_CLOSED"
+"""Reason of the refusal of an order that may not wait for its session, or whose instrument has no auctions."""
+
+# Bound once, for what every order passes (see ``ledger``).
+_CLOSED = Refusal(MARKET_CLOSED, "session", ZERO, ZERO)
+_NEW = OrderState.NEW
+_CLOCK, _SPLIT, _AUCTION, _HALT = Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
+_when = When.__new__
+
+
+class Venue:
+    """The orders of one environment and what becomes of them.
+
+    Every call returns the events it made, in order. A tape handed in must be whole, or a prefix that holds every record
+    of the times asked about: the timetable, and whether a source states sizes, are read off it.
+    """
+
+    def __init__(self, instruments: Mapping[str, Instrument], settings: VenueSettings | None = None) -> None:
+        self._instruments = instruments
+        self._settings = settings or VenueSettings()
+        self._blotter = Blotter(instruments, self._settings)
+        self._index: TapeIndex | None = None
+        self._position = 0
+        self._agenda = Agenda(self._blotter)
+
+    @property
+    def position(self) -> int:
+        """The tape sequence the venue stands at."""
+        return self._position
+
+    @property
+    def headroom(self) -> dict[str, Decimal]:
+        """By portfolio: cash that buys may use beyond their reservations (rule 19)."""
+        return dict(self._blotter.headroom)
+
+    @property
+    def positions(self) -> dict[Holder, Decimal]:
+        """By portfolio and symbol: the signed units that the venue's fills made, where there are any."""
+        return self._blotter.positions.at(self._position)
+
+    def held(self, portfolio_id: str, symbol: str) -> Decimal:
+        """One of them."""
+        return self._blotter.positions.units((portfolio_id, symbol), self._position)
+
+    def open_orders(self) -> list[Order]:
+        """The orders that are not finished, by priority."""
+        return list(self._blotter.orders.values())
+
+    def order(self, order_id: str) -> Order | None:
+        """An open order by its id; None if there is none."""
+        return self._blotter.order(order_id)
+
+    def reference_price(self, symbol: str, side: Side = Side.BUY) -> Decimal | None:
+        """The last price at the position, snapped to the increment; of a quote the ask for buys, the bid for sells."""
+        price = self._index.last_price(symbol, side, self._position) if self._index else None
+        if price is None:
+            return None
+        increment = self._instruments[symbol].price_increment
+        return max(increment, snap(decimal_of(price), increment))
+
+    def prime(self, tape: Tape, through: int) -> None:
+        """Stand at ``through`` without meeting the records before it: history, or what was met before a restart."""
+        self._read(tape)
+        self._position = through
+        self._blotter.positions.stand_at(through)
+        for book in self._blotter.books.values():
+            book.unsettle(self._blotter.orders)
+        self._forget()
+
+    def restore(
+        self,
+        orders: Iterable[Order],
+        headroom: Mapping[str, Decimal],
+        positions: Mapping[Holder, Decimal] | None = None,
+    ) -> None:
+        """Take back open orders, each as it was after its last event, and what portfolios have and hold.
+
+        Those without a priority are taken to come in the order they were accepted, behind the others.
+        """
+        self._blotter.headroom.update(headroom)
+        self._blotter.positions.restore(positions or {}, self._position)
+        self._blotter.restore(orders)
+
+    def accept(self, order: Order, at: int, time: int) -> list[OrderEvent]:
+        """Take a checked order in: NEW, or HELD for its session, or REJECTED because it may not wait (rule 15).
+
+        An IOC or FOK outside its session is refused with MARKET_CLOSED, as exchanges do: it may never rest, and taking
+        it only to cancel it would look like a try. So is an OPG or CLS of an instrument without sessions.
+
+        Raises:
+            ValueError: its shape is impossible, or it is here already.
+            KeyError: its symbol is unknown.
+        """
+        check_shape(order)
+        when = _when(When, at, time)
+        state = first_state(order, when, self._index, self._instruments[order.symbol], self._settings)
+        if state is OrderState.REJECTED:
+            return [refuse(order, _CLOSED, when)]
+        return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
+
+    def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]:
+        """Take in all the checked orders of a list, as ``listed`` makes them, or REJECTED every one of them.
+
+        Raises:
+            ValueError, KeyError: as ``accept``; nothing was taken in.
+        """
+        when = When(at, time)
+        for order in orders:
+            check_shape(order)
+        states = [
+            OrderState.HELD
+            if each.parent_order_id
+            else first_state(each, when, self._index, self._instruments[each.symbol], self._settings)
+            for each in orders
+        ]
+        if OrderState.REJECTED in states:
+            return [refuse(order, _CLOSED, when) for order in orders]
+        types = [ExecType.NEW if state is _NEW else ExecType.HELD for state in states]
+        return [self._blotter.accept(*each, when) for each in zip(orders, types, states, strict=True)]
+
+    def refuse(self, order: Order, refusal: Refusal, at: int, time: int) -> list[OrderEvent]:
+        """Record an order that a check refused: REJECTED, with the bound it hit."""
+        return [refuse(order, refusal, When(at, time))]
+
+    def cancel(
+        self, order_id: str, at: int, time: int, reason: CancelReason = CancelReason.REQUESTED
+    ) -> list[OrderEvent]:
+        """Cancel what is left of an order; nothing where it isn't open: a fill was first, or it was never here.
+
+        What goes with it of its list is canceled next.
+        """
+        arrival = self._blotter.arrival(order_id)
+        return [] if arrival is None else end(self._blotter, [arrival], ExecType.CANCELED, reason, When(at, time))
+
+    def cancel_all(
+        self, order_ids: Iterable[str], at: int, time: int, reason: CancelReason = CancelReason.REQUESTED
+    ) -> list[OrderEvent]:
+        """Cancel orders together, for one reason; then what goes with them of their lists."""
+        arrivals = [arrival for each in order_ids if (arrival := self._blotter.arrival(each)) is not None]
+        return end(self._blotter, arrivals, ExecType.CANCELED, reason, When(at, time))
+
+    def replace(
+        self, order_id: str, terms: Replacement, at: int, time: int, reservation: Reservation | None = None
+    ) -> list[OrderEvent]:
+        """Put an open order on new terms: REPLACED; nothing where it isn't open.
+
+        It keeps its priority only where nothing but its quantity changes, and falls. Else it goes behind the orders of
+        its price, and its new terms hold for records that begin later, as a new order's would (rule 12).
+
+        Args:
+            reservation: what a check set aside for it on the new terms; without one it keeps its share.
+
+        Raises:
+            CannotReplace: it would be no more than what has filled, its trigger has been reached, or the terms do not
+                go with its type.
+        """
+        if (order := self._blotter.order(order_id)) is None:
+            return []
+        after = replaced(order, terms, reservation)
+        if not keeps_priority(order, after):
+            trails = self._met_by(order, at)
+            after = after._replace(
+                basis_sequence=at,
+                basis_time=time,
+                trail_price=None if trails is None else decimal_of(trails),
+                priority=self._blotter.last_place(),
+            )
+        return [self._blotter.replace(order.priority, after, reservation, When(at, time))]
+
+    def expire_all(self, at: int, time: int) -> list[OrderEvent]:
+        """The tape has ended: no order will meet another record (rule 33)."""
+        arrivals = list(self._blotter.orders)
+        return end(self._blotter, arrivals, ExecType.EXPIRED, CancelReason.END_OF_TAPE, When(at, time))
+
+    def advance(self, tape: Tape, after: int, through: int) -> tuple[int, list[OrderEvent]]:
+        """Meet the records after ``after`` up to ``through``, stopping after the first that makes an event.
+
+        Returns:
+            The position reached and that record's events; no events where ``through`` was reached without one.
+
+        Raises:
+            ValueError: ``after`` is not where the venue stands; ``prime`` is for that.
+        """
+        index = self._index
+        if index is None or index.tape is not tape:
+            index = self._read(tape)
+        if after != self._position:
+            raise ValueError(f"the venue stands at {self._position}, not {after}")
+        agenda, expiries, through = self._agenda, self._blotter.expiries, min(through, index.end)
+        while (row := agenda.next_row(index, self._position, through)) < through or expiries:
+            if expiries:
+                due, time = agenda.next_expiry(index, self._position)
+                if due <= row and due < through:
+                    self._position = due
+                    return due, self._expire(time, index)
+                if row >= through:
+                    break
+            self._position = row + 1
+            if events := self._meet(index, row):
+                return row + 1, events
+        self._position = max(after, through)
+        return self._position, []
+
+    def _read(self, tape: Tape) -> TapeIndex:
+        if self._index is None or self._index.tape is not tape:
+            self._index = self._blotter.positions.index = TapeIndex(tape)
+            self._forget()
+        return self._index
+
+    def _forget(self) -> None:
+        self._agenda.forget()
+
+    def _expire(self, time: int, index: TapeIndex) -> list[OrderEvent]:
+        """The orders good till ``time`` (ns) expire; later only where they came when it had passed."""
+        blotter, position = self._blotter, self._position
+        now = max(time, index.tape.time.item(position - 1)) if position else time
+        arrivals = [arrival for _, arrival in blotter.expiries.below((time, NEVER))]
+        return end(blotter, arrivals, ExecType.EXPIRED, CancelReason.END_OF_TIME, When(position, now))
+
+    def _meet(self, index: TapeIndex, row: int) -> list[OrderEvent]:
+        """One record happens. Any row may be asked; one that concerns no order makes no event."""
+        tape = index.tape
+        source = tape.sources[tape.source.item(row)]
+        if source.kind is _CLOCK:
+            opens = tape.values.item(row, 0) == 1.0
+            return strike(self._blotter, source.symbol, opens, When(row + 1, tape.time.item(row)))
+        if source.kind is _SPLIT:
+            return split(self._blotter, index, source.symbol, row)
+        if source.kind is _HALT or source.symbol not in self._blotter.books:
+            return []
+        instrument = self._instruments[source.symbol]
+        start, edges = tape.start.item(row), index.edges(instrument.calendar)
+        if index.halted(source.symbol, start):
+            return []
+        if source.kind is _AUCTION:
+            return Encounter(index, row, self._blotter, self._settings, instrument).run()
+        if edges.rows and not edges.admits(row, start, tape.time.item(row)):
+            return []
+        filled = fill_alone(index, row, self._blotter, self._settings, instrument)
+        if filled is not None:
+            return [filled]
+        return Encounter(index, row, self._blotter, self._settings, instrument).run()
+
+    def _met_by(self, order: Order, row: int) -> float | None:
+        if self._index is None:
+            return None
+        return trailed(order, self._index, self._instruments[order.symbol].calendar, row)

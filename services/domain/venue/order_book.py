@@ -1,0 +1,76 @@
+"""The paper venue's book of one symbol as a person looks at it: price levels, and what waits for something else."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from services.domain.money import ZERO
+from services.domain.orders.order import LIMITED, TRIGGERED_STATES, Order, OrderState, OrderType, Side
+
+_QUEUED = TRIGGERED_STATES | {OrderState.NEW}
+
+
+class Level(NamedTuple):
+    """Orders of one side that work at one price.
+
+    Attributes:
+        orders: in the order in which they are filled.
+    """
+
+    price: Decimal
+    orders: tuple[Order, ...]
+
+    @property
+    def quantity(self) -> Decimal:
+        """Units that are shown; an order by cash has none until a fill sizes it."""
+        return sum((displayed(order) for order in self.orders), ZERO)
+
+    @property
+    def hidden_quantity(self) -> Decimal:
+        """Units behind them, which icebergs do not show."""
+        return sum((order.leaves_quantity - displayed(order) for order in self.orders), ZERO)
+
+
+class OrderBook(NamedTuple):
+    """The open orders of one symbol.
+
+    Attributes:
+        bids, asks: levels, the best first.
+        waiting: orders that work at no price: they wait for a trigger, a session, an auction or the next record.
+    """
+
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    waiting: tuple[Order, ...]
+
+
+def order_book(orders: Iterable[Order]) -> OrderBook:
+    """The book of the open orders of one symbol, given in any order."""
+    sides: dict[Side, dict[Decimal, list[Order]]] = {Side.BUY: {}, Side.SELL: {}}
+    waiting = []
+    for order in sorted(orders, key=lambda each: each.priority):
+        price = working_price(order)
+        if price is None:
+            waiting.append(order)
+        else:
+            sides[order.side].setdefault(price, []).append(order)
+    bids, asks = (
+        tuple(Level(price, tuple(levels[price])) for price in sorted(levels, reverse=side is Side.BUY))
+        for side, levels in sides.items()
+    )
+    return OrderBook(bids, asks, tuple(waiting))
+
+
+def working_price(order: Order) -> Decimal | None:
+    """The limit that an order works at now; None for one that waits for something else."""
+    if order.order_type not in LIMITED or order.state not in _QUEUED:
+        return None
+    if order.order_type is not OrderType.LIMIT and order.state is OrderState.NEW:
+        return None
+    return order.limit_price
+
+
+def displayed(order: Order) -> Decimal:
+    """Units that an order shows: an iceberg its slice, any other all that is left of it."""
+    shown = order.display_quantity
+    return order.leaves_quantity if shown is None else min(shown, order.leaves_quantity)
