@@ -67,7 +67,7 @@ class World:
 
     Attributes:
         entries: the ledger's, numbered in the environment, not in the portfolio.
-        link: the stream of risk's participant, while there is one.
+        joins: how risk's participant joined, each time; a broken stream's end says nothing of when the next came.
     """
 
     def __init__(self, tape: Tape, instruments: dict[str, Instrument], start_sequence: int = 0) -> None:
@@ -86,8 +86,7 @@ class World:
         self.openings: dict[str, int] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.orders_away = False
-        self.joins: list[replay_service_pb2.Join] = []
-        self.joined = asyncio.Event()
+        self.joins: asyncio.Queue[replay_service_pb2.Join] = asyncio.Queue()
         self._outbox: asyncio.Queue[replay_service_pb2.JoinReplayResponse] = asyncio.Queue()
         self._applied: dict[int, asyncio.Future[replay_service_pb2.Applied]] = {}
         self._last_fold: replay_service_pb2.JoinReplayResponse | None = None
@@ -184,14 +183,12 @@ class World:
             while True:
                 yield await self._outbox.get()
         finally:
-            self.joined.clear()
             reader.cancel()
 
     async def _hear(self, requests: AsyncIterator[replay_service_pb2.JoinReplayRequest]) -> None:
         async for request in requests:
             if request.WhichOneof("message") == "join":
-                self.joins.append(request.join)
-                self.joined.set()
+                self.joins.put_nowait(request.join)
                 if self._last_fold is not None:
                     self._outbox.put_nowait(self._last_fold)
             elif not self._applied[request.applied.cycle].done():
