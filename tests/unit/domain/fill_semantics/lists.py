@@ -1,15 +1,12 @@
-"""What becomes of order lists at the paper venue, as one table: scenario, rule, outcome (see `test_matching_table`)."""
+"""What becomes of orders in lists."""
 
 from decimal import Decimal
-
-import pytest
 
 from services.domain.orders.lists import listed
 from services.domain.orders.order import ContingencyType, Order
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, merge
-from tests.unit.domain.matching_reference import order, series
-from tests.unit.domain.test_matching_table import (
+from tests.unit.domain.fill_semantics.scenario import (
     CLS,
     DAY,
     FLAT,
@@ -19,7 +16,6 @@ from tests.unit.domain.test_matching_table import (
     SPLIT,
     Scenario,
     aaa,
-    check,
     days,
     expiring,
     limited,
@@ -27,6 +23,7 @@ from tests.unit.domain.test_matching_table import (
     path,
     quotes,
 )
+from tests.unit.domain.matching_reference import order, series
 
 THIN = (100, 100, 100, 100, 40)
 UP, DOWN, BOTH = (100, 106, 99, 105, 100), (100, 101, 94, 96, 100), (100, 106, 94, 100, 100)
@@ -435,8 +432,3 @@ SCENARIOS = [
         ["2 held #2", "1 10 x 100 #3", "2 restated 10 #3", "2 new #4", "2 10 x 105 #5"],
     ),
 ]
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"rule {s.rule}: {s.name}")
-def test_rules_8_to_15_and_20_scenario_of_a_list(scenario: Scenario) -> None:
-    check(scenario)

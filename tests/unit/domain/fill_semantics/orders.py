@@ -1,80 +1,238 @@
-"""What the paper venue does, as one table: scenario, rule, outcome. Beside it stand `test_matching_scenarios`' cases.
+"""What becomes of single orders."""
 
-Tapes are in minutes. Orders are sent at a position: after so many records. The slow model must agree with every line.
-"""
-
-import re
-from dataclasses import dataclass
 from decimal import Decimal
 
-import pytest
-
 from services.domain.costs import Commission, Costs, Slippage
-from services.domain.orders.lists import check_list
-from services.domain.orders.order import ContingencyType, ExecType, Order, OrderEvent, Reservation, TimeInForce
-from services.domain.tape import Kind, Series, Tape, merge
-from services.domain.venue.fills import VenueSettings
-from services.domain.venue.matching import Replacement, Venue
-from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, drive, order, series, told
-from tests.unit.domain.slow_venue import SlowVenue, merged
+from services.domain.tape import Kind, Tape, merge
+from services.domain.venue.matching import Replacement
+from tests.unit.domain.fill_semantics.scenario import (
+    CLOSING,
+    CLS,
+    DAY,
+    FLAT,
+    FOK,
+    IOC,
+    ONE_FOR_TWO,
+    OPG,
+    SHARE,
+    SPLIT,
+    TOUCH,
+    Scenario,
+    aaa,
+    days,
+    expiring,
+    limited,
+    of_aaa,
+    path,
+    quotes,
+)
+from tests.unit.domain.matching_reference import MINUTE, bars, order, series, type_of
 
-FLAT = (100, 100, 100, 100, 100)
-ALL, SHARE = VenueSettings(volume_share=None), VenueSettings()
-TOUCH = VenueSettings(volume_share=None, fill_on_touch=True)
-CLOSING = Reservation(quantity=Decimal(-10), headroom=Decimal(10) ** 9)
-IOC, FOK, OPG, CLS, DAY, GTD = (TimeInForce[name] for name in ("IOC", "FOK", "OPG", "CLS", "DAY", "GTD"))
-
-
-def path(*rows: tuple[float, ...]) -> Tape:
-    """One-minute bars of BBB, which never closes, after a flat one."""
-    return merge([bars([FLAT, *rows])])
-
-
-def quotes(*rows: tuple[int, float, float]) -> Tape:
-    """Quotes of BBB: minute, bid, ask."""
-    return merge([series(Kind.QUOTE, "BBB", [(at, at, (bid, ask)) for at, bid, ask in rows])])
-
-
-def days(*parts: Series) -> Tape:
-    """AAA, whose sessions go from minute 10 to 20 and from 110 to 120."""
-    clock = [(m, m, (float(m % 100 == 10),)) for m in (10, 20, 110, 120)]
-    return merge([series(Kind.CLOCK, "XNYS", clock), *parts])
-
-
-def aaa(kind: Kind, *rows: tuple[int, int, tuple[float, ...]]) -> Series:
-    return series(kind, "AAA", rows, "1m" if kind is Kind.BAR else "")
-
-
-def limited(number: int, side: str, kind: str, trigger: float, limit: float, **changes: object) -> Order:
-    """A STOP_LIMIT or LIMIT_IF_TOUCHED of ten units."""
-    return order(number, side, kind, 10, trigger, limit_price=Decimal(str(limit)), **changes)
-
-
-def of_aaa(number: int, side: str, kind: str, price: float | None = None, **changes: object) -> Order:
-    return order(number, side, kind, 10, price, symbol="AAA", **changes)
-
-
-def expiring(at: float) -> dict[str, object]:
-    return {"time_in_force": GTD, "expire_time": int(at * MINUTE)}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """``sent`` are (position, order or list), (position, number to replace, terms) or (position, number to cancel)."""
-
-    name: str
-    rule: str
-    tape: Tape
-    sent: list[tuple[object, ...]]
-    outcome: list[str]
-    settings: VenueSettings = ALL
-
-
-SPLIT = series(Kind.SPLIT, "BBB", [(2, 2, (2, 1))])
-ONE_FOR_TWO = series(Kind.SPLIT, "BBB", [(2, 2, (1, 2))])
 DAILY = aaa(Kind.BAR, (10, 20, (100, 103, 97, 101, 1000)), (110, 120, (105, 107, 102, 106, 1000)))
 
+# On a bar of 100, 103, 97 and 101, and on a quote of 99 and 101: side, type, price, and what it fills at.
+ON_A_BAR = [
+    ("B", "M", None, 100),
+    ("S", "M", None, 100),
+    ("B", "L", 99, 99),
+    ("B", "L", 101, 100),
+    ("B", "L", 97, None),
+    ("S", "L", 102, 102),
+    ("S", "L", 98, 100),
+    ("S", "L", 103, None),
+    ("B", "S", 103, 103),
+    ("B", "S", 104, None),
+    ("B", "S", 99, 100),
+    ("S", "S", 97, 97),
+    ("S", "S", 96, None),
+    ("S", "S", 100, 100),
+]
+ON_A_QUOTE = [
+    ("B", "M", None, 101),
+    ("S", "M", None, 99),
+    ("B", "L", 102, 101),
+    ("B", "L", 101, None),
+    ("S", "L", 98, 99),
+    ("S", "L", 99, None),
+    ("B", "S", 101, 101),
+    ("B", "S", 101.5, None),
+    ("S", "S", 99, 99),
+    ("S", "S", 98.5, None),
+]
+
+
+def alone(side: str, kind: str, price: float | None, filled_at: int | None, record: str, tape: Tape) -> Scenario:
+    """One order that meets one record."""
+    name = " ".join([{"B": "buy", "S": "sell"}[side], type_of[kind].name, *([] if price is None else [f"{price:g}"])])
+    triggered = [f"1 triggered {price:g} #2"] if kind == "S" else []
+    outcome = [] if filled_at is None else [*triggered, f"1 10 x {filled_at} #2"]
+    return Scenario(f"{name} on {record}", "8, 9", tape, [(1, order(1, side, kind, 10, price))], outcome)
+
+
 SCENARIOS = [
+    *(alone(*each, "a bar", path((100, 103, 97, 101, 100))) for each in ON_A_BAR),
+    *(alone(*each, "a quote", quotes((1, 90, 110), (2, 99, 101))) for each in ON_A_QUOTE),
+    Scenario(
+        "a quote whose ask comes to a buy limit, where a touch fills",
+        "9",
+        quotes((1, 99, 101), (2, 94, 95)),
+        [(1, order(1, "B", "L", 10, 95))],
+        ["1 10 x 95 #2"],
+        TOUCH,
+    ),
+    Scenario(
+        "prints: one beyond a limit's price fills it, at the print's; one at it does not",
+        "9",
+        merge([series(Kind.TRADE, "BBB", [(at, at, (price, 50)) for at, price in ((1, 96), (2, 95), (3, 94.5))])]),
+        [(0, order(1, "B", "L", 10, 95))],
+        ["1 10 x 94.5 #3"],
+    ),
+    Scenario(
+        "prints: one at a limit's price fills it, where a touch fills",
+        "9",
+        merge([series(Kind.TRADE, "BBB", [(at, at, (price, 50)) for at, price in ((1, 96), (2, 95), (3, 94.5))])]),
+        [(0, order(1, "B", "L", 10, 95))],
+        ["1 10 x 95 #2"],
+        TOUCH,
+    ),
+    Scenario(
+        "a side of a quote without a price fills nothing",
+        "29",
+        quotes((1, 0, 101), (2, 99, 101)),
+        [(0, order(1, "S", "M"))],
+        ["1 10 x 99 #2"],
+    ),
+    Scenario(
+        "decided at a bar's close: not filled by a bar that began before it",
+        "12",
+        merge(
+            [
+                series(Kind.BAR, "BBB", [(59, 60, FLAT)], "1m"),
+                series(Kind.BAR, "BBB", [(0, 60, FLAT), (60, 120, (110, 110, 110, 110, 100))], "1h"),
+            ]
+        ),
+        [(1, order(1, "B", "M"))],
+        ["1 10 x 110 #3 t60"],
+    ),
+    Scenario(
+        "a tenth of the volume, by time: the rest waits, and no volume fills nothing",
+        "11",
+        merge([bars([(100, 100, 100, 100, volume) for volume in (1000, 59, 0, 1000)])]),
+        [(1, order(1, "B", "M", 5)), (1, order(2, "S", "M", 3))],
+        ["1 5 x 100 #2", "2 0.5 x 100 #2", "2 2.5 x 100 #4"],
+        SHARE,
+    ),
+    Scenario(
+        "a source without any sizes: no limit to what it fills",
+        "11",
+        merge([bars([(100, 100, 100, 100, 0)] * 2)]),
+        [(1, order(1, "B", "M"))],
+        ["1 10 x 100 #2"],
+        SHARE,
+    ),
+    Scenario(
+        "the better limit goes first, whoever came first; the market order before both",
+        "11",
+        path((100, 101, 94, 95, 100)),
+        [(1, order(1, "B", "L", 8, 96)), (1, order(2, "B", "L", 8, 97)), (1, order(3, "B", "M", 1))],
+        ["3 1 x 100 #2", "2 8 x 97 #2", "1 1 x 96 #2"],
+        SHARE,
+    ),
+    Scenario(
+        "of limits that the open bettered the best goes first",
+        "11",
+        path((90, 91, 89, 90, 100)),
+        [(1, order(1, "B", "L", 8, 96)), (1, order(2, "B", "L", 8, 97))],
+        ["2 8 x 90 #2", "1 2 x 90 #2"],
+        SHARE,
+    ),
+    Scenario(
+        "a quote fills each side from its own size",
+        "11",
+        merge([series(Kind.QUOTE, "BBB", [(1, 1, (99, 101, 50, 20))])]),
+        [(0, order(1, "B", "M", 9)), (0, order(2, "S", "M", 9))],
+        ["1 2 x 101 #1", "2 5 x 99 #1"],
+        SHARE,
+    ),
+    Scenario(
+        "IOC limit that the first record does not reach",
+        "11",
+        path(FLAT, (90, 90, 90, 90, 100)),
+        [(1, order(1, "B", "L", 10, 95, time_in_force=IOC))],
+        ["1 canceled IOC_REMAINDER #2"],
+    ),
+    Scenario(
+        "DAY at the closing instant: the close sorts after the day's bar, and the session is over",
+        "15",
+        days(aaa(Kind.BAR, (10, 20, FLAT), (110, 120, (105, 105, 105, 105, 100)))),
+        [(2, of_aaa(1, "B", "M", time_in_force=DAY))],
+        ["1 held #2 t20", "1 new #4 t110", "1 10 x 105 #5 t110"],
+    ),
+    Scenario(
+        "DAY that is not filled: expires at the close",
+        "15",
+        days(aaa(Kind.BAR, (10, 11, FLAT), (15, 16, FLAT))),
+        [(2, of_aaa(1, "B", "L", 50, time_in_force=DAY))],
+        ["1 expired END_OF_SESSION #4 t20"],
+    ),
+    Scenario(
+        "GTC outside the session: new at once, filled by the next session's first quote, not by the closing instant's",
+        "15",
+        days(aaa(Kind.QUOTE, *((m, m, (99, 101)) for m in (15, 20, 30, 110)))),
+        [(2, of_aaa(1, "B", "M")), (4, of_aaa(2, "B", "M"))],
+        ["1 10 x 101 #7 t110", "2 10 x 101 #7 t110"],
+    ),
+    Scenario(
+        "IOC outside the session: refused",
+        "15",
+        days(aaa(Kind.BAR, (10, 20, FLAT))),
+        [(3, of_aaa(1, "B", "M", time_in_force=IOC))],
+        ["1 rejected MARKET_CLOSED #3"],
+    ),
+    Scenario(
+        "IOC that no record met: ends with the session",
+        "15",
+        days(aaa(Kind.BAR, (10, 11, FLAT))),
+        [(2, of_aaa(1, "B", "M", time_in_force=IOC))],
+        ["1 canceled IOC_REMAINDER #3 t20"],
+    ),
+    Scenario(
+        "before any clock record the market counts as open",
+        "15",
+        merge([aaa(Kind.BAR, (0, 1, FLAT), (1, 2, FLAT))]),
+        [(1, of_aaa(1, "B", "M", time_in_force=DAY))],
+        ["1 10 x 100 #2"],
+    ),
+    Scenario(
+        "a split that leaves less than an increment",
+        "20",
+        merge([series(Kind.SPLIT, "BBB", [(1, 1, (1, 50))])]),
+        [(0, order(1, "B", "L", 5, 98))],
+        ["1 canceled CORPORATE_ACTION #1"],
+    ),
+    Scenario(
+        "cash that buys not one increment",
+        "12",
+        path(FLAT),
+        [(1, order(1, "B", "M", 0, cash_quantity=Decimal("49.99")))],
+        ["1 canceled INSUFFICIENT_CASH #2"],
+    ),
+    Scenario(
+        "the tape's end: what rests expires",
+        "33",
+        path(),
+        [(1, order(1, "B", "L", 1, 50)), (1, order(2, "S", "S", 1, 50))],
+        ["1 expired END_OF_TAPE #1", "2 expired END_OF_TAPE #1"],
+    ),
+    Scenario(
+        "a sale larger than the long, without leave to be short: refused before the venue",
+        "17",
+        path(FLAT, FLAT, FLAT),
+        [(1, order(1, "B", "M", 10)), (2, order(2, "S", "M", 25))],
+        ["1 10 x 100 #2", "2 rejected SHORT_NOT_ALLOWED, 15 missing #2"],
+        cash=10_000,
+        equity=Decimal(10_000),
+    ),
     Scenario(
         "gap through a stop-limit: the price never comes back to the limit",
         "8",
@@ -700,63 +858,3 @@ SCENARIOS = [
         ["1 10 x 101 #2", "2 10 x 102 #3"],
     ),
 ]
-
-
-def _alone(order: Order) -> Order:
-    """As it was asked for, before its list."""
-    child = order.contingency_type is ContingencyType.BRACKET and order.parent_order_id
-    return order._replace(quantity=Decimal(0), reduce_only=False) if child else order
-
-
-def commands(scenario: Scenario) -> list[Command]:
-    made = []
-    for position, what, *terms in scenario.sent:
-        assert isinstance(position, int)
-        if isinstance(what, Order):
-            made.append(Command(position, what))
-        elif isinstance(what, list):
-            check_list(what[0].contingency_type, [_alone(each) for each in what])
-            made.append(Command(position, listed=tuple(what)))
-        elif terms:
-            assert isinstance(terms[0], Replacement)
-            made.append(Command(position, replaces=f"env-{what}", terms=terms[0]))
-        else:
-            made.append(Command(position, cancels=f"env-{what}"))
-    return made
-
-
-def line(event: OrderEvent, with_time: bool) -> str:
-    """An event as the table writes it."""
-    number, kind = event.order.order_id.removeprefix("env-"), event.exec_type
-    if kind is ExecType.TRADE:
-        what = f"{event.last_quantity.normalize():f} x {event.last_price.normalize():f}"
-        what += f" for {event.last_commission.normalize():f}" if event.last_commission else ""
-    elif kind is ExecType.TRIGGERED:
-        what = f"triggered {(event.order.stop_price or Decimal(0)).normalize():f}"
-    elif kind in {ExecType.CANCELED, ExecType.EXPIRED}:
-        what = f"{kind.name.lower()} {event.order.cancel_reason.name}"
-    elif kind in {ExecType.REPLACED, ExecType.RESTATED}:
-        what = f"{kind.name.lower()} {event.order.quantity:f}"
-    else:
-        what = kind.name.lower()
-    return f"{number} {what} #{event.tape_sequence}" + (f" t{event.transact_time / MINUTE:g}" if with_time else "")
-
-
-def check(scenario: Scenario) -> None:
-    """The venue and the slow model both come to the outcome."""
-    events = drive(Venue(INSTRUMENTS, scenario.settings), scenario.tape, commands(scenario))
-    # What every order has in common is left out: that it became NEW at once, and that the tape ended.
-    ended = [e for e in events if e.order.cancel_reason.name == "END_OF_TAPE"]
-    telling = [e for e in events if not (e.exec_id.endswith("-1") and e.exec_type is ExecType.NEW)]
-    expected = scenario.outcome
-    if not any("END_OF_TAPE" in each for each in expected):
-        telling = [e for e in telling if e not in ended]
-    timed = [re.search(r" t[\d.]+$", each) is not None for each in expected]
-    assert [line(e, with_time) for e, with_time in zip(telling, timed, strict=True)] == expected
-    slow = SlowVenue(scenario.tape, scenario.settings).run(commands(scenario))
-    assert merged(told(events)) == merged(slow)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: f"rule {s.rule}: {s.name}")
-def test_rules_7_to_15_and_20_scenario(scenario: Scenario) -> None:
-    check(scenario)
