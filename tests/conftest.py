@@ -8,6 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import services  # noqa: F401 Before any test imports gRPC: what it says on stderr is settled there.
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Without a deadline: tests share two cores with whole meshes, and an example's wall time says nothing there.

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc import error_details_pb2, status_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services.chassis import handlers
@@ -289,3 +289,18 @@ async def test_a_call_of_an_unknown_method_is_unimplemented(mesh: Any) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary("/toy.ToyService/Nothing", Struct.SerializeToString)(Struct())
     assert ApiError.from_rpc_error(caught.value).reason == "METHOD_NOT_FOUND"
+
+
+async def test_the_transport_writes_no_lines_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    """Not even where a server ends in the middle of a call; tests had such lines among their dots."""
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        await watching.read()
+        await server.stop(0)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await watching.read()
+    assert capfd.readouterr().err == ""

@@ -460,14 +460,20 @@ class Mesh:
         await self.ready()
 
     async def ready(self) -> None:
-        """Waits until it answers."""
-        try:
-            anything = order_service_pb2.ListOrdersRequest(environment_id=ENVIRONMENT)
-            await self.orders.ListOrders(anything, wait_for_ready=True, timeout=40)
-        except ApiError:
-            if self.task is not None and self.task.done():
-                self.task.result()
-            raise
+        """Waits until it answers; a connection to one that was killed may break only now."""
+        anything = order_service_pb2.ListOrdersRequest(environment_id=ENVIRONMENT)
+        async with asyncio.timeout(40):
+            while True:
+                try:
+                    await self.orders.ListOrders(anything, wait_for_ready=True)
+                except ApiError as error:
+                    if self.task is not None and self.task.done():
+                        self.task.result()
+                    if error.code is not StatusCode.UNAVAILABLE:
+                        raise
+                    await asyncio.sleep(0.05)
+                else:
+                    return
 
     async def stop(self) -> None:
         """Stops it as SIGTERM does."""
