@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from services.domain.accounting.entries import as_decimal
 from services.domain.instrument import Instrument
-from services.domain.risk.buying_power import Claim, Funds, Holding
+from services.domain.risk.buying_power import Funds, Holding
+from services.domain.risk.claim import Claim
 from services.domain.risk.curve import Curve
 from services.domain.risk.gate import Gate
 from services.domain.risk.limit import Where

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from services.chassis.database import Database, DecimalText, upsert
 from services.chassis.writer import Unit
-from services.domain.risk.buying_power import Claim
+from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
 from services.risk.parts import Cursor, Part
 from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
@@ -69,6 +69,7 @@ _claims = _table(
     pair=_text,
     quantity=DecimalText,
     cash=DecimalText,
+    covering=DecimalText,
     strategy_id=_text,
 )
 _change = {"version": _big, "tape_sequence": _big, "update_time": _big}
@@ -201,6 +202,7 @@ class Store:
                 "pair": claim.pair,
                 "quantity": claim.quantity,
                 "cash": claim.cash,
+                "covering": claim.covering,
                 "strategy_id": claim.strategy_id,
             }
             for order_id, claim in part.claims.items()
@@ -240,7 +242,7 @@ def _load(connection: sa.Connection) -> Stored:
         portfolios[row["environment_id"]][row["portfolio_id"]] = json.loads(row["state"])
     claims: dict[str, dict[str, Claim]] = defaultdict(dict)
     for row in rows(_claims):
-        held = (row["quantity"], row["cash"], True, row["pair"], row["strategy_id"])
+        held = (row["quantity"], row["cash"], row["covering"], True, row["pair"], row["strategy_id"])
         claim = Claim(row["portfolio_id"], row["symbol"], *held)
         claims[row["environment_id"]][row["order_id"]] = claim
     parts = [

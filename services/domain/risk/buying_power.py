@@ -4,7 +4,8 @@
     collateral = 150 % of what the open shorts brought in: the proceeds, which are in ``cash`` but held, and the initial
                  margin of 50 % on top of them
     pledged    = the part of it that open buy orders set free when they cover, as far as it pays for them: so a short
-                 can be covered with its own collateral
+                 can be covered with its own collateral. What open reduce-only orders may cover first is not theirs:
+                 those reserve nothing, because the collateral of what they cover pays for them
 
 Collateral is counted at the shorts' opening prices, and averaged over their units. So spendable cash moves only with
 orders, fills and transfers, never with the market: it is the same in a replay whatever was quoted in between.
@@ -15,13 +16,14 @@ that closes by its proceeds. The venue, which knows only orders, counts the same
 change beside that it learns from the headroom of the next verdict.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from services.domain.money import ZERO, at_most_places
-from services.domain.orders.order import ContingencyType, Order, Side, reserved_cash
+from services.domain.orders.order import Side
+from services.domain.risk.claim import Claim
 from services.domain.risk.curve import Curve
 from services.domain.risk.rate import Rate
 
@@ -42,57 +44,6 @@ def round_down(amount: Decimal) -> Decimal:
     return amount if rounded == amount else rounded
 
 
-class Claim(NamedTuple):
-    """What one open order, or one withdrawal, lays claim to.
-
-    Attributes:
-        symbol: empty for a withdrawal.
-        quantity: signed units that may still be traded.
-        cash: still reserved.
-        confirmed: an event has said that it exists.
-        pair: of an order with a twin, both orders' list; the two claim the larger of what each does. Else empty.
-        strategy_id: whose order it is; empty where no strategy decided it.
-    """
-
-    portfolio_id: str
-    symbol: str
-    quantity: Decimal
-    cash: Decimal
-    confirmed: bool
-    pair: str = ""
-    strategy_id: str = ""
-
-
-_BUY, _OCO, _new_claim = Side.BUY, ContingencyType.OCO, Claim.__new__
-
-
-def claim_of(order: Order) -> Claim:
-    """What an open order claims, from its value alone (an event's, so confirmed)."""
-    if order.reduce_only:
-        units = ZERO
-    elif order.cash_quantity is None:
-        units = order.quantity - order.cum_quantity
-    else:
-        units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
-    signed = units if order.side is _BUY else -units
-    whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
-    return _new_claim(Claim, *whose, signed, reserved_cash(order), True, pair, order.strategy_id)
-
-
-def pair_of(order: Order) -> str:
-    """The list of an order that has a twin; a bracket's children claim nothing, so theirs does not matter."""
-    return order.order_list_id if order.contingency_type is _OCO else ""
-
-
-def together(claims: Iterable[Claim]) -> Claim | None:
-    """What orders of which only one can fill claim; None for none of them."""
-    legs = list(claims)
-    if len(legs) < 2:
-        return legs[0] if legs else None
-    quantity, cash = max((leg.quantity for leg in legs), key=abs), max(leg.cash for leg in legs)
-    return legs[0]._replace(quantity=quantity, cash=cash)
-
-
 @dataclass(slots=True)
 class Holding:
     """One symbol of one portfolio.
@@ -101,6 +52,7 @@ class Holding:
         quantity: signed units held.
         pending_buy, pending_sell: units that open orders may still buy or sell, both positive.
         reserved: cash set aside for the open orders that buy.
+        covering: units that open reduce-only orders may buy.
         collateral: cash held against a short; zero for a long.
         multiplier: the instrument's contract multiplier.
     """
@@ -111,6 +63,7 @@ class Holding:
     reserved: Decimal = ZERO
     collateral: Decimal = ZERO
     multiplier: Decimal = Decimal(1)
+    covering: Decimal = ZERO
 
     def closing(self, signed: Decimal) -> Decimal:
         """How many of an order's ``signed`` units only close what no other open order closes already."""
@@ -128,11 +81,14 @@ class Holding:
         """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
         return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
 
-    def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO) -> Decimal:
-        """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``."""
+    def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO, covering: Decimal = ZERO) -> Decimal:
+        """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``.
+
+        What reduce-only orders may cover, those that are open and one of ``covering`` units, pays for no other.
+        """
         if not self.collateral:
             return ZERO
-        units = min(self.pending_buy + more, -self.quantity)
+        units = max(ZERO, min(self.pending_buy + more, -self.quantity - self.covering - covering))
         return min(self.collateral * units / -self.quantity, self.reserved + cash)
 
     def cover(self, units: Decimal) -> Decimal:
@@ -213,9 +169,16 @@ class Funds:
         holding = self.holding(symbol)
         return holding.pledged(signed, cash) - holding.pledged() if signed > 0 and holding.collateral else ZERO
 
+    def unpledge(self, symbol: str, covering: Decimal) -> Decimal:
+        """The collateral that pays for open buy orders, and would not with a reduce-only one of ``covering`` units."""
+        holding = self.holding(symbol)
+        return holding.pledged() - holding.pledged(covering=covering) if holding.collateral else ZERO
+
     def reserve(self, claim: Claim) -> None:
         """Set its cash and units aside."""
         self.reserved += claim.cash
+        if claim.covering:
+            self.holding(claim.symbol).covering += claim.covering
         if claim.quantity > 0:
             holding = self.holding(claim.symbol)
             holding.pending_buy += claim.quantity
@@ -226,6 +189,8 @@ class Funds:
     def release(self, claim: Claim) -> None:
         """Give back what ``reserve`` set aside."""
         self.reserved -= claim.cash
+        if claim.covering:
+            self.holding(claim.symbol).covering -= claim.covering
         if claim.quantity > 0:
             holding = self.holding(claim.symbol)
             holding.pending_buy -= claim.quantity
@@ -272,9 +237,15 @@ class Funds:
             "reserved": str(self.reserved),
             "collateral": str(self.collateral),
             "holdings": [
-                [symbol, *map(str, (h.quantity, h.pending_buy, h.pending_sell, h.reserved, h.collateral, h.multiplier))]
+                [
+                    symbol,
+                    *map(
+                        str,
+                        (h.quantity, h.pending_buy, h.pending_sell, h.reserved, h.collateral, h.multiplier, h.covering),
+                    ),
+                ]
                 for symbol, h in self.holdings.items()
-                if h.quantity or h.pending_buy or h.pending_sell
+                if h.quantity or h.pending_buy or h.pending_sell or h.covering
             ],
             "curve": [str(self.curve.opened), str(self.curve.peak)],
             "sleeves": {strategy_id: sleeve.snapshot() for strategy_id, sleeve in self.sleeves.items()},

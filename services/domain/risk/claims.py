@@ -6,7 +6,8 @@ from typing import Any
 
 from services.domain.money import EXACT
 from services.domain.orders.order import Order
-from services.domain.risk.buying_power import Claim, Funds, pair_of, together
+from services.domain.risk.buying_power import Funds
+from services.domain.risk.claim import Claim, pair_of, together
 from services.domain.risk.rate import Rate
 
 _NONE: Mapping[str, Claim] = {}
@@ -52,24 +53,23 @@ class Claims:
         """All of it as JSON-able values."""
         return {
             "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
-            "claims": [
-                [order_id, c.portfolio_id, c.symbol, str(c.quantity), str(c.cash), c.confirmed, c.pair, c.strategy_id]
-                for order_id, c in self._claims.items()
-            ],
-            "settled": {order_id: [str(c.quantity), str(c.cash)] for order_id, c in self._settled.items()},
+            "claims": [[order_id, *c[:2], *map(str, c[2:5]), *c[5:]] for order_id, c in self._claims.items()],
+            "settled": {
+                order_id: [str(c.quantity), str(c.cash), str(c.covering)] for order_id, c in self._settled.items()
+            },
         }
 
     def _take(self, snapshot: Mapping[str, Any]) -> None:
         """Take back all of a ``snapshot``; there must be nothing yet."""
         self._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
-        for order_id, portfolio_id, symbol, quantity, cash, confirmed, pair, strategy_id in snapshot["claims"]:
-            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), confirmed, pair, strategy_id)
+        for order_id, portfolio_id, symbol, quantity, cash, covering, *rest in snapshot["claims"]:
+            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), Decimal(covering), *rest)
             self._claims[order_id] = claim
-            if pair:
-                self._pairs.setdefault(pair, {})[order_id] = claim
-        for order_id, (quantity, cash) in snapshot["settled"].items():
-            claim = self._claims[order_id]
-            self._settled[order_id] = claim._replace(quantity=Decimal(quantity), cash=Decimal(cash))
+            if claim.pair:
+                self._pairs.setdefault(claim.pair, {})[order_id] = claim
+        for order_id, numbers in snapshot["settled"].items():
+            quantity, cash, covering = map(Decimal, numbers)
+            self._settled[order_id] = self._claims[order_id]._replace(quantity=quantity, cash=cash, covering=covering)
 
     def _known(self, portfolio_id: str) -> Funds:
         funds = self._funds.get(portfolio_id)

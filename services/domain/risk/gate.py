@@ -20,7 +20,8 @@ from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.instrument import Instrument
 from services.domain.money import EXACT, ZERO, exactly
 from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
-from services.domain.risk.buying_power import INITIAL_MARGIN, Claim, Funds, claim_of, pair_of, round_down
+from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_down
+from services.domain.risk.claim import Claim, claim_of, covering_of, pair_of
 from services.domain.risk.curve import Curve
 from services.domain.risk.intents import intent_of, reservation_of_all
 from services.domain.risk.limit import Checked, Counted, Intent, reduces
@@ -126,7 +127,8 @@ class Gate(Valued):
             return Verdict(order.order_id, None, refusal, checks)
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
         whose = (order.portfolio_id, order.symbol)
-        self._claim(order.order_id, _new_claim(Claim, *whose, signed, cash, False, pair, order.strategy_id))
+        covering = covering_of(order) if order.reduce_only else ZERO
+        self._claim(order.order_id, _new_claim(Claim, *whose, signed, cash, covering, False, pair, order.strategy_id))
         reservation = _new_reservation(
             Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
         )
@@ -185,7 +187,8 @@ class Gate(Valued):
             verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)), checks=checks)
             self._release(order_id)
             units = max(claim.quantity, wanted.quantity, key=abs)
-            self._claim(order_id, wanted._replace(quantity=units, cash=max(claim.cash, wanted.cash)))
+            cash, covering = max(claim.cash, wanted.cash), max(claim.covering, wanted.covering)
+            self._claim(order_id, wanted._replace(quantity=units, cash=cash, covering=covering))
             self._settled[order_id] = claim
             return verdict
 
@@ -199,7 +202,7 @@ class Gate(Valued):
             there = round_down(funds.spendable)
             if amount > there:
                 return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)
-            self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, confirmed=False))
+            self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, ZERO, confirmed=False))
             return None
 
     def fold(self, event: OrderEvent, instrument: Instrument) -> None:
@@ -213,7 +216,13 @@ class Gate(Valued):
         self._settled.pop(order.order_id, None)
         claim, funds = self._claims.get(order.order_id), self._funds.get(order.portfolio_id)
         if claim is not None:
-            if left is not None and exec_type is not _TRADE and claim[:4] == left[:4] and funds is not None:
+            if (
+                left is not None
+                and exec_type is not _TRADE
+                and claim[:4] == left[:4]
+                and claim.covering == left.covering
+                and funds
+            ):
                 # It claims what it did: nothing is to be released and set aside again.
                 if not claim.confirmed:
                     self._confirm(order.order_id, left, event.transact_time)

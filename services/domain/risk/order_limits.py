@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from services.domain.orders.order import OrderState
 from services.domain.risk.buying_power import round_down, round_up
+from services.domain.risk.claim import covering_of
 from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure
 
 _ONE = Decimal(1)
@@ -93,8 +94,12 @@ class BuyingPower(Limit):
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """What there is for this order, and the cash to reserve.
 
-        None where the order needs none, or none but the collateral it sets free.
+        None where the order needs none, or none but the collateral it sets free. A reduce-only order needs as much as
+        it takes from others: the collateral they count on.
         """
-        needed, funds = intent.cash, intent.funds
-        pledge = funds.pledge(intent.order.symbol, intent.signed, needed)
+        needed, funds, order = intent.cash, intent.funds, intent.order
+        if order.reduce_only:
+            needed = funds.unpledge(order.symbol, covering_of(order))
+            return (round_down(funds.spendable), needed) if needed else None
+        pledge = funds.pledge(order.symbol, intent.signed, needed)
         return (round_down(funds.spendable + pledge), needed) if needed > pledge else None

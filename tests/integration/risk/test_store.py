@@ -17,7 +17,7 @@ from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.database import Database
-from services.domain.risk.buying_power import Claim
+from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
 from services.risk import migrations
 from services.risk.event_mapping import event_to_proto
@@ -56,12 +56,13 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     store = Store(database)
     assert (await store.load()).parts == []
     state = {"opened": True, "cash": str(BIG), "collateral": "0", "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
-    claims = {"e-1": Claim("p", "A", D("-10"), BIG, True), "e-2": Claim("p", "A", D("1"), D("0.000000001"), True)}
-    claims["e-3"] = Claim("p", "A", D("10"), D("7"), True, "e-3")
+    claims = {"e-1": Claim("p", "A", D("-10"), BIG, D(0), True)}
+    claims["e-2"] = Claim("p", "A", D("1"), D("0.000000001"), D(2), True)
+    claims["e-3"] = Claim("p", "A", D("10"), D("7"), D(0), True, "e-3")
     whole = (("1.5", "2.5"), (("max_drawdown", Where("p")), ("max_gross_exposure", Where("", "s", "A"))))
     await store.writer.commit(store.unit("ada", Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims)))
     await store.writer.commit(store.unit("bob", Part("f", Cursor(), {})))
-    later = Claim("p", "A", D("-4"), D("7"), True, "", "s")
+    later = Claim("p", "A", D("-4"), D("7"), D(4), True, "", "s")
     part = Part("e", Cursor(6, 7, 8, 9, True, 8), {"A": "1.5"}, {}, {"e-1": later}, ("e-2",), *whole)
     await store.writer.commit(store.unit("ada", part))
     loaded = await store.load()

@@ -4,7 +4,7 @@ from decimal import Decimal
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.domain.money import ZERO
@@ -240,6 +240,34 @@ def test_rule_19_an_oco_that_opens_a_short_sets_its_larger_margin_aside() -> Non
     assert (exposure.reserved_cash, exposure.collateral, exposure.cash) == (0, 1_425, 10_950)
 
 
+def test_rule_4_a_shorts_collateral_pays_either_for_its_exits_or_for_another_buy() -> None:
+    market = Market(bars(100, 100, 100, 120), ALL, cash=1_000, shorts=True)
+    market.advance(1)
+    target, stop = order(2, "B", "L", 0, 80), order(3, "B", "S", 0, 115)
+    market.send(*listed(BRACKET, [order(1, "S", "M"), target, stop]))
+    market.advance(2)
+    assert market.gate.exposure("P").spendable == 500, "the short's 1,000 and 500 of margin are held"
+    assert market.send(order(4, "B", "L", 12, 90))[0].order.state is OrderState.REJECTED, "what is held is the exits'"
+    assert market.send(order(5, "B", "L", 5, 90))[0].order.state is OrderState.NEW
+    market.advance(4)
+    exposure = market.gate.exposure("P")
+    assert (exposure.cash, exposure.reserved_cash, exposure.spendable) == (800, 450, 350)
+
+
+def test_rule_4_an_exit_cannot_take_the_collateral_that_another_buy_counts_on() -> None:
+    market = Market(bars(100, 100, 100), ALL, cash=1_000, shorts=True)
+    market.advance(1)
+    market.send(order(1, "S", "M"))
+    market.advance(2)
+    assert market.send(order(2, "B", "L", 12, 90))[0].order.state is OrderState.NEW
+    assert market.gate.exposure("P").spendable == 500, "ten of the twelve are paid by the short's collateral"
+    exit_ = order(3, "B", "S", 10, 115)._replace(reduce_only=True)
+    refused = market.send(exit_)[0].order
+    assert (refused.state, refused.refusal.reason) == (OrderState.REJECTED, "INSUFFICIENT_BUYING_POWER")
+    market.hear(market.venue.cancel("env-2", 2, market.time))
+    assert market.send(exit_._replace(order_id="env-4", client_order_id="client-4"))[0].order.state is OrderState.NEW
+
+
 def test_rule_4_a_leg_that_is_put_on_a_larger_price_takes_over_what_is_reserved() -> None:
     market = Market(bars(100, 100), ALL, cash=1_300)
     market.advance(1)
@@ -284,6 +312,7 @@ def test_rule_5_orders_that_are_canceled_together_end_for_the_one_reason() -> No
 
 
 @settings(max_examples=200, deadline=None)
+@example(seed=290399295, cash=743, shorts=True)  # a short's collateral, counted on by an OCO and by a bracket's exits
 @given(seed=st.integers(0, 2**32), cash=st.integers(100, 20_000), shorts=st.booleans())
 def test_rules_2_and_4_reservations_never_leak_whatever_becomes_of_lists(seed: int, cash: int, shorts: bool) -> None:
     """After every step the gate rebuilt of the events is the one that ran; when all has ended nothing is reserved."""

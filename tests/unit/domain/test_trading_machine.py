@@ -19,7 +19,7 @@ from services.domain.backtest.trading import NO_PRICE
 from services.domain.money import ZERO
 from services.domain.orders.order import Order, OrderEvent, Side
 from services.domain.orders.replacing import replaced
-from services.domain.risk.buying_power import Claim, claim_of, pair_of, together
+from services.domain.risk.claim import Claim, claim_of, pair_of, together
 from services.domain.risk.gate import Gate
 from services.domain.timeline import Timeline
 from services.domain.venue.fills import VenueSettings

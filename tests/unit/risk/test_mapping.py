@@ -9,7 +9,7 @@ from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from services.domain.money import NotADecimal
 from services.domain.orders.lists import sized_by_parent
 from services.domain.orders.order import ContingencyType, Refusal, Reservation
-from services.domain.risk.buying_power import pair_of
+from services.domain.risk.claim import pair_of
 from services.domain.risk.gate import Verdict
 from services.risk.mapping import (
     batch_from_proto,

@@ -1,0 +1,67 @@
+"""What one open order, or one withdrawal, lays claim to (rule 4)."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from services.domain.money import ZERO
+from services.domain.orders.order import ContingencyType, Order, Side, reserved_cash
+
+
+class Claim(NamedTuple):
+    """What one open order, or one withdrawal, lays claim to.
+
+    Attributes:
+        symbol: empty for a withdrawal.
+        quantity: signed units that may still be traded.
+        cash: still reserved.
+        covering: units of a short that a reduce-only order may cover, with their collateral.
+        confirmed: an event has said that it exists.
+        pair: of an order with a twin, both orders' list; the two claim the larger of what each does. Else empty.
+        strategy_id: whose order it is; empty where no strategy decided it.
+    """
+
+    portfolio_id: str
+    symbol: str
+    quantity: Decimal
+    cash: Decimal
+    covering: Decimal
+    confirmed: bool
+    pair: str = ""
+    strategy_id: str = ""
+
+
+_BUY, _OCO, _BRACKET, _new_claim = Side.BUY, ContingencyType.OCO, ContingencyType.BRACKET, Claim.__new__
+
+
+def claim_of(order: Order) -> Claim:
+    """What an open order claims, from its value alone (an event's, so confirmed)."""
+    if order.reduce_only:
+        units = ZERO
+    elif order.cash_quantity is None:
+        units = order.quantity - order.cum_quantity
+    else:
+        units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
+    signed = units if order.side is _BUY else -units
+    whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
+    return _new_claim(Claim, *whose, signed, reserved_cash(order), covering_of(order), True, pair, order.strategy_id)
+
+
+def covering_of(order: Order) -> Decimal:
+    """The units of a short that a reduce-only order may still cover."""
+    return order.quantity - order.cum_quantity if order.reduce_only and order.side is _BUY else ZERO
+
+
+def pair_of(order: Order) -> str:
+    """The list of an order that has a twin: of an OCO's legs, and of a bracket's exits."""
+    kind = order.contingency_type
+    return order.order_list_id if kind is _OCO or (kind is _BRACKET and order.reduce_only) else ""
+
+
+def together(claims: Iterable[Claim]) -> Claim | None:
+    """What orders of which only one can fill claim; None for none of them."""
+    legs = list(claims)
+    if len(legs) < 2:
+        return legs[0] if legs else None
+    quantity, cash = max((leg.quantity for leg in legs), key=abs), max(leg.cash for leg in legs)
+    return legs[0]._replace(quantity=quantity, cash=cash, covering=max(leg.covering for leg in legs))
