@@ -465,7 +465,7 @@ class Mesh:
         async with asyncio.timeout(40):
             while True:
                 try:
-                    await self.orders.ListOrders(anything, wait_for_ready=True)
+                    await self.orders.ListOrders(anything, wait_for_ready=True, timeout=40)
                 except ApiError as error:
                     if self.task is not None and self.task.done():
                         self.task.result()
