@@ -56,6 +56,7 @@ lock: .venv/.stamp-build ## renew the hashed locks; LOCKFLAGS=--upgrade takes ne
 # --- tests, cheapest first; pytest's 5 is "nothing collected", as with -k in PYTESTFLAGS: a failure under CI=true alone
 
 run-tests = $(PYTEST) $(1) $(2) $(PYTESTFLAGS) || [ $$? -eq 5 -a "$$CI" != true ]
+# Two files at a time, as there are two cores wherever this runs; each has ports and folders of its own.
 PARALLEL := -n 2 --dist loadfile
 
 test: test-unit test-component test-integration test-e2e ## every test
@@ -65,8 +66,8 @@ test-component: setup-dev
 	@$(call run-tests,tests/component,$(PARALLEL))
 test-integration: setup-dev
 	@$(call run-tests,tests/integration,$(PARALLEL))
-test-e2e: setup-dev # One after the other: each starts the whole mesh.
-	@$(call run-tests,tests/e2e,)
+test-e2e: setup-dev
+	@$(call run-tests,tests/e2e,$(PARALLEL))
 
 # --- lint and generation
 

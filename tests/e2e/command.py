@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from services.chassis.catalog import SERVICES
 from tests.e2e.conftest import prepare, running
 from tests.e2e.mesh import Mesh
-from tests.e2e.nursery import Nursery
+from tests.nursery import Nursery
 
 
 def in_mesh(name: str, run: Callable[[Mesh], Awaitable[None]], *, postgres: bool = False, **settings: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -18,17 +18,14 @@ from services.console.trial import CalendarFiles
 from services.marketdata.sessions import compile_in_child
 from services.marketdata.store import Store
 from tests.e2e.mesh import Mesh
-from tests.e2e.nursery import Nursery
+from tests.nursery import Nursery, nursery
 
 Meshes = Callable[..., AbstractAsyncContextManager[Mesh]]
 
 
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """What bears the services."""
-    made = Nursery()
-    yield made
-    made.close()
+@pytest.fixture(scope="session", name="nursery")
+def _nursery() -> Nursery:
+    return nursery()
 
 
 @pytest.fixture(scope="session")

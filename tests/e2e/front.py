@@ -25,7 +25,7 @@ from grpc_status import rpc_status
 from services.chassis.catalog import SERVICES
 from services.chassis.server import import_services
 from tests.e2e.mesh import Mesh
-from tests.e2e.nursery import Nursery
+from tests.nursery import Nursery
 
 HOMES = {service: name for name, each in SERVICES.items() for service in (*each.public, *each.internal)}
 SECONDS = 20.0

@@ -32,7 +32,7 @@ from services.chassis.catalog import SERVICES
 from services.chassis.channel import connect
 from services.chassis.errors import ApiError
 from services.chassis.settings import ServiceSettings
-from tests.e2e.nursery import Nursery
+from tests.nursery import Nursery
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = tuple(SERVICES)

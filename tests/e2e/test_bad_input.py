@@ -27,8 +27,8 @@ from tests.e2e.bad_input import (
 from tests.e2e.bad_rows import OF_A_STRATEGY, ONE_PAGE, PAGES, ROWS, STREAMS
 from tests.e2e.bad_words import INSIDE, JOINS, SESSIONS
 from tests.e2e.front import Answer, Front, bindings, methods, refused, standing
-from tests.e2e.nursery import Nursery
 from tests.e2e.world import everything, populate
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.timeout(300)
 

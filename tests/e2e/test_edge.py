@@ -25,8 +25,8 @@ from tickmesh_api.tickmesh.order.v1 import (
 
 from services.chassis.catalog import PUBLIC
 from tests.e2e.front import Front, open_edge, standing
-from tests.e2e.nursery import Nursery
 from tests.e2e.world import MAIN, PORTFOLIO, everything, get, order, populate, post, until
+from tests.nursery import Nursery
 
 Tool = Callable[[str], str]
 SECONDS = 60

@@ -11,8 +11,8 @@ import pytest
 
 from services.console.main import main
 from tests.e2e.front import Front, methods, standing
-from tests.e2e.nursery import Nursery
 from tests.e2e.world import DEPLOYMENT, MAIN, PORTFOLIO, STRATEGY, get, order, populate, post, until
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.timeout(300)
 

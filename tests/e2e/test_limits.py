@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.front import Answer, Front, methods, standing
-from tests.e2e.nursery import Nursery
 from tests.e2e.world import get, order, portfolio, post, replay, until
+from tests.nursery import Nursery
 
 STILL, PLAYED = "still", "played"
 CREATE = methods()["OrderService/CreateOrder"]

@@ -29,8 +29,8 @@ from tests.component.order.sessions import (
     until,
 )
 from tests.e2e.front import Front, open_edge, standing
-from tests.e2e.nursery import Nursery
 from tests.e2e.world import FILLED, PORTFOLIO, get, order, populate, post
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.timeout(240)
 

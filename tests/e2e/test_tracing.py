@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.front import Front, standing
-from tests.e2e.nursery import Nursery
 from tests.e2e.receiver import Receiver, Span, receiving, tree
 from tests.e2e.world import MAIN, PORTFOLIO, get, order, populate, portfolio
+from tests.nursery import Nursery
 
 CREATE_ORDER = "tickmesh.order.v1.OrderService/CreateOrder"
 CHECK_ORDERS = "tickmesh.risk.v1.RiskGateService/CheckOrders"

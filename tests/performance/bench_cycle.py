@@ -22,8 +22,8 @@ from tickmesh.marketdata.v1 import environment_pb2
 from services.console.scenario import Scenario, Trader
 from tests.e2e.conftest import prepare, running
 from tests.e2e.mesh import NAMES, Mesh
-from tests.e2e.nursery import Nursery
 from tests.e2e.trading import ENDED, Replayed
+from tests.nursery import Nursery
 
 EXPECTED = 300
 WINDOW_SECONDS = 1.0

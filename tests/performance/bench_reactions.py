@@ -27,9 +27,9 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from services.console.scenario import Scenario, Trader
 from tests.component.order.support import ENVIRONMENT, Mesh, make_tape, request, running
 from tests.e2e import conftest
-from tests.e2e.nursery import Nursery
 from tests.e2e.receiver import Receiver, Span, receiving
 from tests.e2e.trading import Replayed
+from tests.nursery import Nursery
 from tests.performance.rig import TRACED, databases, machine_line, synced_writes
 
 # Short windows, so that there is an order every few bars.

@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
 from services.chassis.barrier import Participant
 from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
+from tests.nursery import Child
 
 Wire = replay_service_pb2
 Request = replay_service_pb2.JoinReplayRequest
@@ -49,18 +48,12 @@ class Service:
         self.directory = directory
         self.address = f"127.0.0.1:{free_port()}"
         self.settings = settings
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Child | None = None
 
     def start(self) -> None:
         """Starts a life; it serves soon."""
         own = {"TICKMESH_DATA_DIRECTORY": str(self.directory), "TICKMESH_MARKETDATA_ADDRESS": self.address}
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.marketdata.main"],
-                env=os.environ | own | self.settings,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = Child("services.marketdata.main", os.environ | own | self.settings, self.directory / "log")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends the life; its exit code."""

@@ -8,8 +8,6 @@ import hashlib
 import os
 import random
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -49,6 +47,7 @@ from services.wire.cycle import SEAT_KEY
 from services.wire.limits import check_to_proto
 from services.wire.orders import order_from_proto, refusal_to_proto
 from services.wire.values import nanoseconds
+from tests.nursery import Child
 
 __all__ = ["Check", "Mesh", "decode_event", "request", "running"]
 
@@ -449,7 +448,7 @@ class Mesh:
     orders: OrderServiceStub
     channel: Channel
     servers: dict[str, Server] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
     task: asyncio.Task[None] | None = None
 
     async def start(self, **environment: str) -> None:
@@ -482,17 +481,15 @@ class Mesh:
             await asyncio.wait([self.task], timeout=10)
             self.task = None
 
-    def spawn(self, **environment: str) -> subprocess.Popen[bytes]:
+    def spawn(self, **environment: str) -> Child:
         """Starts the service as a process of its own, to be killed."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "services.order.main"], env=os.environ | self.environment | environment
-        )
+        self.process = Child("services.order.main", os.environ | self.environment | environment)
         return self.process
 
     async def died(self) -> int:
         """Waits until the process has ended; its return code."""
         assert self.process is not None
-        code = await asyncio.to_thread(self.process.wait, 20)
+        code = await self.process.ended()
         self.process = None
         return code
 

@@ -31,7 +31,7 @@ async def supervised(folder: Path, failpoints: str = "") -> AsyncIterator[tuple[
         async def supervise() -> None:
             while True:
                 assert mesh.process is not None
-                deaths.append(await asyncio.to_thread(mesh.process.wait))
+                deaths.append(await mesh.process.ended())
                 mesh.spawn(TICKMESH_FAILPOINTS=failpoints)
 
         supervising = asyncio.create_task(supervise())

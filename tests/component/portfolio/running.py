@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from services.portfolio.store import Store
 from services.wire.cycle import Books
 from services.wire.market import Market
 from tests.component.portfolio.peers import Peers
+from tests.nursery import Child
 
 
 class Service:
@@ -75,22 +75,21 @@ class Process:
             "TICKMESH_LOG_LEVEL": "WARNING",
         }
         self.address = f"unix:{folder}/portfolio.sock"
+        self._process = self._start()
         self._task = asyncio.ensure_future(self._run())
-        self._process: asyncio.subprocess.Process | None = None
+
+    def _start(self) -> Child:
+        return Child("services.portfolio.main", self._environment)
 
     async def _run(self) -> None:
         while True:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "services.portfolio.main", env=self._environment
-            )
-            self.deaths.append(await self._process.wait())
+            self.deaths.append(await self._process.ended())
+            self._process = self._start()
 
     def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        self._process.kill()
 
     async def stop(self) -> None:
         self._task.cancel()
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        self._process.kill()
+        await self._process.ended()

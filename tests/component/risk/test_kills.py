@@ -4,8 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
@@ -19,6 +17,7 @@ from services.chassis.errors import ApiError
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Gate, Verdict
 from tests.component.risk.world import Desk, World, accepted, canceled, filled, free_port, replaced
+from tests.nursery import Child
 
 
 class Process:
@@ -40,8 +39,8 @@ class Process:
         }
         self.process = self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "services.risk.main"], env=self.environment)
+    def _start(self) -> Child:
+        return Child("services.risk.main", self.environment)
 
     def kill(self) -> None:
         self.process.kill()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,6 +47,7 @@ from services.strategy.settings import Settings
 from services.wire.cycle import SEAT_KEY
 from services.wire.orders import order_from_proto
 from services.wire.values import nanoseconds, timestamp
+from tests.nursery import Child
 
 ENVIRONMENT = "r1"
 SECOND = 1_000_000_000
@@ -504,7 +504,7 @@ class Supervised:
         self._log = directory / "strategy.log"
         self._channel = connect(f"127.0.0.1:{port}", deadline_seconds=20)
         self._keeping: asyncio.Task[None] | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self.stub = StrategyServiceStub(self._channel)
         self.deaths = 0
 
@@ -521,7 +521,7 @@ class Supervised:
 
     def kill(self) -> None:
         """As kill -9 does."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             self._process.kill()
 
     async def terminate(self) -> int:
@@ -530,12 +530,10 @@ class Supervised:
         assert self._keeping is not None
         self._keeping.cancel()
         self._process.terminate()
-        return await self._process.wait()
+        return await self._process.ended()
 
     async def _keep(self) -> None:
         while True:
-            with self._log.open("ab") as log:
-                command = (sys.executable, "-m", "services.strategy.main")
-                self._process = await asyncio.create_subprocess_exec(*command, env=self._environment, stderr=log)
-            await self._process.wait()
+            self._process = Child("services.strategy.main", self._environment, self._log)
+            await self._process.ended()
             self.deaths += 1

@@ -2,9 +2,10 @@
 
 A service started by `python -m services.<name>.main` takes 1.5 s of CPU, nearly all of it imports: too long where a
 test kills five hundred of them. What is forked here has run nothing yet but imports, has its own port and its own
-environment, and is killed like any other. Run as `python -m tests.e2e.nursery` it reads lines of JSON:
+environment, and is killed like any other. Run as `python -m tests.nursery` it reads lines of JSON:
 
     {"module": "services.order.main", "environment": {...}, "log": "/…/order.log"}  ->  {"born": pid}
+    (without a log it speaks on stderr, as the nursery does)
     (a child ended)                                                              ->  {"died": pid, "code": -9}
 
 At the end of its input it kills what lives and ends.
@@ -12,7 +13,10 @@ At the end of its input it kills what lives and ends.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -31,7 +35,7 @@ from services.chassis import failpoints
 from services.chassis.catalog import SERVICES
 from services.chassis.server import run
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 MODULES = [f"services.{name}.main" for name in SERVICES]
 OnDeath = Callable[[int], None]
 
@@ -41,7 +45,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.nursery"], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "tests.nursery"], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._lock = threading.Lock()
         self._born: list[int] = []
@@ -51,9 +55,9 @@ class Nursery:
         self._hear()  # that it is ready
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, module: str, environment: Mapping[str, str], log: Path, on_death: OnDeath) -> int:
+    def start(self, module: str, environment: Mapping[str, str], log: Path | None, on_death: OnDeath) -> int:
         """Starts a service; returns its process id. `on_death` gets its exit code, in a thread."""
-        wanted = {"module": module, "environment": dict(environment), "log": str(log)}
+        wanted = {"module": module, "environment": dict(environment), "log": str(log or "")}
         with self._lock:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
@@ -92,6 +96,58 @@ class Nursery:
     def _mourn(self, pid: int, code: int) -> None:
         # In a thread of its own: it may start the next one, and waits until the listening thread hears of that.
         threading.Thread(target=self._mourners.pop(pid), args=(code,), daemon=True).start()
+
+
+@functools.cache
+def nursery() -> Nursery:
+    """The one of this process, made when it is first wanted."""
+    made = Nursery()
+    atexit.register(made.close)
+    return made
+
+
+class Child:
+    """A service that was born, to be looked at and ended like a `subprocess.Popen`."""
+
+    def __init__(self, module: str, environment: Mapping[str, str], log: Path | None = None) -> None:
+        self.returncode: int | None = None
+        self._dead = threading.Event()
+        self.pid = nursery().start(module, environment, log, self._end)
+
+    def poll(self) -> int | None:
+        """The exit code; None while it lives."""
+        return self.returncode
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """The exit code, once it has ended."""
+        if not self._dead.wait(timeout):
+            raise TimeoutError(f"{self.pid} lives on")
+        assert self.returncode is not None
+        return self.returncode
+
+    async def ended(self) -> int:
+        """The exit code, once it has ended; whoever awaits it may be cancelled."""
+        while self.returncode is None:  # noqa: ASYNC110 a thread tells of it
+            await asyncio.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Signals it; nothing happens once it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it as `kill -9` does."""
+        self.send_signal(signal.SIGKILL)
+
+    def _end(self, code: int) -> None:
+        self.returncode = code
+        self._dead.set()
 
 
 def main() -> None:
@@ -137,7 +193,7 @@ def _bear(wanted: dict[str, Any]) -> int:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        log = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if wanted["log"] else os.dup(2)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for fd, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(fd, target)
