@@ -211,7 +211,8 @@ class InstrumentServicer(InstrumentServiceServicer):
             found = calendar.between(first, last)
         except UnknownTime as error:
             raise ApiError.not_found("calendar", request.calendar, "CALENDAR_NOT_FOUND", str(error)) from error
-        found = [session for session in found if after is None or session[0] > after]
-        shown, token = page.cut(found, lambda session: (session[0],))
+        # By their opens: a day may have two.
+        found = [session for session in found if after is None or session[1] > after]
+        shown, token = page.cut(found, lambda session: (session[1],))
         made = [mapping.session_to_proto(request.calendar, session) for session in shown]
         return instrument_service_pb2.ListTradingSessionsResponse(trading_sessions=made, next_page_token=token)

@@ -1,6 +1,7 @@
-"""Trading sessions, compiled from the calendar library once and kept as arrays (rule 24).
+"""Trading sessions, compiled from a calendar library once and kept as arrays (rule 24).
 
-The library brings pandas and 90 MB along, so it runs in a child process that ends when it has answered.
+The NSE's come from one library, all others from another; what neither knows, from a table of our own. The libraries
+bring pandas and 90 MB along, so they run in a child process that ends when it has answered.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from importlib.metadata import version
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.calendar import Sessions, UnknownTime
+from services.marketdata.special_sessions import NSE, edition, special_sessions
 
 ALWAYS_OPEN: Final = "24/7"
 DAY_NS: Final = 86_400_000_000_000
@@ -40,8 +43,8 @@ class Calendar:
     """A calendar's sessions with their civil dates.
 
     Attributes:
-        dates: int64 ``[n]``, days since 1970-01-01, of each session.
-        library: what compiled it, with its version.
+        dates: int64 ``[n]``, days since 1970-01-01, of each session. A day may have two.
+        library: what compiled it, as ``library_of`` names it.
         compile_time: when, ns of wall time.
     """
 
@@ -116,8 +119,11 @@ class Calendars:
     async def _look_up(self, name: str, until: int) -> Calendar | None:
         if name in self._unknown or not _NAME.fullmatch(name):
             return None
-        found = self._known.get(name) or await self._store.calendar(name)
-        if found is None or (until > found.sessions.known_until and time.time_ns() > found.compile_time + RECOMPILE_NS):
+        known = self._known.get(name)
+        found = known or await self._store.calendar(name)
+        # What a library or a table got wrong before may be right in its next edition.
+        renewed = known is None and found is not None and found.library != library_of(name)
+        if found is None or renewed or _may_tell_more(found, until):
             async with self._compiling:
                 compiled = await self._compile(name)
             if compiled is not None:
@@ -129,6 +135,11 @@ class Calendars:
         else:
             self._known[name] = found
         return found
+
+
+def _may_tell_more(found: Calendar, until: int) -> bool:
+    """Whether a time up to which it is asked for is beyond it, and it was compiled long enough ago."""
+    return until > found.sessions.known_until and time.time_ns() > found.compile_time + RECOMPILE_NS
 
 
 async def compile_in_child(name: str) -> Calendar | None:
@@ -149,25 +160,56 @@ async def compile_in_child(name: str) -> Calendar | None:
     return _read(output)
 
 
-def compile_calendar(name: str) -> Calendar | None:
-    """Compiles here: imports the library, and pandas with it. None where the library has no such calendar."""
-    import exchange_calendars
+def library_of(name: str) -> str:
+    """What compiles a calendar, with its version and that of our own table; imports no library."""
+    library = "pandas_market_calendars" if name == NSE else "exchange_calendars"
+    return f"{library} {version(library)} {edition(name)}".rstrip()
 
+
+def compile_calendar(name: str) -> Calendar | None:
+    """Compiles here: imports a library, and pandas with it. None where it has no such calendar."""
     if name == ALWAYS_OPEN:
         return _always_open()
+    found = _of_nse() if name == NSE else _of_exchange(name)
+    if found is None:
+        return None
+    schedule, begin, until = found
+    dates = schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64)
+    edges = [schedule[edge].astype("datetime64[ns, UTC]").astype("int64").to_numpy() for edge in schedule.columns]
+    rows = np.column_stack((dates, *edges))
+    special = np.array([*special_sessions(name)], np.int64).reshape(-1, 3)
+    rows = np.concatenate((rows[~np.isin(dates, special[:, 0])], special))
+    dates, opens, closes = rows[np.argsort(rows[:, 1])].T.copy()
+    until = max(until or (int(dates[-1]) + 1) * DAY_NS, int(closes[-1]))
+    sessions = Sessions(name, opens, closes, min(begin, int(opens[0])), until)
+    return Calendar(sessions, dates, library_of(name), time.time_ns())
+
+
+def _of_exchange(name: str) -> tuple[Any, int, int] | None:
+    """Opens and closes by date, a data frame, and from when until when (ns) they are known; 0 for the last close."""
+    import exchange_calendars
+
     if name not in exchange_calendars.get_calendar_names(include_aliases=False):
         return None
     bound = exchange_calendars.get_calendar(name).bound_min()
     first = FIRST_DATE if bound is None else max(FIRST_DATE, str(bound.date()))
     schedule = exchange_calendars.get_calendar(name, start=first).schedule
-    opens, closes = (
-        schedule[edge].astype("datetime64[ns, UTC]").astype("int64").to_numpy() for edge in ("open", "close")
-    )
-    dates = schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64)
-    begin = min(int(np.datetime64(first, "D").astype(np.int64)) * DAY_NS, int(opens[0]))
-    until = max((int(dates[-1]) + 1) * DAY_NS, int(closes[-1]))
-    sessions = Sessions(name, opens, closes, begin, until)
-    return Calendar(sessions, dates, f"exchange_calendars {exchange_calendars.__version__}", time.time_ns())
+    return schedule[["open", "close"]], _midnight(first), 0
+
+
+def _of_nse() -> tuple[Any, int, int]:
+    """The same. Its holidays are a list, and the library takes every weekday of other years for a session."""
+    import pandas_market_calendars
+
+    calendar = pandas_market_calendars.get_calendar(NSE)
+    years = [holiday.year for holiday in calendar.adhoc_holidays]
+    first, last = f"{min(years)}-01-01", f"{max(years)}-12-31"
+    schedule = calendar.schedule(first, last)
+    return schedule[["market_open", "market_close"]], _midnight(first), _midnight(last) + DAY_NS
+
+
+def _midnight(civil: str) -> int:
+    return int(np.datetime64(civil, "ns").astype(np.int64))
 
 
 def _always_open() -> Calendar:

@@ -11,8 +11,8 @@
                            halts.csv         symbol,time,state                    state is halt or resume
 
 Times are ISO 8601 in UTC (a `Z` or nothing at the end) or whole ns since the epoch. A bar or a split may name a bare
-date: then it begins with that date's session, and a bar of `1d` ends with it. An auction's time lies in its session, at
-whose edges it may be; where a symbol has auctions of a kind, no bar stands for one of them.
+date: then it begins with that date's first session, and a bar of `1d` ends with its last. An auction's time lies in its
+session, at whose edges it may be; where a symbol has auctions of a kind, no bar stands for one of them.
 """
 
 from __future__ import annotations
@@ -244,12 +244,12 @@ def _take(file: _File, rows: list[dict[str, str]], columns: _Columns, sessions: 
 def _in_sessions(
     file: _File, times: tuple[NDArray[np.int64], NDArray[np.int64]], bare: NDArray[np.bool_], sessions: Sessions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Records of a bare date lie in the session that closes on that date, UTC; without one they cannot be placed."""
+    """Records of a bare date lie in the sessions that close on that date, UTC; without one they cannot be placed."""
     begin, end = times
     dates = sessions.closes.astype("datetime64[ns]").astype("datetime64[D]")
     asked = begin.astype("datetime64[ns]").astype("datetime64[D]")
     rows = np.minimum(dates.searchsorted(asked), len(dates) - 1)
-    opens, closes = sessions.opens[rows], sessions.closes[rows]
+    opens, closes = sessions.opens[rows], sessions.closes[dates.searchsorted(asked, side="right") - 1]
     stop = closes if file.interval == "1d" else opens + (end - begin)
     placed = (np.where(bare, opens, begin), np.where(bare, opens if file.kind is Kind.SPLIT else stop, end))
     return *placed, ~bare | (dates[rows] == asked)

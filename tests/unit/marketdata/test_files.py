@@ -59,6 +59,19 @@ def test_bare_dates_lie_in_their_sessions(tmp_path: Path) -> None:
     assert (splits.source.kind, splits.time.tolist(), splits.start.tolist()) == (Kind.SPLIT, [OPENS[1]], [OPENS[1]])
 
 
+def test_a_bare_date_of_two_sessions_is_both(tmp_path: Path) -> None:
+    found = provider(
+        tmp_path,
+        bars_1d="symbol,start,open,high,low,close,volume\nABC,2013-01-01,1,2,1,2,7\nABC,2013-01-02,1,2,1,2,7\n",
+        bars_5m="symbol,start,open,high,low,close,volume\nABC,2013-01-01,1,2,1,2,7\n",
+    )
+    opens = np.array([OPENS[0], OPENS[0] + 2 * HOUR, OPENS[1]], np.int64)
+    sessions = Sessions("XTST", opens, opens + HOUR, (DAY - 10) * DAY_NS, (DAY + 10) * DAY_NS)
+    days, minutes = found.read("set", frozenset({"ABC"}), {"XTST": sessions})
+    assert (days.start.tolist(), days.time.tolist()) == ([OPENS[0], OPENS[1]], [opens[1] + HOUR, opens[2] + HOUR])
+    assert (minutes.start.tolist(), minutes.time.tolist()) == ([OPENS[0]], [OPENS[0] + HOUR // 12])
+
+
 def test_times_numbers_and_columns(tmp_path: Path) -> None:
     found = provider(
         tmp_path,

@@ -1,6 +1,6 @@
 """Orders by the sessions of real calendars: NSE's hours, New York's half days and summer time, and no hours at all.
 
-The NSE keeps the calendar of Bombay (XBOM) here: 09:15 to 15:30 in India, 03:45 to 10:00 UTC. Rules 12, 15 and 24.
+The NSE's hours since 2010 are 09:15 to 15:30 in India, 03:45 to 10:00 UTC. Rules 12, 15 and 24.
 """
 
 import csv
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.domain.calendar import UnknownTime
 from services.domain.instrument import Instrument
 from services.domain.orders.order import (
     CancelReason,
@@ -27,19 +28,20 @@ from services.domain.orders.order import (
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.venue.matching import Venue, VenueSettings
 from services.marketdata.sessions import Calendar, compile_calendar
+from services.marketdata.special_sessions import special_sessions
 
 MINUTE = 60_000_000_000
 DAY, GTC, GTD, OPG, CLS, IOC = (TimeInForce[name] for name in ("DAY", "GTC", "GTD", "OPG", "CLS", "IOC"))
 INSTRUMENTS = {
-    "NIFTY": Instrument("NIFTY", calendar="XBOM", price_increment=Decimal("0.05")),
+    "NIFTY": Instrument("NIFTY", calendar="XNSE", price_increment=Decimal("0.05")),
     "GOOG": Instrument("GOOG", calendar="XNYS"),
     "BTC/USD": Instrument("BTC/USD", calendar="24/7"),
 }
 
 
 @pytest.fixture(scope="module")
-def bombay() -> Calendar:
-    return compiled("XBOM")
+def nse() -> Calendar:
+    return compiled("XNSE")
 
 
 @pytest.fixture(scope="module")
@@ -119,34 +121,115 @@ def of(calendar: Calendar, first: str, last: str) -> Series:
     return calendar.sessions.between(at(f"{first} 00:00"), at(f"{last} 23:59")).clock()
 
 
-def nse_days(bombay: Calendar, *dates: str) -> Tape:
+def nse_days(nse: Calendar, *dates: str) -> Tape:
     """Minute bars from the pre-open at 09:00 to 15:45 in India, each at its minute of the day as its price."""
     rows = []
     for date in dates:
         for minute in range(405):
             start = at(f"{date} 03:30") + minute * MINUTE
             rows.append((start, start + MINUTE, (minute + 1.0,) * 4 + (1000.0,)))
-    return merge([of(bombay, dates[0], dates[-1]), bars("NIFTY", rows, "1m")])
+    return merge([of(nse, dates[0], dates[-1]), bars("NIFTY", rows, "1m")])
 
 
-def test_rule_24_the_nse_keeps_bombays_hours_and_its_observed_days_are_the_calendars(
-    shared: Path, bombay: Calendar
+def hours(calendar: Calendar, date: str) -> list[str]:
+    """A date's sessions, their hours in UTC."""
+    day = int(np.datetime64(date, "D").astype(int))
+    return [f"{shown(opens)[11:]}-{shown(closes)[11:]}" for _, opens, closes in calendar.between(day, day)]
+
+
+def test_rule_24_each_day_on_which_the_nse_traded_is_one_of_its_calendar_and_no_other(
+    shared: Path, nse: Calendar
 ) -> None:
     with (shared / "data" / "nse_observed_sessions_2000_2020.csv").open() as file:
-        observed = {row["date"] for row in csv.DictReader(file) if row["date"] >= "2010"}
-    days = {str(np.datetime64(day, "D")): row for row, day in enumerate(bombay.dates.tolist())}
-    # Saturdays, Sundays and Diwali's evenings, which the library does not know.
-    assert len(observed - days.keys()) == 17
-    hours = {
-        tuple(shown(int(edges[days[date]]))[11:] for edges in (bombay.sessions.opens, bombay.sessions.closes))
-        for date in observed & days.keys()
-        if date > "2010-11"
-    }
-    assert hours == {("03:45", "10:00")}
+        observed = [row["date"] for row in csv.DictReader(file)]
+    first, last = (int(np.datetime64(date, "D").astype(int)) for date in (observed[0], observed[-1]))
+    known = sorted({str(np.datetime64(day, "D")) for day, _, _ in nse.between(first, last)})
+    assert known == observed
+    # The library alone misses these, and makes up none.
+    special = {str(np.datetime64(each.day, "D")) for each in special_sessions("XNSE") if each.day <= last}
+    assert (len(special), special <= set(observed)) == (37, True)
 
 
-def test_rule_15_a_days_orders_at_the_nse(bombay: Calendar) -> None:
-    tape = nse_days(bombay, "2019-01-01", "2019-01-02", "2019-01-03")
+@pytest.mark.parametrize(
+    ("date", "sessions"),
+    [
+        # Regular days of each of its times.
+        ("1996-01-01", ["04:30-10:00"]),
+        ("2009-12-31", ["04:25-10:00"]),
+        ("2010-01-04", ["03:30-10:00"]),
+        ("2010-10-15", ["03:30-10:00"]),
+        ("2010-10-18", ["03:45-10:00"]),
+        ("2019-07-10", ["03:45-10:00"]),
+        # Holidays of the exchange and weekends; an election, a consecration that was known two days before.
+        ("2019-08-15", []),
+        ("2019-07-13", []),
+        ("2004-10-13", []),
+        ("2024-01-22", []),
+        ("2026-12-25", []),
+        # Diwali's evening, on a weekday, a Saturday and a Sunday; in 2025 it was an afternoon.
+        ("2018-11-07", ["12:00-13:00"]),
+        ("2020-11-14", ["12:45-13:45"]),
+        ("2019-10-27", ["12:45-13:45"]),
+        ("2023-11-12", ["12:45-13:45"]),
+        ("2025-10-21", ["08:15-09:15"]),
+        # Budgets on a weekend, and the Saturday in the place of that Monday.
+        ("2015-02-28", ["03:45-10:00"]),
+        ("2020-02-01", ["03:45-10:00"]),
+        ("2024-01-20", ["03:45-10:00"]),
+        ("2026-02-01", ["03:45-10:00"]),
+        # Trials of the second site.
+        ("2003-03-22", ["05:30-07:30"]),
+        ("2012-04-28", ["05:45-07:15"]),
+        ("2024-03-02", ["03:45-04:30", "06:00-07:00"]),
+        # Its network failed: it stayed open until five.
+        ("2021-02-24", ["03:45-11:30"]),
+        # A day that its library takes for a holiday.
+        ("2004-10-12", ["04:25-10:00"]),
+    ],
+)
+def test_rule_24_the_nses_days(nse: Calendar, date: str, sessions: list[str]) -> None:
+    assert hours(nse, date) == sessions
+
+
+def test_rule_24_the_nse_is_known_for_the_years_whose_holidays_are(nse: Calendar) -> None:
+    assert (shown(nse.sessions.known_from), shown(nse.sessions.known_until)) == ("1996-01-01 00:00", "2027-01-01 00:00")
+    for date in ("1995-12-29", "2027-01-01", "2035-01-01"):
+        with pytest.raises(UnknownTime, match="XNSE is known from 1996-01-01 to 2026-12-31"):
+            hours(nse, date)
+        with pytest.raises(UnknownTime):
+            nse.sessions.is_open(at(f"{date} 05:00"))
+
+
+def test_rule_24_bombays_calendar_is_another(nse: Calendar) -> None:
+    bombay = compiled("XBOM")
+    assert [hours(each, "2014-10-23") for each in (nse, bombay)] == [["13:00-14:00"], []]
+    assert [hours(each, "2001-01-01") for each in (nse, bombay)] == [["04:25-10:00"], []]
+    assert nse.library.startswith("pandas_market_calendars ")
+    assert bombay.library.startswith("exchange_calendars ")
+
+
+def test_rules_12_and_15_orders_wait_for_diwalis_evening_and_end_with_it(nse: Calendar) -> None:
+    # The 27th of October 2019 was a Sunday; trading was from 18:15 to 19:15 in India.
+    opened, closed = "2019-10-27 12:45", "2019-10-27 13:45"
+    rows = [(at(opened) + n * MINUTE, at(opened) + (n + 1) * MINUTE, (n + 1.0,) * 4 + (1000.0,)) for n in range(-5, 65)]
+    tape = merge([of(nse, "2019-10-25", "2019-10-29"), bars("NIFTY", rows, "1m")])
+    sunday = at("2019-10-27 06:00")
+    events = run(
+        tape,
+        (sunday, order("NIFTY", 1, DAY)),
+        (sunday, order("NIFTY", 2, OPG)),
+        (sunday, order("NIFTY", 3, CLS)),
+        (sunday, order("NIFTY", 4, DAY, "0.5")),
+    )
+    held = "HELD 2019-10-27 06:00"
+    assert story(events, 1) == [held, f"NEW {opened}", f"TRADE 1 {opened}"]
+    assert story(events, 2) == [held, f"NEW {opened}", f"TRADE 1 {opened}"]
+    assert story(events, 3) == [held, f"NEW {opened}", f"TRADE 60 {closed}"]
+    assert story(events, 4) == [held, f"NEW {opened}", f"EXPIRED END_OF_SESSION {closed}"]
+
+
+def test_rule_15_a_days_orders_at_the_nse(nse: Calendar) -> None:
+    tape = nse_days(nse, "2019-01-01", "2019-01-02", "2019-01-03")
     early, noon, late = at("2019-01-02 03:35"), at("2019-01-02 06:00"), at("2019-01-02 10:05")
     events = run(
         tape,

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,22 @@ async def test_a_calendar_is_compiled_once(xnys: Calendar) -> None:
     assert asked == ["XNYS", "MARS"]
     always = await calendars.get("24/7")
     assert always.between(0, 1) == [(0, 0, DAY_NS), (1, DAY_NS, 2 * DAY_NS)]
+
+
+async def test_a_calendar_that_another_library_compiled_is_compiled_again(xnys: Calendar) -> None:
+    asked: list[str] = []
+
+    async def compiler(name: str) -> Calendar | None:
+        asked.append(name)
+        return xnys if name == "XNYS" else None
+
+    shelf = Shelf()
+    old = replace(xnys, library="exchange_calendars 1.0", sessions=replace(xnys.sessions, calendar="XNYS"))
+    gone = replace(old, sessions=replace(xnys.sessions, calendar="XOLD"))
+    for each in (old, gone):
+        await shelf.put_calendar(each)
+    calendars = Calendars(shelf, compiler)
+    assert await calendars.get("XNYS") is await calendars.get("XNYS") is shelf.kept["XNYS"] is xnys
+    # One that the library no longer has is still the one that it had.
+    assert await calendars.get("XOLD") is await calendars.get("XOLD") is gone
+    assert asked == ["XNYS", "XOLD"]
