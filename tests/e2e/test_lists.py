@@ -24,6 +24,8 @@ ENDS = {
     CancelReason.TWIN_FILLED,
     CancelReason.TWIN_ENDED,
     CancelReason.PARENT_ENDED,
+    CancelReason.CHILD_ENDED,
+    CancelReason.END_OF_TIME,
     CancelReason.REQUESTED,
 }
 
@@ -85,6 +87,7 @@ from decimal import Decimal
 
 from services.domain.orders.order import OrderType as Type
 from services.domain.orders.order import Side
+from services.domain.orders.order import TimeInForce as Tif
 from services.domain.strategy import Strategy, Wake
 
 HOUR = 3_600_000_000_000
@@ -133,10 +136,14 @@ class Lists(Strategy):
             case 8:
                 exits = {"target": {"limit_price": at(1.3)}, "stop": {"stop_price": at(0.7)}}
                 terms = {"order_type": Type.LIMIT, "limit_price": at(0.8)}
-                entry = context.bracket(Side.BUY, symbol, Decimal(10), **terms, **exits)[0]
-                context.cancel(entry)
+                entry, target, _ = context.bracket(Side.BUY, symbol, Decimal(10), **terms, **exits)
+                context.cancel(entry if self.days % 24 == 8 else target)
             case 9:
                 context.oco(Side.BUY, symbol, Decimal(1_000_000), {"limit_price": at(0.9)}, {"stop_price": at(1.1)})
+                until = {"time_in_force": Tif.GTD, "expire_time": (context.now // DAY + 2) * DAY}
+                exits = {"target": {"limit_price": at(1.3)}, "stop": {"stop_price": at(0.7), **until}}
+                terms = {"order_type": Type.LIMIT, "limit_price": at(0.8)}
+                context.bracket(Side.BUY, symbol, Decimal(10), **terms, **exits)
             case 10:
                 for order in context.working(symbol):
                     if order.order_type is Type.LIMIT:

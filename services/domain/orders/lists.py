@@ -4,7 +4,7 @@
              otherwise the other does too
     OTO      a parent, and others that wait for it: they come to life when it is filled whole, or end with it
     BRACKET  a parent, and two that close what it opens: they come to life as far as it is filled, reduce only, and are
-             legs of an OCO among themselves
+             legs of an OCO among themselves; where they end but by a fill, so does what is left of the parent
 
 The orders' own values say all of it, so a venue that takes them back after a restart knows no less. A list's id is its
 first order's.

@@ -106,6 +106,7 @@ class CancelReason(IntEnum):
     TWIN_ENDED = 16
     CANCEL_TIMER = 17
     CHILD_FILLED = 18
+    CHILD_ENDED = 19
 
 
 class ContingencyType(IntEnum):

@@ -39,7 +39,10 @@ def end(
 
 
 def follow(blotter: Blotter, events: Sequence[OrderEvent], when: When) -> list[OrderEvent]:
-    """What the ends among these events take with them: twins, and children of whom nothing was filled for."""
+    """What the ends among these events take with them: twins, and children of whom nothing was filled for.
+
+    And what is left of a bracket's entry where its exits ended: nothing enters without them, as with brokers.
+    """
     followed: list[OrderEvent] = []
     for event in events:
         order = event.order
@@ -48,6 +51,8 @@ def follow(blotter: Blotter, events: Sequence[OrderEvent], when: When) -> list[O
         going = {}
         if (twin := blotter.twin(order)) is not None:
             going[twin.priority] = CancelReason.TWIN_ENDED
+        if sized_by_parent(order) and (entry := blotter.order(order.parent_order_id)) is not None:
+            going[entry.priority] = CancelReason.CHILD_ENDED
         if order.contingency_type is not _BRACKET or not order.cum_quantity:
             going |= {child.priority: CancelReason.PARENT_ENDED for child in blotter.children(order)}
         followed += [blotter.end(arrival, ExecType.CANCELED, reason, when) for arrival, reason in going.items()]

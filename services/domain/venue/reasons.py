@@ -51,6 +51,7 @@ _ENDS: Final = {
     CancelReason.PARENT_ENDED: "The order that it waited for ended.",
     CancelReason.TWIN_ENDED: "Its twin ended.",
     CancelReason.CHILD_FILLED: "One of its children filled: who leaves enters no more.",
+    CancelReason.CHILD_ENDED: "One of its exits was canceled or expired: nothing enters without them.",
     CancelReason.CANCEL_TIMER: "A cancel timer was not armed again in time.",
 }
 _CUT: Final = {

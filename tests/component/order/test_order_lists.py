@@ -297,11 +297,11 @@ async def test_a_session_creates_lists_in_their_turn_and_takes_them_along(mesh: 
     assert acks[1].order.cancel_reason == CancelReason.CANCEL_REASON_REQUESTED
     assert sessions.error_of(acks[3]).reason == "INVALID_ARGUMENT"
     assert {order.session_id for order in acks[0].order_list.orders} == {acks[2].order.session_id}
-    assert len(await mesh.events()) == 6, "the target went with the stop"
+    assert len(await mesh.events()) == 7, "the target and the entry went with the stop"
     await session.end()
     await sessions.until(lambda: everything_ended(mesh))
-    ended = [each for each in told(await mesh.events())[6:] if each[1] == "CANCELED"]
-    assert ended == [("b-entry", "CANCELED", "DISCONNECTED"), ("alone", "CANCELED", "DISCONNECTED")]
+    ended = [each for each in told(await mesh.events())[7:] if each[1] == "CANCELED"]
+    assert ended == [("alone", "CANCELED", "DISCONNECTED")]
 
 
 @pytest.mark.parametrize(

@@ -727,6 +727,9 @@ class SlowVenue:
             twin = self.twin(w)
             if twin is not None:
                 self.end(twin, "CANCELED", "TWIN_ENDED", sequence, time)
+            entry = self.named(w.order.parent_order_id) if w.of_bracket else None
+            if entry is not None:
+                self.end(entry, "CANCELED", "CHILD_ENDED", sequence, time)
             for child in self.children(w):
                 if not child.of_bracket or not w.cum:
                     self.end(child, "CANCELED", "PARENT_ENDED", sequence, time)

@@ -1,6 +1,6 @@
 """The paper venue as a state machine: whatever is sent in whatever order, its laws hold. The numbers are the rules."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from random import Random
 
@@ -14,6 +14,7 @@ from services.domain.orders.lists import paired, sized_by_parent
 from services.domain.orders.order import (
     TERMINAL,
     CancelReason,
+    ContingencyType,
     ExecType,
     Order,
     OrderEvent,
@@ -74,7 +75,7 @@ class VenueMachine(RuleBasedStateMachine):
         events = self.venue.cancel(f"env-{number}", self.position, self.time)
         assert [event.order.cancel_reason for event in events[:1]] == [CancelReason.REQUESTED] * was_open
         with_it = {event.order.cancel_reason for event in events[1:]}
-        assert with_it <= {CancelReason.TWIN_ENDED, CancelReason.PARENT_ENDED}
+        assert with_it <= {CancelReason.TWIN_ENDED, CancelReason.PARENT_ENDED, CancelReason.CHILD_ENDED}
         self.hear(events)
 
     @rule(number=st.integers(1, 20), quantity=st.integers(1, 40), price=st.integers(188, 212), which=st.integers(0, 3))
@@ -146,6 +147,16 @@ class VenueMachine(RuleBasedStateMachine):
             entry = self.told.get(first.parent_order_id)
             if entry is not None and not self.split_after(entry):
                 assert first.leaves_quantity <= entry.cum_quantity
+
+    @invariant()
+    def no_entry_works_without_its_exits(self) -> None:
+        """Rule 13: whatever ended them."""
+        if not hasattr(self, "log"):
+            return
+        open_orders = self.venue.open_orders()
+        exits = Counter(order.parent_order_id for order in open_orders)
+        brackets = [order for order in open_orders if order.contingency_type is ContingencyType.BRACKET]
+        assert all(exits[order.order_id] == 2 for order in brackets if not order.parent_order_id)
 
     def split_after(self, ended: Order) -> bool:
         """Whether a split came after an order's last event: what others count since is in new units."""

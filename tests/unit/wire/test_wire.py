@@ -36,7 +36,7 @@ from tests.unit.domain.markets import clock, daily, splits, walk
 
 D = Decimal
 # Reasons of orders that come in groups, which the contract does not offer.
-NOT_YET = {"TWIN_FILLED", "PARENT_ENDED", "TWIN_ENDED", "CHILD_FILLED"}
+NOT_YET = {"TWIN_FILLED", "PARENT_ENDED", "TWIN_ENDED", "CHILD_FILLED", "CHILD_ENDED"}
 
 
 @pytest.mark.parametrize("time", [0, 1, 999_999_999, 1_700_000_000_123_456_789, -1])

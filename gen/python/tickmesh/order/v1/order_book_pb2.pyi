@@ -23,7 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OrderBook(_message.Message):
-    """The open orders of one symbol at the paper venue, as they queue."""
+    """The open orders of one symbol at the paper venue, as they queue: of everybody's what a market shows, and of the portfolio
+    that was asked for all.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,8 +68,8 @@ class OrderBook(_message.Message):
 
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderBookEntry]:
-        """Orders that work at no price: they wait for a trigger, a session, an auction, their parent or the next record. By
-        priority.
+        """Of the portfolio that was asked for, the orders that work at no price: they wait for a trigger, a session, an auction,
+        their parent or the next record. By priority.
         """
 
     def __init__(
@@ -109,7 +111,7 @@ class OrderBookLevel(_message.Message):
     quantity: _builtins.str
     """Units that are shown; orders by cash have none until a fill sizes them."""
     hidden_quantity: _builtins.str
-    """Units behind them, which icebergs do not show."""
+    """Units behind them, which icebergs of the portfolio that was asked for do not show."""
     order_count: _builtins.int
     """How many orders they are."""
     @_builtins.property
@@ -135,7 +137,7 @@ Global___OrderBookLevel: _TypeAlias = OrderBookLevel  # noqa: Y015
 
 @_typing.final
 class OrderBookEntry(_message.Message):
-    """One order in the book."""
+    """One order in the book, of the portfolio that was asked for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -152,9 +154,9 @@ class OrderBookEntry(_message.Message):
     order_id: _builtins.str
     """Which."""
     client_order_id: _builtins.str
-    """The client's id of it; empty where it is not of the portfolio that was asked for."""
+    """The client's id of it."""
     portfolio_id: _builtins.str
-    """Whose; empty where it is not of the portfolio that was asked for."""
+    """Whose."""
     side: _side_pb2.Side.ValueType
     """Buy or sell."""
     order_type: _order_pb2.OrderType.ValueType

@@ -35,7 +35,7 @@ class GetOrderBookRequest(_message.Message):
     environment_id: _builtins.str
     """Of this environment; default the portfolio's, or else the newest that runs."""
     portfolio_id: _builtins.str
-    """Whose orders are marked as own."""
+    """Whose orders are marked as own, and shown whole: hidden units, and orders that wait. Default nobody's."""
     depth: _builtins.int
     """How many levels of each side, and how many waiting orders; default 50, maximum 1000."""
     def __init__(
@@ -71,7 +71,7 @@ class StreamOrderBookRequest(_message.Message):
     environment_id: _builtins.str
     """Of this environment; default the portfolio's, or else the newest that runs."""
     portfolio_id: _builtins.str
-    """Whose orders are marked as own."""
+    """Whose orders are marked as own, and shown whole: hidden units, and orders that wait. Default nobody's."""
     depth: _builtins.int
     """How many levels of each side, and how many waiting orders; default 50, maximum 1000."""
     resume_token: _builtins.str

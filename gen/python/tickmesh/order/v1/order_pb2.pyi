@@ -135,7 +135,8 @@ class _ContingencyTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Conti
     """One triggers others: they are HELD until the first order, their parent, is filled whole; they end where that ends otherwise."""
     CONTINGENCY_TYPE_BRACKET: _ContingencyType.ValueType  # 3
     """An entry and its two exits, a target and a stop for instance: they are HELD until the first order, their parent, begins to
-    fill, are for what that has filled, only reduce, and are legs of an OCO among themselves.
+    fill, are for what that has filled, only reduce, and are legs of an OCO among themselves. One that is canceled or expires
+    ends the other, and what is left of the entry: nothing enters without its exits.
     """
 
 class ContingencyType(_ContingencyType, metaclass=_ContingencyTypeEnumTypeWrapper):
@@ -151,7 +152,8 @@ CONTINGENCY_TYPE_OTO: ContingencyType.ValueType  # 2
 """One triggers others: they are HELD until the first order, their parent, is filled whole; they end where that ends otherwise."""
 CONTINGENCY_TYPE_BRACKET: ContingencyType.ValueType  # 3
 """An entry and its two exits, a target and a stop for instance: they are HELD until the first order, their parent, begins to
-fill, are for what that has filled, only reduce, and are legs of an OCO among themselves.
+fill, are for what that has filled, only reduce, and are legs of an OCO among themselves. One that is canceled or expires
+ends the other, and what is left of the entry: nothing enters without its exits.
 """
 Global___ContingencyType: _TypeAlias = ContingencyType  # noqa: Y015
 
@@ -303,6 +305,8 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     """A cancel timer was not armed again in time."""
     CANCEL_REASON_CHILD_FILLED: _CancelReason.ValueType  # 18
     """A bracket's parent, and one of its exits has filled: who leaves enters no more."""
+    CANCEL_REASON_CHILD_ENDED: _CancelReason.ValueType  # 19
+    """A bracket's parent, and one of its exits was canceled or expired: nothing enters without its exits."""
 
 class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
     """Why an order ended without being filled."""
@@ -345,6 +349,8 @@ CANCEL_REASON_CANCEL_TIMER: CancelReason.ValueType  # 17
 """A cancel timer was not armed again in time."""
 CANCEL_REASON_CHILD_FILLED: CancelReason.ValueType  # 18
 """A bracket's parent, and one of its exits has filled: who leaves enters no more."""
+CANCEL_REASON_CHILD_ENDED: CancelReason.ValueType  # 19
+"""A bracket's parent, and one of its exits was canceled or expired: nothing enters without its exits."""
 Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
 
 @_typing.final

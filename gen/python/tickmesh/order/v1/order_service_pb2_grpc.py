@@ -228,8 +228,8 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
-        children of a parent that filled nothing, is canceled in the same commit.
+        """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin,
+        children of a parent that filled nothing, or the entry of a bracket with an exit, is canceled in the same commit.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
         `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.

@@ -99,8 +99,8 @@ class OrderServiceStub:
         GET /api/v1/orderLists/replay-1-7
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_pb2.Order]
-    """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
-    children of a parent that filled nothing, is canceled in the same commit.
+    """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin,
+    children of a parent that filled nothing, or the entry of a bracket with an exit, is canceled in the same commit.
 
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
     `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
@@ -354,8 +354,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.CancelOrderRequest,
         context: _aio.ServicerContext[_order_service_pb2.CancelOrderRequest, _abc.Awaitable[_order_pb2.Order]],
     ) -> _abc.Awaitable[_order_pb2.Order]:
-        """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
-        children of a parent that filled nothing, is canceled in the same commit.
+        """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin,
+        children of a parent that filled nothing, or the entry of a bracket with an exit, is canceled in the same commit.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
         `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.

@@ -194,6 +194,11 @@ class CancelReason(betterproto2.Enum):
     A bracket's parent, and one of its exits has filled: who leaves enters no more.
     """
 
+    CHILD_ENDED = 19
+    """
+    A bracket's parent, and one of its exits was canceled or expired: nothing enters without its exits.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -216,6 +221,7 @@ class CancelReason(betterproto2.Enum):
             16: "CANCEL_REASON_TWIN_ENDED",
             17: "CANCEL_REASON_CANCEL_TIMER",
             18: "CANCEL_REASON_CHILD_FILLED",
+            19: "CANCEL_REASON_CHILD_ENDED",
         }
 
     @classmethod
@@ -240,6 +246,7 @@ class CancelReason(betterproto2.Enum):
             "CANCEL_REASON_TWIN_ENDED": 16,
             "CANCEL_REASON_CANCEL_TIMER": 17,
             "CANCEL_REASON_CHILD_FILLED": 18,
+            "CANCEL_REASON_CHILD_ENDED": 19,
         }
 
 
@@ -267,7 +274,8 @@ class ContingencyType(betterproto2.Enum):
     BRACKET = 3
     """
     An entry and its two exits, a target and a stop for instance: they are HELD until the first order, their parent, begins to
-    fill, are for what that has filled, only reduce, and are legs of an OCO among themselves.
+    fill, are for what that has filled, only reduce, and are legs of an OCO among themselves. One that is canceled or expires
+    ends the other, and what is left of the entry: nothing enters without its exits.
     """
 
     @classmethod
@@ -1362,7 +1370,7 @@ class GetOrderBookRequest(betterproto2.Message):
 
     portfolio_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Whose orders are marked as own.
+    Whose orders are marked as own, and shown whole: hidden units, and orders that wait. Default nobody's.
     """
 
     depth: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
@@ -2205,7 +2213,8 @@ default_message_pool.register_message("tickmesh.order.v1", "OrderAcks", OrderAck
 @dataclass(eq=False, repr=False)
 class OrderBook(betterproto2.Message):
     """
-    The open orders of one symbol at the paper venue, as they queue.
+    The open orders of one symbol at the paper venue, as they queue: of everybody's what a market shows, and of the portfolio
+    that was asked for all.
     """
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -2257,8 +2266,8 @@ class OrderBook(betterproto2.Message):
 
     waiting: "list[OrderBookEntry]" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    Orders that work at no price: they wait for a trigger, a session, an auction, their parent or the next record. By
-    priority.
+    Of the portfolio that was asked for, the orders that work at no price: they wait for a trigger, a session, an auction,
+    their parent or the next record. By priority.
     """
 
     omitted_count: "int" = betterproto2.field(11, betterproto2.TYPE_INT32)
@@ -2273,7 +2282,7 @@ default_message_pool.register_message("tickmesh.order.v1", "OrderBook", OrderBoo
 @dataclass(eq=False, repr=False)
 class OrderBookEntry(betterproto2.Message):
     """
-    One order in the book.
+    One order in the book, of the portfolio that was asked for.
     """
 
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -2283,12 +2292,12 @@ class OrderBookEntry(betterproto2.Message):
 
     client_order_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The client's id of it; empty where it is not of the portfolio that was asked for.
+    The client's id of it.
     """
 
     portfolio_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Whose; empty where it is not of the portfolio that was asked for.
+    Whose.
     """
 
     side: "__common__v1__.Side" = betterproto2.field(
@@ -2350,7 +2359,7 @@ class OrderBookLevel(betterproto2.Message):
 
     hidden_quantity: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Units behind them, which icebergs do not show.
+    Units behind them, which icebergs of the portfolio that was asked for do not show.
     """
 
     order_count: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
@@ -3079,7 +3088,7 @@ class StreamOrderBookRequest(betterproto2.Message):
 
     portfolio_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Whose orders are marked as own.
+    Whose orders are marked as own, and shown whole: hidden units, and orders that wait. Default nobody's.
     """
 
     depth: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
@@ -3715,8 +3724,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Order":
         """
-        Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin or
-        children of a parent that filled nothing, is canceled in the same commit.
+        Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin,
+        children of a parent that filled nothing, or the entry of a bracket with an exit, is canceled in the same commit.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
         `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
