@@ -84,7 +84,7 @@ class Strategy:
         """Something happened to one of its orders; position and working orders already show it."""
 
     def on_time(self, context: Context) -> None:
-        """The time it asked for by ``next_wake`` came."""
+        """The time it asked for by ``next_wake`` came; where that had passed already, ``context.now`` is later."""
 
     def next_wake(self) -> Wake:
         """What to wait for: by default any bar, and any quote and trade where it looks at those."""

@@ -29,7 +29,7 @@ class Wake:
     Attributes:
         records: any quote or trade of these symbols.
         bars: (symbol, interval) pairs; an empty interval means a bar of any.
-        time: market time, ns: run at (last sequence before it, time), which takes no number.
+        time: market time, ns: run at (last sequence before it, time), which takes no number; now, if that has passed.
         sequence: a tape position; 0 for none. For a strategy that knows it cannot act before.
     """
 

@@ -88,12 +88,13 @@ class StrategyRunner:
             The commands to carry out in their order; then call ``acknowledge``.
         """
         timer = self.strategy.next_wake().time if self._scanner is None else None
-        self._context.at(through, timeline.time(through))
+        now = timeline.time(through)
+        self._context.at(through, now)
         if events:
             self._hand(events)
         self._deliver_until(timeline, through)
         if timer is not None and timeline.before(timer) <= through:
-            self._run_timer(through, timer)
+            self._run_timer(through, timer, now)
         return self._take_commands()
 
     def acknowledge(self, events: Iterable[OrderEvent]) -> list[Command]:
@@ -182,8 +183,9 @@ class StrategyRunner:
             self._split(record)
             self.strategy.on_split(context, record)
 
-    def _run_timer(self, through: int, timer: int) -> None:
-        self._context.at(through, timer)
+    def _run_timer(self, through: int, timer: int, now: int) -> None:
+        # Whatever was asked for late comes late: time never runs backwards.
+        self._context.at(through, max(timer, now))
         self.strategy.on_time(self._context)
         again = self.strategy.next_wake().time
         if again is not None and again <= timer:

@@ -116,9 +116,11 @@ async def test_a_decision_that_has_become_stale_is_void_and_taken_again(tmp_path
         await same(toy, expected, stub)
 
 
+@pytest.mark.parametrize("start", [0, 25])
 async def test_rule_31_a_timer_decides_at_its_own_time_and_a_bar_that_began_before_does_not_fill_it(
-    tmp_path: Path,
+    tmp_path: Path, start: int
 ) -> None:
+    """The first noon that it asks for is of 1970: from a later start on, it has passed, and is now."""
     file = tmp_path / "timers.py"
     file.write_text(TIMER)
     tape = tape_of(7, 30)
@@ -127,10 +129,13 @@ async def test_rule_31_a_timer_decides_at_its_own_time_and_a_bar_that_began_befo
         return discover(str(file)).create("noon", {}, ("A",))
 
     deployed = [DeploymentPlan(1, "d1", "s1", made(), "p1")]
-    expected = Simulation(tape, INSTRUMENTS, plans(1), deployed, environment_id=ENVIRONMENT).run()
+    simulation = Simulation(tape, INSTRUMENTS, plans(1), deployed, environment_id=ENVIRONMENT, start_sequence=start)
+    expected, late = simulation.run(), [simulation.timeline.time(start)] if start else []
     assert len(expected.fills) > 5
-    assert {event.order.basis_time % DAY for event in expected.events} == {12 * HOUR}
-    toy = Toy(tape, INSTRUMENTS, plans(1))
+    decided = list(dict.fromkeys(event.order.basis_time for event in expected.events))
+    assert decided[: len(late)] == late
+    assert {time % DAY for time in decided[len(late) :]} == {12 * HOUR}
+    toy = Toy(tape, INSTRUMENTS, plans(1), start_sequence=start)
     async with (
         peers(toy) as address,
         strategy_service(settings_for(address, tmp_path, strategy_path=str(file))) as stub,

@@ -305,6 +305,15 @@ def test_a_timer_sits_between_two_records() -> None:
         StrategyRunner(1, again, INSTRUMENTS).step(TAPE, 5)
 
 
+def test_rule_23_a_time_that_has_passed_already_is_now() -> None:
+    diary = Diary(["A"], Wake(time=DAY))
+    runner = StrategyRunner(1, diary, INSTRUMENTS, start_sequence=3)
+    runner.warm_up(TAPE)
+    assert runner.next_sequence(TAPE) == 3
+    runner.step(TAPE, 3)
+    assert diary.lines[-1] == ("time", TAPE.time(3))
+
+
 def test_a_runners_state_is_json_and_restores_exactly() -> None:
     runner = StrategyRunner(1, Diary(["A"]), INSTRUMENTS)
     (command,) = runner.step(TAPE, 1)
