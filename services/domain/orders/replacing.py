@@ -77,10 +77,13 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
 
 
 def needs_check(before: Order, after: Order) -> bool:
-    """Whether new terms ask for more units, or for any other price: bands hold on both sides of the reference."""
+    """Whether new terms ask for more units, or for any other price: bands hold on both sides of the reference.
+
+    Also of an order that only reduces: it reserves nothing, but what stops orders stops more of it too.
+    """
     if any(getattr(after, name) != getattr(before, name) for name in _PRICES):
         return True
-    return after.quantity > before.quantity and not after.reduce_only
+    return after.quantity > before.quantity
 
 
 def keeps_priority(before: Order, after: Order) -> bool:

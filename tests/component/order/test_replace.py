@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode
+from tickmesh.common.v1 import side_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.risk.v1 import risk_pb2
 
@@ -164,11 +165,14 @@ async def test_fewer_units_need_no_risk_and_more_or_another_price_wait_for_it(tm
         await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="300")
         await mesh.market.joined()
         order = await mesh.orders.CreateOrder(limit("a"))
+        closing = await mesh.orders.CreateOrder(limit("b", "200", side=side_pb2.SIDE_SELL, reduce_only=True))
         mesh.gate.silent = True
         assert (await mesh.orders.ReplaceOrder(replace(order.order_id, quantity="5"))).quantity == "5"
         for terms in ({"quantity": "6"}, {"limit_price": "49"}):
             error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, **terms)))
             assert (error.code, error.reason) == (StatusCode.UNAVAILABLE, "RISK_UNAVAILABLE")
+        error = await refused(mesh.orders.ReplaceOrder(replace(closing.order_id, quantity="11")))
+        assert error.reason == "RISK_UNAVAILABLE", "it only reduces, and is stopped by what stops orders"
         mesh.gate.silent = False
         assert (await mesh.get("a")).quantity == "5"
         async with asyncio.timeout(10):

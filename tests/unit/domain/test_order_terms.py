@@ -10,7 +10,7 @@ from services.domain.deployment.context import Context
 from services.domain.deployment.holdings import Holdings
 from services.domain.deployment.parameters import parameters_from
 from services.domain.orders.order import CancelReason, Order, OrderState, OrderType, Reservation, Side, TimeInForce
-from services.domain.orders.replacing import replaced
+from services.domain.orders.replacing import needs_check, replaced
 from services.domain.orders.shape import check_shape
 from services.domain.strategies import SmaCross
 from services.domain.tape import Kind, merge
@@ -113,6 +113,19 @@ def test_rule_7_what_cannot_be_replaced(before: Order, terms: Replacement, reaso
     with pytest.raises(CannotReplace) as refused:
         replaced(before, terms)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("reduce_only", [False, True])
+def test_rule_4_more_units_or_another_price_are_asked_about_and_fewer_units_are_not(reduce_only: bool) -> None:
+    before = PART._replace(reduce_only=reduce_only)
+    for terms, asked in (
+        (Replacement(quantity=Decimal(11)), True),
+        (Replacement(limit_price=Decimal(94)), True),
+        (Replacement(limit_price=Decimal(96)), True),
+        (Replacement(quantity=Decimal(9)), False),
+        (Replacement(quantity=Decimal(10), limit_price=Decimal(95)), False),
+    ):
+        assert needs_check(before, replaced(before, terms)) is asked, terms
 
 
 def test_rule_8_a_trailing_stop_may_go_on_by_a_percentage() -> None:
