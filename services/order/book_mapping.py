@@ -35,7 +35,7 @@ class Scene(NamedTuple):
 def book_to_proto(
     book: OrderBook, scene: Scene, instrument: Instrument, *, portfolio_id: str, depth: int
 ) -> order_book_pb2.OrderBook:
-    """The book, with the orders of one portfolio marked as its own."""
+    """The book as one portfolio sees it, with its own orders marked."""
     units, price = places_of(instrument)
     buying, selling = ("" if each is None else text(each, price) for each in scene.references)
     return order_book_pb2.OrderBook(
@@ -48,7 +48,7 @@ def book_to_proto(
         sell_reference_price=selling,
         bids=[_level(level, portfolio_id, units, price) for level in book.bids[:depth]],
         asks=[_level(level, portfolio_id, units, price) for level in book.asks[:depth]],
-        waiting=[_entry(order, portfolio_id, units, price) for order in book.waiting[:depth]],
+        waiting=[_entry(order, units, price) for order in book.waiting[:depth]],
         omitted_count=sum(max(0, len(each) - depth) for each in book),
     )
 
@@ -57,7 +57,7 @@ def _level(level: Level, portfolio_id: str, units: int, price: int) -> order_boo
     return order_book_pb2.OrderBookLevel(
         price=text(level.price, price),
         quantity=text(level.quantity, units),
-        hidden_quantity=text(level.hidden_quantity, units),
+        hidden_quantity=text(level.hidden_quantity(portfolio_id), units),
         order_count=len(level.orders),
         own_orders=_own(level.orders, portfolio_id, units, price),
     )
@@ -67,19 +67,17 @@ def _own(orders: Sequence[Order], portfolio_id: str, units: int, price: int) -> 
     ahead = ZERO
     for order in orders:
         if order.portfolio_id == portfolio_id:
-            yield _entry(order, portfolio_id, units, price, text(ahead, units))
+            yield _entry(order, units, price, text(ahead, units))
         ahead += displayed(order)
 
 
-def _entry(order: Order, portfolio_id: str, units: int, price: int, ahead: str = "") -> order_book_pb2.OrderBookEntry:
-    # Whose an order is concerns only its owner; that it waits concerns all.
-    own = order.portfolio_id == portfolio_id
+def _entry(order: Order, units: int, price: int, ahead: str = "") -> order_book_pb2.OrderBookEntry:
     # The domain's enums have the wire's numbers.
     kinds: Any = order
     return order_book_pb2.OrderBookEntry(
         order_id=order.order_id,
-        client_order_id=order.client_order_id if own else "",
-        portfolio_id=portfolio_id if own else "",
+        client_order_id=order.client_order_id,
+        portfolio_id=order.portfolio_id,
         side=kinds.side,
         order_type=kinds.order_type,
         time_in_force=kinds.time_in_force,

@@ -108,7 +108,7 @@ def _book(desk: Desk, instrument: Instrument, request: Any) -> Any:
     references = (venue.reference_price(symbol, Side.BUY), venue.reference_price(symbol, Side.SELL))
     scene = Scene(row.environment_id, desk.journal.committed_head, row.tape_sequence, row.market_time, references)
     return book_to_proto(
-        order_book(desk.journal.open_orders(symbol)),
+        order_book(desk.journal.open_orders(symbol), request.portfolio_id),
         scene,
         instrument,
         portfolio_id=request.portfolio_id,

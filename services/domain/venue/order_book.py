@@ -1,4 +1,7 @@
-"""The paper venue's book of one symbol as a person looks at it: price levels, and what waits for something else."""
+"""The paper venue's book of one symbol as a person looks at it: price levels, and what waits for something else.
+
+As at an exchange, what icebergs hide and what waits for something else is for its owner alone to see.
+"""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -25,18 +28,21 @@ class Level(NamedTuple):
         """Units that are shown; an order by cash has none until a fill sizes it."""
         return sum((displayed(order) for order in self.orders), ZERO)
 
-    @property
-    def hidden_quantity(self) -> Decimal:
-        """Units behind them, which icebergs do not show."""
-        return sum((order.leaves_quantity - displayed(order) for order in self.orders), ZERO)
+    def own(self, portfolio_id: str) -> list[Order]:
+        """Those of one portfolio."""
+        return [order for order in self.orders if order.portfolio_id == portfolio_id]
+
+    def hidden_quantity(self, portfolio_id: str) -> Decimal:
+        """Units that icebergs of one portfolio do not show."""
+        return sum((order.leaves_quantity - displayed(order) for order in self.own(portfolio_id)), ZERO)
 
 
 class OrderBook(NamedTuple):
-    """The open orders of one symbol.
+    """The open orders of one symbol, as one portfolio sees them.
 
     Attributes:
         bids, asks: levels, the best first.
-        waiting: orders that work at no price: they wait for a trigger, a session, an auction or the next record.
+        waiting: its orders that work at no price: they wait for a trigger, a session, an auction or the next record.
     """
 
     bids: tuple[Level, ...]
@@ -44,16 +50,16 @@ class OrderBook(NamedTuple):
     waiting: tuple[Order, ...]
 
 
-def order_book(orders: Iterable[Order]) -> OrderBook:
-    """The book of the open orders of one symbol, given in any order."""
+def order_book(orders: Iterable[Order], portfolio_id: str) -> OrderBook:
+    """The book of the open orders of one symbol, given in any order, as a portfolio sees it; without one, as nobody."""
     sides: dict[Side, dict[Decimal, list[Order]]] = {Side.BUY: {}, Side.SELL: {}}
     waiting = []
     for order in sorted(orders, key=lambda each: each.priority):
         price = working_price(order)
-        if price is None:
-            waiting.append(order)
-        else:
+        if price is not None:
             sides[order.side].setdefault(price, []).append(order)
+        elif order.portfolio_id == portfolio_id:
+            waiting.append(order)
     bids, asks = (
         tuple(Level(price, tuple(levels[price])) for price in sorted(levels, reverse=side is Side.BUY))
         for side, levels in sides.items()

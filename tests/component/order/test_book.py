@@ -42,14 +42,22 @@ async def test_a_book_shows_levels_best_first_and_marks_ones_own_orders_with_the
     assert not found.waiting
 
 
-async def test_what_is_not_asked_for_as_own_is_not_told_whose_it_is(mesh: Mesh) -> None:
-    await mesh.orders.CreateOrder(limit("a", "50"))
+async def test_what_hides_or_waits_is_shown_to_its_owner_alone(mesh: Mesh) -> None:
+    iceberg = await mesh.orders.CreateOrder(limit("a", "50", display_quantity="2"))
     waits = await mesh.orders.CreateOrder(request("b"))
-    found = await book(mesh)
-    assert not found.bids[0].own_orders
-    (entry,) = found.waiting
+    own = await book(mesh, portfolio_id="trend")
+    (level,), (entry,) = own.bids, own.waiting
+    assert (level.quantity, level.hidden_quantity, level.order_count) == ("2", "8", 1)
+    assert [each.order_id for each in level.own_orders] == [iceberg.order_id]
     assert (entry.order_id, entry.order_type) == (waits.order_id, order_pb2.ORDER_TYPE_MARKET)
-    assert (entry.client_order_id, entry.portfolio_id) == ("", "")
+    assert (entry.client_order_id, entry.portfolio_id) == ("b", "trend")
+    for whose in ({}, {"portfolio_id": "other"}):
+        found = await book(mesh, **whose)
+        (level,) = found.bids
+        assert (level.quantity, level.hidden_quantity, level.order_count) == ("2", "0", 1)
+        assert not level.own_orders
+        assert not found.waiting
+        assert found.omitted_count == 0
 
 
 async def test_depth_says_what_it_left_out(mesh: Mesh) -> None:

@@ -14,6 +14,7 @@ from services.domain.venue.order_book import displayed, order_book, working_pric
 def order(priority: int, price: str | None = "10", quantity: str = "5", **fields: Any) -> Order:
     """A working limit buy, unless fields say otherwise."""
     stated: dict[str, Any] = {
+        "portfolio_id": "p",
         "side": Side.BUY,
         "order_type": OrderType.LIMIT,
         "time_in_force": TimeInForce.GTC,
@@ -22,8 +23,7 @@ def order(priority: int, price: str | None = "10", quantity: str = "5", **fields
     return Order(
         f"e-{priority}",
         f"c{priority}",
-        "p",
-        "AAPL",
+        symbol="AAPL",
         quantity=Decimal(quantity),
         leaves_quantity=Decimal(quantity),
         limit_price=None if price is None else Decimal(price),
@@ -44,7 +44,8 @@ def test_bids_fall_and_asks_rise_and_a_level_queues_by_priority() -> None:
             order(2, "10.00"),
             order(3, "11", side=Side.SELL),
             order(5, "10.5", side=Side.SELL),
-        ]
+        ],
+        "p",
     )
     assert [level.price for level in book.bids] == [Decimal(10), Decimal("9.5")]
     assert [level.price for level in book.asks] == [Decimal("10.5"), Decimal(11)]
@@ -52,9 +53,11 @@ def test_bids_fall_and_asks_rise_and_a_level_queues_by_priority() -> None:
     assert book.waiting == ()
 
 
-def test_an_iceberg_shows_its_slice_and_hides_the_rest() -> None:
-    (level,) = order_book([order(1, quantity="100", display_quantity=Decimal(10)), order(2, quantity="7")]).bids
-    assert (level.quantity, level.hidden_quantity) == (Decimal(17), Decimal(90))
+def test_an_iceberg_shows_its_slice_and_hides_the_rest_from_all_but_its_owner() -> None:
+    orders = [order(1, quantity="100", display_quantity=Decimal(10)), order(2, quantity="7")]
+    (level,) = order_book(orders, "p").bids
+    assert level.quantity == 17
+    assert [level.hidden_quantity(whose) for whose in ("p", "q", "")] == [90, 0, 0]
 
 
 def test_who_works_at_no_price_waits() -> None:
@@ -67,9 +70,11 @@ def test_who_works_at_no_price_waits() -> None:
         order(5, state=OrderState.HELD),
         order(6, None, order_type=OrderType.TRAILING_STOP, trailing_amount=Decimal(1), side=Side.SELL),
     ]
-    book = order_book(reversed(waiting))
-    assert ids(book.waiting) == [f"e-{n}" for n in range(1, 7)]
-    assert (book.bids, book.asks) == ((), ())
+    waiting.append(order(7, None, order_type=OrderType.MARKET, portfolio_id="q"))
+    for whose, numbers in (("p", range(1, 7)), ("q", [7]), ("", [])):
+        book = order_book(reversed(waiting), whose)
+        assert ids(book.waiting) == [f"e-{n}" for n in numbers]
+        assert (book.bids, book.asks) == ((), ())
 
 
 def test_a_stop_limit_works_at_its_limit_once_it_is_triggered() -> None:
@@ -100,12 +105,12 @@ def test_a_stop_limit_works_at_its_limit_once_it_is_triggered() -> None:
     )
 )
 def test_every_open_order_is_in_the_book_once_and_every_unit_of_it_shown_or_hidden(orders: list[Order]) -> None:
-    book = order_book(orders)
+    book = order_book(orders, "p")
     levels = (*book.bids, *book.asks)
     listed = [each for level in levels for each in level.orders]
     assert sorted(ids([*listed, *book.waiting])) == sorted(ids(orders))
     assert all(level.orders for level in levels)
-    shown = sum((level.quantity + level.hidden_quantity for level in levels), ZERO)
+    shown = sum((level.quantity + level.hidden_quantity("p") for level in levels), ZERO)
     assert shown == sum((each.leaves_quantity for each in listed), ZERO)
     assert all(displayed(each) > 0 for each in listed)
     for side, ordered in ((book.bids, True), (book.asks, False)):
