@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from services.chassis import details
+from services.chassis.details import FieldViolation, PreconditionViolation, QuotaViolation, ResourceInfo, clip
+
 DOMAIN: Final = "tickmesh"
 DETAILS_KEY: Final = "grpc-status-details-bin"
-# A caller's 10 kB id must not come back whole: trailers past 8 KiB break the stream, and a mistake would look INTERNAL.
-# All are bytes of UTF-8: the details travel in base64 (5.5 KiB then), the message once more in escapes of 3 a byte.
-MAX_TEXT: Final = 256
+# Bytes: the message travels in escapes of 3 a byte, and the whole status once more, in base64 (5.5 KiB then).
 MAX_MESSAGE: Final = 512
-MAX_VIOLATIONS: Final = 2048
 MAX_STATUS: Final = 4096
 
 _log = logging.getLogger(__name__)
@@ -27,37 +27,6 @@ _TRANSPORT: Final = {
     grpc.StatusCode.UNIMPLEMENTED: (grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_FOUND"),
 }
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-
-
-class FieldViolation(NamedTuple):
-    """A field of the request that broke a rule: its path, what is wrong, the rule's id."""
-
-    field: str
-    description: str
-    reason: str = ""
-
-
-class PreconditionViolation(NamedTuple):
-    """A state that forbids the call: its kind (`RISK`, `FUNDS`, `SESSION`, `STATE`), of what, and why."""
-
-    type: str
-    subject: str
-    description: str
-
-
-class ResourceInfo(NamedTuple):
-    """What was not found or is already there: its kind (`order`), its name, and more where useful."""
-
-    type: str
-    name: str
-    description: str = ""
-
-
-class QuotaViolation(NamedTuple):
-    """A quota used up: whose, and which."""
-
-    subject: str
-    description: str
 
 
 class ApiError(Exception):
@@ -179,31 +148,17 @@ class ApiError(Exception):
 
     def _details(self) -> Iterator[Message]:
         """The details that apply, the most important first."""
-        details = error_details_pb2
-        metadata = {key: clip(value) for key, value in self.metadata.items()}
-        yield details.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata)
+        yield details.error_info(self.reason, DOMAIN, self.metadata)
         if self.retry_delay is not None:
-            retry = details.RetryInfo()
-            retry.retry_delay.FromNanoseconds(int(self.retry_delay * 1e9))
-            yield retry
+            yield details.retry_info(self.retry_delay)
         if self.field_violations:
-            bad = details.BadRequest()
-            for field, description, reason in self.field_violations:
-                bad.field_violations.add(field=clip(field), description=clip(description), reason=clip(reason))
-            yield _bounded(bad, bad.field_violations)
+            yield details.bad_request(self.field_violations)
         if self.precondition_violations:
-            failure = details.PreconditionFailure()
-            for kind, subject, description in self.precondition_violations:
-                failure.violations.add(type=kind, subject=clip(subject), description=clip(description))
-            yield _bounded(failure, failure.violations)
+            yield details.precondition_failure(self.precondition_violations)
         if self.resource is not None:
-            kind, name, text = self.resource
-            yield details.ResourceInfo(resource_type=kind, resource_name=clip(name), description=clip(text))
+            yield details.resource_info(self.resource)
         if self.quota_violations:
-            quota = details.QuotaFailure()
-            for subject, description in self.quota_violations:
-                quota.violations.add(subject=clip(subject), description=clip(description))
-            yield _bounded(quota, quota.violations)
+            yield details.quota_failure(self.quota_violations)
 
     @classmethod
     def from_status(cls, status: status_pb2.Status) -> ApiError:
@@ -238,23 +193,10 @@ def api_error(error: BaseException) -> ApiError:
     return ApiError.internal()
 
 
-def clip(text: str, limit: int = MAX_TEXT) -> str:
-    """Text short enough to travel in trailers: of at most `limit` bytes in UTF-8."""
-    data = text.encode(errors="replace")
-    return text if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "…"
-
-
-def _bounded(detail: Message, violations: Any) -> Message:
-    """The detail with as many of its violations, from the first on, as there is room for."""
-    while detail.ByteSize() > MAX_VIOLATIONS:
-        del violations[-1]
-    return detail
-
-
 def _read_detail(error: ApiError, packed: any_pb2.Any) -> None:
-    details = error_details_pb2
-    info, bad, failure = details.ErrorInfo(), details.BadRequest(), details.PreconditionFailure()
-    resource, quota, retry = details.ResourceInfo(), details.QuotaFailure(), details.RetryInfo()
+    rpc = error_details_pb2
+    info, bad, failure = rpc.ErrorInfo(), rpc.BadRequest(), rpc.PreconditionFailure()
+    resource, quota, retry = rpc.ResourceInfo(), rpc.QuotaFailure(), rpc.RetryInfo()
     if packed.Unpack(info):
         error.reason, error.metadata = info.reason, dict(info.metadata)
     elif packed.Unpack(bad):

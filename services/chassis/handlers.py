@@ -17,7 +17,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from services.chassis import deadline, telemetry
-from services.chassis.errors import DETAILS_KEY, ApiError, FieldViolation, api_error
+from services.chassis.details import FieldViolation
+from services.chassis.errors import DETAILS_KEY, ApiError, api_error
 from services.chassis.validation import validate
 
 Context = grpc.aio.ServicerContext[Any, Any]

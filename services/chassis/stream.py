@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
@@ -83,7 +84,7 @@ Read = Callable[[str, int, int], Awaitable[Sequence[Entry[E]]]]
 
 @dataclass(slots=True)
 class _Partition(Generic[E]):
-    head: int
+    head: int = 0
     ring: list[Entry[E]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -127,12 +128,12 @@ class EventLog(Generic[E]):
         """
         self._read, self._draining = read, draining
         self._ring, self._batch, self._heartbeat = ring, batch, heartbeat_seconds
-        self._partitions: dict[str, _Partition[E]] = {}
+        self._partitions: defaultdict[str, _Partition[E]] = defaultdict(_Partition)
         self._closing: asyncio.Task[None] | None = None
 
     def recover(self, partition: str, head: int) -> None:
         """Says where a stored partition stands; call for each at start-up, before serving."""
-        found = self._partition(partition)
+        found = self._partitions[partition]
         found.head, found.ring = head, []
         found.wake()
 
@@ -149,7 +150,7 @@ class EventLog(Generic[E]):
         """
         if not entries:
             return
-        found = self._partition(partition)
+        found = self._partitions[partition]
         if entries[0].sequence != found.head + 1 or entries[-1].sequence != found.head + len(entries):
             raise ValueError(f"{partition}: {entries[0].sequence} does not follow {found.head}")
         found.ring.extend(entries)
@@ -164,11 +165,6 @@ class EventLog(Generic[E]):
         if self._draining is not None and self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(self._draining))
         return Subscription(self, partition, after, accept)
-
-    def _partition(self, name: str) -> _Partition[E]:
-        if name not in self._partitions:
-            self._partitions[name] = _Partition(0)
-        return self._partitions[name]
 
     async def _close(self, draining: asyncio.Event) -> None:
         await draining.wait()
@@ -191,7 +187,7 @@ class Subscription(Generic[E]):
         self.position = self._sent = sequence
 
     async def __aiter__(self) -> AsyncIterator[Item[E]]:
-        log, partition = self._log, self._log._partition(self._name)  # noqa: SLF001 the log's other half
+        log, partition = self._log, self._log._partitions[self._name]  # noqa: SLF001 the log's other half
         spoke = float("-inf")
         while True:
             if log._draining is not None and log._draining.is_set():  # noqa: SLF001

@@ -7,7 +7,8 @@ from typing import Any
 from google.protobuf.message import Message
 from protovalidate import Validator, Violation
 
-from services.chassis.errors import ApiError, FieldViolation
+from services.chassis.details import FieldViolation
+from services.chassis.errors import ApiError
 
 # As many as a form shows at once; of long ones fewer travel, see errors.py.
 MAX_VIOLATIONS = 16

@@ -13,7 +13,8 @@ from typing import Any, Final
 import grpc
 
 from services.chassis import deadline
-from services.chassis.errors import ApiError, clip
+from services.chassis.details import clip
+from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.strategy import Strategy
 from services.domain.timeline import Wake

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from services.chassis.errors import ApiError, FieldViolation
+from services.chassis.details import FieldViolation
+from services.chassis.errors import ApiError
 from services.domain.deployment.parameters import BadParameter
 from services.domain.strategy import Strategy
 from services.strategy.kinds import Kinds

@@ -9,16 +9,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc.aio import AioRpcError, Metadata
 
-from services.chassis.errors import (
-    DETAILS_KEY,
-    ApiError,
-    FieldViolation,
-    PreconditionViolation,
-    QuotaViolation,
-    ResourceInfo,
-    api_error,
-    clip,
-)
+from services.chassis.details import FieldViolation, PreconditionViolation, QuotaViolation, ResourceInfo
+from services.chassis.errors import DETAILS_KEY, ApiError, api_error, clip
 
 ERRORS = [
     ApiError.invalid_argument("bad", field_violations=[FieldViolation("quantity", "must be positive", "decimal")]),

@@ -205,7 +205,7 @@ async def test_memory_stays_bounded_and_a_slow_consumer_slows_nobody() -> None:
         feed.write(10)
         await asyncio.sleep(0)
     assert len(await reader) == 10_000
-    assert len(feed.log._partition("r1").ring) <= 200
+    assert len(feed.log._partitions["r1"].ring) <= 200
 
 
 async def test_draining_closes_every_subscription_with_a_status() -> None:
