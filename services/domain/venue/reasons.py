@@ -12,6 +12,7 @@ from services.domain.market import Auction, Bar, Quote, Record, Split, Trade
 from services.domain.money import decimal_of, snap
 from services.domain.money import format_decimal as _plain
 from services.domain.orders.order import LIMITED, TOUCHED, CancelReason, ExecType, Order, OrderEvent, Side, TimeInForce
+from services.domain.orders.telling import end_told, refusal_told, terms_told
 from services.domain.prices import Prices
 
 
@@ -34,41 +35,12 @@ class Reason(NamedTuple):
     basis: PriceBasis = PriceBasis.NONE
 
 
-_ENDS: Final = {
-    CancelReason.IOC_REMAINDER: "It is IOC: what its first record did not fill is canceled.",
-    CancelReason.INSUFFICIENT_CASH: "It came to cost more than was set aside, and the cash affords no more.",
-    CancelReason.KILL_SWITCH: "A kill switch was engaged.",
-    CancelReason.END_OF_SESSION: "Its session closed.",
-    CancelReason.END_OF_TAPE: "The tape ended.",
-    CancelReason.CORPORATE_ACTION: "A split left less than one increment of it.",
-    CancelReason.DISCONNECTED: "The session that created it ended, and had asked for this.",
-    CancelReason.FOK_UNFILLED: "It is FOK, and its first record could not fill all of it.",
-    CancelReason.POST_ONLY: "It is post-only, and would have filled at once.",
-    CancelReason.NOTHING_TO_REDUCE: "It only reduces, and there is no position left to.",
-    CancelReason.TWIN_FILLED: "Its twin filled.",
-    CancelReason.END_OF_TIME: "Its time came.",
-    CancelReason.AUCTION_OVER: "Its auction is over.",
-    CancelReason.PARENT_ENDED: "The order that it waited for ended.",
-    CancelReason.TWIN_ENDED: "Its twin ended.",
-    CancelReason.CHILD_FILLED: "One of its children filled: who leaves enters no more.",
-    CancelReason.CHILD_ENDED: "One of its exits was canceled or expired: nothing enters without them.",
-    CancelReason.CANCEL_TIMER: "A cancel timer was not armed again in time.",
-}
 _CUT: Final = {
     CancelReason.INSUFFICIENT_CASH: "the cash affords no more",
     CancelReason.NOTHING_TO_REDUCE: "no more is held that it could reduce",
 }
 """Why a fill took no more, where its order ends there."""
 _AUCTIONS: Final = frozenset({TimeInForce.OPG, TimeInForce.CLS})
-_TERMS: Final = (
-    "quantity",
-    "limit_price",
-    "stop_price",
-    "trailing_amount",
-    "trailing_percent",
-    "display_quantity",
-    "expire_time",
-)
 
 
 def reason_of(
@@ -97,9 +69,9 @@ def reason_of(
         case ExecType.TRIGGERED:
             return Reason(_of_trigger(order, record))
         case ExecType.REJECTED:
-            return Reason(_of_refusal(order))
+            return Reason(refusal_told(order))
         case ExecType.CANCELED | ExecType.EXPIRED:
-            return Reason(_of_end(order, principal))
+            return Reason(end_told(order, principal))
         case ExecType.RESTATED:
             if isinstance(record, Split):
                 return Reason(
@@ -107,7 +79,7 @@ def reason_of(
                 )
             return Reason(f"What others of its list did made its units {_plain(order.quantity)}.")
         case ExecType.REPLACED:
-            return Reason(_of_terms(order, previous))
+            return Reason(terms_told(order, previous))
         case ExecType.HELD:
             return Reason(f"It passed the checks, and waits for {order.parent_order_id or 'its session'}.")
     if previous is None:
@@ -239,32 +211,6 @@ def _of_trigger(order: Order, record: Record | None) -> str:
     return f"{_capital(_name(record, order.side))} {_plain(first)} is at or beyond its trigger {met}."
 
 
-def _of_refusal(order: Order) -> str:
-    refusal = order.refusal
-    if refusal is None:
-        return "It was refused."
-    if refusal.bound == refusal.value:
-        return f"It was refused by {refusal.limit}: {refusal.reason}."
-    missing = f", {_plain(refusal.missing)} is missing" if refusal.missing else ""
-    bound, value = _plain(refusal.bound), _plain(refusal.value)
-    return f"It was refused by {refusal.limit}, which allows {bound}: the order makes it {value}{missing}."
-
-
-def _of_end(order: Order, principal: str) -> str:
-    reason = order.cancel_reason
-    if reason is CancelReason.REQUESTED:
-        return f"{principal or 'Somebody'} asked for its end."
-    return _ENDS.get(reason, f"{reason.name}.")
-
-
-def _of_terms(order: Order, previous: OrderEvent | None) -> str:
-    if previous is None:
-        return "Its owner put it on new terms."
-    pairs = ((name, getattr(previous.order, name), getattr(order, name)) for name in _TERMS)
-    changed = [f"{name} from {_term(before)} to {_term(after)}" for name, before, after in pairs if before != after]
-    return f"Its owner changed its {', '.join(changed)}." if changed else "Its owner put it on new terms."
-
-
 def _prices(record: Record | None, side: Side) -> Prices | None:
     match record:
         case Bar():
@@ -292,10 +238,6 @@ def _inside(order: Order, first: Decimal, trigger: Decimal) -> bool:
     """Whether a trigger was reached, not jumped: of a stop by prices that move against it, of a touched one for it."""
     rises = (order.side is Side.BUY) is not (order.order_type in TOUCHED)
     return first < trigger if rises else first > trigger
-
-
-def _term(value: Decimal | int | None) -> str:
-    return _plain(value) if isinstance(value, Decimal) else str(value or "nothing")
 
 
 def _capital(text: str) -> str:
