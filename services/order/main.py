@@ -22,14 +22,14 @@ from services.order.book_servicer import OrderBookServicer
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
 from services.order.desk.journal import OrderLog, reader
 from services.order.desk.replay import Desks
-from services.order.explaining import Explaining
-from services.order.explanation_clients import IDEMPOTENT_STRATEGY, Witnesses
-from services.order.explanation_servicer import OrderExplanationServicer
 from services.order.listing import Listing
 from services.order.model_servicer import VenueModelServicer
 from services.order.servicer import OrderServicer
 from services.order.settings import Settings
 from services.order.store import Store
+from services.order.story.clients import IDEMPOTENT_STRATEGY, Witnesses
+from services.order.story.explaining import Explaining
+from services.order.story.servicer import OrderExplanationServicer
 from services.wire.cycle import environment_of
 
 

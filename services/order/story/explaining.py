@@ -13,10 +13,10 @@ from services.chassis.errors import ApiError
 from services.domain.market import Record
 from services.domain.venue.reasons import Reason, reason_of
 from services.order.desk.replay import Desks
-from services.order.explanation_clients import Witnesses
-from services.order.intake import no_order, parse_order_id
+from services.order.door.intake import no_order, parse_order_id
 from services.order.listing import Listing, Wanted
 from services.order.mapping import decode_event
+from services.order.story.clients import Witnesses
 from services.wire.orders import event_from_proto
 
 # As many as a page has: an order that fills in more parts tells the same again and again.

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 from tickmesh.order.v1 import order_explanation_service_pb2, order_explanation_service_pb2_grpc
 
-from services.order.explaining import Explaining
-from services.order.explanation_mapping import story_to_proto
+from services.order.story.explaining import Explaining
+from services.order.story.mapping import story_to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -19,9 +19,7 @@ from services.order.desk.placing import Create, check_increments
 from services.order.desk.previewing import Outlook, Trial
 from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
-from services.order.mapping import decode_event
-from services.order.records import PortfolioRow, TimerRow
-from services.order.request_mapping import (
+from services.order.door.mapping import (
     asked_of,
     closing_ticket,
     decision_of,
@@ -29,6 +27,8 @@ from services.order.request_mapping import (
     replacement_from_proto,
     ticket_from_proto,
 )
+from services.order.mapping import decode_event
+from services.order.records import PortfolioRow, TimerRow
 from services.order.ticket import Ticket, client_key
 
 

@@ -1,0 +1,1 @@
+"""Where requests come in, by calls and by sessions."""

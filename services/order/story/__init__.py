@@ -1,0 +1,1 @@
+"""An order's story, gathered from whoever knows a part of it."""
