@@ -18,7 +18,7 @@ from services.order.book_mapping import Scene, book_to_proto
 from services.order.desk.desk import Desk
 from services.order.desk.journal import Seen
 from services.order.desk.replay import Desks
-from services.order.door.intake import traded
+from services.order.entry.intake import traded
 from services.wire.streams import MISSED, Envelopes, resume_point
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -14,7 +14,7 @@ from services.domain.costs import Scope, VenueModel
 from services.order.desk.desk import Desk
 from services.order.desk.remodeling import Remodel
 from services.order.desk.replay import Desks
-from services.order.door.intake import traded
+from services.order.entry.intake import traded
 from services.order.model_mapping import asked_model, decode_model, holding
 from services.wire.pages import Page
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from services.order.clients import Peers
-from services.order.door.intake import parse_order_id
+from services.order.entry.intake import parse_order_id
 from services.order.listing import Place, Wanted
 from services.order.records import PageRow
 from services.order.store import Store

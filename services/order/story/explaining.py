@@ -13,7 +13,7 @@ from services.chassis.errors import ApiError
 from services.domain.market import Record
 from services.domain.venue.reasons import Reason, reason_of
 from services.order.desk.replay import Desks
-from services.order.door.intake import no_order, parse_order_id
+from services.order.entry.intake import no_order, parse_order_id
 from services.order.listing import Listing, Wanted
 from services.order.mapping import decode_event
 from services.order.story.clients import Witnesses

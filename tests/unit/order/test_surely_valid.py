@@ -10,7 +10,7 @@ from tickmesh.order.v1 import order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.validation import validate
-from services.order.door.mapping import surely_valid
+from services.order.entry.mapping import surely_valid
 
 CreateOrderRequest = order_service_pb2.CreateOrderRequest
 PLAIN = {

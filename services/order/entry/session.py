@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from services.chassis import telemetry
 from services.chassis.errors import ApiError, api_error
 from services.chassis.validation import validate
-from services.order.door.intake import Intake
-from services.order.door.mapping import surely_valid
+from services.order.entry.intake import Intake
+from services.order.entry.mapping import surely_valid
 from services.order.mapping import ack_of_error, ack_of_list, ack_of_order, acks_message, session_heartbeat
 from services.order.ticket import client_key
 

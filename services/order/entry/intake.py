@@ -19,7 +19,7 @@ from services.order.desk.placing import Create, check_increments
 from services.order.desk.previewing import Outlook, Trial
 from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
-from services.order.door.mapping import (
+from services.order.entry.mapping import (
     asked_of,
     closing_ticket,
     decision_of,
