@@ -53,7 +53,7 @@ class Toy:
                 raise ApiError.unavailable("SERVICE_UNAVAILABLE", "not yet")
             case "slow":
                 try:
-                    await asyncio.sleep(5)
+                    await asyncio.sleep(600)
                 except asyncio.CancelledError:
                     self.cancelled.set()
                     raise

@@ -155,7 +155,7 @@ async def test_reflection_lists_services_of_the_pool_in_both_versions(mesh: Any,
 async def test_draining_refuses_new_calls_and_lets_running_ones_finish(mesh: Any, stub_of: Any) -> None:
     running = asyncio.create_task(mesh.echo("brief"))
     await asyncio.sleep(0.05)
-    stopping = asyncio.create_task(mesh.server.stop(5))
+    stopping = asyncio.create_task(mesh.server.stop(60))
     await mesh.server.draining.wait()
     await asyncio.sleep(0.05)
     async with grpc.aio.insecure_channel(mesh.address) as channel:
@@ -163,7 +163,7 @@ async def test_draining_refuses_new_calls_and_lets_running_ones_finish(mesh: Any
             await stub_of(channel).Echo(StringValue(value="new"))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert await running == "brief"
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         await stopping
 
 
@@ -174,7 +174,7 @@ async def test_draining_ends_streams_of_requests_at_once_and_asks_to_connect_aga
     if method == "Pipe":
         await call.read()
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         stopping = asyncio.create_task(mesh.server.stop(60))
         error = await refusal(call.read() if method == "Pipe" else call)
         await stopping
@@ -186,7 +186,7 @@ async def test_a_subscriber_that_leaves_is_noticed_at_once(mesh: Any) -> None:
     call = mesh.stub.Count(StringValue(value="1000000000"))
     await anext(aiter(call))
     call.cancel()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         await mesh.toy.cancelled.wait()
 
 
@@ -216,7 +216,7 @@ async def test_a_failed_background_task_ends_the_server_with_its_error() -> None
 
     server = Server(ServiceSettings(), address="127.0.0.1:0")
     server.spawn(fail(), "loop")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(OSError, match="lost"):
             await server.serve()
 
@@ -229,11 +229,11 @@ async def test_after_a_background_task_failed_nobody_waits_for_a_drain(stub_of: 
     server, toy = Server(ToySettings(), address="127.0.0.1:0"), Toy()
     server.add(add_toy, toy)
     serving = asyncio.ensure_future(server.serve())
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         while not server.port:  # noqa: ASYNC110 it tells no event
             await asyncio.sleep(0.005)
         async with connect(f"127.0.0.1:{server.port}") as channel:
-            # It would take 5 s, and so would its drain.
+            # It would take ten minutes, and its drain as long as may be.
             call = asyncio.ensure_future(stub_of(channel).Echo(StringValue(value="slow")))
             while not toy.calls:  # noqa: ASYNC110 the handler tells no event
                 await asyncio.sleep(0.005)

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -58,11 +57,8 @@ def test_a_wrong_command_is_refused(arguments: list[str], tmp_path: Path) -> Non
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:
-    # Nothing heavy is imported before a command is chosen; generous, since the machine may be busy.
-    begin = time.process_time()
-    answer = tickmesh("--help", directory=tmp_path)
-    assert "backtest" in answer.stdout
-    assert time.process_time() - begin < 1.0
+    """Nothing heavy is imported before a command is chosen."""
+    assert "backtest" in tickmesh("--help", directory=tmp_path).stdout
     heavy = ("pydantic", "grpc", "rich", "numpy")
     code = f"import sys, services.console.main; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -216,7 +216,8 @@ def test_a_service_that_does_not_answer_is_given_up(own_edge: MakeEdge) -> None:
     with edge.client() as client:
         began = time.monotonic()
         error_of(client.get(f"{ORDERS}/slow"), 504, 4, "DEADLINE_EXCEEDED")
-        assert 0.4 < time.monotonic() - began < 5
+        # By its own setting: the edge's default, 15 s, would be later.
+        assert 0.4 < time.monotonic() - began < 14
 
 
 def test_a_connection_that_broke_in_a_call_promises_nothing(own_edge: MakeEdge) -> None:

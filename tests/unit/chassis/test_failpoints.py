@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-import time
 import timeit
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,16 +45,19 @@ def test_a_specification_that_cannot_be_read_ends_the_process_with_code_2(tmp_pa
     assert run("order.before_commit=explode", tmp_path) == (2, [])
 
 
-def test_a_delay_blocks_for_its_time() -> None:
+def test_a_delay_blocks_for_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(failpoints, "time", SimpleNamespace(sleep=slept.append))
     failpoints.arm("risk.after_reserve=delay:20")
-    began = time.monotonic()
     failpoints.failpoint("risk.after_reserve")
     failpoints.failpoint("elsewhere")
-    assert 0.02 <= time.monotonic() - began < 0.2
+    assert slept == [0.02]
 
 
 def test_a_failpoint_that_is_off_costs_next_to_nothing() -> None:
-    assert timeit.timeit(lambda: failpoints.failpoint("order.before_commit"), number=100_000) / 100_000 < 2e-6
+    # The best of some: at 30 ns a call, even a machine that has no time has a hundredth of a millisecond.
+    best = min(timeit.repeat(lambda: failpoints.failpoint("order.before_commit"), number=1_000, repeat=50))
+    assert best / 1_000 < 2e-6
 
 
 @pytest.mark.parametrize("specification", ["order", "order=explode", "order=kill:soon", "=kill"])
