@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.front import Answer, Front, methods, standing
-from tests.e2e.world import get, order, portfolio, post, replay, until
+from tests.e2e.world import answered, get, order, portfolio, post, replay, until
 from tests.nursery import Nursery
 
 STILL, PLAYED = "still", "played"
@@ -44,7 +44,8 @@ def buy(quantity: str, **more: str) -> dict[str, str]:
 def sent(front: Front, request: dict[str, str]) -> list[Answer]:
     """An order over REST, and another with the same values over gRPC."""
     again = request | {"client_order_id": f"{request['client_order_id']}-grpc"}
-    return [front.send("POST", "/api/v1/orders", json=request), front.grpc(CREATE, again)]
+    rest = answered(lambda: front.send("POST", "/api/v1/orders", json=request))
+    return [rest, answered(lambda: front.grpc(CREATE, again))]
 
 
 def set_limit(front: Front, kind: str, bound: str, environment_id: str = STILL, **where: str) -> dict[str, Any]:

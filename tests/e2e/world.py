@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.front import Front
+from tests.e2e.front import Answer, Front
 
 MAIN, ENDED = "replay-main", "replay-ended"
 PORTFOLIO, FROZEN, PAST, FLAT = "trend", "frozen", "past", "flat"
@@ -125,19 +125,25 @@ def portfolio(portfolio_id: str, environment_id: str, **more: str) -> dict[str, 
     return {"portfolio_id": portfolio_id, "environment_id": environment_id, "initial_cash": cash, **more}
 
 
-def post(front: Front, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A call that must succeed; a service that has just come up may not have met its peers yet."""
+def answered(ask: Callable[[], Answer]) -> Answer:
+    """What is answered by somebody there: a service that has just come up may not have met its peers yet."""
     deadline = time.monotonic() + 60
-    while (answer := front.send("POST", f"/api/v1{path}", json=body)).code == "UNAVAILABLE":
-        assert time.monotonic() < deadline, (path, answer)
+    while (answer := ask()).code == "UNAVAILABLE":
+        assert time.monotonic() < deadline, answer
         time.sleep(0.05)
+    return answer
+
+
+def post(front: Front, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A call that must succeed."""
+    answer = answered(lambda: front.send("POST", f"/api/v1{path}", json=body))
     assert answer.code == "OK", (path, answer)
     return answer.body
 
 
 def get(front: Front, path: str, **query: str) -> dict[str, Any]:
     """Likewise."""
-    answer = front.send("GET", f"/api/v1{path}", params=query)
+    answer = answered(lambda: front.send("GET", f"/api/v1{path}", params=query))
     assert answer.code == "OK", (path, answer)
     return answer.body
 
