@@ -130,7 +130,7 @@ class Market:
 
     async def hear(self, which: str) -> Any:
         """The next message from the venue, which must be of this kind."""
-        message = await asyncio.wait_for(self.heard.get(), 10)
+        message = await asyncio.wait_for(self.heard.get(), 30)
         assert message.WhichOneof("message") == which, message
         return getattr(message, which)
 

@@ -185,19 +185,23 @@ async def test_fewer_units_need_no_risk_and_more_or_another_price_wait_for_it(tm
         assert (order.quantity, await folded(mesh)) == ("7", 350)
 
 
-async def test_a_cancel_overtakes_new_terms_that_wait_for_risk(mesh: Mesh) -> None:
-    first, other = [await mesh.orders.CreateOrder(limit(name)) for name in "ab"]
-    mesh.gate.silent = True
-    both = [asyncio.ensure_future(mesh.orders.ReplaceOrder(replace(first.order_id, quantity="20")))]
-    both.append(asyncio.ensure_future(mesh.orders.ReplaceOrder(replace(other.order_id, quantity="30"))))
-    await asyncio.sleep(0.2)
-    canceled = await mesh.orders.CancelOrder(cancel(first.order_id), timeout=1)
-    assert canceled.state == STATE.ORDER_STATE_CANCELED
-    mesh.gate.silent = False
-    mesh.gate.hang_up()
-    assert (await refused(both[0])).reason == "ORDER_ENDED"
-    assert (await both[1]).quantity == "30", "the others are asked about anew"
-    assert await folded(mesh) == 1500
+async def test_a_cancel_overtakes_new_terms_that_wait_for_risk(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="60000")
+        await mesh.market.joined()
+        first, other = [await mesh.orders.CreateOrder(limit(name)) for name in "ab"]
+        mesh.gate.silent = True
+        wanted = replace(first.order_id, quantity="20"), replace(other.order_id, quantity="30")
+        both = [asyncio.ensure_future(mesh.orders.ReplaceOrder(each, timeout=60)) for each in wanted]
+        await asyncio.sleep(0.2)
+        canceled = await mesh.orders.CancelOrder(cancel(first.order_id), timeout=30)
+        assert canceled.state == STATE.ORDER_STATE_CANCELED
+        assert not any(each.done() for each in both)
+        mesh.gate.silent = False
+        mesh.gate.hang_up()
+        assert (await refused(both[0])).reason == "ORDER_ENDED"
+        assert (await both[1]).quantity == "30", "the others are asked about anew"
+        assert await folded(mesh) == 1500
 
 
 async def test_rule_5_a_kill_switch_voids_the_verdict_on_new_terms_and_ends_the_order(mesh: Mesh) -> None:

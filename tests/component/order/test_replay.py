@@ -311,7 +311,7 @@ async def test_a_long_grant_leaves_room_for_others(mesh: Mesh) -> None:
     await mesh.market.hear("hello")
     await mesh.market.hear("join")
     mesh.market.grant(1, len(mesh.market.tape))
-    assert not (await mesh.orders.ListOrders(_nothing(), timeout=1)).orders
+    assert not (await mesh.orders.ListOrders(_nothing(), timeout=5)).orders
     assert (await mesh.market.hear("reached")).tape_sequence == len(mesh.market.tape)
 
 
