@@ -50,7 +50,13 @@ async def main() -> None:
         peers = Peers(store, market, portfolio)
         gate = RiskGateServiceStub(risk)
         desks = Desks(
-            settings, store, log, peers, open_checks=lambda: gate.CheckOrders(wait_for_ready=True), spawn=server.spawn
+            settings,
+            store,
+            log,
+            peers,
+            open_checks=lambda: gate.CheckOrders(wait_for_ready=True),
+            report_runaway=gate.ReportRunaway,
+            spawn=server.spawn,
         )
         await desks.recover()
         replays = ReplayServiceStub(market)

@@ -16,7 +16,9 @@ from services.wire.values import text, timestamp
 _EVENTS_FIELD = risk_event_pb2.RiskEvents.RISK_EVENTS_FIELD_NUMBER
 _KINDS = {
     RiskKind.BREACH: risk_event_pb2.RISK_EVENT_KIND_BREACH,
+    RiskKind.RUNAWAY: risk_event_pb2.RISK_EVENT_KIND_BREACH,
     RiskKind.NEAR_BREACH: risk_event_pb2.RISK_EVENT_KIND_NEAR_BREACH,
+    RiskKind.EXCEEDED: risk_event_pb2.RISK_EVENT_KIND_EXCEEDED,
     RiskKind.CLEARED: risk_event_pb2.RISK_EVENT_KIND_CLEARED,
     RiskKind.MARGIN_CALL: risk_event_pb2.RISK_EVENT_KIND_MARGIN_CALL,
     RiskKind.LIMIT_SET: risk_event_pb2.RISK_EVENT_KIND_LIMIT_CHANGED,

@@ -72,7 +72,7 @@ class Folding:
             self.gate.rebuild(part)
         self.events_received, self.entries_received = self.cursor.order_sequence, self.cursor.ledger_sequence
         self.position = self.cursor.tape_sequence
-        self.watch = Watch(share, () if part is None else part.warned)
+        self.watch = Watch(share, () if part is None else part.told)
         self._valuing: Valuing | None = None
         self._happenings: list[Happening] = []
         self.scene: Scene | None = None
@@ -237,7 +237,7 @@ class Folding:
         states = {i: self.gate.state_of(i) for i in self._portfolios if i in self.gate.funds}
         happenings, self._happenings = self._happenings, []
         self._dirty, self._orders, self._portfolios = False, set(), set()
-        whole = (self.gate.curve(), tuple(self.watch.warned))
+        whole = (self.gate.curve(), tuple(self.watch.told))
         return Part(self.environment_id, self.cursor, self.gate.marks(), states, claims, gone, *whole), happenings
 
     def _check_next(self, last: int, sequence: int) -> None:
@@ -279,7 +279,7 @@ class Folding:
         failpoint("risk.mid_fold")
 
     def _observe(self, sequence: int, portfolio_ids: Collection[str] | None, mark: Mark) -> None:
-        """The figures are valued here: what came near its bound is told, or that it has calmed down."""
+        """The figures are valued here: what came near its bound is told, or went beyond it, or has calmed down."""
         self._dirty = True
         self._portfolios.update(self.gate.funds if portfolio_ids is None else portfolio_ids)
         margins = self.gate.margins(portfolio_ids, mark)

@@ -55,6 +55,11 @@ class Journal:
         if part is not None:
             await self._enqueue(gate, part, None, happenings)
 
+    async def tell(self, gate: Gate, happening: Happening) -> None:
+        """Store something that happened, after all that the gate has counted before it."""
+        part, happenings = gate.take_part()
+        await self._enqueue(gate, part, None, [*happenings, happening])
+
     async def change(
         self,
         gate: Gate,

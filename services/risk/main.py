@@ -22,6 +22,7 @@ from services.risk.event_mapping import event_entry
 from services.risk.events import RiskEvents, reader
 from services.risk.journal import Journal
 from services.risk.records import Journalled
+from services.risk.runaways import Runaways
 from services.risk.servicer import RiskGateServicer, RiskServicer
 from services.risk.settings import Settings
 from services.risk.store import Store
@@ -62,7 +63,7 @@ async def serve(settings: Settings) -> None:
         environments.recover(stored)
         events = RiskEvents(store, log, ResumeTokens(await store.stream_epoch()), environments, peers)
         server.add(add_RiskServiceServicer_to_server, RiskServicer(environments, controls, events))
-        server.add(add_RiskGateServiceServicer_to_server, RiskGateServicer(environments))
+        server.add(add_RiskGateServiceServicer_to_server, RiskGateServicer(environments, Runaways(store, journal)))
         server.reflect(tickmesh)
         books = Books(marketdata, settings.service, environments.announced, environments.fold)
         _ = server.spawn(environments.keep(settings.risk_store_interval_ms / 1000), "store")

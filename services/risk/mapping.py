@@ -17,6 +17,7 @@ from services.domain.risk.valued import Usage
 from services.risk.folding import NumberedEntry, NumberedEvent
 from services.risk.parts import Cursor
 from services.risk.records import KillRecord, LimitRecord, Scope
+from services.risk.runaways import Runaway
 from services.risk.session import Batch, Check, Told, Verdicts
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_TYPES, check_to_proto
@@ -111,6 +112,12 @@ def _asked(order: order_pb2.Order) -> Order:
         contingency_type=CONTINGENCY_TYPES[order.contingency_type],
         parent_order_id=order.parent_order_id,
     )
+
+
+def runaway_from_proto(message: gate_pb2.ReportRunawayRequest) -> Runaway:
+    """A portfolio whose orders are turned away."""
+    bound, begin_time = parse_decimal(message.bound), nanoseconds(message.begin_time)
+    return Runaway(message.portfolio_id, bound, message.value, message.principal, begin_time)
 
 
 def told_to_proto(told: Told) -> gate_pb2.CheckOrdersResponse:

@@ -11,8 +11,8 @@ from services.domain.risk.buying_power import Funds, Holding
 from services.domain.risk.claim import Claim
 from services.domain.risk.curve import Curve
 from services.domain.risk.gate import Gate
-from services.domain.risk.limit import Where
 from services.domain.risk.rate import Rate
+from services.domain.risk.watch import Told
 
 
 class Cursor(NamedTuple):
@@ -42,7 +42,7 @@ class Part:
         claims: confirmed ones by order id.
         gone: ids of stored claims that are no more.
         curve: where the environment's equity curve stands: the day's opening, and the highest point.
-        warned: limits whose figures came near and have not calmed down.
+        told: of limits whose figures came near their bounds, or went beyond, and have not calmed down.
     """
 
     environment_id: str
@@ -52,7 +52,7 @@ class Part:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
     curve: tuple[str, str] = ("0", "0")
-    warned: tuple[tuple[str, Where], ...] = ()
+    told: tuple[Told, ...] = ()
 
 
 class OpenGate(Gate):

@@ -85,7 +85,9 @@ class RiskKind(StrEnum):
     """What happened."""
 
     BREACH = "BREACH"
+    RUNAWAY = "RUNAWAY"
     NEAR_BREACH = "NEAR_BREACH"
+    EXCEEDED = "EXCEEDED"
     CLEARED = "CLEARED"
     MARGIN_CALL = "MARGIN_CALL"
     LIMIT_SET = "LIMIT_SET"

@@ -10,7 +10,12 @@ import grpc
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 from tickmesh.risk.v1.risk_event_pb2 import StreamRiskEventsResponse
-from tickmesh.risk.v1.risk_gate_service_pb2 import CheckOrdersRequest, CheckOrdersResponse
+from tickmesh.risk.v1.risk_gate_service_pb2 import (
+    CheckOrdersRequest,
+    CheckOrdersResponse,
+    ReportRunawayRequest,
+    ReportRunawayResponse,
+)
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceServicer
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 
@@ -31,10 +36,12 @@ from services.risk.mapping import (
     limit_id,
     limit_to_proto,
     portfolio_risk_to_proto,
+    runaway_from_proto,
     scope_from_proto,
     told_to_proto,
 )
 from services.risk.records import GUARD, KillRecord, Scope
+from services.risk.runaways import Runaways
 from services.risk.session import Session
 from services.wire.limits import LIMIT_NAMES
 from services.wire.pages import Page
@@ -161,15 +168,21 @@ class RiskServicer(RiskServiceServicer):
 class RiskGateServicer(RiskGateServiceServicer):
     """The gate that every order passes."""
 
-    def __init__(self, environments: Environments) -> None:
+    def __init__(self, environments: Environments, runaways: Runaways) -> None:
         self._environments = environments
+        self._runaways = runaways
+
+    async def ReportRunaway(self, request: ReportRunawayRequest, context: Context) -> ReportRunawayResponse:
+        """See the contract."""
+        _only_inside(context)
+        await self._runaways.tell(await self._environments.open(request.environment_id), runaway_from_proto(request))
+        return ReportRunawayResponse()
 
     async def CheckOrders(
         self, request_iterator: AsyncIterator[CheckOrdersRequest], context: Context
     ) -> AsyncIterator[CheckOrdersResponse]:
         """See the contract."""
-        if any(key == EDGE_KEY for key, _ in context.invocation_metadata() or ()):
-            raise ApiError.permission_denied("NOT_OPEN_AT_EDGE", "Orders are checked for the order service only.")
+        _only_inside(context)
         first = await anext(request_iterator, None)
         if first is None:
             return
@@ -186,6 +199,11 @@ class RiskGateServicer(RiskGateServiceServicer):
             gate.leave(session)
             reader.cancel()
             await asyncio.wait([reader])
+
+
+def _only_inside(context: Context) -> None:
+    if any(key == EDGE_KEY for key, _ in context.invocation_metadata() or ()):
+        raise ApiError.permission_denied("NOT_OPEN_AT_EDGE", "Orders are checked for the order service only.")
 
 
 async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator[CheckOrdersRequest]) -> None:

@@ -18,6 +18,7 @@ from services.chassis.database import Database, DecimalText, upsert
 from services.chassis.writer import Unit
 from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
+from services.domain.risk.watch import AlarmKind
 from services.risk.parts import Cursor, Part
 from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
 from services.wire.versions import RISK_EVENT, check_version
@@ -161,6 +162,13 @@ class Store:
         rows = await self._database.fetch_all(query.order_by(_events.c.sequence).limit(limit))
         return [_event(row) for row in rows]
 
+    async def newest(self, environment_id: str, portfolio_id: str, kind: RiskKind) -> Journalled | None:
+        """The newest event of a kind that a portfolio has."""
+        whose = (_events.c.environment_id == environment_id, _events.c.portfolio_id == portfolio_id)
+        query = sa.select(_events).where(*whose, _events.c.kind == kind).order_by(_events.c.sequence.desc()).limit(1)
+        row = await self._database.fetch_one(query)
+        return None if row is None else _event(row)
+
     def unit(
         self,
         owner: str,
@@ -190,7 +198,7 @@ class Store:
             **whose,
             "marks": json.dumps(dict(part.marks)),
             "curve": json.dumps(part.curve),
-            "warned": json.dumps(part.warned),
+            "warned": json.dumps(part.told),
         }
         portfolios = [{**whose, "portfolio_id": i, "state": json.dumps(state)} for i, state in part.portfolios.items()]
         claims = [
@@ -253,7 +261,7 @@ def _load(connection: sa.Connection) -> Stored:
             portfolios[row["environment_id"]],
             claims[row["environment_id"]],
             curve=tuple(json.loads(row["curve"])),
-            warned=tuple((name, Where(*where)) for name, where in json.loads(row["warned"])),
+            told=tuple((name, Where(*where), AlarmKind(kind)) for name, where, kind in json.loads(row["warned"])),
         )
         for row in rows(_environments)
     ]

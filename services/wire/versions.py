@@ -12,7 +12,8 @@ ORDER_EVENT: Final = 2
 LEDGER_ENTRY: Final = 1
 SIGNAL: Final = 1
 # 2: what happened at the gate beside changes of limits and kill switches, whose scopes and bounds before are told.
-RISK_EVENT: Final = 2
+# 3: figures beyond their bounds, and portfolios whose orders were turned away at the door.
+RISK_EVENT: Final = 3
 
 
 class UnknownVersion(ValueError):

@@ -39,6 +39,7 @@ SESSIONS: list[list[dict[str, Any]]] = [
     [{"options": {}}, {"options": {"cancel_on_disconnect": True}}],
     [{"commands": [{}] * 257}],
 ]
+RUNAWAY = {"environment_id": MAIN, "portfolio_id": "p", "bound": "1", "value": 2, "begin_time": "2026-01-01T00:00:00Z"}
 CONNECT = {"environment_id": MAIN, "epoch": 1}
 # The same of the methods that only the mesh itself calls.
 INSIDE: dict[str, list[tuple[list[dict[str, Any]], Outcome]]] = {
@@ -56,5 +57,12 @@ INSIDE: dict[str, list[tuple[list[dict[str, Any]], Outcome]]] = {
         ([{"connect": {**CONNECT, "epoch": 0}}], INVALID),
         ([{"connect": {**CONNECT, "order_head": -1}}], INVALID),
         ([{"connect": {**CONNECT, "environment_id": "nobody"}}], ENVIRONMENT_NOT_FOUND),
+    ],
+    "RiskGateService/ReportRunaway": [
+        ([{**RUNAWAY, "environment_id": "nobody"}], ENVIRONMENT_NOT_FOUND),
+        ([{**RUNAWAY, "bound": "-1"}], INVALID),
+        ([{**RUNAWAY, "value": 0}], INVALID),
+        ([{**RUNAWAY, "begin_time": None}], INVALID),
+        *(([{**RUNAWAY, field: each}], INVALID) for field in ("environment_id", "portfolio_id") for each in IDS),
     ],
 }

@@ -77,6 +77,7 @@ QUOTED = Scenario(
     ),
     symbols=("AAA", "BBB"),
     models=(ModelChange(0, Scope("desk"), _DESK), ModelChange(0, Scope("solo"), _SOLO)),
+    limits=(LimitChange(0, make_limit("max_order_rate", Decimal(12), strategy_id="make")),),
 )
 
 

@@ -89,6 +89,7 @@ class Trial:
         assert {event.order.order_type for event in rested} >= RESTED
         refused = {(each.strategy_id, each.refusal.limit) for each in result.refusals if each.refusal}
         assert {(who, what) for who in ("make", "take") for what in REFUSING} <= refused, refused
+        assert ("make", "max_order_rate") in refused, "its new terms count too"
         assert {bool(event.last_commission) for event in result.fills} == {True, False}
         ends = {event.order.cancel_reason for event in result.events}
         assert ends >= ENDS, ENDS - ends

@@ -8,7 +8,6 @@ from services.domain.money import EXACT
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.claim import Claim, pair_of, together
-from services.domain.risk.rate import Rate
 
 _NONE: Mapping[str, Claim] = {}
 
@@ -82,9 +81,7 @@ class Claims:
         funds = self._funds[claim.portfolio_id]
         sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
         if claim.symbol and not claim.confirmed:
-            funds.rate.expect(claim.symbol)
-            if sleeve is not None:
-                sleeve.rate.expect(claim.symbol)
+            self._expect(claim)
         if not claim.pair:
             funds.reserve(claim)
             if sleeve is not None:
@@ -99,6 +96,7 @@ class Claims:
         """An open order claims again what its events say."""
         claim = self._settled.pop(order_id, None)
         if claim is not None:
+            self._expect(claim, -1)
             self._release(order_id)
             self._claim(order_id, claim)
 
@@ -107,9 +105,20 @@ class Claims:
         self._claims[order_id] = claim
         if claim.pair:
             self._pairs[claim.pair][order_id] = claim
-        self._count(self._funds[claim.portfolio_id].rate, claim.symbol, time)
+        self._expect(claim, -1)
+        self._count(claim, time)
+
+    def _expect(self, claim: Claim, number: int = 1) -> None:
+        """An order, or new terms of one, passed a check; with -1, an event has said so, or none will."""
+        self._funds[claim.portfolio_id].rate.expect(claim.symbol, number)
         if self._detailed and claim.strategy_id:
-            self._count(self._sleeve(claim).rate, claim.symbol, time)
+            self._sleeve(claim).rate.expect(claim.symbol, number)
+
+    def _count(self, claim: Claim, time: int) -> None:
+        """An event says that the order came, or was put on new terms, at market ``time`` (ns)."""
+        self._funds[claim.portfolio_id].rate.count(time, claim.symbol)
+        if self._detailed and claim.strategy_id:
+            self._sleeve(claim).rate.count(time, claim.symbol)
 
     def _release(self, order_id: str) -> None:
         claim = self._claims.pop(order_id, None)
@@ -118,9 +127,7 @@ class Claims:
         funds = self._funds[claim.portfolio_id]
         sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
         if claim.symbol and not claim.confirmed:
-            funds.rate.expect(claim.symbol, -1)
-            if sleeve is not None:
-                sleeve.rate.expect(claim.symbol, -1)
+            self._expect(claim, -1)
         if not claim.pair:
             funds.release(claim)
             if sleeve is not None:
@@ -157,8 +164,3 @@ class Claims:
         sleeve = funds.sleeve(claim.strategy_id)
         sleeve.holding(claim.symbol).multiplier = funds.holding(claim.symbol).multiplier
         return sleeve
-
-    @staticmethod
-    def _count(rate: Rate, symbol: str, time: int) -> None:
-        rate.expect(symbol, -1)
-        rate.count(time, symbol)

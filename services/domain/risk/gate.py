@@ -30,7 +30,7 @@ from services.domain.risk.order_limits import BuyingPower
 from services.domain.risk.valued import Valued
 
 # Bound once, for what every order passes (see ``ledger``).
-_BUY, _TRADE, _REJECTED = Side.BUY, ExecType.TRADE, ExecType.REJECTED
+_BUY, _TRADE, _REJECTED, _REPLACED = Side.BUY, ExecType.TRADE, ExecType.REJECTED, ExecType.REPLACED
 _new_claim, _new_reservation = Claim.__new__, Reservation.__new__
 _NOTHING = Counted(Funds(), (), Curve())
 _FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
@@ -190,6 +190,7 @@ class Gate(Valued):
             cash, covering = max(claim.cash, wanted.cash), max(claim.covering, wanted.covering)
             self._claim(order_id, wanted._replace(quantity=units, cash=cash, covering=covering))
             self._settled[order_id] = claim
+            self._expect(claim)
             return verdict
 
     def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
@@ -213,7 +214,11 @@ class Gate(Valued):
     @exactly
     def _fold(self, event: OrderEvent, instrument: Instrument, left: Claim | None) -> None:
         order, exec_type = event.order, event.exec_type
-        self._settled.pop(order.order_id, None)
+        if (settled := self._settled.pop(order.order_id, None)) is not None:
+            self._expect(settled, -1)
+        if exec_type is _REPLACED and left is not None:
+            self._known(order.portfolio_id)
+            self._count(left, event.transact_time)
         claim, funds = self._claims.get(order.order_id), self._funds.get(order.portfolio_id)
         if claim is not None:
             if (
@@ -238,9 +243,7 @@ class Gate(Valued):
             return
         self._claim(order.order_id, left)
         if claim is None or not claim.confirmed:
-            funds.rate.count(event.transact_time, order.symbol)
-            if self._detailed and order.strategy_id:
-                funds.sleeve(order.strategy_id).rate.count(event.transact_time, order.symbol)
+            self._count(left, event.transact_time)
 
     def _trade(self, funds: Funds, event: OrderEvent) -> None:
         order = event.order

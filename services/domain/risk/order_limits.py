@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-from services.domain.orders.order import OrderState
 from services.domain.risk.buying_power import round_down, round_up
 from services.domain.risk.claim import covering_of
 from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure
@@ -44,14 +43,15 @@ class MaxOrderQuantity(Limit):
 
 
 class MaxOrderRate(Limit):
-    """Orders that pass in any market minute (``(t - 60 s, t]``), this one included."""
+    """Orders that come in any market minute (``(t - 60 s, t]``), this one included; new terms of one count as one.
+
+    New terms of which nobody is asked, because they only make an order smaller, count and are never refused.
+    """
 
     name, reason = "max_order_rate", "ORDER_RATE_EXCEEDED"
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
-        """How many there would be; new terms of an open order make no new one."""
-        if intent.order.state is not OrderState.PENDING_NEW:
-            return None
+        """How many there would be."""
         orders = sum(funds.rate.in_minute(intent.time, self.where.symbol) for funds in counted.all)
         return (self.bound, Decimal(1 + orders))
 

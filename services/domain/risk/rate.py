@@ -1,4 +1,4 @@
-"""How many orders came in the last market minute (rule 23)."""
+"""How many orders, and new terms of open ones, came in the last market minute (rule 23)."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ MINUTE = 60_000_000_000
 
 @dataclass(slots=True)
 class Rate:
-    """Orders of the last market minute, by symbol.
+    """Orders of the last market minute, by symbol; new terms of one count as one.
 
     Attributes:
         unconfirmed: orders by symbol that passed a check and of which no event has come yet.

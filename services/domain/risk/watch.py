@@ -1,4 +1,4 @@
-"""Warns before a limit is reached, and of a margin call: once each, and again only after it has calmed down."""
+"""Warns before a limit is reached, as a figure goes beyond it, and of a margin call: each once, until it calms down."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,19 +11,20 @@ from services.domain.risk.limit import Where
 from services.domain.risk.valued import Margin, Usage
 
 CALM = Decimal("0.9")
-"""Of what warns: below it a figure has calmed down. So one that moves around a bound does not flutter."""
+"""Of what was passed: below it a figure has come back. So one that moves around a bound does not flutter."""
 
 
 class AlarmKind(StrEnum):
     """What is told."""
 
     NEAR_BREACH = "NEAR_BREACH"
+    EXCEEDED = "EXCEEDED"
     CLEARED = "CLEARED"
     MARGIN_CALL = "MARGIN_CALL"
 
 
 class Alarm(NamedTuple):
-    """A figure came near its bound, calmed down, or the equity fell below the margin.
+    """A figure came near its bound or went beyond it, calmed down, or the equity fell below the margin.
 
     Attributes:
         limit: the limit's name.
@@ -38,46 +39,63 @@ class Alarm(NamedTuple):
     value: Decimal
 
 
-class Watch:
-    """What has been warned of and has not calmed down yet."""
+Told = tuple[str, Where, AlarmKind]
+"""A limit of whose figure something was told that still holds, and what."""
 
-    def __init__(self, share: Decimal, warned: Iterable[tuple[str, Where]] = ()) -> None:
+
+class Watch:
+    """What was told of figures that have not calmed down yet: the last alarm of a limit says where its figure stands.
+
+    A figure is near beyond a share of its bound. One that was beyond the bound is near again only below ``CALM`` of
+    that, and one that was near is calm below ``CALM`` of what warns.
+    """
+
+    def __init__(self, share: Decimal, told: Iterable[Told] = ()) -> None:
         """Warns beyond ``share`` of a bound."""
         self._share = share
-        self._warned = set(warned)
+        self._told = {(limit, where): kind for limit, where, kind in told}
 
     @property
-    def warned(self) -> list[tuple[str, Where]]:
-        """What is warned of, to be stored."""
-        return sorted(self._warned)
+    def told(self) -> list[Told]:
+        """What holds, to be stored."""
+        return sorted((*key, kind) for key, kind in self._told.items())
 
     def forget(self, limit: str, where: Where) -> None:
         """The limit is gone."""
-        self._warned.discard((limit, where))
+        self._told.pop((limit, where), None)
 
     @exactly
     def look(self, usages: Iterable[Usage], margins: Iterable[Margin]) -> list[Alarm]:
         """What is new, of these figures."""
         alarms = []
         for limit, (value, symbol) in usages:
-            near = self._share * limit.bound
-            calm = value < CALM * near or value == ZERO
-            kind = self._turn((limit.name, limit.where), AlarmKind.NEAR_BREACH, value > near, calm)
-            if kind is not None:
+            now = self._stands(self._told.get((limit.name, limit.where)), limit.bound, value)
+            if (kind := self._turn((limit.name, limit.where), now)) is not None:
                 alarms.append(Alarm(kind, limit.name, limit.where, symbol, limit.bound, value))
         for portfolio_id, equity, required in margins:
             where = Where(portfolio_id)
-            short = required > equity
-            kind = self._turn((MaintenanceMargin.name, where), AlarmKind.MARGIN_CALL, short, not short)
-            if kind is not None:
+            now = AlarmKind.MARGIN_CALL if required > equity else None
+            if (kind := self._turn((MaintenanceMargin.name, where), now)) is not None:
                 alarms.append(Alarm(kind, MaintenanceMargin.name, where, "", equity, required))
         return alarms
 
-    def _turn(self, key: tuple[str, Where], warning: AlarmKind, warns: bool, calm: bool) -> AlarmKind | None:
-        if warns and key not in self._warned:
-            self._warned.add(key)
-            return warning
-        if calm and key in self._warned:
-            self._warned.discard(key)
+    def _stands(self, before: AlarmKind | None, bound: Decimal, value: Decimal) -> AlarmKind | None:
+        """Where a figure stands; None where it is calm."""
+        near = self._share * bound
+        if value > bound:
+            return AlarmKind.EXCEEDED
+        if value == ZERO or value < CALM * near:
+            return None
+        if before is AlarmKind.EXCEEDED and value >= CALM * bound:
+            return before
+        return AlarmKind.NEAR_BREACH if value > near or before is not None else None
+
+    def _turn(self, key: tuple[str, Where], now: AlarmKind | None) -> AlarmKind | None:
+        """What is to be told, where that is new."""
+        if now is self._told.get(key):
+            return None
+        if now is None:
+            del self._told[key]
             return AlarmKind.CLEARED
-        return None
+        self._told[key] = now
+        return now

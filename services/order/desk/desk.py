@@ -52,7 +52,14 @@ class Desk:
     """Orders of one environment. `run` is its task; everything else hands it something to do."""
 
     def __init__(
-        self, journal: Journal, store: Store, peers: Peers, open_checks: Callable[[], Any], settings: Settings
+        self,
+        journal: Journal,
+        store: Store,
+        peers: Peers,
+        settings: Settings,
+        *,
+        door: Door,
+        open_checks: Callable[[], Any],
     ) -> None:
         self.journal = journal
         self.row = row = journal.row
@@ -61,7 +68,7 @@ class Desk:
         self.roll = Roll(row.environment_id)
         self.symbols: frozenset[str] | None = None
         self.venue = self._new_venue(peers)
-        self.door = Door()
+        self.door = door
         self._wake = asyncio.Event()
         self.timers = CancelTimers(self, store, self._wake.set)
         self.urgent = Urgent(Canceling(self, store, peers, self._wake.set), self.timers, self._wake.set)
@@ -165,17 +172,19 @@ class Desk:
         if standstill is not None:
             return standstill
         if not ticket.of_strategy:
-            return self.door.objection(ticket.portfolio_id, create.arrived)
+            return self.door.objection(ticket.portfolio_id, create.arrived, create.principal)
         return self.roll.objection(ticket, create.seat_token) or stale(ticket.basis_sequence, self.row)
 
     def objection_to(self, change: Replace | Remodel) -> ApiError | None:
         """Why nothing can be changed now; as orders, a strategy's those that it decided itself."""
         decision = change.decision if isinstance(change, Replace) else None
         standstill = self.standstill(of_strategy=decision is not None)
-        if standstill is not None or decision is None or not isinstance(change, Replace):
+        if standstill is not None or not isinstance(change, Replace):
             return standstill
         order = self.venue.order(change.order_id)
-        return self.roll.objection_to(decision, order) or stale(decision.sequence, self.row)
+        if decision is not None:
+            return self.roll.objection_to(decision, order) or stale(decision.sequence, self.row)
+        return None if order is None else self.door.objection(order.portfolio_id, change.arrived, change.principal)
 
     def standstill(self, *, of_strategy: bool) -> ApiError | None:
         """Why nothing new can come in now, if it cannot."""

@@ -1,29 +1,36 @@
 """The runaway guard: how many orders from outside a portfolio may send in a second of wall time (rule 23).
 
 What depends on wall time is no part of what a replay decides, so it is not the gate that refuses: an order that comes
-too soon is turned away before risk is asked about it, and nothing of it is kept.
+too soon is turned away before risk is asked about it, and nothing of it is kept. New terms of an open order count as
+one.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from services.chassis.errors import ApiError
 from services.domain.money import format_decimal
-from services.order.desk.gate_mapping import Guard
+from services.order.desk.gate_mapping import Guard, Runaway
 
 SECOND = 1.0
+# Who is turned away again within this time is running away still: a burst every few seconds is told of once.
+CALM_SECONDS = 10.0
 
 
 class Door:
     """Counts the orders that were let in; where no guard is set, none."""
 
-    def __init__(self) -> None:
-        """Open to everybody."""
+    def __init__(self, tell: Callable[[Runaway], None]) -> None:
+        """Open to everybody; `tell` is told when a portfolio begins to be turned away."""
+        self._tell = tell
         self._bounds: dict[str, Decimal] = {}
         self._let_in: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._turned_away: dict[str, float] = {}
 
     def guard(self, guards: Sequence[Guard], whole: bool) -> None:
         """Take guards as they are now; `whole`, these are all."""
@@ -35,9 +42,10 @@ class Door:
                 self._bounds[portfolio_id] = bound
         if not self._bounds:
             self._let_in.clear()
+            self._turned_away.clear()
 
-    def objection(self, portfolio_id: str, arrived: float) -> ApiError | None:
-        """Why an order that arrived then, monotonic seconds, is not let in; one that is counts from then on."""
+    def objection(self, portfolio_id: str, arrived: float, principal: str) -> ApiError | None:
+        """Why an order of `principal` that arrived then, monotonic seconds, is not let in; one that is counts."""
         if not self._bounds:
             return None
         bound = self._bounds.get(portfolio_id, self._bounds.get(""))
@@ -48,6 +56,9 @@ class Door:
             let_in.popleft()
         if len(let_in) + 1 > bound:
             wait = max(0.001, let_in[0] + SECOND - arrived) if let_in else SECOND
+            if self._turned_away.get(portfolio_id, -math.inf) <= arrived - CALM_SECONDS:
+                self._tell(Runaway(portfolio_id, bound, len(let_in) + 1, principal, time.time_ns()))
+            self._turned_away[portfolio_id] = arrived
             return _runaway(portfolio_id, bound, len(let_in) + 1, wait)
         let_in.append(arrived)
         return None

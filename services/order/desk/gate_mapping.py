@@ -52,6 +52,22 @@ class Guard(NamedTuple):
     bound: Decimal | None
 
 
+class Runaway(NamedTuple):
+    """A portfolio's orders began to be turned away.
+
+    Attributes:
+        value: the number of the first one in its second.
+        principal: who sent that.
+        begin_time: when it was turned away, wall time, ns.
+    """
+
+    portfolio_id: str
+    bound: Decimal
+    value: int
+    principal: str
+    begin_time: int
+
+
 class Ready(NamedTuple):
     """Risk answers from here on; these switches are engaged, and these guards set."""
 
@@ -104,6 +120,19 @@ def _set_check(message: risk_gate_service_pb2.OrderCheck, check: Check) -> None:
     message.reference_price = text(check.reference_price)
     message.ledger_sequence = check.ledger_sequence
     message.traceparent = check.traceparent
+
+
+def runaway_to_proto(environment_id: str, runaway: Runaway) -> risk_gate_service_pb2.ReportRunawayRequest:
+    """What risk is told of a portfolio whose orders are turned away."""
+    message = risk_gate_service_pb2.ReportRunawayRequest(
+        environment_id=environment_id,
+        portfolio_id=runaway.portfolio_id,
+        bound=text(runaway.bound),
+        value=runaway.value,
+        principal=runaway.principal,
+    )
+    set_time(message.begin_time, runaway.begin_time)
+    return message
 
 
 def gate_answer(message: risk_gate_service_pb2.CheckOrdersResponse) -> Ready | Verdicts | Kill | Guard | None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
@@ -37,6 +37,7 @@ class Replace:
         request_id: of the request, where the client gave one; `asked` is what a repeat with it must ask for.
         decision: where a strategy decided it.
         deadline: monotonic seconds; set once nothing but risk is waited for.
+        arrived: when it came, monotonic seconds.
     """
 
     order_id: str
@@ -48,6 +49,7 @@ class Replace:
     asked: str = ""
     decision: Decision | None = None
     deadline: float = 0.0
+    arrived: float = field(default_factory=time.monotonic)
 
     @property
     def of_strategy(self) -> bool:
@@ -156,13 +158,16 @@ class Replacing:
     def _checks(self, changes: Iterable[Change], traces: Mapping[str, str]) -> list[Check]:
         """What risk is asked: nothing of an order that has ended meanwhile, or whose symbol has no price."""
         venue, journal, checks = self._desk.venue, self._desk.journal, []
-        for _, before, after in changes:
+        for replace, before, after in changes:
             price = venue.reference_price(after.symbol, after.side)
             if price is None or venue.order(after.order_id) != before:
                 continue
             opening = journal.portfolio(after.portfolio_id).opening_ledger_sequence
             origin, instrument = journal.origin_of(after), self._instruments[after.symbol]
-            checks.append(Check(after, origin, instrument, price, opening, traces[after.order_id]))
+            # Risk counts it at the time it was decided at, which may be later than the last record's.
+            decided = 0 if replace.decision is None else replace.decision.time
+            asked = after._replace(basis_time=max(after.basis_time, decided))
+            checks.append(Check(asked, origin, instrument, price, opening, traces[after.order_id]))
         return checks
 
     async def _commit(self, changes: Iterable[Change], verdicts: Mapping[str, Verdict]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from services.chassis.errors import ApiError
 from services.order.clients import Peers
 from services.order.desk.desk import Desk
+from services.order.desk.door import Door
 from services.order.desk.journal import Journal, OrderLog
 from services.order.desk.replay_mapping import Grant, Idle, instruction, reached_to_proto
 from services.order.desk.roll import Roll
+from services.order.desk.runaways import Runaways
 from services.order.records import EnvironmentRow
 from services.order.settings import Settings
 from services.order.store import Store
@@ -38,6 +41,7 @@ class Desks:
         peers: Peers,
         *,
         open_checks: Callable[[], Any],
+        report_runaway: Callable[[Any], Awaitable[Any]],
         spawn: Spawn,
     ) -> None:
         self.log = log
@@ -45,6 +49,7 @@ class Desks:
         self.store = store
         self._settings = settings
         self._open_checks = open_checks
+        self._runaways = Runaways(report_runaway)
         self._spawn = spawn
         self._desks: dict[str, Desk] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
@@ -56,6 +61,7 @@ class Desks:
 
     async def recover(self) -> None:
         """Opens the desks of all environments that have not ended, without asking anybody."""
+        _ = self._spawn(self._runaways.run(), "runaways")
         await self.peers.recover()
         for row in await self.store.environments():
             self._stored[row.environment_id] = row
@@ -150,7 +156,8 @@ class Desks:
             if environment_id in self._desks:
                 return self._desks[environment_id]
             journal = Journal(row, self.store, self.log, self.peers.instruments)
-            desk = Desk(journal, self.store, self.peers, self._open_checks, self._settings)
+            door = Door(partial(self._runaways.tell, environment_id))
+            desk = Desk(journal, self.store, self.peers, self._settings, door=door, open_checks=self._open_checks)
             await desk.restore()
             self._desks[environment_id] = desk
         self._runs[environment_id] = self._spawn(desk.run(), f"desk:{environment_id}")

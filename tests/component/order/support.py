@@ -294,9 +294,14 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         self.batches: list[int] = []
         self.traceparents: list[str] = []
         self.kills: list[risk_pb2.KillSwitch] = []
+        self.runaways: asyncio.Queue[risk_gate_service_pb2.ReportRunawayRequest] = asyncio.Queue()
         self.outbox: asyncio.Queue[risk_gate_service_pb2.CheckOrdersResponse | None] = asyncio.Queue()
         self.before_answer: Any = None
         self._instrument = Instrument("AAPL", price_increment=Decimal("0.0001"))
+
+    async def ReportRunaway(self, request: Any, context: Any) -> risk_gate_service_pb2.ReportRunawayResponse:
+        self.runaways.put_nowait(request)
+        return risk_gate_service_pb2.ReportRunawayResponse()
 
     async def CheckOrders(self, requests: Any, context: Any) -> Any:
         self.outbox = outbox = asyncio.Queue()
@@ -352,6 +357,9 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         message = risk_pb2.KillSwitch(environment_id=ENVIRONMENT, engaged=True, principal="officer", **switch)
         self.kills.append(message)
         self._tell(kill_switch=message)
+
+    def guard(self, bound: str, portfolio_id: str = "trend") -> None:
+        self._tell(runaway_guard=risk_gate_service_pb2.RunawayGuard(portfolio_id=portfolio_id, bound=bound))
 
     def hang_up(self) -> None:
         self.outbox.put_nowait(None)

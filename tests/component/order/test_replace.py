@@ -295,3 +295,34 @@ async def test_a_strategy_replaces_its_own_orders_within_its_cycle(mesh: Mesh) -
     mesh.market.idle(4)
     assert (await outside).limit_price == "60.0000"
     assert (await mesh.orders.ReplaceOrder(terms)).limit_price == "61.0000", "done already"
+
+
+async def test_rule_23_the_runaway_guard_counts_new_terms_from_outside_and_risk_is_told_once(mesh: Mesh) -> None:
+    order = await mesh.orders.CreateOrder(limit("a"))
+    other = await mesh.orders.CreateOrder(limit("o", portfolio_id="other"))
+    done = replace(order.order_id, quantity="20", request_id=str(uuid.uuid4()))
+    await mesh.orders.ReplaceOrder(done)
+    mesh.gate.guard("0")
+    # It is told on risk's stream, beside this call.
+    while not isinstance(await outcome(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="30"))), ApiError):
+        pass
+    first = await asyncio.wait_for(mesh.gate.runaways.get(), 10)
+    assert (first.environment_id, first.portfolio_id, first.bound, first.value) == ("replay-1", "trend", "0", 1)
+    assert first.principal == "local"
+    for terms in ({"quantity": "40"}, {"quantity": "1"}, {"limit_price": "51"}):
+        error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, **terms)))
+        assert (error.code, error.reason) == (StatusCode.RESOURCE_EXHAUSTED, "RUNAWAY_GUARD")
+    assert (await refused(mesh.orders.CreateOrder(limit("b")))).reason == "RUNAWAY_GUARD"
+    # What is known already is answered; what has ended counts nothing; others and cancels go on.
+    assert (await mesh.orders.ReplaceOrder(done)).order_id == order.order_id
+    await mesh.orders.ReplaceOrder(replace(other.order_id, quantity="20"))
+    await mesh.orders.CancelOrder(cancel(order.order_id))
+    assert (await refused(mesh.orders.ReplaceOrder(replace(order.order_id, quantity="1")))).reason == "ORDER_ENDED"
+    assert mesh.gate.runaways.empty()
+
+
+async def outcome(call: Any) -> Any:
+    try:
+        return await call
+    except ApiError as error:
+        return error

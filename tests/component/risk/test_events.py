@@ -9,14 +9,16 @@ from typing import Any
 import grpc
 import pytest
 from tickmesh.risk.v1 import risk_event_pb2, risk_pb2
+from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.errors import ApiError
-from services.domain.orders.order import ExecType, OrderEvent, OrderState, Refusal
-from tests.component.risk.world import ENVIRONMENT, Desk, World, accepted, filled, risk_of
+from services.domain.orders.order import ExecType, OrderEvent, OrderState, Refusal, Side
+from services.risk.servicer import EDGE_KEY
+from tests.component.risk.world import ENVIRONMENT, Desk, World, accepted, filled, risk_of, timestamp
 
 KINDS = {number: name.removeprefix("RISK_EVENT_KIND_") for name, number in risk_event_pb2.RiskEventKind.items()}
-ALL = ["BREACH", "NEAR_BREACH", "CLEARED", "MARGIN_CALL", "LIMIT_CHANGED", "KILL_SWITCH_CHANGED"]
+ALL = [name for name in KINDS.values() if name != "UNSPECIFIED"]
 
 
 async def set_limit(desk: Desk, kind: str, bound: str, **where: str) -> risk_pb2.Limit:
@@ -225,6 +227,73 @@ async def test_a_runaway_guard_is_told_at_the_connection_and_when_it_changes(wor
         assert (guard.portfolio_id, guard.bound) == ("p1", "")
     async with risk_of(world, tmp_path) as desk:
         assert [each.bound for each in (await desk.connect(epoch=2)).runaway_guards] == ["50"]
+
+
+async def test_a_figure_beyond_its_bound_is_told_once_and_so_are_the_ways_back_and_restarts_repeat_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    world.open_portfolio("p1")
+    seen: list[tuple[str, str, str]] = []
+    bounds: set[str] = set()
+    for life, (bound, kinds) in enumerate(
+        (("10", ["NEAR_BREACH"]), ("8", ["EXCEEDED"]), ("8", []), ("11", ["NEAR_BREACH"]), ("20", ["CLEARED"])), 1
+    ):
+        async with risk_of(world, tmp_path, risk_store_interval_ms=20) as desk:
+            await desk.connect(epoch=life)
+            await set_limit(desk, "MAX_POSITION_QUANTITY", bound, portfolio_id="p1")
+            # Each time a buy and a sale of one unit: 9 are held after it.
+            if life == 1:
+                [verdict] = await desk.check(order := desk.order(quantity="9"))
+                world.commit(event := accepted(order, verdict, at=10), filled(event, "9", "100", at=10))
+            else:
+                at = 10 + life
+                sale, buy = desk.order(Side.SELL, "1"), desk.order(Side.BUY, "1")
+                for each in (sale, buy):
+                    named = each._replace(order_id=f"{ENVIRONMENT}-{life}{each.order_id[-1]}")
+                    world.commit(event := accepted(named, gate_pb2.Verdict(), at=at), filled(event, "1", "100", at=at))
+            await world.fold(life, 10 + life)
+            stream = desk.risk.StreamRiskEvents(
+                messages.StreamRiskEventsRequest(environment_id=ENVIRONMENT, after_sequence=0)
+            )
+            bounds.add(bound)
+            found = told(await some(stream, len(bounds) + len(seen) + len(kinds)))
+            stream.cancel()
+            figures = [(KINDS[e.kind], e.bound, e.value) for e in found if KINDS[e.kind] != "LIMIT_CHANGED"]
+            seen += [(kind, bound, "9") for kind in kinds]
+            assert figures == seen
+
+
+async def test_rule_23_a_runaway_is_stored_once_however_often_it_is_reported(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1")
+
+    def report(begin_time: int, **other: Any) -> gate_pb2.ReportRunawayRequest:
+        known = {"environment_id": ENVIRONMENT, "portfolio_id": "p1", "bound": "5", "value": 6, "principal": "ada"}
+        return gate_pb2.ReportRunawayRequest(**(known | other), begin_time=timestamp(begin_time))
+
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        await asyncio.gather(*(desk.gate.ReportRunaway(report(7)) for _ in range(5)))
+        with pytest.raises(ApiError) as error:
+            await desk.gate.ReportRunaway(report(7), metadata=[(EDGE_KEY, "1")])
+        assert (error.value.code, error.value.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_OPEN_AT_EDGE")
+        with pytest.raises(ApiError) as error:
+            await desk.gate.ReportRunaway(report(7, environment_id="nobody"))
+        assert error.value.reason == "ENVIRONMENT_NOT_FOUND"
+        for wrong in ({"bound": "-1"}, {"value": 0}, {"portfolio_id": ""}):
+            with pytest.raises(ApiError) as error:
+                await desk.gate.ReportRunaway(report(7, **wrong))
+            assert error.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    async with risk_of(world, tmp_path) as desk:
+        await desk.gate.ReportRunaway(report(7))
+        await desk.gate.ReportRunaway(report(8))
+        request = messages.ListRiskEventsRequest(
+            environment_id=ENVIRONMENT, kinds=[risk_event_pb2.RISK_EVENT_KIND_BREACH]
+        )
+        events = (await desk.risk.ListRiskEvents(request)).risk_events
+    assert [(e.sequence, e.portfolio_id, e.limit, e.bound, e.value, e.order_id, e.principal) for e in events] == [
+        (1, "p1", "runaway_guard", "5", "6", "", "ada"),
+        (2, "p1", "runaway_guard", "5", "6", "", "ada"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tickmesh.risk.v1 import risk_service_pb2 as messages
 from services.chassis.database import Database
 from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
+from services.domain.risk.watch import AlarmKind
 from services.risk import migrations
 from services.risk.event_mapping import event_to_proto
 from services.risk.parts import Cursor, OpenGate, Part
@@ -59,7 +60,8 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     claims = {"e-1": Claim("p", "A", D("-10"), BIG, D(0), True)}
     claims["e-2"] = Claim("p", "A", D("1"), D("0.000000001"), D(2), True)
     claims["e-3"] = Claim("p", "A", D("10"), D("7"), D(0), True, "e-3")
-    whole = (("1.5", "2.5"), (("max_drawdown", Where("p")), ("max_gross_exposure", Where("", "s", "A"))))
+    told = (("max_drawdown", Where("p"), AlarmKind.EXCEEDED), ("margin", Where("", "s", "A"), AlarmKind.MARGIN_CALL))
+    whole = (("1.5", "2.5"), told)
     await store.writer.commit(store.unit("ada", Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims)))
     await store.writer.commit(store.unit("bob", Part("f", Cursor(), {})))
     later = Claim("p", "A", D("-4"), D("7"), D(4), True, "", "s")
@@ -145,6 +147,29 @@ async def test_what_an_older_release_stored_is_taken_over(
         told = event_to_proto(event)
         assert (told.limit, told.bound, told.limit_change.limit.portfolio_id) == ("max_order_rate", "7", "p")
         assert told.limit_change.limit.limit_id == "e~p~MAX_ORDER_RATE"
+
+
+async def test_what_an_older_release_had_warned_of_is_known_still(tmp_path: Path) -> None:
+    url, old = f"sqlite:///{tmp_path}/old.db", tmp_path / "old"
+    old.mkdir()
+    for name in ("0001_gates.py", "0002_scopes.py"):
+        shutil.copy(Path(migrations.__file__).parent / name, old / name)
+    warned = json.dumps([["max_order_rate", ["p", "", ""]], ["maintenance_margin", ["p", "", ""]]])
+    async with await Database.open(url, old) as database:
+
+        def fill(connection: sa.Connection) -> None:
+            table = sa.Table("environments", sa.MetaData(), autoload_with=connection)
+            numbers = dict.fromkeys(("order_sequence", "ledger_sequence", "tape_sequence", "cycle"), 0)
+            texts = {"environment_id": "e", "marks": "{}", "principal": "ada", "owner": "ada", "warned": warned}
+            connection.execute(sa.insert(table), {**numbers, **texts, "ended": False})
+
+        await database.run(fill)
+    async with await Database.open(url, migrations) as database:
+        [part] = (await Store(database).load()).parts
+    assert part.told == (
+        ("max_order_rate", Where("p"), AlarmKind.NEAR_BREACH),
+        ("maintenance_margin", Where("p"), AlarmKind.MARGIN_CALL),
+    )
 
 
 async def test_every_row_tells_whose_it_is(database: Database) -> None:

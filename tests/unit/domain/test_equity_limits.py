@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from services.domain.orders.order import ExecType, Order, Side
 from services.domain.risk.curve import Curve
 from services.domain.risk.gate import Gate
-from services.domain.risk.limit import Where
+from services.domain.risk.limit import Standing, Where
 from services.domain.risk.limits import make_limit
+from services.domain.risk.valued import Usage
 from services.domain.risk.valuing import Valuing
 from services.domain.risk.watch import Alarm, AlarmKind, Watch
 from services.domain.tape import merge
@@ -179,6 +180,44 @@ class TestWatch:
             day.held(quantity, side)
             assert self.alarms(day, watch) == alarms
 
+    def test_a_figure_beyond_its_bound_is_told_as_that_and_where_it_comes_back_to(self) -> None:
+        day, watch = Day(), Watch(D("0.8"))
+        day.limit("max_position_quantity", "100", portfolio_id="p")
+        day.held(100)
+        assert self.alarms(day, watch) == [(AlarmKind.NEAR_BREACH, "A", 100, 100)]
+        # A split, or a lower bound, brings what is held beyond it.
+        for bound, kinds in (
+            ("99", [AlarmKind.EXCEEDED]),
+            ("98", []),
+            ("100", []),
+            ("111", []),
+            ("112", [AlarmKind.NEAR_BREACH]),
+            ("99", [AlarmKind.EXCEEDED]),
+            ("139", [AlarmKind.CLEARED]),
+            ("99", [AlarmKind.EXCEEDED]),
+        ):
+            day.limit("max_position_quantity", bound, portfolio_id="p")
+            assert [each[0] for each in self.alarms(day, watch)] == kinds, bound
+
+    @given(st.lists(st.integers(0, 130), max_size=40), st.decimals("0.05", 1, places=2))
+    def test_the_last_alarm_says_where_a_figure_stands_and_none_is_told_twice(
+        self, values: list[int], share: Decimal
+    ) -> None:
+        watch, limit, last = Watch(share), make_limit("max_order_quantity", D(100)), AlarmKind.CLEARED
+        for value in values:
+            watch = Watch(share, watch.told)
+            for alarm in watch.look([Usage(limit, Standing(D(value)))], []):
+                assert alarm.kind is not last
+                last = alarm.kind
+            if value > 100:
+                assert last is AlarmKind.EXCEEDED
+            elif value > share * 100:
+                assert last is not AlarmKind.CLEARED
+            elif value < D("0.9") * share * 100 or value == 0:
+                assert last is AlarmKind.CLEARED
+            if value < 90:
+                assert last is not AlarmKind.EXCEEDED
+
     def test_a_margin_call_comes_once_and_is_cleared(self) -> None:
         day, watch = Day("1000"), Watch(D("0.8"))
         day.limit("short_sale", "1")
@@ -190,13 +229,13 @@ class TestWatch:
         day.marks(A=160)
         assert self.alarms(day, watch) == [(AlarmKind.CLEARED, "", 400, 400)]
 
-    def test_a_bound_of_zero_warns_of_anything_and_calms_at_nothing(self) -> None:
+    def test_a_bound_of_zero_is_passed_by_anything_and_calms_at_nothing(self) -> None:
         day, watch = Day(), Watch(D("0.8"))
         day.limit("max_daily_loss", "0", portfolio_id="p")
         day.held(1)
         assert self.alarms(day, watch) == []
         day.marks(A=99)
-        assert [each[0] for each in self.alarms(day, watch)] == [AlarmKind.NEAR_BREACH]
+        assert [each[0] for each in self.alarms(day, watch)] == [AlarmKind.EXCEEDED]
         day.marks(A=100)
         assert [each[0] for each in self.alarms(day, watch)] == [AlarmKind.CLEARED]
 
@@ -208,7 +247,7 @@ class TestWatch:
         assert [each[:3] for each in watch.look(day.gate.usages(), [])] == [
             (AlarmKind.NEAR_BREACH, "max_position_quantity", where)
         ]
-        again = Watch(D("0.8"), watch.warned)
+        again = Watch(D("0.8"), watch.told)
         assert again.look(day.gate.usages(), []) == []
         again.forget("max_position_quantity", where)
         assert len(again.look(day.gate.usages(), [])) == 1

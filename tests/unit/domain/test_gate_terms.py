@@ -1,11 +1,12 @@
 """What orders of each kind reserve, and what becomes of it on new terms (rules 4 and 5)."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from services.domain.orders.order import OrderType, Side
+from services.domain.orders.order import ExecType, OrderType, Side
 from services.domain.risk.limits import KillScope, make_limit
 from tests.unit.domain.test_gate import Market, figures
 
@@ -83,12 +84,56 @@ def test_rule_4_any_event_of_the_order_settles_what_was_checked_for_it() -> None
     assert market.gate.exposure("p").reserved_cash == 600
 
 
-def test_new_terms_are_no_order_more_and_of_what_is_not_open_there_are_none() -> None:
+def test_rule_23_new_terms_count_as_an_order_once_their_check_has_passed() -> None:
     market = Market()
-    market.gate.set_limit(make_limit("max_order_rate", D(1), "p"))
+    market.gate.set_limit(make_limit("max_order_rate", D(3), "p"))
     order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(100)))
     assert order is not None
-    assert market.recheck(market.replaced(order, quantity=D(11))).reservation is not None
+    for price in (101, 102):
+        after = market.replaced(order, limit_price=D(price))
+        for _ in range(2):
+            verdict = market.recheck(after)
+            assert verdict.reservation is not None, "checked again, they count once"
+        order = market.replace(after, verdict)
+    refusal = market.recheck(market.replaced(order, limit_price=D(103))).refusal
+    assert refusal is not None
+    assert refusal[:4] == ("ORDER_RATE_EXCEEDED", "max_order_rate", 3, 4)
+    assert market.check(market.order(Side.BUY, "1")).refusal == refusal
+
+
+def test_rule_4_new_terms_whose_verdict_is_void_count_no_more() -> None:
+    market = Market()
+    market.gate.set_limit(make_limit("max_order_rate", D(2), "p"))
+    order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
+    void: tuple[Callable[[], object], ...] = (
+        market.gate.drop_unconfirmed,
+        lambda: market.gate.drop_unconfirmed(["e-1"]),
+        lambda: market.fill(order, "1", "100"),
+    )
+    for each in void:
+        assert market.recheck(market.replaced(order, limit_price=D(101))).reservation is not None
+        assert market.check(market.order(Side.BUY, "1")).refusal is not None
+        each()
+        order = market.orders[order.order_id]
+    assert market.check(market.order(Side.BUY, "1")).refusal is None
+
+
+def test_new_terms_that_only_shrink_an_order_are_not_asked_about_and_count() -> None:
+    market = Market()
+    market.gate.set_limit(make_limit("max_order_rate", D(2), "p"))
+    order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
+    market.tell(ExecType.REPLACED, market.replaced(order, quantity=D(9)))
+    assert market.check(market.order(Side.BUY, "1")).refusal is not None
+    market.time += 60_000_000_000
+    assert market.check(market.order(Side.BUY, "1")).refusal is None
+
+
+def test_of_what_is_not_open_there_are_no_new_terms() -> None:
+    market = Market()
+    order = market.place(market.order(Side.BUY, "10", order_type=OrderType.LIMIT, limit_price=D(100)))
+    assert order is not None
     market.end(order)
     with pytest.raises(ValueError, match="not open"):
         market.recheck(order)

@@ -7,19 +7,24 @@ import pytest
 
 from services.chassis.errors import ApiError
 from services.order.desk.door import Door
-from services.order.desk.gate_mapping import Guard
+from services.order.desk.gate_mapping import Guard, Runaway
 
 
 def refused(door: Door, portfolio_id: str, *arrivals: float) -> list[bool]:
-    return [door.objection(portfolio_id, each) is not None for each in arrivals]
+    return [door.objection(portfolio_id, each, "ada") is not None for each in arrivals]
+
+
+def deaf() -> Door:
+    """A door that tells nobody."""
+    return Door(lambda _: None)
 
 
 def test_without_a_guard_everybody_comes_in() -> None:
-    assert refused(Door(), "p", *[0.0] * 100) == [False] * 100
+    assert refused(deaf(), "p", *[0.0] * 100) == [False] * 100
 
 
 def test_as_many_as_the_bound_come_in_within_any_second() -> None:
-    door = Door()
+    door = deaf()
     door.guard([Guard("p", Decimal(2))], whole=True)
     assert refused(door, "p", 0.0, 0.4, 0.9, 0.999) == [False, False, True, True]
     # What was turned away does not count.
@@ -28,7 +33,7 @@ def test_as_many_as_the_bound_come_in_within_any_second() -> None:
 
 
 def test_a_portfolios_own_guard_goes_before_the_environments_which_holds_for_each() -> None:
-    door = Door()
+    door = deaf()
     door.guard([Guard("", Decimal(1)), Guard("p", Decimal(3))], whole=True)
     assert refused(door, "p", *[0.0] * 4) == [False, False, False, True]
     for portfolio_id in ("q", "r"):
@@ -42,12 +47,32 @@ def test_a_portfolios_own_guard_goes_before_the_environments_which_holds_for_eac
 
 @pytest.mark.parametrize(("bound", "wait"), [("1", 0.75), ("0", 1.0)])
 def test_the_refusal_says_the_bound_and_when_to_come_again(bound: str, wait: float) -> None:
-    door = Door()
+    door = deaf()
     door.guard([Guard("p", Decimal(bound))], whole=True)
-    door.objection("p", 10.0)
-    error = door.objection("p", 10.25)
+    door.objection("p", 10.0, "ada")
+    error = door.objection("p", 10.25, "ada")
     assert isinstance(error, ApiError)
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RUNAWAY_GUARD")
     assert error.metadata == {"limit": "runaway_guard", "bound": bound, "value": str(int(bound) + 1)}
     assert [each.subject for each in error.quota_violations] == ["portfolio:p"]
     assert error.retry_delay == pytest.approx(wait)
+
+
+def test_that_a_portfolio_is_turned_away_is_told_once_until_it_has_kept_to_its_guard_for_a_while() -> None:
+    told: list[Runaway] = []
+    door = Door(told.append)
+    door.guard([Guard("", Decimal(2))], whole=True)
+    refused(door, "p", 0.0, 0.1)
+    assert told == []
+    # A flood, then a burst every few seconds: one run.
+    refused(door, "p", *(each / 100 for each in range(20, 400)), *[8.0] * 4, *[16.0] * 4)
+    assert [each[:4] for each in told] == [("p", Decimal(2), 3, "ada")]
+    refused(door, "q", *[16.0] * 4)
+    assert [each.portfolio_id for each in told] == ["p", "q"]
+    refused(door, "p", *[26.0] * 3)
+    assert [each.portfolio_id for each in told] == ["p", "q", "p"]
+    assert len({each.begin_time for each in told}) == 3
+    # Risk says again which guards there are; that begins no new run.
+    door.guard([Guard("", Decimal(2))], whole=True)
+    refused(door, "p", *[27.0] * 4)
+    assert len(told) == 3

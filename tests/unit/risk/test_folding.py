@@ -24,6 +24,7 @@ from services.domain.orders.order import (
 )
 from services.domain.risk.limit import Limit, Where
 from services.domain.risk.limits import LimitChange, make_limit
+from services.domain.risk.watch import AlarmKind
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
 from services.risk.folding import Folding, NumberedEntry, NumberedEvent, Scene
@@ -250,8 +251,8 @@ def test_a_near_breach_is_told_at_the_record_that_filled_and_again_by_none_who_w
     part, told = folding.take_part()
     assert part is not None
     assert [(each.kind, each.tape_sequence, each.payload["value"]) for each in told] == [(RiskKind.NEAR_BREACH, 2, "9")]
-    assert part.warned == (("max_position_quantity", Where("p")),)
-    again = begun(Part("e", part.cursor, part.marks, part.portfolios, {}, (), part.curve, part.warned))
+    assert part.told == (("max_position_quantity", Where("p"), AlarmKind.NEAR_BREACH),)
+    again = begun(Part("e", part.cursor, part.marks, part.portfolios, {}, (), part.curve, part.told))
     again.gate.set_limit(make_limit("max_position_quantity", D(10), "p"))
     again.settle(SPLIT - 1)
     assert again.take_part()[1] == []
@@ -346,4 +347,4 @@ def _merged(before: Part | None, part: Part | None) -> Part | None:
         return part or before
     claims = {key: value for key, value in (*before.claims.items(), *part.claims.items()) if key not in part.gone}
     portfolios = {**before.portfolios, **part.portfolios}
-    return Part("e", part.cursor, part.marks, portfolios, claims, (), part.curve, part.warned)
+    return Part("e", part.cursor, part.marks, portfolios, claims, (), part.curve, part.told)

@@ -31,9 +31,13 @@ class _RiskEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskEve
     RISK_EVENT_KIND_UNSPECIFIED: _RiskEventKind.ValueType  # 0
     """Not a kind: refused."""
     RISK_EVENT_KIND_BREACH: _RiskEventKind.ValueType  # 1
-    """A limit refused an order."""
+    """A limit refused an order. Of `runaway_guard` it is one event for all that were turned away until ten seconds had passed
+    without one, and has no order, because those were never stored.
+    """
     RISK_EVENT_KIND_NEAR_BREACH: _RiskEventKind.ValueType  # 2
-    """A figure passed the share of its bound that warns, or went beyond the bound; orders refused for it are breaches."""
+    """A figure passed the share of its bound that warns; or one that was beyond its bound fell below nine tenths of it, and
+    is still near.
+    """
     RISK_EVENT_KIND_CLEARED: _RiskEventKind.ValueType  # 3
     """A figure fell below nine tenths of what warns, or the equity is no longer below the maintenance margin."""
     RISK_EVENT_KIND_MARGIN_CALL: _RiskEventKind.ValueType  # 4
@@ -42,6 +46,8 @@ class _RiskEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RiskEve
     """A limit was set or deleted."""
     RISK_EVENT_KIND_KILL_SWITCH_CHANGED: _RiskEventKind.ValueType  # 6
     """A kill switch was engaged or released."""
+    RISK_EVENT_KIND_EXCEEDED: _RiskEventKind.ValueType  # 7
+    """A figure stands beyond its bound, whether it came there by fills or by the market, or the bound by a change."""
 
 class RiskEventKind(_RiskEventKind, metaclass=_RiskEventKindEnumTypeWrapper):
     """What happened."""
@@ -49,9 +55,13 @@ class RiskEventKind(_RiskEventKind, metaclass=_RiskEventKindEnumTypeWrapper):
 RISK_EVENT_KIND_UNSPECIFIED: RiskEventKind.ValueType  # 0
 """Not a kind: refused."""
 RISK_EVENT_KIND_BREACH: RiskEventKind.ValueType  # 1
-"""A limit refused an order."""
+"""A limit refused an order. Of `runaway_guard` it is one event for all that were turned away until ten seconds had passed
+without one, and has no order, because those were never stored.
+"""
 RISK_EVENT_KIND_NEAR_BREACH: RiskEventKind.ValueType  # 2
-"""A figure passed the share of its bound that warns, or went beyond the bound; orders refused for it are breaches."""
+"""A figure passed the share of its bound that warns; or one that was beyond its bound fell below nine tenths of it, and
+is still near.
+"""
 RISK_EVENT_KIND_CLEARED: RiskEventKind.ValueType  # 3
 """A figure fell below nine tenths of what warns, or the equity is no longer below the maintenance margin."""
 RISK_EVENT_KIND_MARGIN_CALL: RiskEventKind.ValueType  # 4
@@ -60,12 +70,15 @@ RISK_EVENT_KIND_LIMIT_CHANGED: RiskEventKind.ValueType  # 5
 """A limit was set or deleted."""
 RISK_EVENT_KIND_KILL_SWITCH_CHANGED: RiskEventKind.ValueType  # 6
 """A kill switch was engaged or released."""
+RISK_EVENT_KIND_EXCEEDED: RiskEventKind.ValueType  # 7
+"""A figure stands beyond its bound, whether it came there by fills or by the market, or the bound by a change."""
 Global___RiskEventKind: _TypeAlias = RiskEventKind  # noqa: Y015
 
 @_typing.final
 class RiskEvent(_message.Message):
     """One thing that somebody who watches risk wants to know. Each counts once, whatever was restarted meanwhile. Figures are
-    looked at after the fills of a record and at each session close, at the marks there.
+    looked at after the fills of a record and at each session close, at the marks there; the last event of a limit, of the
+    kinds EXCEEDED, NEAR_BREACH and CLEARED, says where its figure stands.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -109,7 +122,7 @@ class RiskEvent(_message.Message):
     tape_sequence: _builtins.int
     """The tape position."""
     principal: _builtins.str
-    """Who caused it: of a breach who sent the order, of a change who made it."""
+    """Who caused it: of a breach who sent the order, or the first one, of a change who made it."""
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of that position; empty before the tape is known here."""

@@ -30,13 +30,23 @@ from tickmesh.order.v1 import order_pb2 as tickmesh_dot_order_dot_v1_dot_order__
 from tickmesh.risk.v1 import risk_pb2 as tickmesh_dot_risk_dot_v1_dot_risk__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tickmesh/risk/v1/risk_gate_service.proto\x12\x10tickmesh.risk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a\x1dtickmesh/order/v1/order.proto\x1a\x1btickmesh/risk/v1/risk.proto\"\x9b\x01\n\x12\x43heckOrdersRequest\x12\x35\n\x07\x63onnect\x18\x01 \x01(\x0b\x32\x19.tickmesh.risk.v1.ConnectH\x00R\x07\x63onnect\x12<\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1c.tickmesh.risk.v1.CheckBatchB\x06\xbaH\x03\xd8\x01\x03H\x00R\x05\x62\x61tchB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\x97\x02\n\x13\x43heckOrdersResponse\x12/\n\x05ready\x18\x01 \x01(\x0b\x32\x17.tickmesh.risk.v1.ReadyH\x00R\x05ready\x12<\n\x08verdicts\x18\x02 \x01(\x0b\x32\x1e.tickmesh.risk.v1.VerdictBatchH\x00R\x08verdicts\x12?\n\x0bkill_switch\x18\x03 \x01(\x0b\x32\x1c.tickmesh.risk.v1.KillSwitchH\x00R\nkillSwitch\x12\x45\n\rrunaway_guard\x18\x04 \x01(\x0b\x32\x1e.tickmesh.risk.v1.RunawayGuardH\x00R\x0crunawayGuardB\t\n\x07message\"G\n\x0cRunawayGuard\x12!\n\x0cportfolio_id\x18\x01 \x01(\tR\x0bportfolioId\x12\x14\n\x05\x62ound\x18\x02 \x01(\tR\x05\x62ound\"\x86\x01\n\x07\x43onnect\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x1d\n\x05\x65poch\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x05\x65poch\x12&\n\norder_head\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\torderHead\"\xa7\x01\n\x05Ready\x12\x14\n\x05\x65poch\x18\x01 \x01(\x03R\x05\x65poch\x12\x41\n\rkill_switches\x18\x02 \x03(\x0b\x32\x1c.tickmesh.risk.v1.KillSwitchR\x0ckillSwitches\x12\x45\n\x0erunaway_guards\x18\x03 \x03(\x0b\x32\x1e.tickmesh.risk.v1.RunawayGuardR\rrunawayGuards\"\x98\x02\n\nCheckBatch\x12\x19\n\x08\x62\x61tch_id\x18\x01 \x01(\x03R\x07\x62\x61tchId\x12\x1d\n\norder_head\x18\x02 \x01(\x03R\torderHead\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12;\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nmarketTime\x12\x34\n\x06\x63hecks\x18\x05 \x03(\x0b\x32\x1c.tickmesh.risk.v1.OrderCheckR\x06\x63hecks\x12\x38\n\x08previews\x18\x06 \x03(\x0b\x32\x1c.tickmesh.risk.v1.OrderCheckR\x08previews\"\xb0\x01\n\nOrderCheck\x12.\n\x05order\x18\x01 \x01(\x0b\x32\x18.tickmesh.order.v1.OrderR\x05order\x12\'\n\x0freference_price\x18\x02 \x01(\tR\x0ereferencePrice\x12\'\n\x0fledger_sequence\x18\x03 \x01(\x03R\x0eledgerSequence\x12 \n\x0btraceparent\x18\x04 \x01(\tR\x0btraceparent\"\x9e\x01\n\x0cVerdictBatch\x12\x19\n\x08\x62\x61tch_id\x18\x01 \x01(\x03R\x07\x62\x61tchId\x12\x35\n\x08verdicts\x18\x02 \x03(\x0b\x32\x19.tickmesh.risk.v1.VerdictR\x08verdicts\x12<\n\x08previews\x18\x03 \x03(\x0b\x32 .tickmesh.risk.v1.PreviewVerdictR\x08previews\"\xfd\x01\n\x0ePreviewVerdict\x12\x33\n\x07verdict\x18\x01 \x01(\x0b\x32\x19.tickmesh.risk.v1.VerdictR\x07verdict\x12\x14\n\x05price\x18\x02 \x01(\tR\x05price\x12\x1a\n\x08quantity\x18\x03 \x01(\tR\x08quantity\x12\x1a\n\x08notional\x18\x04 \x01(\tR\x08notional\x12)\n\x10largest_quantity\x18\x05 \x01(\tR\x0flargestQuantity\x12=\n\x0cnext_refusal\x18\x06 \x01(\x0b\x32\x1a.tickmesh.order.v1.RefusalR\x0bnextRefusal\"\xe2\x01\n\x07Verdict\x12\x19\n\x08order_id\x18\x01 \x01(\tR\x07orderId\x12\x42\n\x0breservation\x18\x02 \x01(\x0b\x32\x1e.tickmesh.order.v1.ReservationH\x00R\x0breservation\x12\x36\n\x07refusal\x18\x03 \x01(\x0b\x32\x1a.tickmesh.order.v1.RefusalH\x00R\x07refusal\x12\x35\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x1d.tickmesh.order.v1.LimitCheckR\x06\x63hecksB\t\n\x07outcome2q\n\x0fRiskGateService\x12^\n\x0b\x43heckOrders\x12$.tickmesh.risk.v1.CheckOrdersRequest\x1a%.tickmesh.risk.v1.CheckOrdersResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tickmesh/risk/v1/risk_gate_service.proto\x12\x10tickmesh.risk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a\x1dtickmesh/order/v1/order.proto\x1a\x1btickmesh/risk/v1/risk.proto\"\xa7\x02\n\x14ReportRunawayRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x30\n\x0cportfolio_id\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\x0bportfolioId\x12#\n\x05\x62ound\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb8\xbb\x18\x01R\x05\x62ound\x12\x1d\n\x05value\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x05value\x12\x1c\n\tprincipal\x18\x05 \x01(\tR\tprincipal\x12\x45\n\nbegin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01R\tbeginTime\"\x17\n\x15ReportRunawayResponse\"\x9b\x01\n\x12\x43heckOrdersRequest\x12\x35\n\x07\x63onnect\x18\x01 \x01(\x0b\x32\x19.tickmesh.risk.v1.ConnectH\x00R\x07\x63onnect\x12<\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1c.tickmesh.risk.v1.CheckBatchB\x06\xbaH\x03\xd8\x01\x03H\x00R\x05\x62\x61tchB\x10\n\x07message\x12\x05\xbaH\x02\x08\x01\"\x97\x02\n\x13\x43heckOrdersResponse\x12/\n\x05ready\x18\x01 \x01(\x0b\x32\x17.tickmesh.risk.v1.ReadyH\x00R\x05ready\x12<\n\x08verdicts\x18\x02 \x01(\x0b\x32\x1e.tickmesh.risk.v1.VerdictBatchH\x00R\x08verdicts\x12?\n\x0bkill_switch\x18\x03 \x01(\x0b\x32\x1c.tickmesh.risk.v1.KillSwitchH\x00R\nkillSwitch\x12\x45\n\rrunaway_guard\x18\x04 \x01(\x0b\x32\x1e.tickmesh.risk.v1.RunawayGuardH\x00R\x0crunawayGuardB\t\n\x07message\"G\n\x0cRunawayGuard\x12!\n\x0cportfolio_id\x18\x01 \x01(\tR\x0bportfolioId\x12\x14\n\x05\x62ound\x18\x02 \x01(\tR\x05\x62ound\"\x86\x01\n\x07\x43onnect\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12\x1d\n\x05\x65poch\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x05\x65poch\x12&\n\norder_head\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\torderHead\"\xa7\x01\n\x05Ready\x12\x14\n\x05\x65poch\x18\x01 \x01(\x03R\x05\x65poch\x12\x41\n\rkill_switches\x18\x02 \x03(\x0b\x32\x1c.tickmesh.risk.v1.KillSwitchR\x0ckillSwitches\x12\x45\n\x0erunaway_guards\x18\x03 \x03(\x0b\x32\x1e.tickmesh.risk.v1.RunawayGuardR\rrunawayGuards\"\x98\x02\n\nCheckBatch\x12\x19\n\x08\x62\x61tch_id\x18\x01 \x01(\x03R\x07\x62\x61tchId\x12\x1d\n\norder_head\x18\x02 \x01(\x03R\torderHead\x12#\n\rtape_sequence\x18\x03 \x01(\x03R\x0ctapeSequence\x12;\n\x0bmarket_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nmarketTime\x12\x34\n\x06\x63hecks\x18\x05 \x03(\x0b\x32\x1c.tickmesh.risk.v1.OrderCheckR\x06\x63hecks\x12\x38\n\x08previews\x18\x06 \x03(\x0b\x32\x1c.tickmesh.risk.v1.OrderCheckR\x08previews\"\xb0\x01\n\nOrderCheck\x12.\n\x05order\x18\x01 \x01(\x0b\x32\x18.tickmesh.order.v1.OrderR\x05order\x12\'\n\x0freference_price\x18\x02 \x01(\tR\x0ereferencePrice\x12\'\n\x0fledger_sequence\x18\x03 \x01(\x03R\x0eledgerSequence\x12 \n\x0btraceparent\x18\x04 \x01(\tR\x0btraceparent\"\x9e\x01\n\x0cVerdictBatch\x12\x19\n\x08\x62\x61tch_id\x18\x01 \x01(\x03R\x07\x62\x61tchId\x12\x35\n\x08verdicts\x18\x02 \x03(\x0b\x32\x19.tickmesh.risk.v1.VerdictR\x08verdicts\x12<\n\x08previews\x18\x03 \x03(\x0b\x32 .tickmesh.risk.v1.PreviewVerdictR\x08previews\"\xfd\x01\n\x0ePreviewVerdict\x12\x33\n\x07verdict\x18\x01 \x01(\x0b\x32\x19.tickmesh.risk.v1.VerdictR\x07verdict\x12\x14\n\x05price\x18\x02 \x01(\tR\x05price\x12\x1a\n\x08quantity\x18\x03 \x01(\tR\x08quantity\x12\x1a\n\x08notional\x18\x04 \x01(\tR\x08notional\x12)\n\x10largest_quantity\x18\x05 \x01(\tR\x0flargestQuantity\x12=\n\x0cnext_refusal\x18\x06 \x01(\x0b\x32\x1a.tickmesh.order.v1.RefusalR\x0bnextRefusal\"\xe2\x01\n\x07Verdict\x12\x19\n\x08order_id\x18\x01 \x01(\tR\x07orderId\x12\x42\n\x0breservation\x18\x02 \x01(\x0b\x32\x1e.tickmesh.order.v1.ReservationH\x00R\x0breservation\x12\x36\n\x07refusal\x18\x03 \x01(\x0b\x32\x1a.tickmesh.order.v1.RefusalH\x00R\x07refusal\x12\x35\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x1d.tickmesh.order.v1.LimitCheckR\x06\x63hecksB\t\n\x07outcome2\xd3\x01\n\x0fRiskGateService\x12^\n\x0b\x43heckOrders\x12$.tickmesh.risk.v1.CheckOrdersRequest\x1a%.tickmesh.risk.v1.CheckOrdersResponse(\x01\x30\x01\x12`\n\rReportRunaway\x12&.tickmesh.risk.v1.ReportRunawayRequest\x1a\'.tickmesh.risk.v1.ReportRunawayResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.risk.v1.risk_gate_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['environment_id']._loaded_options = None
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['environment_id']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['portfolio_id']._loaded_options = None
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['portfolio_id']._serialized_options = b'\342A\001\002\272H\006r\004\300\273\030\001'
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['bound']._loaded_options = None
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['bound']._serialized_options = b'\342A\001\002\272H\006r\004\270\273\030\001'
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['value']._loaded_options = None
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['value']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['begin_time']._loaded_options = None
+  _globals['_REPORTRUNAWAYREQUEST'].fields_by_name['begin_time']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CHECKORDERSREQUEST'].oneofs_by_name['message']._loaded_options = None
   _globals['_CHECKORDERSREQUEST'].oneofs_by_name['message']._serialized_options = b'\272H\002\010\001'
   _globals['_CHECKORDERSREQUEST'].fields_by_name['batch']._loaded_options = None
@@ -47,26 +57,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECT'].fields_by_name['epoch']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_CONNECT'].fields_by_name['order_head']._loaded_options = None
   _globals['_CONNECT'].fields_by_name['order_head']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_CHECKORDERSREQUEST']._serialized_start=250
-  _globals['_CHECKORDERSREQUEST']._serialized_end=405
-  _globals['_CHECKORDERSRESPONSE']._serialized_start=408
-  _globals['_CHECKORDERSRESPONSE']._serialized_end=687
-  _globals['_RUNAWAYGUARD']._serialized_start=689
-  _globals['_RUNAWAYGUARD']._serialized_end=760
-  _globals['_CONNECT']._serialized_start=763
-  _globals['_CONNECT']._serialized_end=897
-  _globals['_READY']._serialized_start=900
-  _globals['_READY']._serialized_end=1067
-  _globals['_CHECKBATCH']._serialized_start=1070
-  _globals['_CHECKBATCH']._serialized_end=1350
-  _globals['_ORDERCHECK']._serialized_start=1353
-  _globals['_ORDERCHECK']._serialized_end=1529
-  _globals['_VERDICTBATCH']._serialized_start=1532
-  _globals['_VERDICTBATCH']._serialized_end=1690
-  _globals['_PREVIEWVERDICT']._serialized_start=1693
-  _globals['_PREVIEWVERDICT']._serialized_end=1946
-  _globals['_VERDICT']._serialized_start=1949
-  _globals['_VERDICT']._serialized_end=2175
-  _globals['_RISKGATESERVICE']._serialized_start=2177
-  _globals['_RISKGATESERVICE']._serialized_end=2290
+  _globals['_REPORTRUNAWAYREQUEST']._serialized_start=250
+  _globals['_REPORTRUNAWAYREQUEST']._serialized_end=545
+  _globals['_REPORTRUNAWAYRESPONSE']._serialized_start=547
+  _globals['_REPORTRUNAWAYRESPONSE']._serialized_end=570
+  _globals['_CHECKORDERSREQUEST']._serialized_start=573
+  _globals['_CHECKORDERSREQUEST']._serialized_end=728
+  _globals['_CHECKORDERSRESPONSE']._serialized_start=731
+  _globals['_CHECKORDERSRESPONSE']._serialized_end=1010
+  _globals['_RUNAWAYGUARD']._serialized_start=1012
+  _globals['_RUNAWAYGUARD']._serialized_end=1083
+  _globals['_CONNECT']._serialized_start=1086
+  _globals['_CONNECT']._serialized_end=1220
+  _globals['_READY']._serialized_start=1223
+  _globals['_READY']._serialized_end=1390
+  _globals['_CHECKBATCH']._serialized_start=1393
+  _globals['_CHECKBATCH']._serialized_end=1673
+  _globals['_ORDERCHECK']._serialized_start=1676
+  _globals['_ORDERCHECK']._serialized_end=1852
+  _globals['_VERDICTBATCH']._serialized_start=1855
+  _globals['_VERDICTBATCH']._serialized_end=2013
+  _globals['_PREVIEWVERDICT']._serialized_start=2016
+  _globals['_PREVIEWVERDICT']._serialized_end=2269
+  _globals['_VERDICT']._serialized_start=2272
+  _globals['_VERDICT']._serialized_end=2498
+  _globals['_RISKGATESERVICE']._serialized_start=2501
+  _globals['_RISKGATESERVICE']._serialized_end=2712
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,67 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReportRunawayRequest(_message.Message):
+    """A portfolio sent more orders from outside than its runaway guard lets in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """The environment."""
+    portfolio_id: _builtins.str
+    """The portfolio."""
+    bound: _builtins.str
+    """Orders a second that may come in."""
+    value: _builtins.int
+    """The number of the first one in its second that was turned away."""
+    principal: _builtins.str
+    """Who sent that."""
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """When it came, wall time; a portfolio's reports are told apart by it."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        bound: _builtins.str = ...,
+        value: _builtins.int = ...,
+        principal: _builtins.str = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "bound", b"bound", "environment_id", b"environment_id", "portfolio_id", b"portfolio_id", "principal", b"principal", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRunawayRequest: _TypeAlias = ReportRunawayRequest  # noqa: Y015
+
+@_typing.final
+class ReportRunawayResponse(_message.Message):
+    """It is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRunawayResponse: _TypeAlias = ReportRunawayResponse  # noqa: Y015
+
+@_typing.final
 class CheckOrdersRequest(_message.Message):
     """From the order service."""
 

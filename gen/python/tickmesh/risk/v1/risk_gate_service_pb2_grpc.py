@@ -40,6 +40,11 @@ class RiskGateServiceStub:
                 request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.CheckOrdersRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.CheckOrdersResponse.FromString,
                 _registered_method=True)
+        self.ReportRunaway = channel.unary_unary(
+                '/tickmesh.risk.v1.RiskGateService/ReportRunaway',
+                request_serializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.ReportRunawayRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.ReportRunawayResponse.FromString,
+                _registered_method=True)
 
 
 class RiskGateServiceServicer:
@@ -61,6 +66,18 @@ class RiskGateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportRunaway(self, request, context):
+        """Tells that the order service began to turn a portfolio's orders away, which are many to a second: a risk event, durable
+        when this returns. A repeat changes nothing.
+
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
+
+        Only inside the mesh: it has no REST form.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RiskGateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -68,6 +85,11 @@ def add_RiskGateServiceServicer_to_server(servicer, server):
                     servicer.CheckOrders,
                     request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.CheckOrdersRequest.FromString,
                     response_serializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.CheckOrdersResponse.SerializeToString,
+            ),
+            'ReportRunaway': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportRunaway,
+                    request_deserializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.ReportRunawayRequest.FromString,
+                    response_serializer=tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.ReportRunawayResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -98,6 +120,33 @@ class RiskGateService:
             '/tickmesh.risk.v1.RiskGateService/CheckOrders',
             tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.CheckOrdersRequest.SerializeToString,
             tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.CheckOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportRunaway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.risk.v1.RiskGateService/ReportRunaway',
+            tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.ReportRunawayRequest.SerializeToString,
+            tickmesh_dot_risk_dot_v1_dot_risk__gate__service__pb2.ReportRunawayResponse.FromString,
             options,
             channel_credentials,
             insecure,

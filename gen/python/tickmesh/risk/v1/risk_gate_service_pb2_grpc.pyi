@@ -27,6 +27,14 @@ class RiskGateServiceStub:
 
     A two-way stream has no REST form.
     """
+    ReportRunaway: _aio.UnaryUnaryMultiCallable[_risk_gate_service_pb2.ReportRunawayRequest, _risk_gate_service_pb2.ReportRunawayResponse]
+    """Tells that the order service began to turn a portfolio's orders away, which are many to a second: a risk event, durable
+    when this returns. A repeat changes nothing.
+
+    Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
+
+    Only inside the mesh: it has no REST form.
+    """
 
 class RiskGateServiceServicer(metaclass=_abc_1.ABCMeta):
     """The gate that every order passes. Not open at the edge: the order service is its only caller."""
@@ -46,6 +54,20 @@ class RiskGateServiceServicer(metaclass=_abc_1.ABCMeta):
         that a batch names do not come in time, or `SERVICE_UNAVAILABLE`.
 
         A two-way stream has no REST form.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportRunaway(
+        self,
+        request: _risk_gate_service_pb2.ReportRunawayRequest,
+        context: _aio.ServicerContext[_risk_gate_service_pb2.ReportRunawayRequest, _abc.Awaitable[_risk_gate_service_pb2.ReportRunawayResponse]],
+    ) -> _abc.Awaitable[_risk_gate_service_pb2.ReportRunawayResponse]:
+        """Tells that the order service began to turn a portfolio's orders away, which are many to a second: a risk event, durable
+        when this returns. A repeat changes nothing.
+
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
+
+        Only inside the mesh: it has no REST form.
         """
 
 def add_RiskGateServiceServicer_to_server(servicer: RiskGateServiceServicer, server: _aio.Server) -> None: ...

@@ -35,7 +35,7 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_MAX_GROSS_EXPOSURE: _LimitType.ValueType  # 3
     """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
     LIMIT_TYPE_MAX_ORDER_RATE: _LimitType.ValueType  # 4
-    """Orders in a minute of market time."""
+    """Orders, and new terms of open ones, in a minute of market time."""
     LIMIT_TYPE_PRICE_BAND: _LimitType.ValueType  # 5
     """How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent."""
     LIMIT_TYPE_SHORT_SALES: _LimitType.ValueType  # 6
@@ -51,8 +51,9 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_MAX_CONCENTRATION: _LimitType.ValueType  # 11
     """Exposure to one symbol as a fraction of the equity. Not of a strategy."""
     LIMIT_TYPE_RUNAWAY_GUARD: _LimitType.ValueType  # 12
-    """Orders from outside that a portfolio may send in a second of wall time. Of an environment, where it holds for each of its
-    portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED `RUNAWAY_GUARD` and stores nothing.
+    """Orders from outside, and new terms of open ones, that a portfolio may send in a second of wall time. Of an environment,
+    where it holds for each of its portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED
+    `RUNAWAY_GUARD` and stores nothing; that it began to is a risk event.
     """
     LIMIT_TYPE_MAX_DAILY_LOSS: _LimitType.ValueType  # 13
     """Equity lost since the last session close, in the portfolio's currency; of a strategy, what its own orders lost. Beyond it
@@ -87,7 +88,7 @@ LIMIT_TYPE_MAX_POSITION_QUANTITY: LimitType.ValueType  # 2
 LIMIT_TYPE_MAX_GROSS_EXPOSURE: LimitType.ValueType  # 3
 """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
 LIMIT_TYPE_MAX_ORDER_RATE: LimitType.ValueType  # 4
-"""Orders in a minute of market time."""
+"""Orders, and new terms of open ones, in a minute of market time."""
 LIMIT_TYPE_PRICE_BAND: LimitType.ValueType  # 5
 """How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent."""
 LIMIT_TYPE_SHORT_SALES: LimitType.ValueType  # 6
@@ -103,8 +104,9 @@ LIMIT_TYPE_MAX_LEVERAGE: LimitType.ValueType  # 10
 LIMIT_TYPE_MAX_CONCENTRATION: LimitType.ValueType  # 11
 """Exposure to one symbol as a fraction of the equity. Not of a strategy."""
 LIMIT_TYPE_RUNAWAY_GUARD: LimitType.ValueType  # 12
-"""Orders from outside that a portfolio may send in a second of wall time. Of an environment, where it holds for each of its
-portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED `RUNAWAY_GUARD` and stores nothing.
+"""Orders from outside, and new terms of open ones, that a portfolio may send in a second of wall time. Of an environment,
+where it holds for each of its portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED
+`RUNAWAY_GUARD` and stores nothing; that it began to is a risk event.
 """
 LIMIT_TYPE_MAX_DAILY_LOSS: LimitType.ValueType  # 13
 """Equity lost since the last session close, in the portfolio's currency; of a strategy, what its own orders lost. Beyond it

@@ -30,6 +30,8 @@ __all__ = (
     "PreviewVerdict",
     "Ready",
     "ReleaseKillSwitchRequest",
+    "ReportRunawayRequest",
+    "ReportRunawayResponse",
     "RiskEvent",
     "RiskEventKind",
     "RiskEvents",
@@ -133,7 +135,7 @@ class LimitType(betterproto2.Enum):
 
     MAX_ORDER_RATE = 4
     """
-    Orders in a minute of market time.
+    Orders, and new terms of open ones, in a minute of market time.
     """
 
     PRICE_BAND = 5
@@ -173,8 +175,9 @@ class LimitType(betterproto2.Enum):
 
     RUNAWAY_GUARD = 12
     """
-    Orders from outside that a portfolio may send in a second of wall time. Of an environment, where it holds for each of its
-    portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED `RUNAWAY_GUARD` and stores nothing.
+    Orders from outside, and new terms of open ones, that a portfolio may send in a second of wall time. Of an environment,
+    where it holds for each of its portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED
+    `RUNAWAY_GUARD` and stores nothing; that it began to is a risk event.
     """
 
     MAX_DAILY_LOSS = 13
@@ -267,12 +270,14 @@ class RiskEventKind(betterproto2.Enum):
 
     BREACH = 1
     """
-    A limit refused an order.
+    A limit refused an order. Of `runaway_guard` it is one event for all that were turned away until ten seconds had passed
+    without one, and has no order, because those were never stored.
     """
 
     NEAR_BREACH = 2
     """
-    A figure passed the share of its bound that warns, or went beyond the bound; orders refused for it are breaches.
+    A figure passed the share of its bound that warns; or one that was beyond its bound fell below nine tenths of it, and
+    is still near.
     """
 
     CLEARED = 3
@@ -295,6 +300,11 @@ class RiskEventKind(betterproto2.Enum):
     A kill switch was engaged or released.
     """
 
+    EXCEEDED = 7
+    """
+    A figure stands beyond its bound, whether it came there by fills or by the market, or the bound by a change.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -305,6 +315,7 @@ class RiskEventKind(betterproto2.Enum):
             4: "RISK_EVENT_KIND_MARGIN_CALL",
             5: "RISK_EVENT_KIND_LIMIT_CHANGED",
             6: "RISK_EVENT_KIND_KILL_SWITCH_CHANGED",
+            7: "RISK_EVENT_KIND_EXCEEDED",
         }
 
     @classmethod
@@ -317,6 +328,7 @@ class RiskEventKind(betterproto2.Enum):
             "RISK_EVENT_KIND_MARGIN_CALL": 4,
             "RISK_EVENT_KIND_LIMIT_CHANGED": 5,
             "RISK_EVENT_KIND_KILL_SWITCH_CHANGED": 6,
+            "RISK_EVENT_KIND_EXCEEDED": 7,
         }
 
 
@@ -1155,10 +1167,65 @@ default_message_pool.register_message("tickmesh.risk.v1", "ReleaseKillSwitchRequ
 
 
 @dataclass(eq=False, repr=False)
+class ReportRunawayRequest(betterproto2.Message):
+    """
+    A portfolio sent more orders from outside than its runaway guard lets in.
+    """
+
+    environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The environment.
+    """
+
+    portfolio_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The portfolio.
+    """
+
+    bound: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Orders a second that may come in.
+    """
+
+    value: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    The number of the first one in its second that was turned away.
+    """
+
+    principal: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Who sent that.
+    """
+
+    begin_time: "datetime.datetime | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When it came, wall time; a portfolio's reports are told apart by it.
+    """
+
+
+default_message_pool.register_message("tickmesh.risk.v1", "ReportRunawayRequest", ReportRunawayRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ReportRunawayResponse(betterproto2.Message):
+    """
+    It is stored.
+    """
+
+    pass
+
+
+default_message_pool.register_message("tickmesh.risk.v1", "ReportRunawayResponse", ReportRunawayResponse)
+
+
+@dataclass(eq=False, repr=False)
 class RiskEvent(betterproto2.Message):
     """
     One thing that somebody who watches risk wants to know. Each counts once, whatever was restarted meanwhile. Figures are
-    looked at after the fills of a record and at each session close, at the marks there.
+    looked at after the fills of a record and at each session close, at the marks there; the last event of a limit, of the
+    kinds EXCEEDED, NEAR_BREACH and CLEARED, says where its figure stands.
     """
 
     sequence: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
@@ -1232,7 +1299,7 @@ class RiskEvent(betterproto2.Message):
 
     principal: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
     """
-    Who caused it: of a breach who sent the order, of a change who made it.
+    Who caused it: of a breach who sent the order, or the first one, of a change who made it.
     """
 
     limit_change: "LimitChange | None" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1568,6 +1635,32 @@ class RiskGateServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         ):
             yield response
+
+    async def report_runaway(
+        self,
+        message: "ReportRunawayRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ReportRunawayResponse":
+        """
+        Tells that the order service began to turn a portfolio's orders away, which are many to a second: a risk event, durable
+        when this returns. A repeat changes nothing.
+
+        Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
+
+        Only inside the mesh: it has no REST form.
+        """
+
+        return await self._unary_unary(
+            "/tickmesh.risk.v1.RiskGateService/ReportRunaway",
+            message,
+            ReportRunawayResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
 
 
 class RiskServiceStub(betterproto2_grpclib.ServiceStub):
