@@ -48,5 +48,5 @@ events.onmessage = ({ data }) => {
   const { snapshot, rows } = JSON.parse(data);
   for (const quote of [...(snapshot?.quotes ?? []), ...(rows?.quotes ?? [])]) show(quote.symbol, quote.last_price);
   for (const trade of rows?.trades ?? []) show(trade.symbol, trade.price);
-  for (const bar of rows?.bars ?? []) show(bar.symbol, bar.close_price);
+  for (const bar of rows?.bars ?? []) show(bar.symbol, bar.close);
 };

@@ -29,6 +29,7 @@ def lines_of(story: Explanation) -> list[str]:
         "",
         *_under("then", (line for each in story.events for line in _event(each))),
         *([f"{_MARGIN}… and more; `ListOrderEvents` has all of it"] if story.more_events else []),
+        *_halts(story),
         *_gaps(story),
     ]
 
@@ -95,6 +96,16 @@ def _event(each: order_explanation_pb2.ExplainedEvent) -> Iterator[str]:
             account = name_of(portfolio_pb2.LedgerAccount, "LEDGER_ACCOUNT_", entry.account).lower()
             kind = name_of(portfolio_pb2.LedgerEntryKind, "LEDGER_ENTRY_KIND_", entry.kind).lower()
             yield f"  {kind}: {account} {_signed(entry.amount)} {entry.asset}, then {entry.balance}"
+
+
+def _halts(story: Explanation) -> list[str]:
+    """When nothing could fill, whatever the prices were."""
+    lines = [
+        f"trading in {each.symbol} {'stopped' if each.halted else 'went on'}, {_time(each.event_time)}, "
+        f"record {each.tape_sequence}"
+        for each in story.halts
+    ]
+    return ["", *_under("meanwhile", lines)] if lines else []
 
 
 def _gaps(story: Explanation) -> list[str]:

@@ -29,7 +29,7 @@ from services.domain.deployment.parameters import (
     parameter_specs,
     parameters_from,
 )
-from services.domain.market import Bar, Quote, Split, Trade
+from services.domain.market import Auction, Bar, Halt, Quote, Split, Trade
 from services.domain.orders.order import OrderEvent
 from services.domain.timeline import Timeline, Wake
 
@@ -47,6 +47,9 @@ __all__ = [
     "Wake",
     "parameter",
 ]
+
+
+_TOLD = ("on_quote", "on_trade", "on_auction", "on_halt")
 
 
 class Strategy:
@@ -77,6 +80,12 @@ class Strategy:
     def on_trade(self, context: Context, trade: Trade) -> None:
         """One of its symbols traded."""
 
+    def on_auction(self, context: Context, auction: Auction) -> None:
+        """An auction of one of its symbols came to a price."""
+
+    def on_halt(self, context: Context, halt: Halt) -> None:
+        """Trading in one of its symbols stops, or goes on. Nothing fills meanwhile, and orders wait."""
+
     def on_split(self, context: Context, split: Split) -> None:
         """Units and prices of a symbol change; its position is already in new units. Scale any history of prices."""
 
@@ -87,9 +96,9 @@ class Strategy:
         """The time it asked for by ``next_wake`` came; where that had passed already, ``context.now`` is later."""
 
     def next_wake(self) -> Wake:
-        """What to wait for: by default any bar, and any quote and trade where it looks at those."""
+        """What to wait for: by default any bar, and all else where it looks at quotes, trades, auctions or halts."""
         cls, bars = type(self), frozenset((symbol, "") for symbol in self.symbols)
-        if cls.on_quote is not Strategy.on_quote or cls.on_trade is not Strategy.on_trade:
+        if any(getattr(cls, name) is not getattr(Strategy, name) for name in _TOLD):
             return Wake(records=frozenset(self.symbols), bars=bars)
         return Wake(bars=bars)
 

@@ -142,6 +142,11 @@ class TapeIndex:
             self._rows[source] = np.flatnonzero(self.tape.source == source)
         return self._rows[source]
 
+    def rows_of(self, kind: Kind, symbol: str) -> NDArray[np.int64]:
+        """The rows of one kind of one symbol, whichever sources they are of."""
+        own = [i for i, source in enumerate(self.tape.sources) if (source.kind, source.symbol) == (kind, symbol)]
+        return np.sort(np.concatenate([np.empty(0, np.int64), *(self.rows(i) for i in own)]))
+
     def data_sources(self, symbol: str) -> list[int]:
         """The sources that can fill an order of ``symbol``: its bars, quotes and trades."""
         return self._data.get(symbol, [])
@@ -151,7 +156,7 @@ class TapeIndex:
         if calendar not in self._clocks:
             return _ALWAYS_OPEN
         if calendar not in self._edges:
-            rows = np.sort(np.concatenate([self.rows(i) for i in self._clocks[calendar]]))
+            rows = self.rows_of(Kind.CLOCK, calendar)
             opens = self.tape.values[rows, 0] == 1.0
             self._edges[calendar] = Edges(rows.tolist(), self.tape.time[rows].tolist(), opens.tolist())
         return self._edges[calendar]
@@ -243,7 +248,7 @@ class TapeIndex:
     def _halts_of(self, symbol: str) -> tuple[list[int], list[bool]]:
         """When trading in ``symbol`` stops or goes on, and which of them it does."""
         if symbol not in self._halted:
-            rows = np.sort(np.concatenate([self.rows(i) for i in self._halts[symbol]]))
+            rows = self.rows_of(Kind.HALT, symbol)
             self._halted[symbol] = self.tape.time[rows].tolist(), (self.tape.values[rows, 0] == 1.0).tolist()
         return self._halted[symbol]
 

@@ -27,7 +27,7 @@ class Wake:
     """When a strategy wants to run next: at the first of what is named; with nothing named, only for its order events.
 
     Attributes:
-        records: any quote or trade of these symbols.
+        records: anything that is told of these symbols but bars: quotes, trades, auctions, halts.
         bars: (symbol, interval) pairs; an empty interval means a bar of any.
         time: market time, ns: run at (last sequence before it, time), which takes no number; now, if that has passed.
         sequence: a tape position; 0 for none. For a strategy that knows it cannot act before.
@@ -42,7 +42,7 @@ class Wake:
         """Whether a record of ``source`` ends the wait."""
         if source.kind is Kind.BAR:
             return (source.symbol, source.interval) in self.bars or (source.symbol, "") in self.bars
-        return source.kind in {Kind.QUOTE, Kind.TRADE} and source.symbol in self.records
+        return source.kind is not _CLOCK and source.symbol in self.records
 
 
 class Timeline:
@@ -121,7 +121,7 @@ class Timeline:
         return known[1]
 
     def record(self, symbols: frozenset[str], sequence: int) -> Record | None:
-        """The record at ``sequence`` where it is a quote, trade, bar or split of ``symbols``."""
+        """The record at ``sequence`` where it is one of ``symbols``."""
         tape, row = self.tape, sequence - 1
         source = tape.sources[tape.source.item(row)]
         if source.symbol not in symbols or source.kind is _CLOCK:

@@ -25,6 +25,8 @@ CHUNK_BYTES: Final = 200
 MESSAGE_BYTES: Final = 1 << 20
 
 Rows = NDArray[np.int64]
+PUBLIC: Final = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR, Kind.AUCTION, Kind.HALT})
+"""The kinds of records that public streams bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Selection:
 
     def wants(self, source: Source) -> bool:
         """Whether records of a source belong to it."""
-        if source.kind not in {Kind.QUOTE, Kind.TRADE, Kind.BAR} or (self.kinds and source.kind not in self.kinds):
+        if source.kind not in PUBLIC or (self.kinds and source.kind not in self.kinds):
             return False
         if source.kind is Kind.BAR and self.intervals and source.interval not in self.intervals:
             return False

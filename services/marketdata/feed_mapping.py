@@ -15,13 +15,14 @@ from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 from services.chassis.stream import Closed, Reset
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
-from services.domain.market import Bar
+from services.domain.market import Auction, Bar, Halt
 from services.domain.tape import Kind, Tape
 from services.domain.timeline import Timeline
-from services.marketdata.broadcast import Encoding, Rows
+from services.marketdata.broadcast import PUBLIC, Encoding, Rows
 from services.marketdata.feed import Feed
 from services.marketdata.instruments import Instruments
-from services.marketdata.mapping import Writer, bar_to_proto, quote_to_proto
+from services.marketdata.mapping import Writer, auction_to_proto, bar_to_proto, halt_to_proto, quote_to_proto
+from services.marketdata.notices import standing
 from services.marketdata.streams import Item, Nothing, Records, Snapshot
 from services.wire.columns import packed, packed_varints
 from services.wire.streams import Envelopes
@@ -38,7 +39,7 @@ class Tables:
     """The tables that a tape's columns index into; the same for every subscriber and after a restart."""
 
     def __init__(self, tape: Tape) -> None:
-        data = [each for each in tape.sources if each.kind in {Kind.QUOTE, Kind.TRADE, Kind.BAR}]
+        data = [each for each in tape.sources if each.kind in PUBLIC]
         self.symbols = sorted({each.symbol for each in data})
         self.intervals = sorted({each.interval for each in data if each.interval})
         self.symbol_of = np.array([_index(self.symbols, each.symbol) for each in tape.sources], np.int32)
@@ -86,7 +87,12 @@ class FeedWriter:
             quotes=[quote_to_proto(each, environment_id, self._instrument(each.symbol), now) for each in latest],
             symbols=tables.symbols,
             intervals=tables.intervals,
+            halts=self._standing(timeline, wanted, feed.head),
         )
+
+    def _standing(self, timeline: Timeline, symbols: Sequence[str], head: int) -> list[market_data_pb2.Halt]:
+        found = [standing(timeline, symbol, head) for symbol in symbols]
+        return [halt_to_proto(*each) for each in found if each is not None]
 
     def _instrument(self, symbol: str) -> Instrument:
         return self._instruments.get(symbol)
@@ -128,6 +134,11 @@ class FeedWriter:
                     price, size = writer.price(value[0]), writer.size(value[1])
                     trade = made.trades.add(symbol=symbol, price=price, size=size, tape_sequence=row + 1)
                     _set(trade.event_time, at)
+                case Kind.AUCTION:
+                    auction = Auction(symbol, at, value[0], value[1], opening=value[2] == 1.0)
+                    made.auctions.append(auction_to_proto(auction, row + 1, writer))
+                case Kind.HALT:
+                    made.halts.append(halt_to_proto(Halt(symbol, at, value[0] == 1.0), row + 1))
                 case _:
                     made.bars.append(bar_to_proto(Bar(symbol, source.interval, start, at, *value), row + 1, writer))
         return length_delimited(_FIELDS["rows"], made.SerializeToString())
@@ -168,8 +179,43 @@ def _bars(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> 
     )
 
 
+def _auctions(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> bytes:
+    values = tape.values[rows]
+    types = np.where(
+        values[:, 2] == 1.0, market_data_pb2.AUCTION_TYPE_OPENING, market_data_pb2.AUCTION_TYPE_CLOSING
+    ).astype(np.int32)
+    return b"".join(
+        [
+            packed(1, rows + 1),
+            packed(2, tape.time[rows]),
+            packed_varints(3, tables.symbol_of[source]),
+            packed_varints(4, types),
+            packed(5, values[:, 0]),
+            packed(6, values[:, 1]),
+        ]
+    )
+
+
+def _halts(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) -> bytes:
+    halted = (tape.values[rows, 0] == 1.0).astype(np.int32)
+    return b"".join(
+        [
+            packed(1, rows + 1),
+            packed(2, tape.time[rows]),
+            packed_varints(3, tables.symbol_of[source]),
+            packed_varints(4, halted),
+        ]
+    )
+
+
 # Their fields in MarketDataColumns.
-_COLUMNS: Final = ((1, Kind.QUOTE, _ticks(4)), (2, Kind.TRADE, _ticks(2)), (3, Kind.BAR, _bars))
+_COLUMNS: Final = (
+    (1, Kind.QUOTE, _ticks(4)),
+    (2, Kind.TRADE, _ticks(2)),
+    (3, Kind.BAR, _bars),
+    (4, Kind.AUCTION, _auctions),
+    (5, Kind.HALT, _halts),
+)
 
 
 def write(

@@ -22,6 +22,7 @@ from services.marketdata.data_sets import DataSets
 from services.marketdata.environment_servicer import EnvironmentServicer
 from services.marketdata.environments import Environments
 from services.marketdata.instruments import Instruments
+from services.marketdata.notices import Notices
 from services.marketdata.providers.files import FilesProvider
 from services.marketdata.providers.sample import CALENDAR, INSTRUMENTS, SampleProvider
 from services.marketdata.quotes import Quotes
@@ -56,7 +57,8 @@ async def main() -> None:
         await instruments.ensure(INSTRUMENTS, LOCAL_PRINCIPAL)
         await environments.recover()
         tokens = ResumeTokens(await store.epoch())
-        prices = MarketDataServicer(environments, quotes, bars, streams, tokens)
+        notices = Notices(environments.feeds)
+        prices = MarketDataServicer(environments, quotes, bars, notices, streams, tokens=tokens)
         server.add(add_MarketDataServiceServicer_to_server, prices)
         server.add(add_InstrumentServiceServicer_to_server, InstrumentServicer(instruments, calendars))
         server.add(add_EnvironmentServiceServicer_to_server, EnvironmentServicer(environments, data_sets))

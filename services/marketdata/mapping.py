@@ -18,7 +18,7 @@ from tickmesh.marketdata.v1 import (
 
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
-from services.domain.market import Bar
+from services.domain.market import Auction, Bar, Halt
 from services.domain.money import format_decimal, places
 from services.domain.tape import Kind
 from services.marketdata.environment import FULL_SPEED, Pace, Request, State, View, Wanted
@@ -236,6 +236,25 @@ def bar_to_proto(bar: Bar, tape_sequence: int, writer: Writer, *, final: bool = 
         volume=writer.volume(bar.volume),
         final=final,
         tape_sequence=tape_sequence,
+    )
+
+
+def auction_to_proto(auction: Auction, tape_sequence: int, writer: Writer) -> market_data_pb2.Auction:
+    """What an auction came to."""
+    return market_data_pb2.Auction(
+        symbol=auction.symbol,
+        auction_type=market_data_pb2.AUCTION_TYPE_OPENING if auction.opening else market_data_pb2.AUCTION_TYPE_CLOSING,
+        price=writer.price(auction.price),
+        size=writer.size(auction.size),
+        event_time=timestamp(auction.time),
+        tape_sequence=tape_sequence,
+    )
+
+
+def halt_to_proto(halt: Halt, tape_sequence: int) -> market_data_pb2.Halt:
+    """Trading that stops or goes on."""
+    return market_data_pb2.Halt(
+        symbol=halt.symbol, halted=halt.halted, event_time=timestamp(halt.time), tape_sequence=tape_sequence
     )
 
 

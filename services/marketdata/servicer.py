@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from services.chassis.handlers import principal
 from services.chassis.stream import Closed
 from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.calendar import UnknownTime
+from services.domain.market import Auction, Halt
 from services.domain.tape import Kind
 from services.marketdata import mapping
 from services.marketdata.bars import BarPage, Bars
@@ -30,6 +31,7 @@ from services.marketdata.environments import Environments
 from services.marketdata.feed import Latest
 from services.marketdata.feed_mapping import FeedWriter, write
 from services.marketdata.instruments import Instruments
+from services.marketdata.notices import N, NoticePage, Notices
 from services.marketdata.quotes import Quotes
 from services.marketdata.sessions import DAY_NS, Calendars
 from services.marketdata.streams import Streams, Subscription
@@ -44,6 +46,8 @@ _KINDS: Final = {
     market_data_pb2.DATA_KIND_QUOTE: Kind.QUOTE,
     market_data_pb2.DATA_KIND_TRADE: Kind.TRADE,
     market_data_pb2.DATA_KIND_BAR: Kind.BAR,
+    market_data_pb2.DATA_KIND_AUCTION: Kind.AUCTION,
+    market_data_pb2.DATA_KIND_HALT: Kind.HALT,
 }
 
 
@@ -55,13 +59,16 @@ class MarketDataServicer(MarketDataServiceServicer):
         environments: Environments,
         quotes: Quotes,
         bars: Bars,
+        notices: Notices,
         streams: Streams,
+        *,
         tokens: ResumeTokens,
     ) -> None:
         self._environments = environments
         self._feeds = environments.feeds
         self._quotes = quotes
         self._bars = bars
+        self._notices = notices
         self._instruments = environments.instruments
         self._tokens = tokens
         self._streams = streams
@@ -118,6 +125,31 @@ class MarketDataServicer(MarketDataServiceServicer):
         if more:
             response.next_page_token = page.token(environment_id, bars[-1][0].start)
         return response
+
+    async def ListAuctions(
+        self, request: market_data_service_pb2.ListAuctionsRequest, context: Context
+    ) -> market_data_service_pb2.ListAuctionsResponse:
+        """What a symbol's auctions came to, by time."""
+        writer = mapping.Writer(self._instruments.get(request.symbol))
+        found, token = await self._noticed(Auction, request)
+        made = [mapping.auction_to_proto(auction, sequence, writer) for auction, sequence in found]
+        return market_data_service_pb2.ListAuctionsResponse(auctions=made, next_page_token=token)
+
+    async def ListHalts(
+        self, request: market_data_service_pb2.ListHaltsRequest, context: Context
+    ) -> market_data_service_pb2.ListHaltsResponse:
+        """When trading in a symbol stopped and went on, by time."""
+        self._instruments.get(request.symbol)
+        found, token = await self._noticed(Halt, request)
+        made = [mapping.halt_to_proto(halt, sequence) for halt, sequence in found]
+        return market_data_service_pb2.ListHaltsResponse(halts=made, next_page_token=token)
+
+    async def _noticed(self, kind: type[N], request: Any) -> tuple[Sequence[tuple[N, int]], str]:
+        page = Page(request, 2)
+        environment_id = page.after[0] if page.after else self._environment_id(request.environment_id)
+        wanted = NoticePage(request.symbol, *time_range(request), page.size)
+        found = await self._notices.page(kind, environment_id, wanted, page.number or 0)
+        return page.cut(found, lambda each: (environment_id, each[1]))
 
     async def StreamMarketData(
         self, request: market_data_service_pb2.StreamMarketDataRequest, context: Context

@@ -61,6 +61,9 @@ def build(
         # Whole sources are checked: what is a spike must not depend on where the tape is cut.
         good, bad = accept(records, instrument, cut.data_set.max_move)
         refused += bad
+        if good.source.kind is Kind.AUCTION and (own := sessions.get(instrument.calendar)) is not None:
+            good, outside = _called(good, own)
+            refused += outside
         series.append(_between(good, cut.start_time, cut.end_time))
     for symbol in cut.symbols:
         if not any(len(each.time) and each.source.kind in PRICED for each in _of(series, symbol)):
@@ -69,6 +72,14 @@ def build(
     calendars = {instruments[symbol].calendar for symbol in cut.symbols} - {ALWAYS_OPEN}
     clocks = [_clock(sessions[name], data, instruments, cut) for name in sorted(calendars)]
     return merge([*clocks, *sorted(data, key=_rank)]), refused
+
+
+def _called(auctions: Series, sessions: Sessions) -> tuple[Series, Counter[str]]:
+    """The auctions that lie in a session or at its edges, and how many do not: nobody could trade in those."""
+    last = sessions.opens.searchsorted(auctions.time, side="right") - 1
+    inside = (last >= 0) & (auctions.time <= sessions.closes[last])
+    kept = Series(auctions.source, auctions.time[inside], auctions.start[inside], auctions.values[inside])
+    return kept, +Counter(auction_outside_session=int(np.count_nonzero(~inside)))
 
 
 def _rank(series: Series) -> tuple[int, str, str]:

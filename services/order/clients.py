@@ -25,7 +25,11 @@ from services.wire.instruments import instrument_from_proto
 from services.wire.market import Market
 from services.wire.pages import pages
 
-IDEMPOTENT_MARKETDATA: Final = ("tickmesh.marketdata.v1.InstrumentService", "tickmesh.marketdata.v1.EnvironmentService")
+IDEMPOTENT_MARKETDATA: Final = (
+    "tickmesh.marketdata.v1.InstrumentService",
+    "tickmesh.marketdata.v1.EnvironmentService",
+    "tickmesh.marketdata.v1.MarketDataService/ListHalts",
+)
 IDEMPOTENT_PORTFOLIO: Final = (
     "tickmesh.portfolio.v1.PortfolioService/GetPortfolio",
     "tickmesh.portfolio.v1.PortfolioService/ListLedgerEntries",

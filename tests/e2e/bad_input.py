@@ -202,6 +202,8 @@ RIGHT: dict[str, dict[str, Any]] = {
     "MarketDataService/BatchGetQuotes": {"symbols": ["AAPL"]},
     "MarketDataService/ListQuotes": {},
     "MarketDataService/ListBars": {"symbol": "AAPL", "interval": "1d"},
+    "MarketDataService/ListAuctions": {"symbol": "AAPL"},
+    "MarketDataService/ListHalts": {"symbol": "AAPL"},
     "MarketDataService/StreamMarketData": {},
     "InstrumentService/GetInstrument": {"symbol": "AAPL"},
     "InstrumentService/ListInstruments": {},

@@ -76,6 +76,12 @@ OF_A_RANGE = [
     row(after_sequence=1, start_time="2005-03-01T00:00:00Z"),
     row(after_sequence=1, end_time="2005-03-01T00:00:00Z"),
 ]
+OF_NOTICES = [
+    NO_ENVIRONMENT,
+    BACKWARDS,
+    row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
+    *(Row({name: time}) for name in ("start_time", "end_time") for time in FAR),
+]
 OF_A_STRATEGY: dict[str, Any] = {"deployment_id": DEPLOYMENT, "strategy_id": STRATEGY, "basis_sequence": 1}
 
 OF_AN_ORDER = [
@@ -136,6 +142,8 @@ ROWS: dict[str, list[Row]] = {
         row(interval="7m"),
         row(page_size=100_001, encoding="ENCODING_COLUMNS"),
     ],
+    "MarketDataService/ListAuctions": OF_NOTICES,
+    "MarketDataService/ListHalts": OF_NOTICES,
     "MarketDataService/StreamMarketData": [
         NO_ENVIRONMENT,
         row(symbols=["AAPL"] * 1001),
@@ -411,8 +419,8 @@ PAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "StrategyService/ListDeployments": ({}, {"environment_id": MAIN}),
     "StrategyService/ListSignals": ({}, {"symbol": "IBM"}),
 }
-# There is one data set only.
-ONE_PAGE = {"EnvironmentService/ListDataSets"}
+# There is one data set only, and no auction or halt in it.
+ONE_PAGE = {"EnvironmentService/ListDataSets", "MarketDataService/ListAuctions", "MarketDataService/ListHalts"}
 # Another subscription, that a stream's token does not belong to.
 STREAMS: dict[str, dict[str, Any]] = {
     "MarketDataService/StreamMarketData": {"symbols": ["AAPL"]},

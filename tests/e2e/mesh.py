@@ -22,6 +22,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServiceStub
 from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServiceStub
+from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanationServiceStub
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
@@ -237,6 +238,7 @@ class Clients:
         self.strategies = StrategyServiceStub(channels["strategy"])
         self.orders = OrderServiceStub(channels["order"])
         self.models = VenueModelServiceStub(channels["order"])
+        self.explanations = OrderExplanationServiceStub(channels["order"])
         self.risk = RiskServiceStub(channels["risk"])
         self.portfolios = PortfolioServiceStub(channels["portfolio"])
 

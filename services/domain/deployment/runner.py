@@ -14,7 +14,7 @@ from services.domain.deployment.commands import Command
 from services.domain.deployment.context import Context, Signal
 from services.domain.deployment.holdings import Holdings, WorkingOrder
 from services.domain.instrument import Instrument
-from services.domain.market import Bar, Quote, Record, Split, Trade
+from services.domain.market import Auction, Bar, Halt, Quote, Record, Split, Trade
 from services.domain.money import ZERO, decimal_of
 from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, OrderState, OrderType, Side
 from services.domain.strategy import Scanner, Strategy
@@ -179,6 +179,10 @@ class StrategyRunner:
             self.strategy.on_quote(context, record)
         elif isinstance(record, Trade):
             self.strategy.on_trade(context, record)
+        elif isinstance(record, Auction):
+            self.strategy.on_auction(context, record)
+        elif isinstance(record, Halt):
+            self.strategy.on_halt(context, record)
         elif isinstance(record, Split):
             self._split(record)
             self.strategy.on_split(context, record)

@@ -14,6 +14,7 @@ from services.domain.money import format_decimal as _plain
 from services.domain.orders.order import LIMITED, TOUCHED, CancelReason, ExecType, Order, OrderEvent, Side, TimeInForce
 from services.domain.orders.telling import end_told, refusal_told, terms_told
 from services.domain.prices import Prices
+from services.domain.venue.auction_reasons import auction_met, auction_missed
 
 
 class PriceBasis(IntEnum):
@@ -26,6 +27,7 @@ class PriceBasis(IntEnum):
     LAST = 4
     SLIPPED = 5
     PARENT = 6
+    AUCTION = 7
 
 
 class Reason(NamedTuple):
@@ -71,7 +73,7 @@ def reason_of(
         case ExecType.REJECTED:
             return Reason(refusal_told(order))
         case ExecType.CANCELED | ExecType.EXPIRED:
-            return Reason(end_told(order, principal))
+            return Reason(auction_missed(order, record) or end_told(order, principal))
         case ExecType.RESTATED:
             if isinstance(record, Split):
                 return Reason(
@@ -93,6 +95,8 @@ def _of_fill(event: OrderEvent, previous: OrderEvent | None, record: Record | No
     prices = _prices(record, order.side)
     if prices is None:
         return Reason("The record that filled it cannot be shown.")
+    if isinstance(record, Auction):
+        return Reason(auction_met(order, event.last_price), PriceBasis.AUCTION)
     here = (ExecType.TRIGGERED, event.tape_sequence)
     triggered = previous is not None and (previous.exec_type, previous.tape_sequence) == here
     return _of_price(
@@ -229,8 +233,6 @@ def _name(record: Record | None, side: Side) -> str:
             return "the bar's open"
         case Quote():
             return "the ask" if side is Side.BUY else "the bid"
-        case Auction():
-            return "the auction's price"
     return "the trade's price"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tickmesh.marketdata.v1 import market_data_service_pb2
+from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServiceStub
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 from tickmesh.strategy.v1 import strategy_service_pb2
@@ -22,12 +24,18 @@ class Witnesses:
 
     def __init__(self, marketdata: Channel, strategy: Channel, portfolio: Channel) -> None:
         self._market = Market(marketdata)
+        self._notices = MarketDataServiceStub(marketdata)
         self._strategies = StrategyServiceStub(strategy)
         self._portfolios = PortfolioServiceStub(portfolio)
 
     async def record(self, environment_id: str, sequence: int) -> Record | None:
         """A record of an environment's tape."""
         return await self._market.record(environment_id, sequence)
+
+    async def halts(self, environment_id: str, symbol: str, until: Any) -> list[Any]:
+        """When trading in a symbol stopped and went on before a time; None for up to now."""
+        request = market_data_service_pb2.ListHaltsRequest(environment_id=environment_id, symbol=symbol, end_time=until)
+        return await pages(self._notices.ListHalts, request, "halts")
 
     async def signal(self, environment_id: str, signal_id: str) -> Any:
         """A signal as it is listed; None where it is not stored, or not yet."""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from services.chassis.errors import ApiError
 from services.domain.market import Record
+from services.domain.orders.order import TERMINAL
 from services.domain.venue.reasons import Reason, reason_of
 from services.order.desk.replay import Desks
 from services.order.entry.intake import no_order, parse_order_id
@@ -18,6 +19,7 @@ from services.order.listing import Listing, Wanted
 from services.order.mapping import decode_event
 from services.order.story.clients import Witnesses
 from services.wire.orders import event_from_proto
+from services.wire.values import nanoseconds
 
 # As many as a page has: an order that fills in more parts tells the same again and again.
 MOST_EVENTS: Final = 100
@@ -43,6 +45,7 @@ class Story(NamedTuple):
         records: of the tape, by position.
         signal, strategy: the contract's messages; None where no deployment decided it, or they cannot be had.
         entries: the contract's ledger entries.
+        halts: the contract's too: those in its symbol while it was open.
         more: whether there are more events.
     """
 
@@ -53,6 +56,7 @@ class Story(NamedTuple):
     signal: Any
     strategy: Any
     entries: Sequence[Any]
+    halts: Sequence[Any]
     gaps: Sequence[Gap]
     more: bool
 
@@ -81,10 +85,11 @@ class Explaining:
         gaps, records = list[Gap](), dict[int, Record]()
         first, ask = events[0].order, self._witnesses
         by_strategy = bool(first.deployment_id)
-        signal, strategy, entries, _ = await asyncio.gather(
+        signal, strategy, entries, halts, _ = await asyncio.gather(
             _told(gaps, "signal", "strategy", ask.signal(environment_id, first.signal_id) if by_strategy else None),
             _told(gaps, "strategy", "strategy", ask.strategy(first.strategy_id) if by_strategy else None),
             _told(gaps, "ledger_entries", "portfolio", ask.entries(first.portfolio_id, order_id)),
+            _told(gaps, "halts", "marketdata", self._halts(environment_id, events[0], decode_event(latest))),
             _told(gaps, "records", "marketdata", self._read(environment_id, _positions(events), records)),
         )
         return Story(
@@ -95,6 +100,7 @@ class Explaining:
             signal=signal,
             strategy=strategy,
             entries=entries or (),
+            halts=halts or (),
             gaps=sorted(gaps),
             more=len(rows) > MOST_EVENTS,
         )
@@ -108,6 +114,15 @@ class Explaining:
                 records[position] = tape.record(position)
             elif (found := await self._witnesses.record(environment_id, position)) is not None:
                 records[position] = found
+
+    async def _halts(self, environment_id: str, first: Any, last: Any) -> Sequence[Any]:
+        """When trading stopped and went on while an order was open, from a halt that it came into on."""
+        ended = event_from_proto(last).order.state in TERMINAL
+        until = last.transact_time if ended else None
+        found = await self._witnesses.halts(environment_id, first.order.symbol, until)
+        since = nanoseconds(first.transact_time)
+        began = sum(nanoseconds(each.event_time) < since for each in found)
+        return found[began - 1 if began and found[began - 1].halted else began :]
 
     def _reasons(self, messages: Sequence[Any], records: dict[int, Record]) -> list[Reason]:
         reasons, previous = [], None

@@ -31,6 +31,7 @@ def story_to_proto(story: Story) -> order_explanation_pb2.OrderExplanation:
             order_explanation_pb2.ExplanationGap(part=gap.part, service=gap.service, status=gap.error.to_status())
             for gap in story.gaps
         ],
+        halts=story.halts,
     )
 
 

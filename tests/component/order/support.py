@@ -21,6 +21,9 @@ from tickmesh.marketdata.v1 import (
     environment_service_pb2_grpc,
     instrument_pb2,
     instrument_service_pb2_grpc,
+    market_data_pb2,
+    market_data_service_pb2,
+    market_data_service_pb2_grpc,
     replay_service_pb2,
     replay_service_pb2_grpc,
     tape_service_pb2,
@@ -91,6 +94,7 @@ class Market:
     calls: list[asyncio.Queue[Instruction | None]] = field(default_factory=list)
     heard: asyncio.Queue[replay_service_pb2.JoinReplayRequest] = field(default_factory=asyncio.Queue)
     hold: bool = False
+    halts: list[market_data_pb2.Halt] = field(default_factory=list)
 
     def environment(self) -> environment_pb2.Environment:
         return environment_pb2.Environment(
@@ -245,6 +249,16 @@ class Tapes(tape_service_pb2_grpc.TapeServiceServicer):
                 end_sequence=len(tape),
             )
             first = False
+
+
+class Prices(market_data_service_pb2_grpc.MarketDataServiceServicer):
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    async def ListHalts(self, request: Any, context: Any) -> market_data_service_pb2.ListHaltsResponse:
+        until = nanoseconds(request.end_time) if request.HasField("end_time") else 2**63 - 1
+        found = [each for each in self._market.halts if nanoseconds(each.event_time) < until]
+        return market_data_service_pb2.ListHaltsResponse(halts=found)
 
 
 class Portfolios(portfolio_service_pb2_grpc.PortfolioServiceServicer):
@@ -582,6 +596,7 @@ async def start_peer(mesh: Mesh, name: str) -> None:
         server.add(instrument_service_pb2_grpc.add_InstrumentServiceServicer_to_server, Instruments())
         server.add(environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server, Environments(mesh.market))
         server.add(tape_service_pb2_grpc.add_TapeServiceServicer_to_server, Tapes(mesh.market))
+        server.add(market_data_service_pb2_grpc.add_MarketDataServiceServicer_to_server, Prices(mesh.market))
     elif name == "portfolio":
         server.add(portfolio_service_pb2_grpc.add_PortfolioServiceServicer_to_server, mesh.portfolios)
     else:

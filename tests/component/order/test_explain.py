@@ -1,11 +1,12 @@
 """An order's story as the order service composes it, also where those who know the rest do not answer."""
 
-from tickmesh.marketdata.v1 import environment_pb2
+from tickmesh.marketdata.v1 import environment_pb2, market_data_pb2
 from tickmesh.order.v1 import order_explanation_pb2, order_explanation_service_pb2
 from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanationServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2
 
-from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, stop_peer
+from services.wire.values import timestamp
+from tests.component.order.support import ENVIRONMENT, MINUTE, Mesh, limit, request, stop_peer
 from tests.component.order.test_order_lists import bracket
 from tests.component.order.test_orders import cancel, refused
 from tests.component.order.test_replace import replace
@@ -57,7 +58,7 @@ async def test_the_tape_is_asked_for_once_it_is_no_longer_here_and_is_missed_whe
     assert after.decision == before.decision
     await stop_peer(mesh, "marketdata")
     alone = await explain(mesh, placed.order_id)
-    assert gaps(alone) == [("records", "marketdata")]
+    assert gaps(alone) == [("halts", "marketdata"), ("records", "marketdata")]
     assert not alone.events[1].HasField("record")
     assert alone.events[1].reason == "The record that filled it cannot be shown."
     assert alone.order == after.order
@@ -78,6 +79,25 @@ async def test_a_refusal_a_cancel_and_new_terms_say_why(mesh: Mesh) -> None:
     ]
     # Decided once: new terms have a position of their own.
     assert story.decision.basis_sequence == resting.basis_sequence
+
+
+async def test_rule_15_halts_are_told_that_stood_while_an_order_was_open(mesh: Mesh) -> None:
+    at = mesh.market.start_sequence
+    now = int(mesh.market.tape.time[at - 1])
+    places = [(now - 3 * MINUTE, True), (now - 2 * MINUTE, False), (now - MINUTE, True), (now + MINUTE, False)]
+    places += [(now + 30 * MINUTE, True)]
+    mesh.market.halts = [
+        market_data_pb2.Halt(symbol="AAPL", halted=halted, event_time=timestamp(time)) for time, halted in places
+    ]
+    placed = await mesh.orders.CreateOrder(limit("rests"))
+    # Open, it is told of all from the one that it came into on.
+    assert list((await explain(mesh, placed.order_id)).halts) == mesh.market.halts[2:]
+    await mesh.market.run(1, at + 6)
+    mesh.market.idle(at + 6)
+    await mesh.orders.CancelOrder(cancel(placed.order_id))
+    ended = await explain(mesh, placed.order_id)
+    assert list(ended.halts) == mesh.market.halts[2:4]
+    assert not gaps(ended)
 
 
 async def test_a_long_story_is_cut_and_says_so(mesh: Mesh) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import side_pb2
+from tickmesh.marketdata.v1 import market_data_pb2
 from tickmesh.order.v1 import order_explanation_pb2, order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 
@@ -114,3 +115,19 @@ def test_a_refusal_takes_the_place_of_what_would_be_set_aside() -> None:
     )
     lines = lines_of(story(events=[event]))
     assert "checked   LIMIT_EXCEEDED: max_order_notional allows 100, the order makes it 200" in lines
+
+
+def test_halts_are_told_after_what_happened() -> None:
+    halts = [
+        market_data_pb2.Halt(symbol="BTC/USD", halted=True, event_time=NOON, tape_sequence=3),
+        market_data_pb2.Halt(symbol="BTC/USD", halted=False, event_time=LATER, tape_sequence=6),
+    ]
+    gap = order_explanation_pb2.ExplanationGap(part="signal", service="strategy")
+    lines = lines_of(story(halts=halts, gaps=[gap]))
+    assert lines[-5:] == [
+        "",
+        "meanwhile trading in BTC/USD stopped, 2013-03-01 12:00:00, record 3",
+        "          trading in BTC/USD went on, 2013-03-01 12:01:00, record 6",
+        "",
+        "untold    signal, of strategy: ",
+    ]

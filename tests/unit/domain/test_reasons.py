@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from services.domain.costs import Costs, Slippage
-from services.domain.market import Bar, Quote, Split
+from services.domain.market import Auction, Bar, Clock, Quote, Record, Split
 from services.domain.money import decimal_of, snap
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side
 from services.domain.orders.order import TimeInForce as Time
@@ -190,6 +190,67 @@ def test_other_records_and_none() -> None:
     assert asked == ("It fills at the first price there is: the ask 101.", PriceBasis.FIRST)
     assert reason_of(fill, None, None, CENT).basis is PriceBasis.NONE
     assert "7 for 1" in reason_of(made(ExecType.RESTATED), fill, Split("AAPL", 1, 7.0, 1.0), CENT).text
+
+
+OPENED = Auction("AAPL", 1, 100.0, 500.0, opening=True)
+CLOSED = Auction("AAPL", 1, 100.0, 500.0, opening=False)
+CALLED = "It fills in the closing auction, which has one price for all"
+OVER = {"cancel_reason": CancelReason.AUCTION_OVER}
+
+
+@pytest.mark.parametrize(
+    ("event", "record", "text", "basis"),
+    [
+        (
+            made(ExecType.TRADE, time_in_force=Time.OPG, last_price=D(100), last_quantity=D(10)),
+            OPENED,
+            "It fills in the opening auction, which has one price for all: 100.",
+            PriceBasis.AUCTION,
+        ),
+        (
+            made(
+                ExecType.TRADE,
+                time_in_force=Time.CLS,
+                last_price=D(100),
+                last_quantity=D(4),
+                leaves_quantity=D(6),
+                **{**LIMITED, "limit_price": D(101)},
+            ),
+            CLOSED,
+            f"{CALLED}: 100, better than its limit 101. 4 of the 10 units left: the record offered no more.",
+            PriceBasis.AUCTION,
+        ),
+        (
+            made(ExecType.CANCELED, time_in_force=Time.OPG, **OVER, **LIMITED),
+            OPENED,
+            "The opening auction came to 100, beyond its limit 98.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.CANCELED, Side.SELL, time_in_force=Time.OPG, **OVER, **LIMITED),
+            OPENED,
+            "The opening auction traded too little to give it any.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.CANCELED, time_in_force=Time.OPG, cum_quantity=D(4), **OVER),
+            OPENED,
+            "Its auction is over.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.CANCELED, time_in_force=Time.CLS, **OVER),
+            Clock("XNYS", 1, open=False),
+            "Its session closed, and no closing auction had filled it.",
+            PriceBasis.NONE,
+        ),
+        (made(ExecType.CANCELED, time_in_force=Time.OPG, **OVER), BAR, "Its auction is over.", PriceBasis.NONE),
+    ],
+)
+def test_rule_15_auctions_say_what_they_came_to(
+    event: OrderEvent, record: Record, text: str, basis: PriceBasis
+) -> None:
+    assert reason_of(event, made(ExecType.NEW), record, CENT) == (text, basis)
 
 
 def test_every_end_has_words_of_its_own() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from services.domain.backtest.plans import DeploymentPlan, order_from
@@ -15,11 +16,11 @@ from services.domain.deployment.holdings import Holdings
 from services.domain.deployment.parameters import BadParameter, parameter_specs, parameters_from
 from services.domain.deployment.runner import StrategyRunner, acknowledgement
 from services.domain.instrument import Instrument
-from services.domain.market import Bar, Quote, Split, Trade
+from services.domain.market import Auction, Bar, Halt, Quote, Split, Trade
 from services.domain.orders.order import ExecType, OrderEvent, OrderState, Side
 from services.domain.strategies import BUILT_IN, MeanReversion, SmaCross
 from services.domain.strategy import Registry, Strategy, Wake, parameter
-from services.domain.tape import merge
+from services.domain.tape import Kind, Series, Source, merge
 from services.domain.timeline import Timeline
 from tests.unit.domain.markets import CLOSE, DAY, OPEN, daily, splits
 
@@ -326,6 +327,48 @@ def test_a_runners_state_is_json_and_restores_exactly() -> None:
     assert other.holdings == runner.holdings
     trade = answer(command, ExecType.TRADE, OrderState.FILLED, 2)
     assert other.step(TAPE, 3, [trade]) == runner.step(TAPE, 3, [trade])
+
+
+def test_auctions_and_halts_are_handed_over_and_waited_for() -> None:
+    class Listener(Strategy):
+        kind = "listener"
+
+        def __init__(self) -> None:
+            super().__init__(None, ["A"])
+            self.told: list[object] = []
+
+        def on_auction(self, context: Context, auction: Auction) -> None:
+            self.told.append(auction)
+
+        def on_halt(self, context: Context, halt: Halt) -> None:
+            self.told.append(halt)
+
+    def series(kind: Kind, symbol: str, time: int, *values: float) -> Series:
+        at = np.array([time], np.int64)
+        return Series(Source(kind, symbol), at, at, np.array([[*values, *[0.0] * (5 - len(values))]]))
+
+    timeline = Timeline(
+        merge(
+            [
+                series(Kind.AUCTION, "A", 1, 10.0, 5.0, 1.0),
+                series(Kind.HALT, "B", 2, 1.0),
+                series(Kind.HALT, "A", 3, 1.0),
+                series(Kind.AUCTION, "A", 4, 11.0),
+                series(Kind.CLOCK, "A", 5, 1.0),
+            ]
+        )
+    )
+    listener = Listener()
+    runner = StrategyRunner(1, listener, INSTRUMENTS)
+    for sequence in (1, 3, 4):
+        assert runner.next_sequence(timeline) == sequence
+        runner.step(timeline, sequence)
+    assert runner.next_sequence(timeline) > timeline.end
+    assert listener.told == [
+        Auction("A", 1, 10.0, 5.0, opening=True),
+        Halt("A", 3, halted=True),
+        Auction("A", 4, 11.0, 0.0, opening=False),
+    ]
 
 
 def test_what_is_waited_for_by_default() -> None:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tickmesh.marketdata.v1.market_data_pb2 import MarketDataRows
+
 from gateway.render import _PAGES, ROOT
 
 PAGES = ROOT / "gateway" / "pages"
@@ -24,6 +26,14 @@ def test_pages_name_only_what_is_served() -> None:
     for file in PAGES.iterdir():
         for path in re.findall(r"""(?:href|src)="(/[^"]*)"|from "(/[^"]+)\"""", _code(file)):
             assert "".join(path) in {*_PAGES, "/healthz"}, file.name
+
+
+def test_the_prices_shown_are_fields_that_records_have() -> None:
+    shown = re.findall(r"const (\w+) of [^\n]*rows\?\.(\w+)([^\n]*)", _code(PAGES / "index.js"))
+    assert {kind for _, kind, _ in shown} == {"quotes", "trades", "bars"}
+    for variable, kind, line in shown:
+        record = MarketDataRows.DESCRIPTOR.fields_by_name[kind].message_type
+        assert set(re.findall(rf"\b{variable}\.(\w+)", line)) <= set(record.fields_by_name), kind
 
 
 def _code(file: Path) -> str:

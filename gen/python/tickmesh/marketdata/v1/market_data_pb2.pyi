@@ -34,6 +34,10 @@ class _DataKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataKind.Val
     """Prints."""
     DATA_KIND_BAR: _DataKind.ValueType  # 3
     """Bars."""
+    DATA_KIND_AUCTION: _DataKind.ValueType  # 4
+    """What auctions came to."""
+    DATA_KIND_HALT: _DataKind.ValueType  # 5
+    """Where trading stops and goes on."""
 
 class DataKind(_DataKind, metaclass=_DataKindEnumTypeWrapper):
     """A kind of record."""
@@ -46,7 +50,35 @@ DATA_KIND_TRADE: DataKind.ValueType  # 2
 """Prints."""
 DATA_KIND_BAR: DataKind.ValueType  # 3
 """Bars."""
+DATA_KIND_AUCTION: DataKind.ValueType  # 4
+"""What auctions came to."""
+DATA_KIND_HALT: DataKind.ValueType  # 5
+"""Where trading stops and goes on."""
 Global___DataKind: _TypeAlias = DataKind  # noqa: Y015
+
+class _AuctionType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuctionTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuctionType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUCTION_TYPE_UNSPECIFIED: _AuctionType.ValueType  # 0
+    """Not a type; never sent."""
+    AUCTION_TYPE_OPENING: _AuctionType.ValueType  # 1
+    """The one that a session begins with."""
+    AUCTION_TYPE_CLOSING: _AuctionType.ValueType  # 2
+    """The one that a session ends with."""
+
+class AuctionType(_AuctionType, metaclass=_AuctionTypeEnumTypeWrapper):
+    """Which auction of a session."""
+
+AUCTION_TYPE_UNSPECIFIED: AuctionType.ValueType  # 0
+"""Not a type; never sent."""
+AUCTION_TYPE_OPENING: AuctionType.ValueType  # 1
+"""The one that a session begins with."""
+AUCTION_TYPE_CLOSING: AuctionType.ValueType  # 2
+"""The one that a session ends with."""
+Global___AuctionType: _TypeAlias = AuctionType  # noqa: Y015
 
 class _QuoteSource:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -273,6 +305,86 @@ class Bar(_message.Message):
 Global___Bar: _TypeAlias = Bar  # noqa: Y015
 
 @_typing.final
+class Auction(_message.Message):
+    """What an auction came to. OPG and CLS orders fill in it, and none that a continuous market would fill; it is no last price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    AUCTION_TYPE_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol."""
+    auction_type: Global___AuctionType.ValueType
+    """Which auction."""
+    price: _builtins.str
+    """Its one price, the same for all."""
+    size: _builtins.str
+    """Units traded in it; empty where unknown."""
+    tape_sequence: _builtins.int
+    """Its place on the tape."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        auction_type: Global___AuctionType.ValueType = ...,
+        price: _builtins.str = ...,
+        size: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        tape_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auction_type", b"auction_type", "event_time", b"event_time", "price", b"price", "size", b"size", "symbol", b"symbol", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Auction: _TypeAlias = Auction  # noqa: Y015
+
+@_typing.final
+class Halt(_message.Message):
+    """Trading in a symbol stops, or goes on. While it stands still nothing fills, and orders wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol."""
+    halted: _builtins.bool
+    """Whether it stops; else it goes on."""
+    tape_sequence: _builtins.int
+    """Its place on the tape."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """Market time."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        halted: _builtins.bool = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        tape_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "halted", b"halted", "symbol", b"symbol", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Halt: _TypeAlias = Halt  # noqa: Y015
+
+@_typing.final
 class MarketDataRows(_message.Message):
     """Records as messages, in tape order within a kind."""
 
@@ -281,6 +393,8 @@ class MarketDataRows(_message.Message):
     QUOTES_FIELD_NUMBER: _builtins.int
     TRADES_FIELD_NUMBER: _builtins.int
     BARS_FIELD_NUMBER: _builtins.int
+    AUCTIONS_FIELD_NUMBER: _builtins.int
+    HALTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quotes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quote]:
         """Quotes."""
@@ -293,16 +407,26 @@ class MarketDataRows(_message.Message):
     def bars(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bar]:
         """Bars."""
 
+    @_builtins.property
+    def auctions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Auction]:
+        """Auctions."""
+
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Halt]:
+        """Halts."""
+
     def __init__(
         self,
         *,
         quotes: _abc.Iterable[Global___Quote] | None = ...,
         trades: _abc.Iterable[Global___Trade] | None = ...,
         bars: _abc.Iterable[Global___Bar] | None = ...,
+        auctions: _abc.Iterable[Global___Auction] | None = ...,
+        halts: _abc.Iterable[Global___Halt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "quotes", b"quotes", "trades", b"trades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auctions", b"auctions", "bars", b"bars", "halts", b"halts", "quotes", b"quotes", "trades", b"trades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,6 +441,8 @@ class MarketDataColumns(_message.Message):
     QUOTES_FIELD_NUMBER: _builtins.int
     TRADES_FIELD_NUMBER: _builtins.int
     BARS_FIELD_NUMBER: _builtins.int
+    AUCTIONS_FIELD_NUMBER: _builtins.int
+    HALTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def quotes(self) -> Global___QuoteColumns:
         """Quotes."""
@@ -329,16 +455,26 @@ class MarketDataColumns(_message.Message):
     def bars(self) -> Global___BarColumns:
         """Bars."""
 
+    @_builtins.property
+    def auctions(self) -> Global___AuctionColumns:
+        """Auctions."""
+
+    @_builtins.property
+    def halts(self) -> Global___HaltColumns:
+        """Halts."""
+
     def __init__(
         self,
         *,
         quotes: Global___QuoteColumns | None = ...,
         trades: Global___TradeColumns | None = ...,
         bars: Global___BarColumns | None = ...,
+        auctions: Global___AuctionColumns | None = ...,
+        halts: Global___HaltColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "quotes", b"quotes", "trades", b"trades"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auctions", b"auctions", "bars", b"bars", "halts", b"halts", "quotes", b"quotes", "trades", b"trades"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bars", b"bars", "quotes", b"quotes", "trades", b"trades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auctions", b"auctions", "bars", b"bars", "halts", b"halts", "quotes", b"quotes", "trades", b"trades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -531,6 +667,102 @@ class BarColumns(_message.Message):
 Global___BarColumns: _TypeAlias = BarColumns  # noqa: Y015
 
 @_typing.final
+class AuctionColumns(_message.Message):
+    """Auctions as parallel arrays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAPE_SEQUENCES_FIELD_NUMBER: _builtins.int
+    EVENT_TIMES_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    AUCTION_TYPES_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tape_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Places on the tape."""
+
+    @_builtins.property
+    def event_times(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Market times, ns since the epoch."""
+
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indexes into the snapshot's `symbols`."""
+
+    @_builtins.property
+    def auction_types(self) -> _containers.RepeatedScalarFieldContainer[Global___AuctionType.ValueType]:
+        """Which auctions."""
+
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Prices."""
+
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Units; 0 where unknown."""
+
+    def __init__(
+        self,
+        *,
+        tape_sequences: _abc.Iterable[_builtins.int] | None = ...,
+        event_times: _abc.Iterable[_builtins.int] | None = ...,
+        symbols: _abc.Iterable[_builtins.int] | None = ...,
+        auction_types: _abc.Iterable[Global___AuctionType.ValueType] | None = ...,
+        prices: _abc.Iterable[_builtins.float] | None = ...,
+        sizes: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auction_types", b"auction_types", "event_times", b"event_times", "prices", b"prices", "sizes", b"sizes", "symbols", b"symbols", "tape_sequences", b"tape_sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuctionColumns: _TypeAlias = AuctionColumns  # noqa: Y015
+
+@_typing.final
+class HaltColumns(_message.Message):
+    """Halts as parallel arrays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAPE_SEQUENCES_FIELD_NUMBER: _builtins.int
+    EVENT_TIMES_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tape_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Places on the tape."""
+
+    @_builtins.property
+    def event_times(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Market times, ns since the epoch."""
+
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indexes into the snapshot's `symbols`."""
+
+    @_builtins.property
+    def halted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """Whether trading stops; else it goes on."""
+
+    def __init__(
+        self,
+        *,
+        tape_sequences: _abc.Iterable[_builtins.int] | None = ...,
+        event_times: _abc.Iterable[_builtins.int] | None = ...,
+        symbols: _abc.Iterable[_builtins.int] | None = ...,
+        halted: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_times", b"event_times", "halted", b"halted", "symbols", b"symbols", "tape_sequences", b"tape_sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HaltColumns: _TypeAlias = HaltColumns  # noqa: Y015
+
+@_typing.final
 class MarketDataSnapshot(_message.Message):
     """Where a market-data stream begins."""
 
@@ -541,6 +773,7 @@ class MarketDataSnapshot(_message.Message):
     QUOTES_FIELD_NUMBER: _builtins.int
     SYMBOLS_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
+    HALTS_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment."""
     tape_sequence: _builtins.int
@@ -557,6 +790,10 @@ class MarketDataSnapshot(_message.Message):
     def intervals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The table that columns index intervals into."""
 
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Halt]:
+        """Of each symbol that is not traded now, the halt that says so."""
+
     def __init__(
         self,
         *,
@@ -565,10 +802,11 @@ class MarketDataSnapshot(_message.Message):
         quotes: _abc.Iterable[Global___Quote] | None = ...,
         symbols: _abc.Iterable[_builtins.str] | None = ...,
         intervals: _abc.Iterable[_builtins.str] | None = ...,
+        halts: _abc.Iterable[Global___Halt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "intervals", b"intervals", "quotes", b"quotes", "symbols", b"symbols", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "halts", b"halts", "intervals", b"intervals", "quotes", b"quotes", "symbols", b"symbols", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,6 +57,16 @@ class MarketDataServiceStub:
                 request_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListBarsRequest.SerializeToString,
                 response_deserializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListBarsResponse.FromString,
                 _registered_method=True)
+        self.ListAuctions = channel.unary_unary(
+                '/tickmesh.marketdata.v1.MarketDataService/ListAuctions',
+                request_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListAuctionsRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListAuctionsResponse.FromString,
+                _registered_method=True)
+        self.ListHalts = channel.unary_unary(
+                '/tickmesh.marketdata.v1.MarketDataService/ListHalts',
+                request_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListHaltsRequest.SerializeToString,
+                response_deserializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListHaltsResponse.FromString,
+                _registered_method=True)
         self.StreamMarketData = channel.unary_stream(
                 '/tickmesh.marketdata.v1.MarketDataService/StreamMarketData',
                 request_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.StreamMarketDataRequest.SerializeToString,
@@ -117,6 +127,32 @@ class MarketDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuctions(self, request, context):
+        """Lists what a symbol's auctions came to, by time, up to where the environment stands.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+        GET /api/v1/market-data/AAPL/auctions?page_size=5
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHalts(self, request, context):
+        """Lists when trading in a symbol stopped and went on, by time, up to where the environment stands.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+        GET /api/v1/market-data/AAPL/halts
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamMarketData(self, request, context):
         """Streams records: first a snapshot of the latest prices, then every record as time reaches it.
         `sequence` is the record's place on the tape.
@@ -152,6 +188,16 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
                     servicer.ListBars,
                     request_deserializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListBarsRequest.FromString,
                     response_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListBarsResponse.SerializeToString,
+            ),
+            'ListAuctions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuctions,
+                    request_deserializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListAuctionsRequest.FromString,
+                    response_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListAuctionsResponse.SerializeToString,
+            ),
+            'ListHalts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHalts,
+                    request_deserializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListHaltsRequest.FromString,
+                    response_serializer=tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListHaltsResponse.SerializeToString,
             ),
             'StreamMarketData': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamMarketData,
@@ -269,6 +315,60 @@ class MarketDataService:
             '/tickmesh.marketdata.v1.MarketDataService/ListBars',
             tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListBarsRequest.SerializeToString,
             tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListBarsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuctions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.marketdata.v1.MarketDataService/ListAuctions',
+            tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListAuctionsRequest.SerializeToString,
+            tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListAuctionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHalts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tickmesh.marketdata.v1.MarketDataService/ListHalts',
+            tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListHaltsRequest.SerializeToString,
+            tickmesh_dot_marketdata_dot_v1_dot_market__data__service__pb2.ListHaltsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,24 @@ class MarketDataServiceStub:
 
         GET /api/v1/market-data/AAPL/bars?interval=1d&page_size=5
     """
+    ListAuctions: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.ListAuctionsRequest, _market_data_service_pb2.ListAuctionsResponse]
+    """Lists what a symbol's auctions came to, by time, up to where the environment stands.
+
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+    INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+    `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+        GET /api/v1/market-data/AAPL/auctions?page_size=5
+    """
+    ListHalts: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.ListHaltsRequest, _market_data_service_pb2.ListHaltsResponse]
+    """Lists when trading in a symbol stopped and went on, by time, up to where the environment stands.
+
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+    INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+    `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+        GET /api/v1/market-data/AAPL/halts
+    """
     StreamMarketData: _aio.UnaryStreamMultiCallable[_market_data_service_pb2.StreamMarketDataRequest, _market_data_service_pb2.StreamMarketDataResponse]
     """Streams records: first a snapshot of the latest prices, then every record as time reaches it.
     `sequence` is the record's place on the tape.
@@ -120,6 +138,36 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
         `PAGE_TOKEN_INVALID`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
             GET /api/v1/market-data/AAPL/bars?interval=1d&page_size=5
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuctions(
+        self,
+        request: _market_data_service_pb2.ListAuctionsRequest,
+        context: _aio.ServicerContext[_market_data_service_pb2.ListAuctionsRequest, _abc.Awaitable[_market_data_service_pb2.ListAuctionsResponse]],
+    ) -> _abc.Awaitable[_market_data_service_pb2.ListAuctionsResponse]:
+        """Lists what a symbol's auctions came to, by time, up to where the environment stands.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+            GET /api/v1/market-data/AAPL/auctions?page_size=5
+        """
+
+    @_abc_1.abstractmethod
+    def ListHalts(
+        self,
+        request: _market_data_service_pb2.ListHaltsRequest,
+        context: _aio.ServicerContext[_market_data_service_pb2.ListHaltsRequest, _abc.Awaitable[_market_data_service_pb2.ListHaltsResponse]],
+    ) -> _abc.Awaitable[_market_data_service_pb2.ListHaltsResponse]:
+        """Lists when trading in a symbol stopped and went on, by time, up to where the environment stands.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+            GET /api/v1/market-data/AAPL/halts
         """
 
     @_abc_1.abstractmethod

@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from tickmesh.marketdata.v1 import market_data_pb2 as tickmesh_dot_marketdata_dot_v1_dot_market__data__pb2
 from tickmesh.order.v1 import order_pb2 as tickmesh_dot_order_dot_v1_dot_order__pb2
 from tickmesh.portfolio.v1 import portfolio_pb2 as tickmesh_dot_portfolio_dot_v1_dot_portfolio__pb2
 from tickmesh.strategy.v1 import strategy_pb2 as tickmesh_dot_strategy_dot_v1_dot_strategy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tickmesh/order/v1/order_explanation.proto\x12\x11tickmesh.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dtickmesh/order/v1/order.proto\x1a%tickmesh/portfolio/v1/portfolio.proto\x1a#tickmesh/strategy/v1/strategy.proto\"\x93\x02\n\x10OrderExplanation\x12.\n\x05order\x18\x01 \x01(\x0b\x32\x18.tickmesh.order.v1.OrderR\x05order\x12<\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32 .tickmesh.order.v1.OrderDecisionR\x08\x64\x65\x63ision\x12\x39\n\x06\x65vents\x18\x03 \x03(\x0b\x32!.tickmesh.order.v1.ExplainedEventR\x06\x65vents\x12\x1f\n\x0bmore_events\x18\x04 \x01(\x08R\nmoreEvents\x12\x35\n\x04gaps\x18\x05 \x03(\x0b\x32!.tickmesh.order.v1.ExplanationGapR\x04gaps\"\xba\x02\n\rOrderDecision\x12\x1c\n\tprincipal\x18\x01 \x01(\tR\tprincipal\x12;\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12%\n\x0e\x62\x61sis_sequence\x18\x03 \x01(\x03R\rbasisSequence\x12\x35\n\x06record\x18\x04 \x01(\x0b\x32\x1d.tickmesh.order.v1.TapeRecordR\x06record\x12\x34\n\x06signal\x18\x05 \x01(\x0b\x32\x1c.tickmesh.strategy.v1.SignalR\x06signal\x12:\n\x08strategy\x18\x06 \x01(\x0b\x32\x1e.tickmesh.strategy.v1.StrategyR\x08strategy\"\xed\x02\n\nTapeRecord\x12#\n\rtape_sequence\x18\x01 \x01(\x03R\x0ctapeSequence\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n\x06symbol\x18\x03 \x01(\tR\x06symbol\x12\x1a\n\x08interval\x18\x04 \x01(\tR\x08interval\x12\x39\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x39\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12\x41\n\x06values\x18\x07 \x03(\x0b\x32).tickmesh.order.v1.TapeRecord.ValuesEntryR\x06values\x1a\x39\n\x0bValuesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x98\x04\n\x0e\x45xplainedEvent\x12\x33\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1d.tickmesh.order.v1.OrderEventR\x05\x65vent\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1d.tickmesh.order.v1.OrderStateR\x05state\x12!\n\x0c\x63um_quantity\x18\x03 \x01(\tR\x0b\x63umQuantity\x12\'\n\x0fleaves_quantity\x18\x04 \x01(\tR\x0eleavesQuantity\x12@\n\x0breservation\x18\x05 \x01(\x0b\x32\x1e.tickmesh.order.v1.ReservationR\x0breservation\x12\x34\n\x07refusal\x18\x06 \x01(\x0b\x32\x1a.tickmesh.order.v1.RefusalR\x07refusal\x12\x35\n\x06record\x18\x07 \x01(\x0b\x32\x1d.tickmesh.order.v1.TapeRecordR\x06record\x12\x16\n\x06reason\x18\x08 \x01(\tR\x06reason\x12>\n\x0bprice_basis\x18\t \x01(\x0e\x32\x1d.tickmesh.order.v1.PriceBasisR\npriceBasis\x12I\n\x0eledger_entries\x18\n \x03(\x0b\x32\".tickmesh.portfolio.v1.LedgerEntryR\rledgerEntries\"j\n\x0e\x45xplanationGap\x12\x12\n\x04part\x18\x01 \x01(\tR\x04part\x12\x18\n\x07service\x18\x02 \x01(\tR\x07service\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusR\x06status*\xb7\x01\n\nPriceBasis\x12\x1b\n\x17PRICE_BASIS_UNSPECIFIED\x10\x00\x12\x15\n\x11PRICE_BASIS_FIRST\x10\x01\x12\x15\n\x11PRICE_BASIS_LIMIT\x10\x02\x12\x17\n\x13PRICE_BASIS_TRIGGER\x10\x03\x12\x14\n\x10PRICE_BASIS_LAST\x10\x04\x12\x17\n\x13PRICE_BASIS_SLIPPED\x10\x05\x12\x16\n\x12PRICE_BASIS_PARENT\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tickmesh/order/v1/order_explanation.proto\x12\x11tickmesh.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a(tickmesh/marketdata/v1/market_data.proto\x1a\x1dtickmesh/order/v1/order.proto\x1a%tickmesh/portfolio/v1/portfolio.proto\x1a#tickmesh/strategy/v1/strategy.proto\"\xc7\x02\n\x10OrderExplanation\x12.\n\x05order\x18\x01 \x01(\x0b\x32\x18.tickmesh.order.v1.OrderR\x05order\x12<\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0b\x32 .tickmesh.order.v1.OrderDecisionR\x08\x64\x65\x63ision\x12\x39\n\x06\x65vents\x18\x03 \x03(\x0b\x32!.tickmesh.order.v1.ExplainedEventR\x06\x65vents\x12\x1f\n\x0bmore_events\x18\x04 \x01(\x08R\nmoreEvents\x12\x35\n\x04gaps\x18\x05 \x03(\x0b\x32!.tickmesh.order.v1.ExplanationGapR\x04gaps\x12\x32\n\x05halts\x18\x06 \x03(\x0b\x32\x1c.tickmesh.marketdata.v1.HaltR\x05halts\"\xba\x02\n\rOrderDecision\x12\x1c\n\tprincipal\x18\x01 \x01(\tR\tprincipal\x12;\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12%\n\x0e\x62\x61sis_sequence\x18\x03 \x01(\x03R\rbasisSequence\x12\x35\n\x06record\x18\x04 \x01(\x0b\x32\x1d.tickmesh.order.v1.TapeRecordR\x06record\x12\x34\n\x06signal\x18\x05 \x01(\x0b\x32\x1c.tickmesh.strategy.v1.SignalR\x06signal\x12:\n\x08strategy\x18\x06 \x01(\x0b\x32\x1e.tickmesh.strategy.v1.StrategyR\x08strategy\"\xed\x02\n\nTapeRecord\x12#\n\rtape_sequence\x18\x01 \x01(\x03R\x0ctapeSequence\x12\x12\n\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n\x06symbol\x18\x03 \x01(\tR\x06symbol\x12\x1a\n\x08interval\x18\x04 \x01(\tR\x08interval\x12\x39\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x39\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12\x41\n\x06values\x18\x07 \x03(\x0b\x32).tickmesh.order.v1.TapeRecord.ValuesEntryR\x06values\x1a\x39\n\x0bValuesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x98\x04\n\x0e\x45xplainedEvent\x12\x33\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1d.tickmesh.order.v1.OrderEventR\x05\x65vent\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1d.tickmesh.order.v1.OrderStateR\x05state\x12!\n\x0c\x63um_quantity\x18\x03 \x01(\tR\x0b\x63umQuantity\x12\'\n\x0fleaves_quantity\x18\x04 \x01(\tR\x0eleavesQuantity\x12@\n\x0breservation\x18\x05 \x01(\x0b\x32\x1e.tickmesh.order.v1.ReservationR\x0breservation\x12\x34\n\x07refusal\x18\x06 \x01(\x0b\x32\x1a.tickmesh.order.v1.RefusalR\x07refusal\x12\x35\n\x06record\x18\x07 \x01(\x0b\x32\x1d.tickmesh.order.v1.TapeRecordR\x06record\x12\x16\n\x06reason\x18\x08 \x01(\tR\x06reason\x12>\n\x0bprice_basis\x18\t \x01(\x0e\x32\x1d.tickmesh.order.v1.PriceBasisR\npriceBasis\x12I\n\x0eledger_entries\x18\n \x03(\x0b\x32\".tickmesh.portfolio.v1.LedgerEntryR\rledgerEntries\"j\n\x0e\x45xplanationGap\x12\x12\n\x04part\x18\x01 \x01(\tR\x04part\x12\x18\n\x07service\x18\x02 \x01(\tR\x07service\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusR\x06status*\xd0\x01\n\nPriceBasis\x12\x1b\n\x17PRICE_BASIS_UNSPECIFIED\x10\x00\x12\x15\n\x11PRICE_BASIS_FIRST\x10\x01\x12\x15\n\x11PRICE_BASIS_LIMIT\x10\x02\x12\x17\n\x13PRICE_BASIS_TRIGGER\x10\x03\x12\x14\n\x10PRICE_BASIS_LAST\x10\x04\x12\x17\n\x13PRICE_BASIS_SLIPPED\x10\x05\x12\x16\n\x12PRICE_BASIS_PARENT\x10\x06\x12\x17\n\x13PRICE_BASIS_AUCTION\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,18 +39,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TAPERECORD_VALUESENTRY']._loaded_options = None
   _globals['_TAPERECORD_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_PRICEBASIS']._serialized_start=1840
-  _globals['_PRICEBASIS']._serialized_end=2023
-  _globals['_ORDEREXPLANATION']._serialized_start=230
-  _globals['_ORDEREXPLANATION']._serialized_end=505
-  _globals['_ORDERDECISION']._serialized_start=508
-  _globals['_ORDERDECISION']._serialized_end=822
-  _globals['_TAPERECORD']._serialized_start=825
-  _globals['_TAPERECORD']._serialized_end=1190
-  _globals['_TAPERECORD_VALUESENTRY']._serialized_start=1133
-  _globals['_TAPERECORD_VALUESENTRY']._serialized_end=1190
-  _globals['_EXPLAINEDEVENT']._serialized_start=1193
-  _globals['_EXPLAINEDEVENT']._serialized_end=1729
-  _globals['_EXPLANATIONGAP']._serialized_start=1731
-  _globals['_EXPLANATIONGAP']._serialized_end=1837
+  _globals['_PRICEBASIS']._serialized_start=1934
+  _globals['_PRICEBASIS']._serialized_end=2142
+  _globals['_ORDEREXPLANATION']._serialized_start=272
+  _globals['_ORDEREXPLANATION']._serialized_end=599
+  _globals['_ORDERDECISION']._serialized_start=602
+  _globals['_ORDERDECISION']._serialized_end=916
+  _globals['_TAPERECORD']._serialized_start=919
+  _globals['_TAPERECORD']._serialized_end=1284
+  _globals['_TAPERECORD_VALUESENTRY']._serialized_start=1227
+  _globals['_TAPERECORD_VALUESENTRY']._serialized_end=1284
+  _globals['_EXPLAINEDEVENT']._serialized_start=1287
+  _globals['_EXPLAINEDEVENT']._serialized_end=1823
+  _globals['_EXPLANATIONGAP']._serialized_start=1825
+  _globals['_EXPLANATIONGAP']._serialized_end=1931
 # @@protoc_insertion_point(module_scope)

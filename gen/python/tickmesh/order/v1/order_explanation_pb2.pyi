@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from tickmesh.marketdata.v1 import market_data_pb2 as _market_data_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2 as _portfolio_pb2
 from tickmesh.strategy.v1 import strategy_pb2 as _strategy_pb2
@@ -44,6 +45,8 @@ class _PriceBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceBasis
     """One of these, moved against the order by slippage."""
     PRICE_BASIS_PARENT: _PriceBasis.ValueType  # 6
     """What its parent filled at, in that bar, which was beyond the order's trigger already."""
+    PRICE_BASIS_AUCTION: _PriceBasis.ValueType  # 7
+    """The one price of an auction."""
 
 class PriceBasis(_PriceBasis, metaclass=_PriceBasisEnumTypeWrapper):
     """What a fill's price is."""
@@ -62,6 +65,8 @@ PRICE_BASIS_SLIPPED: PriceBasis.ValueType  # 5
 """One of these, moved against the order by slippage."""
 PRICE_BASIS_PARENT: PriceBasis.ValueType  # 6
 """What its parent filled at, in that bar, which was beyond the order's trigger already."""
+PRICE_BASIS_AUCTION: PriceBasis.ValueType  # 7
+"""The one price of an auction."""
 Global___PriceBasis: _TypeAlias = PriceBasis  # noqa: Y015
 
 @_typing.final
@@ -75,6 +80,7 @@ class OrderExplanation(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     MORE_EVENTS_FIELD_NUMBER: _builtins.int
     GAPS_FIELD_NUMBER: _builtins.int
+    HALTS_FIELD_NUMBER: _builtins.int
     more_events: _builtins.bool
     """Whether more has happened than the 100 first events that are shown."""
     @_builtins.property
@@ -93,6 +99,10 @@ class OrderExplanation(_message.Message):
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplanationGap]:
         """What of the story cannot be told now, because who knows it is away."""
 
+    @_builtins.property
+    def halts(self) -> _containers.RepeatedCompositeFieldContainer[_market_data_pb2.Halt]:
+        """When trading in its symbol stopped and went on while it was open, oldest first; a halt that it came into, too."""
+
     def __init__(
         self,
         *,
@@ -101,10 +111,11 @@ class OrderExplanation(_message.Message):
         events: _abc.Iterable[Global___ExplainedEvent] | None = ...,
         more_events: _builtins.bool = ...,
         gaps: _abc.Iterable[Global___ExplanationGap] | None = ...,
+        halts: _abc.Iterable[_market_data_pb2.Halt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "events", b"events", "gaps", b"gaps", "more_events", b"more_events", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "events", b"events", "gaps", b"gaps", "halts", b"halts", "more_events", b"more_events", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,7 +207,7 @@ class TapeRecord(_message.Message):
     tape_sequence: _builtins.int
     """Its position."""
     kind: _builtins.str
-    """`BAR`, `QUOTE`, `TRADE`, `SPLIT` or `CLOCK`."""
+    """`BAR`, `QUOTE`, `TRADE`, `AUCTION`, `HALT`, `SPLIT` or `CLOCK`."""
     symbol: _builtins.str
     """What it is about; of a CLOCK its calendar."""
     interval: _builtins.str
@@ -310,7 +321,7 @@ class ExplanationGap(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     part: _builtins.str
-    """What is missing: `signal`, `strategy`, `records` or `ledger_entries`."""
+    """What is missing: `signal`, `strategy`, `records`, `halts` or `ledger_entries`."""
     service: _builtins.str
     """Who knows it."""
     @_builtins.property

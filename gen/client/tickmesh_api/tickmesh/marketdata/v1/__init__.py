@@ -6,6 +6,9 @@
 __all__ = (
     "Announced",
     "Applied",
+    "Auction",
+    "AuctionColumns",
+    "AuctionType",
     "Bar",
     "BarColumns",
     "BarKey",
@@ -29,6 +32,8 @@ __all__ = (
     "GetInstrumentRequest",
     "GetQuoteRequest",
     "Grant",
+    "Halt",
+    "HaltColumns",
     "Hello",
     "Idle",
     "Instrument",
@@ -37,12 +42,16 @@ __all__ = (
     "JoinReplayRequest",
     "JoinReplayResponse",
     "Leave",
+    "ListAuctionsRequest",
+    "ListAuctionsResponse",
     "ListBarsRequest",
     "ListBarsResponse",
     "ListDataSetsRequest",
     "ListDataSetsResponse",
     "ListEnvironmentsRequest",
     "ListEnvironmentsResponse",
+    "ListHaltsRequest",
+    "ListHaltsResponse",
     "ListInstrumentsRequest",
     "ListInstrumentsResponse",
     "ListQuotesRequest",
@@ -99,6 +108,43 @@ _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
+class AuctionType(betterproto2.Enum):
+    """
+    Which auction of a session.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Not a type; never sent.
+    """
+
+    OPENING = 1
+    """
+    The one that a session begins with.
+    """
+
+    CLOSING = 2
+    """
+    The one that a session ends with.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "AUCTION_TYPE_UNSPECIFIED",
+            1: "AUCTION_TYPE_OPENING",
+            2: "AUCTION_TYPE_CLOSING",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "AUCTION_TYPE_UNSPECIFIED": 0,
+            "AUCTION_TYPE_OPENING": 1,
+            "AUCTION_TYPE_CLOSING": 2,
+        }
+
+
 class DataKind(betterproto2.Enum):
     """
     A kind of record.
@@ -124,6 +170,16 @@ class DataKind(betterproto2.Enum):
     Bars.
     """
 
+    AUCTION = 4
+    """
+    What auctions came to.
+    """
+
+    HALT = 5
+    """
+    Where trading stops and goes on.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -131,6 +187,8 @@ class DataKind(betterproto2.Enum):
             1: "DATA_KIND_QUOTE",
             2: "DATA_KIND_TRADE",
             3: "DATA_KIND_BAR",
+            4: "DATA_KIND_AUCTION",
+            5: "DATA_KIND_HALT",
         }
 
     @classmethod
@@ -140,6 +198,8 @@ class DataKind(betterproto2.Enum):
             "DATA_KIND_QUOTE": 1,
             "DATA_KIND_TRADE": 2,
             "DATA_KIND_BAR": 3,
+            "DATA_KIND_AUCTION": 4,
+            "DATA_KIND_HALT": 5,
         }
 
 
@@ -446,6 +506,88 @@ class Applied(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "Applied", Applied)
+
+
+@dataclass(eq=False, repr=False)
+class Auction(betterproto2.Message):
+    """
+    What an auction came to. OPG and CLS orders fill in it, and none that a continuous market would fill; it is no last price.
+    """
+
+    symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The symbol.
+    """
+
+    auction_type: "AuctionType" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: AuctionType(0))
+    """
+    Which auction.
+    """
+
+    price: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Its one price, the same for all.
+    """
+
+    size: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Units traded in it; empty where unknown.
+    """
+
+    event_time: "datetime.datetime | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Market time.
+    """
+
+    tape_sequence: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
+    """
+    Its place on the tape.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "Auction", Auction)
+
+
+@dataclass(eq=False, repr=False)
+class AuctionColumns(betterproto2.Message):
+    """
+    Auctions as parallel arrays.
+    """
+
+    tape_sequences: "list[int]" = betterproto2.field(1, betterproto2.TYPE_FIXED64, repeated=True)
+    """
+    Places on the tape.
+    """
+
+    event_times: "list[int]" = betterproto2.field(2, betterproto2.TYPE_FIXED64, repeated=True)
+    """
+    Market times, ns since the epoch.
+    """
+
+    symbols: "list[int]" = betterproto2.field(3, betterproto2.TYPE_UINT32, repeated=True)
+    """
+    Indexes into the snapshot's `symbols`.
+    """
+
+    auction_types: "list[AuctionType]" = betterproto2.field(4, betterproto2.TYPE_ENUM, repeated=True)
+    """
+    Which auctions.
+    """
+
+    prices: "list[float]" = betterproto2.field(5, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    Prices.
+    """
+
+    sizes: "list[float]" = betterproto2.field(6, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    Units; 0 where unknown.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "AuctionColumns", AuctionColumns)
 
 
 @dataclass(eq=False, repr=False)
@@ -1136,6 +1278,68 @@ default_message_pool.register_message("tickmesh.marketdata.v1", "Grant", Grant)
 
 
 @dataclass(eq=False, repr=False)
+class Halt(betterproto2.Message):
+    """
+    Trading in a symbol stops, or goes on. While it stands still nothing fills, and orders wait.
+    """
+
+    symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The symbol.
+    """
+
+    halted: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    Whether it stops; else it goes on.
+    """
+
+    event_time: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Market time.
+    """
+
+    tape_sequence: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    Its place on the tape.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "Halt", Halt)
+
+
+@dataclass(eq=False, repr=False)
+class HaltColumns(betterproto2.Message):
+    """
+    Halts as parallel arrays.
+    """
+
+    tape_sequences: "list[int]" = betterproto2.field(1, betterproto2.TYPE_FIXED64, repeated=True)
+    """
+    Places on the tape.
+    """
+
+    event_times: "list[int]" = betterproto2.field(2, betterproto2.TYPE_FIXED64, repeated=True)
+    """
+    Market times, ns since the epoch.
+    """
+
+    symbols: "list[int]" = betterproto2.field(3, betterproto2.TYPE_UINT32, repeated=True)
+    """
+    Indexes into the snapshot's `symbols`.
+    """
+
+    halted: "list[bool]" = betterproto2.field(4, betterproto2.TYPE_BOOL, repeated=True)
+    """
+    Whether trading stops; else it goes on.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "HaltColumns", HaltColumns)
+
+
+@dataclass(eq=False, repr=False)
 class Hello(betterproto2.Message):
     """
     Who speaks; the first message of a stream.
@@ -1417,6 +1621,70 @@ default_message_pool.register_message("tickmesh.marketdata.v1", "Leave", Leave)
 
 
 @dataclass(eq=False, repr=False)
+class ListAuctionsRequest(betterproto2.Message):
+    """
+    Asks for what auctions came to.
+    """
+
+    symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The symbol; a `/` in it is written `%2F` in a path.
+    """
+
+    environment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The environment; default the newest running one.
+    """
+
+    start_time: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Those at or after this; default from the tape's beginning.
+    """
+
+    end_time: "datetime.datetime | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Those before this; default up to now.
+    """
+
+    page_size: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How many at most; default 100, maximum 1000.
+    """
+
+    page_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    `next_page_token` of the page before.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "ListAuctionsRequest", ListAuctionsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListAuctionsResponse(betterproto2.Message):
+    """
+    A page of auctions.
+    """
+
+    auctions: "list[Auction]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    By time.
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Empty on the last page.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "ListAuctionsResponse", ListAuctionsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ListBarsRequest(betterproto2.Message):
     """
     Asks for bars.
@@ -1573,6 +1841,70 @@ class ListEnvironmentsResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "ListEnvironmentsResponse", ListEnvironmentsResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ListHaltsRequest(betterproto2.Message):
+    """
+    Asks for halts.
+    """
+
+    symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The symbol; a `/` in it is written `%2F` in a path.
+    """
+
+    environment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The environment; default the newest running one.
+    """
+
+    start_time: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Those at or after this; default from the tape's beginning.
+    """
+
+    end_time: "datetime.datetime | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Those before this; default up to now.
+    """
+
+    page_size: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    How many at most; default 100, maximum 1000.
+    """
+
+    page_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    `next_page_token` of the page before.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "ListHaltsRequest", ListHaltsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListHaltsResponse(betterproto2.Message):
+    """
+    A page of halts.
+    """
+
+    halts: "list[Halt]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    By time.
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Empty on the last page.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "ListHaltsResponse", ListHaltsResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1740,6 +2072,16 @@ class MarketDataColumns(betterproto2.Message):
     Bars.
     """
 
+    auctions: "AuctionColumns | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Auctions.
+    """
+
+    halts: "HaltColumns | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Halts.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "MarketDataColumns", MarketDataColumns)
 
@@ -1763,6 +2105,16 @@ class MarketDataRows(betterproto2.Message):
     bars: "list[Bar]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Bars.
+    """
+
+    auctions: "list[Auction]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Auctions.
+    """
+
+    halts: "list[Halt]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Halts.
     """
 
 
@@ -1798,6 +2150,11 @@ class MarketDataSnapshot(betterproto2.Message):
     intervals: "list[str]" = betterproto2.field(5, betterproto2.TYPE_STRING, repeated=True)
     """
     The table that columns index intervals into.
+    """
+
+    halts: "list[Halt]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Of each symbol that is not traded now, the halt that says so.
     """
 
 
@@ -2978,6 +3335,60 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
             "/tickmesh.marketdata.v1.MarketDataService/ListBars",
             message,
             ListBarsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_auctions(
+        self,
+        message: "ListAuctionsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListAuctionsResponse":
+        """
+        Lists what a symbol's auctions came to, by time, up to where the environment stands.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+            GET /api/v1/market-data/AAPL/auctions?page_size=5
+        """
+
+        return await self._unary_unary(
+            "/tickmesh.marketdata.v1.MarketDataService/ListAuctions",
+            message,
+            ListAuctionsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_halts(
+        self,
+        message: "ListHaltsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListHaltsResponse":
+        """
+        Lists when trading in a symbol stopped and went on, by time, up to where the environment stands.
+
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `INSTRUMENT_NOT_FOUND`, also for one that is not in the environment;
+        INVALID_ARGUMENT `INVALID_ARGUMENT` for times in the wrong order, or `PAGE_TOKEN_INVALID`; UNAVAILABLE
+        `ENVIRONMENT_BLOCKED` where the tape is lost.
+
+            GET /api/v1/market-data/AAPL/halts
+        """
+
+        return await self._unary_unary(
+            "/tickmesh.marketdata.v1.MarketDataService/ListHalts",
+            message,
+            ListHaltsResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,

@@ -581,6 +581,11 @@ class PriceBasis(betterproto2.Enum):
     What its parent filled at, in that bar, which was beyond the order's trigger already.
     """
 
+    AUCTION = 7
+    """
+    The one price of an auction.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -591,6 +596,7 @@ class PriceBasis(betterproto2.Enum):
             4: "PRICE_BASIS_LAST",
             5: "PRICE_BASIS_SLIPPED",
             6: "PRICE_BASIS_PARENT",
+            7: "PRICE_BASIS_AUCTION",
         }
 
     @classmethod
@@ -603,6 +609,7 @@ class PriceBasis(betterproto2.Enum):
             "PRICE_BASIS_LAST": 4,
             "PRICE_BASIS_SLIPPED": 5,
             "PRICE_BASIS_PARENT": 6,
+            "PRICE_BASIS_AUCTION": 7,
         }
 
 
@@ -1335,7 +1342,7 @@ class ExplanationGap(betterproto2.Message):
 
     part: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    What is missing: `signal`, `strategy`, `records` or `ledger_entries`.
+    What is missing: `signal`, `strategy`, `records`, `halts` or `ledger_entries`.
     """
 
     service: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -2595,6 +2602,11 @@ class OrderExplanation(betterproto2.Message):
     What of the story cannot be told now, because who knows it is away.
     """
 
+    halts: "list[__marketdata__v1__.Halt]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    When trading in its symbol stopped and went on while it was open, oldest first; a halt that it came into, too.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "OrderExplanation", OrderExplanation)
 
@@ -3307,7 +3319,7 @@ class TapeRecord(betterproto2.Message):
 
     kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    `BAR`, `QUOTE`, `TRADE`, `SPLIT` or `CLOCK`.
+    `BAR`, `QUOTE`, `TRADE`, `AUCTION`, `HALT`, `SPLIT` or `CLOCK`.
     """
 
     symbol: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -4127,5 +4139,6 @@ class VenueModelServiceStub(betterproto2_grpclib.ServiceStub):
 from ....google import protobuf as ___google__protobuf__
 from ....google import rpc as ___google__rpc__
 from ...common import v1 as __common__v1__
+from ...marketdata import v1 as __marketdata__v1__
 from ...portfolio import v1 as __portfolio__v1__
 from ...strategy import v1 as __strategy__v1__
