@@ -157,7 +157,7 @@ def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
     """Waits for a condition."""
 
     async def wait(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 any condition, not only events
                 await asyncio.sleep(0.005)
 

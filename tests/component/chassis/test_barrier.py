@@ -36,7 +36,7 @@ class Coordinator:
             hearing.cancel()
 
     async def expect(self, *values: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert [await self.heard.get() for _ in values] == list(values)
 
 

@@ -205,7 +205,7 @@ async def test_what_was_committed_goes_into_the_file_itself_beside_the_commits(d
     before = size(path)
     for n in range(50):
         await database.writer.commit([(insert, [{"id": n, "price": None, "state": "x" * 20_000}])])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while size(path) < before + 4 * 20_000:
             await database.writer.commit([(sa.update(orders).values(state="y").where(orders.c.id == 1), [{}])])
             await asyncio.sleep(0.1)
@@ -226,7 +226,7 @@ async def test_a_second_process_is_kept_off_the_file_until_the_first_lets_go(
     await asyncio.sleep(0.1)
     assert not second.done()
     await first.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await (await second).close()
 
 

@@ -125,7 +125,7 @@ async def test_what_cannot_be_shown_is_refused_by_its_reason(mesh: Mesh) -> None
 
 async def snapshot(call: Any) -> order_book_service_pb2.StreamOrderBookResponse:
     """The next message that is no heartbeat."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (message := await call.read()).WhichOneof("event") == "heartbeat":
             pass
     assert message.WhichOneof("event") == "snapshot"

@@ -30,7 +30,7 @@ def how(order: order_pb2.Order) -> tuple[int, int]:
     return order.state, order.cancel_reason
 
 
-async def all_ended(mesh: Mesh, *client_order_ids: str, seconds: float = 5.0) -> list[order_pb2.Order]:
+async def all_ended(mesh: Mesh, *client_order_ids: str) -> list[order_pb2.Order]:
     """Waits until all of them are there and none is open."""
 
     async def ended() -> list[order_pb2.Order]:
@@ -38,7 +38,7 @@ async def all_ended(mesh: Mesh, *client_order_ids: str, seconds: float = 5.0) ->
         found = [each for each in orders if isinstance(each, order_pb2.Order)]
         return found if len(found) == len(orders) and all(each.state != NEW for each in found) else []
 
-    return await until(ended, seconds)
+    return await until(ended)
 
 
 async def open_orders(mesh: Mesh) -> set[str]:
@@ -119,7 +119,7 @@ async def test_creates_that_are_on_their_way_when_it_breaks_are_canceled_too(mes
     mesh.gate.before_answer = hold
     session = Session(mesh.orders)
     await session.send(*resting("a", "b"), options=ENDS)
-    await asyncio.wait_for(deciding.wait(), 5)
+    await asyncio.wait_for(deciding.wait(), 30)
     await session.send(*resting("c"))
     await asyncio.sleep(0.2)
     session.break_off()
@@ -193,11 +193,12 @@ async def test_orders_end_while_risk_is_silent_and_while_time_does_not_move(mesh
     session = Session(mesh.orders)
     await session.ask(*resting("a"), options=ENDS)
     mesh.gate.silent = True
-    waiting = asyncio.create_task(mesh.place(limit("waits")))
+    waiting = asyncio.create_task(mesh.place(limit("waits"), 60))
     await asyncio.sleep(0.2)
     await mesh.market.run(1, 5)
     session.break_off()
-    assert [how(order) for order in await all_ended(mesh, "a", seconds=1.0)] == [DISCONNECTED]
+    assert [how(order) for order in await all_ended(mesh, "a")] == [DISCONNECTED]
+    assert not waiting.done()
     mesh.gate.silent = False
     mesh.market.idle(5)
     await waiting

@@ -24,7 +24,7 @@ async def messages(call: Any, count: int) -> list[Response]:
     """The next messages that are no heartbeats; each follows the one before without a gap."""
     found: list[Response] = []
     last = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(found) < count:
             message = await call.read()
             assert last is None or message.previous_sequence == last

@@ -37,7 +37,7 @@ def refused(order: Any, limit: str, at: int) -> OrderEvent:
 async def some(stream: Any, number: int) -> list[risk_event_pb2.StreamRiskEventsResponse]:
     """Messages until they have brought so many events."""
     found: list[risk_event_pb2.StreamRiskEventsResponse] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sum(len(each.risk_events.risk_events) for each in found) < number:
             found.append(await stream.read())
     return found

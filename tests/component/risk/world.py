@@ -121,7 +121,7 @@ class World:
     def ledger_head(self) -> int:
         return self.entries.head(ENVIRONMENT)
 
-    async def fold(self, cycle: int, tape_sequence: int, seconds: float = 5.0) -> replay_service_pb2.Applied:
+    async def fold(self, cycle: int, tape_sequence: int, seconds: float = 30.0) -> replay_service_pb2.Applied:
         """The cycle's fold up to all there is now, applied."""
         self.environment.tape_sequence = tape_sequence
         answer = self._applied[cycle] = asyncio.get_running_loop().create_future()
@@ -276,7 +276,7 @@ class Desk:
         head = self.world.head if head is None else head
         hello = gate_pb2.Connect(environment_id=ENVIRONMENT, epoch=self.epoch, order_head=head)
         await self.call.write(gate_pb2.CheckOrdersRequest(connect=hello))
-        answer = await asyncio.wait_for(self.call.read(), 10)
+        answer = await asyncio.wait_for(self.call.read(), 30)
         assert answer is not grpc.aio.EOF
         assert answer.WhichOneof("message") == "ready"
         self.ready = answer.ready
@@ -299,7 +299,7 @@ class Desk:
     async def preview(self, *orders: Order) -> list[gate_pb2.PreviewVerdict]:
         """The answers for orders that are only thought of."""
         await self.ask(*orders, kind="previews")
-        answer = await asyncio.wait_for(self.call.read(), 10)
+        answer = await asyncio.wait_for(self.call.read(), 30)
         assert not answer.verdicts.verdicts
         return list(answer.verdicts.previews)
 
@@ -326,7 +326,7 @@ class Desk:
 
     async def answer(self) -> list[gate_pb2.Verdict]:
         while True:
-            answer = await asyncio.wait_for(self.call.read(), 10)
+            answer = await asyncio.wait_for(self.call.read(), 30)
             assert answer is not grpc.aio.EOF
             if answer.WhichOneof("message") == "verdicts":
                 assert answer.verdicts.batch_id == self.batches
@@ -402,7 +402,7 @@ async def risk_of(world: World, folder: Path, **more: Any) -> AsyncIterator[Desk
     task = asyncio.create_task(serve(settings))
     try:
         async with connect(settings.address) as channel:
-            await asyncio.wait_for(channel.channel_ready(), 10)
+            await asyncio.wait_for(channel.channel_ready(), 30)
             yield Desk(world, channel, settings.address)
     finally:
         task.cancel()

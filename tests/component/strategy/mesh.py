@@ -311,7 +311,7 @@ class Toy:
 
     async def until(self, deployments: int) -> None:
         """Waits for so many to have joined."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.seats) < deployments:
                 self.changed.clear()
                 await self.changed.wait()

@@ -89,7 +89,7 @@ async def same(toy: Toy, expected: Result, stub: Any) -> None:
 
 async def reached(stub: Any, deployment_id: str, state: int) -> Any:
     """The deployment, once it is in this state."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             found = await stub.GetDeployment(strategy_service_pb2.GetDeploymentRequest(deployment_id=deployment_id))
             if found.state == state:

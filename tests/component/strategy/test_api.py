@@ -276,7 +276,7 @@ async def test_a_stream_heartbeats_resets_and_closes(tmp_path: Path) -> None:
 async def read(stub: Any, count: int, **fields: Any) -> list[Any]:
     """Messages of a stream until they have brought so many signals."""
     found: list[Any] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for message in ask(stub, "StreamSignals", **fields):
             found.append(message)
             if sum(len(each.signals.signals) for each in found) >= count:

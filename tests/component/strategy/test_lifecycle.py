@@ -104,7 +104,7 @@ def users(tmp_path: Path) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 any condition, not only events
             await asyncio.sleep(0.005)
 
@@ -119,7 +119,7 @@ def stop(strategy_id: str, deployment_id: str = "") -> Any:
 
 async def deploy_once_it_answers(stub: Any, strategy_id: str) -> Any:
     """A deployment; a peer that has just come up is unavailable within the channel's back-off, which is 1 s at most."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 return await deploy(stub, strategy_id)
@@ -212,7 +212,7 @@ async def test_stopping_does_not_wait_for_a_command_that_is_not_answered(tmp_pat
         async with asyncio.timeout(2):
             await stub.StopStrategy(stop("s1" if first.startswith("1-") else "s2"))
         toy.hold.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await running
         assert toy.simulation.result.events
 
@@ -249,7 +249,7 @@ async def test_a_strategy_that_asks_for_nonsense_fails(tmp_path: Path, users: st
     async with peers(toy) as address, strategy_service(settings_for(address, tmp_path, strategy_path=users)) as stub:
         await create(stub, "s1", "odd", how=how)
         await deploy(stub, "s1", "p1", "d1")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await toy.run()
         failed = await reached(stub, "d1", FAILED)
         assert failed.error.startswith(error)
