@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from services.chassis import deadline
 from services.chassis.ownership import claim
 from services.chassis.prepared import padded, prepare, prepare_lookup
+from services.chassis.worker import Worker
 from services.chassis.writer import Groups
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Sqlite:
         self._path = parsed.database
         self._engine = sa.create_engine(parsed, poolclass=sa.pool.QueuePool, pool_size=4)
         _prepare(self._engine)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writer = Worker("writer")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="reader")
         self._connection: sa.Connection | None = None
         self._own: sa.Connection | None = None
@@ -91,9 +92,9 @@ class Sqlite:
         if self._own is not None:
             self._own.close()
         if self._connection is not None:
-            await loop.run_in_executor(self._writer, self._connection.close)
+            await self._writer.run(self._connection.close)
         await loop.run_in_executor(self._readers, self._engine.dispose)
-        self._writer.shutdown()
+        self._writer.close()
         self._readers.shutdown()
         if self._lock is not None:
             os.close(self._lock)
@@ -115,7 +116,7 @@ class Sqlite:
             return work(connection)
 
     async def _writing(self, work: Callable[[sa.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+        return await self._writer.run(lambda: self._write(work))
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         if self._connection is None:

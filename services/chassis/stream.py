@@ -8,14 +8,14 @@ where there is none, is reset to a snapshot. Neither slows the writer or makes m
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
 
 from services.chassis.errors import ApiError, api_error
+from services.chassis.news import News
+from services.chassis.ring import Entry, Ring
 
 E = TypeVar("E")
 
@@ -26,14 +26,6 @@ BATCH: Final = 1024
 HEARTBEAT_SECONDS: Final = 10.0
 
 ResetReason = Literal["TOKEN_EXPIRED", "SLOW_CONSUMER", "UPSTREAM_GAP"]
-
-
-class Entry(NamedTuple, Generic[E]):
-    """An event: its number in the partition, the object filters look at, and its encoding, made once for everybody."""
-
-    sequence: int
-    event: E
-    data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +74,6 @@ Item = Events[E] | Heartbeat | Reset | Closed
 Read = Callable[[str, int, int], Awaitable[Sequence[Entry[E]]]]
 
 
-@dataclass(slots=True)
-class _Partition(Generic[E]):
-    head: int = 0
-    ring: list[Entry[E]] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def before(self) -> int:
-        """The sequence before the ring's oldest."""
-        return self.head - len(self.ring)
-
-    def after(self, position: int, limit: int) -> list[Entry[E]]:
-        start = position - self.before
-        return self.ring[start : start + limit]
-
-    def wake(self) -> None:
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
-
-
 class EventLog(Generic[E]):
     """The shared log of many partitions (environments).
 
@@ -128,13 +100,13 @@ class EventLog(Generic[E]):
         """
         self._read, self._draining = read, draining
         self._ring, self._batch, self._heartbeat = ring, batch, heartbeat_seconds
-        self._partitions: defaultdict[str, _Partition[E]] = defaultdict(_Partition)
+        self._partitions: defaultdict[str, Ring[E]] = defaultdict(Ring)
         self._closing: asyncio.Task[None] | None = None
 
     def recover(self, partition: str, head: int) -> None:
         """Says where a stored partition stands; call for each at start-up, before serving."""
         found = self._partitions[partition]
-        found.head, found.ring = head, []
+        found.head, found.entries = head, []
         found.wake()
 
     def head(self, partition: str) -> int:
@@ -153,12 +125,12 @@ class EventLog(Generic[E]):
         found = self._partitions[partition]
         if entries[0].sequence != found.head + 1 or entries[-1].sequence != found.head + len(entries):
             raise ValueError(f"{partition}: {entries[0].sequence} does not follow {found.head}")
-        found.ring.extend(entries)
+        found.entries.extend(entries)
         found.head += len(entries)
         # Cut at double length, so that an append costs one move on average.
-        if len(found.ring) > 2 * self._ring:
-            del found.ring[: -self._ring]
-        found.wake()
+        if len(found.entries) > 2 * self._ring:
+            del found.entries[: -self._ring]
+        found.wake_after_answers()
 
     def subscribe(self, partition: str, after: int = 0, accept: Callable[[E], bool] | None = None) -> Subscription[E]:
         """A cursor that starts behind `after`: what was missed comes first, in order, nothing twice, without a gap."""
@@ -188,44 +160,54 @@ class Subscription(Generic[E]):
 
     async def __aiter__(self) -> AsyncIterator[Item[E]]:
         log, partition = self._log, self._log._partitions[self._name]  # noqa: SLF001 the log's other half
-        spoke = float("-inf")
-        while True:
-            if log._draining is not None and log._draining.is_set():  # noqa: SLF001
-                yield Closed(ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; resume."))
-                return
-            if self.position > partition.head:
-                yield self._reset("TOKEN_EXPIRED", partition.head)
-                continue
-            changed = partition.changed
-            try:
-                entries = await self._missed(partition)
-            except Exception as error:  # noqa: BLE001 whatever it is, subscribers are told before the stream ends
-                yield Closed(api_error(error))
-                return
-            if entries is None:
-                yield self._reset("SLOW_CONSUMER" if log._read is None else "TOKEN_EXPIRED", partition.head)  # noqa: SLF001
-                continue
-            if entries:
-                self.position = entries[-1].sequence
-                if (accept := self._accept) is not None:
-                    entries = [entry for entry in entries if accept(entry.event)]
-            if entries:
-                previous, self._sent = self._sent, entries[-1].sequence
-                yield Events(entries, previous, self.position)
-                spoke = time.monotonic()
-                continue
-            due = spoke + log._heartbeat - time.monotonic()  # noqa: SLF001
-            if self.position < partition.head and due > 0:
-                # A filter that rejects everything must not keep the loop to itself.
-                await asyncio.sleep(0)
-            elif due <= 0:
-                # The first one comes at once: a quiet stream's headers travel with its first message.
-                yield Heartbeat(self.position, self._sent)
-                spoke = time.monotonic()
-            else:
-                await _wait(changed, due)
+        # The first item comes at once: a quiet stream's headers travel with its first message.
+        news = News(log._heartbeat)  # noqa: SLF001
+        partition.waiting.append(news)
+        try:
+            while True:
+                news.clear()
+                item = await self._next(partition)
+                if item is not None:
+                    yield item
+                    if isinstance(item, Closed):
+                        return
+                    if isinstance(item, Events):
+                        news.speak()
+                elif news.overdue:
+                    yield Heartbeat(self.position, self._sent)
+                    news.speak()
+                elif self.position < partition.head:
+                    # A filter that rejects everything must not keep the loop to itself.
+                    await asyncio.sleep(0)
+                else:
+                    await news.wait()
+        finally:
+            partition.waiting.remove(news)
+            news.close()
 
-    async def _missed(self, partition: _Partition[E]) -> Sequence[Entry[E]] | None:
+    async def _next(self, partition: Ring[E]) -> Events[E] | Reset | Closed | None:
+        """What is to be told now; None where of what was looked at nothing is."""
+        log = self._log
+        if log._draining is not None and log._draining.is_set():  # noqa: SLF001
+            return Closed(ApiError.unavailable("SERVICE_UNAVAILABLE", "The service is restarting; resume."))
+        if self.position > partition.head:
+            return self._reset("TOKEN_EXPIRED", partition.head)
+        try:
+            entries = await self._missed(partition)
+        except Exception as error:  # noqa: BLE001 whatever it is, subscribers are told before the stream ends
+            return Closed(api_error(error))
+        if entries is None:
+            return self._reset("SLOW_CONSUMER" if log._read is None else "TOKEN_EXPIRED", partition.head)  # noqa: SLF001
+        if entries:
+            self.position = entries[-1].sequence
+            if (accept := self._accept) is not None:
+                entries = [entry for entry in entries if accept(entry.event)]
+        if not entries:
+            return None
+        previous, self._sent = self._sent, entries[-1].sequence
+        return Events(entries, previous, self.position)
+
+    async def _missed(self, partition: Ring[E]) -> Sequence[Entry[E]] | None:
         """What follows the position, or None where it is gone."""
         log = self._log
         if self.position >= partition.before:
@@ -241,9 +223,3 @@ class Subscription(Generic[E]):
     def _reset(self, reason: ResetReason, head: int) -> Reset:
         self.seek(head)
         return Reset(reason, head)
-
-
-async def _wait(changed: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await changed.wait()

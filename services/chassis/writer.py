@@ -85,8 +85,7 @@ class Writer:
     async def _run(self) -> None:
         batch: list[_Queued] = []
         try:
-            # Let the tasks that are ready now join the first transaction.
-            await asyncio.sleep(0)
+            # Begun in a turn of its own: the tasks that were ready join the first transaction.
             while self._queue:
                 batch = self._take()
                 groups = merge(each.unit for each in batch)

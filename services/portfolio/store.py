@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.chassis.database import Database, DecimalText, upsert
-from services.chassis.stream import Entry as StreamEntry
+from services.chassis.ring import Entry as StreamEntry
 from services.chassis.tokens import length_delimited
 from services.chassis.writer import Writer
 from services.domain.accounting.books import EquityPoint

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Any, Final
 
 from services.chassis.errors import ApiError
-from services.chassis.stream import Closed, Entry, EventLog, Events, Heartbeat, Reset
+from services.chassis.ring import Entry
+from services.chassis.stream import Closed, EventLog, Events, Heartbeat, Reset
 from services.chassis.tokens import ResumeTokens, TokenExpired
 from services.risk.clients import Peers
 from services.risk.environments import Environments

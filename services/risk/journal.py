@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from services.chassis.stream import Entry, EventLog
+from services.chassis.ring import Entry
+from services.chassis.stream import EventLog
 from services.risk.parts import Part
 from services.risk.records import Happening, Journalled, KillRecord, LimitRecord
 from services.risk.store import Store

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.chassis.database import Database, upsert
-from services.chassis.stream import Entry
+from services.chassis.ring import Entry
 from services.chassis.tokens import length_delimited
 from services.strategy.records import Deployment, Progress, SignalKey, State, StrategyRecord
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 from services.chassis import telemetry
@@ -36,6 +37,34 @@ class Urgent(Protocol):
     async def serve(self) -> None:
         """Serves it."""
         ...
+
+
+class _Patience:
+    """Ends its block by a TimeoutError once it has lasted for a while and something urgent waits."""
+
+    def __init__(self, urgent: Urgent) -> None:
+        self._urgent = urgent
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._look_later()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._looking.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _look_later(self) -> None:
+        self._looking = self._loop.call_later(PATIENCE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self._urgent.waits:
+            self._timeout.reschedule(self._loop.time())
+        else:
+            self._look_later()
 
 
 class Checks:
@@ -76,17 +105,15 @@ class Checks:
         """One try; None where it was given up for what is urgent, or is void."""
         seconds = max(LEAST_SECONDS, deadline - time.monotonic())
         decided = max(self._row.market_time, *(check.order.basis_time for check in asked))
-        asking = asyncio.ensure_future(self._gate.check(partial(batch, decided), seconds))
         try:
-            await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-            while not asking.done() and not self._urgent.waits:
-                await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
-            if asking.done():
-                answer = asking.result()
-                if answer.generation == self._gate.generation:
-                    return answer
-        finally:
-            asking.cancel()
+            # Not in a task of its own: that took a fifth longer, and two turns of the loop from the verdict to here.
+            async with _Patience(self._urgent):
+                answer = await self._gate.check(partial(batch, decided), seconds)
+            if answer.generation == self._gate.generation:
+                return answer
+        except TimeoutError:
+            # Something urgent has come.
+            pass
         await self._urgent.serve()
         return None
 

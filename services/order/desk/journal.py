@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
-from services.chassis.stream import Entry, EventLog
+from services.chassis.ring import Entry
+from services.chassis.stream import EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent

@@ -6,7 +6,6 @@ What a session saves is calls: of the 0.9 ms that an order took in a call of its
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from services.chassis import telemetry
 from services.chassis.errors import ApiError, api_error
+from services.chassis.news import News
 from services.chassis.validation import validate
 from services.order.entry.intake import Intake
 from services.order.entry.mapping import surely_valid
@@ -60,12 +60,11 @@ class Session:
         self._intake = intake
         self._principal = principal
         self._seat_token = seat_token
-        self._heartbeat = heartbeat_seconds
         self._session_id = ""
         self._count = 0
         self._unanswered = 0
         self._acks: list[bytes] = []
-        self._news = asyncio.Event()
+        self._news = News(heartbeat_seconds)
         self._room = asyncio.Event()
         self._answers: set[asyncio.Future[bytes]] = set()
         self._creating: dict[str, asyncio.Future[Any]] = {}
@@ -81,15 +80,21 @@ class Session:
         """
         reading = asyncio.ensure_future(self._read(requests))
         reading.add_done_callback(self._has_read)
+        news = self._news
+        news.speak()
         try:
             while self._unanswered or not reading.done():
+                news.clear()
                 if self._acks:
                     yield self._message()
-                elif not await self._told():
+                    news.speak()
+                elif not await news.wait():
                     yield session_heartbeat()
+                    news.speak()
             reading.result()
         finally:
             reading.cancel()
+            news.close()
             if self._session_id:
                 self._intake.leave(self._session_id, [*self._answers, *self._tasks])
 
@@ -114,7 +119,7 @@ class Session:
     def _has_read(self, reading: asyncio.Task[None]) -> None:
         # A client that has gone leaves nobody who would ask what it did wrong.
         _ = reading.cancelled() or reading.exception()
-        self._news.set()
+        self._news.tell()
 
     async def _take(self, number: int, command: Any) -> None:
         match command.WhichOneof("command"):
@@ -226,22 +231,13 @@ class Session:
 
     def _answer(self, ack: bytes) -> None:
         self._acks.append(ack)
-        self._news.set()
+        self._news.tell()
 
     def _message(self) -> bytes:
         acks, self._acks = self._acks[:MOST_IN_MESSAGE], self._acks[MOST_IN_MESSAGE:]
         self._unanswered -= len(acks)
         self._room.set()
         return acks_message(acks)
-
-    async def _told(self) -> bool:
-        """Waits for news; whether any came before a heartbeat was due."""
-        self._news.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._heartbeat):
-                await self._news.wait()
-                return True
-        return False
 
 
 def _check_order(request: Any) -> None:

@@ -30,9 +30,9 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
 from services.chassis.channel import connect
 from services.chassis.errors import ApiError
+from services.chassis.ring import Entry as LogEntry
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
-from services.chassis.stream import Entry as LogEntry
 from services.chassis.stream import EventLog, Events, Heartbeat
 from services.domain.accounting.ledger import Entry, Ledger
 from services.domain.instrument import Instrument

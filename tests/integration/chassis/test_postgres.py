@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from services.chassis.database import Database, DecimalText, upsert
-from services.chassis.stream import Entry, EventLog, Events
+from services.chassis.ring import Entry
+from services.chassis.stream import EventLog, Events
 from tests.integration.conftest import runs_system_postgres
 
 MIGRATION = '''

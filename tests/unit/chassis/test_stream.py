@@ -5,9 +5,13 @@ import random
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+import sqlalchemy as sa
 
 from services.chassis.errors import ApiError
-from services.chassis.stream import Closed, Entry, EventLog, Events, Heartbeat, Item, Reset, Subscription
+from services.chassis.news import News
+from services.chassis.ring import Entry
+from services.chassis.stream import Closed, EventLog, Events, Heartbeat, Item, Reset, Subscription
+from services.chassis.writer import Groups, Writer
 
 
 class Store:
@@ -205,7 +209,7 @@ async def test_memory_stays_bounded_and_a_slow_consumer_slows_nobody() -> None:
         feed.write(10)
         await asyncio.sleep(0)
     assert len(await reader) == 10_000
-    assert len(feed.log._partitions["r1"].ring) <= 200
+    assert len(feed.log._partitions["r1"].entries) <= 200
 
 
 async def test_draining_closes_every_subscription_with_a_status() -> None:
@@ -247,6 +251,42 @@ async def test_a_gap_is_refused_when_it_is_written() -> None:
     with pytest.raises(ValueError, match="does not follow"):
         feed.log.publish("r1", [Entry(3, 3)])
     feed.log.publish("r1", [])
+
+
+async def test_who_asked_for_what_was_committed_is_answered_before_subscribers_are_told() -> None:
+    feed, told = Feed(), list[str]()
+    writer = Writer(commit_nothing)
+
+    async def subscribe() -> None:
+        async for item in feed.log.subscribe("r1"):
+            if isinstance(item, Events):
+                told.append("event")
+                return
+
+    async def decide(answer: asyncio.Future[None]) -> None:
+        await writer.commit([(sa.text("a row"), [{"n": 1}])], lambda: feed.write(1))
+        answer.set_result(None)
+
+    async def hand_on(answer: asyncio.Future[None], news: News) -> None:
+        await answer
+        news.tell()
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        subscribed = group.create_task(subscribe())
+        await asyncio.sleep(0.01)
+        # As an order's acknowledgement goes: from the desk to its session, and from there to its stream.
+        answer, news = asyncio.get_running_loop().create_future(), News(10.0)
+        news.speak()
+        group.create_task(decide(answer))
+        group.create_task(hand_on(answer, news))
+        await news.wait()
+        told.append("answer")
+        await subscribed
+    assert told == ["answer", "event"]
+
+
+async def commit_nothing(groups: Groups) -> None:
+    await asyncio.sleep(0)
 
 
 async def test_partitions_do_not_meet() -> None:
