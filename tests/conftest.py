@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 import services  # noqa: F401 Before any test imports gRPC: what it says on stderr is settled there.
+from tests.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -30,6 +31,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the reference data in ../{folder.name}, which is not here")
     return folder
+
+
+@pytest.fixture
+def port() -> int:
+    """One that nobody listens on."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")

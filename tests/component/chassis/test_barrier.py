@@ -92,8 +92,8 @@ class Cycle:
 
 
 @pytest.fixture
-async def cycle(unused_tcp_port: int) -> AsyncIterator[Cycle]:
-    cycle = Cycle(unused_tcp_port)
+async def cycle(port: int) -> AsyncIterator[Cycle]:
+    cycle = Cycle(port)
     running = asyncio.create_task(cycle.participant.run())
     yield cycle
     running.cancel()

@@ -77,8 +77,8 @@ async def test_any_other_call_is_made_once(serve: Any) -> None:
         assert mesh.toy.calls == 1
 
 
-async def test_a_peer_that_is_not_there_is_unavailable_at_once(unused_tcp_port: int, stub_of: Any) -> None:
-    async with connect(f"127.0.0.1:{unused_tcp_port}") as channel:
+async def test_a_peer_that_is_not_there_is_unavailable_at_once(port: int, stub_of: Any) -> None:
+    async with connect(f"127.0.0.1:{port}") as channel:
         # What is not tried at once ends with its deadline, and says so.
         with pytest.raises(ApiError) as caught:
             await stub_of(channel).Echo(StringValue(value="hello"))
@@ -87,9 +87,9 @@ async def test_a_peer_that_is_not_there_is_unavailable_at_once(unused_tcp_port: 
 
 
 async def test_a_channel_finds_a_peer_that_starts_later_and_again_after_its_restart(
-    serve: Any, stub_of: Any, unused_tcp_port: int
+    serve: Any, stub_of: Any, port: int
 ) -> None:
-    address = f"127.0.0.1:{unused_tcp_port}"
+    address = f"127.0.0.1:{port}"
     async with connect(address) as channel:
         stub = stub_of(channel)
         for _ in range(2):

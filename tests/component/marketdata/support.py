@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -26,19 +25,12 @@ from services.chassis.barrier import Participant
 from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from tests.nursery import Child
+from tests.ports import free_port
 
 Wire = replay_service_pb2
 Request = replay_service_pb2.JoinReplayRequest
 State = environment_pb2.EnvironmentState
 ENDED = (environment_pb2.ENVIRONMENT_STATE_COMPLETED, environment_pb2.ENVIRONMENT_STATE_STOPPED)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Service:

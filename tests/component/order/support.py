@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import random
-import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -51,6 +49,7 @@ from services.wire.limits import check_to_proto
 from services.wire.orders import order_from_proto, refusal_to_proto
 from services.wire.values import nanoseconds
 from tests.nursery import Child
+from tests.ports import free_ports
 
 __all__ = ["Check", "Mesh", "decode_event", "request", "running"]
 
@@ -451,14 +450,6 @@ def limit(client_order_id: str, price: str = "50", **values: Any) -> order_servi
     return request(client_order_id, order_type=order_pb2.ORDER_TYPE_LIMIT, limit_price=price, **values)
 
 
-def free_port() -> int:
-    """A port that is free, below those that the kernel gives away: of these another test's call may take it first."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", random.SystemRandom().randrange(12_000, 32_000)))
-            return int(probe.getsockname()[1])
-
-
 @dataclass
 class Mesh:
     """The order service and its peers."""
@@ -559,7 +550,8 @@ def patched(environment: dict[str, str]) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def running(folder: Path, *, start: bool = True, database_url: str = "") -> AsyncIterator[Mesh]:
     """Peers on ports of their own, the service beside them, and all of it gone afterwards."""
-    ports = {name: free_port() for name in ("marketdata", "order", "risk", "portfolio")}
+    names = ("marketdata", "order", "risk", "portfolio")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     environment = {f"TICKMESH_{name.upper()}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()}
     environment |= {
         "TICKMESH_DATA_DIRECTORY": str(folder),

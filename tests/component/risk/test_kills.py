@@ -16,8 +16,9 @@ from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Gate, Verdict
-from tests.component.risk.world import Desk, World, accepted, canceled, filled, free_port, replaced
+from tests.component.risk.world import Desk, World, accepted, canceled, filled, replaced
 from tests.nursery import Child
+from tests.ports import free_port
 
 
 class Process:

@@ -1,7 +1,6 @@
 """Everybody that risk talks to, in one server: a coordinator, an order service and a portfolio service, all small."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -51,15 +50,10 @@ from services.domain.tape import Tape
 from services.risk.main import serve
 from services.risk.settings import Settings
 from services.wire.orders import refusal_to_proto
+from tests.ports import free_port
 
 ENVIRONMENT = "replay-1"
 State = environment_pb2.EnvironmentState
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class World:

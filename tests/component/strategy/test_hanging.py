@@ -72,14 +72,14 @@ def written(directory: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("how", ["loop", "sleep", "stubborn"])
 async def test_a_strategy_that_does_not_return_can_be_stopped_and_the_others_go_on(
-    tmp_path: Path, unused_tcp_port: int, how: str
+    tmp_path: Path, port: int, how: str
 ) -> None:
     tape = tape_of(2)
     expected = backtest(tape)
     toy = Toy(tape, INSTRUMENTS, plans(2))
     async with (
         peers(toy) as address,
-        Supervised(address, tmp_path, unused_tcp_port, written(tmp_path)) as service,
+        Supervised(address, tmp_path, port, written(tmp_path)) as service,
     ):
         await deploy_both(service.stub)
         await create(service.stub, "s3", "hangs", how=how)
@@ -88,7 +88,7 @@ async def test_a_strategy_that_does_not_return_can_be_stopped_and_the_others_go_
         # Those before it are answered for, so that the coordinator knows whom it waits for.
         await until(lambda: toy.cycle > 3 and [toy.seats[f"d{n}"].done for n in (1, 2)] == [toy.cycle, toy.cycle])
         assert toy.seats["d3"].done == toy.cycle - 1
-        assert await healthy(unused_tcp_port)
+        assert await healthy(port)
         found = await service.stub.GetDeployment(strategy_service_pb2.GetDeploymentRequest(deployment_id="d3"))
         assert found.state == strategy_pb2.DEPLOYMENT_STATE_RUNNING
         async with asyncio.timeout(20):
@@ -102,13 +102,11 @@ async def test_a_strategy_that_does_not_return_can_be_stopped_and_the_others_go_
             assert await service.terminate() == 0
 
 
-async def test_a_strategy_that_cannot_be_made_leaves_only_its_caller_waiting(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_a_strategy_that_cannot_be_made_leaves_only_its_caller_waiting(tmp_path: Path, port: int) -> None:
     toy = Toy(tape_of(2), INSTRUMENTS, plans(2))
     async with (
         peers(toy) as address,
-        Supervised(address, tmp_path, unused_tcp_port, written(tmp_path)) as service,
+        Supervised(address, tmp_path, port, written(tmp_path)) as service,
     ):
         await create(service.stub, "s1", "sma_cross")
         request = strategy_service_pb2.CreateStrategyRequest(
@@ -117,6 +115,6 @@ async def test_a_strategy_that_cannot_be_made_leaves_only_its_caller_waiting(
         with pytest.raises(ApiError) as refused:
             await service.stub.CreateStrategy(request, timeout=1)
         assert refused.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert await healthy(unused_tcp_port)
+        assert await healthy(port)
         listed = await service.stub.ListStrategies(strategy_service_pb2.ListStrategiesRequest())
         assert [each.strategy_id for each in listed.strategies] == ["s1"]

@@ -145,10 +145,10 @@ async def test_a_deployment_is_pending_until_its_environment_lets_it_in(tmp_path
             assert (again.deployment_id, again.state, again.deployment_number) == ("s1-2", RUNNING, 2)
 
 
-async def test_without_a_coordinator_a_deployment_waits_for_it(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_without_a_coordinator_a_deployment_waits_for_it(tmp_path: Path, port: int) -> None:
     toy = Toy(tape_of(1), INSTRUMENTS, plans(2))
     async with peers(toy) as address:
-        away = f"127.0.0.1:{unused_tcp_port}"
+        away = f"127.0.0.1:{port}"
         settings = settings_for(address, tmp_path, strategy_welcome_seconds=0.1)
         async with strategy_service(settings.model_copy(update={"marketdata_address": away})) as stub:
             await create(stub, "s1", "sma_cross")

@@ -51,7 +51,7 @@ async def test_rule_34_a_replay_decides_what_the_backtest_does(
 
 @pytest.mark.parametrize(("scanning", "hits"), [(True, (1, 5, 4)), (False, (3, 2, 1))])
 async def test_rule_33_a_kill_anywhere_changes_nothing(
-    tmp_path: Path, unused_tcp_port: int, scanning: bool, hits: tuple[int, int, int]
+    tmp_path: Path, port: int, scanning: bool, hits: tuple[int, int, int]
 ) -> None:
     tape = tape_of(5, 80)
     expected = backtest(tape)
@@ -64,7 +64,7 @@ async def test_rule_33_a_kill_anywhere_changes_nothing(
     }
     async with (
         peers(toy) as address,
-        Supervised(address, tmp_path, unused_tcp_port, environment) as supervised,
+        Supervised(address, tmp_path, port, environment) as supervised,
     ):
         await deploy_both(supervised.stub)
         async with asyncio.timeout(60):

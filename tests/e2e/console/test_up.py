@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from services.chassis.catalog import SERVICES
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.timeout(400)
 # The machine may be doing other things; what is awaited here takes seconds on one that does not.
@@ -63,10 +64,7 @@ class Mesh:
 
     def __init__(self, directory: Path) -> None:
         names = [*(f"{name.upper()}_ADDRESS" for name in SERVICES), "EDGE_ADDRESS", "EDGE_ADMIN_ADDRESS"]
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-        ports = [each.getsockname()[1] for each in sockets]
-        for each in sockets:
-            each.close()
+        ports = free_ports(len(names))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKMESH_")}
         self.environment = clean | {"TICKMESH_DATA_DIRECTORY": str(directory)}
         self.environment |= {f"TICKMESH_{name}": f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}

