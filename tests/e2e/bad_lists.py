@@ -56,6 +56,8 @@ def _wrong_texts() -> Iterator[Row]:
 
 
 _LEG = {"quantity": "10"}
+_TRIGGER = {"order_type": "ORDER_TYPE_STOP", "limit_price": "", "stop_price": "95"}
+_PRICED = {"order_type": "ORDER_TYPE_LIMIT", "limit_price": "95"}
 _GTD = {"time_in_force": "TIME_IN_FORCE_GTD"}
 OF_A_LIST: list[Row] = [
     Row({"portfolio_id": "nobody"}, PORTFOLIO_NOT_FOUND),
@@ -83,6 +85,10 @@ OF_A_LIST: list[Row] = [
     _changed(target={"stop_price": "1"}),
     _changed(target={"trailing_amount": "1"}),
     _changed(target={"display_quantity": "1"}),
+    _changed(target={"limit_price": "90"}, stop=_TRIGGER),
+    _changed(target={"limit_price": "95"}, stop=_TRIGGER),
+    _changed(entry=_PRICED, target={"limit_price": "94"}, stop={"limit_price": "110"}),
+    _changed(entry=_PRICED, target={"limit_price": "110"}, stop=_TRIGGER),
     _changed(target=_GTD),
     _changed(target={**_GTD, "expire_time": "2005-03-01T00:00:00.5Z"}),
     _changed(target={"expire_time": "2005-03-01T00:00:00Z"}),

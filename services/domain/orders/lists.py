@@ -13,8 +13,8 @@ first order's.
 from collections.abc import Sequence
 from decimal import Decimal
 
-from services.domain.money import ZERO, at_most_places
-from services.domain.orders.order import STOPS, ContingencyType, Order, OrderType, TimeInForce
+from services.domain.money import ZERO, at_most_places, format_decimal
+from services.domain.orders.order import STOPS, ContingencyType, Order, OrderType, Side, TimeInForce
 
 _OCO, _OTO, _BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
@@ -131,3 +131,24 @@ def _check_bracket(orders: Sequence[Order]) -> None:
             raise BadList("must be opposite to that of the list's first order", place, "side")
         if child.quantity != ZERO:
             raise BadList("must not be given: it is for what the list's first order fills", place, "quantity")
+    _check_sides(parent, *children)
+
+
+def _check_sides(parent: Order, first: Order, second: Order) -> None:
+    """Refuse an exit on the wrong side of where the parent enters, or of the other: it would be reached at once."""
+    entry = parent.stop_price if parent.limit_price is None else parent.limit_price
+    sides = [(1, first, entry, "the entry"), (2, second, entry, "the entry")]
+    if stops_loss(first) is not stops_loss(second):
+        sides.append((2, second, _aim(first), "its twin"))
+    for place, child, other, whose in sides:
+        price, above = _aim(child), stops_loss(child) is (child.side is Side.BUY)
+        if price is None or other is None or (price > other if above else price < other):
+            continue
+        field = "limit_price" if child.order_type is OrderType.LIMIT else "stop_price"
+        beyond = "above" if above else "below"
+        raise BadList(f"must be {beyond} {format_decimal(other)}, where {whose} is", place, field)
+
+
+def _aim(child: Order) -> Decimal | None:
+    """The price that an exit waits for; None for one that trails."""
+    return child.limit_price if child.order_type is OrderType.LIMIT else child.stop_price

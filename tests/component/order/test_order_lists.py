@@ -225,7 +225,7 @@ async def test_rule_4_new_terms_of_a_leg_need_no_more_than_the_larger_of_both(me
 
 
 async def test_rule_7_the_quantity_of_a_lists_order_cannot_be_replaced(mesh: Mesh) -> None:
-    made = await mesh.orders.CreateOrderList(bracket(order_type=LIMIT, limit_price="50"))
+    made = await mesh.orders.CreateOrderList(bracket(stop="40", order_type=LIMIT, limit_price="50"))
     for order in made.orders:
         wanted = order_service_pb2.ReplaceOrderRequest(order_id=order.order_id, quantity="5")
         error = await refused(mesh.orders.ReplaceOrder(wanted))
@@ -236,7 +236,7 @@ async def test_rule_7_the_quantity_of_a_lists_order_cannot_be_replaced(mesh: Mes
 
 
 async def test_orders_that_wait_for_their_parent_are_shown_as_waiting(mesh: Mesh) -> None:
-    await mesh.orders.CreateOrderList(bracket(order_type=LIMIT, limit_price="50"))
+    await mesh.orders.CreateOrderList(bracket(stop="40", order_type=LIMIT, limit_price="50"))
     book = await OrderBookServiceStub(mesh.channel).GetOrderBook(
         order_book_service_pb2.GetOrderBookRequest(symbol="AAPL", portfolio_id="trend")
     )
@@ -246,7 +246,7 @@ async def test_orders_that_wait_for_their_parent_are_shown_as_waiting(mesh: Mesh
 
 
 async def test_what_ends_many_orders_ends_the_orders_of_a_list_together(mesh: Mesh) -> None:
-    await mesh.orders.CreateOrderList(bracket(order_type=LIMIT, limit_price="50"))
+    await mesh.orders.CreateOrderList(bracket(stop="40", order_type=LIMIT, limit_price="50"))
     await mesh.orders.CreateOrderList(breakout())
     await mesh.orders.CreateOrder(limit("alone"))
     wanted = order_service_pb2.BatchCancelOrdersRequest(portfolio_id="trend", side=1)  # type: ignore[arg-type]
@@ -286,7 +286,7 @@ async def everything_ended(mesh: Mesh) -> bool:
 async def test_a_session_creates_lists_in_their_turn_and_takes_them_along(mesh: Mesh) -> None:
     session = sessions.Session(mesh.orders)
     acks = await session.ask(
-        sessions.Command(create_list=bracket(order_type=LIMIT, limit_price="50")),
+        sessions.Command(create_list=bracket(stop="40", order_type=LIMIT, limit_price="50")),
         sessions.cancel(client_order_id="b-stop"),
         sessions.create(limit("alone")),
         sessions.Command(create_list=CreateOrderList(portfolio_id="trend", contingency_type=OCO)),
@@ -317,6 +317,7 @@ async def test_a_session_creates_lists_in_their_turn_and_takes_them_along(mesh: 
         (lambda made: setattr(made.orders[2], "client_order_id", "b-entry"), "orders[2].client_order_id"),
         (lambda made: setattr(made.orders[1], "display_quantity", "1"), "orders[1].display_quantity"),
         (lambda made: setattr(made.orders[1], "time_in_force", order_pb2.TIME_IN_FORCE_IOC), "orders[1].time_in_force"),
+        (lambda made: setattr(made.orders[1], "limit_price", "90"), "orders[2].stop_price"),
     ],
 )
 async def test_orders_that_make_no_list_are_refused_by_name_and_leave_none(mesh: Mesh, wrong: Any, field: str) -> None:

@@ -18,6 +18,7 @@ from services.domain.orders.order import (
     OrderEvent,
     OrderState,
     Reservation,
+    Side,
     TimeInForce,
 )
 from services.domain.risk.gate import Gate
@@ -75,6 +76,57 @@ def test_a_brackets_children_are_for_what_their_parent_is_and_only_reduce() -> N
     assert {each.order_list_id for each in (entry, target, stop)} == {"env-1"}
     assert (entry.parent_order_id, target.parent_order_id, stop.parent_order_id) == ("", "env-1", "env-1")
     assert (target.quantity, target.reduce_only, entry.reduce_only) == (10, True, False)
+
+
+PRICED = order(1, "B", "L", 10, 100)
+ABOVE, BELOW = TARGET._replace(limit_price=D(110)), EXIT._replace(stop_price=D(90))
+
+
+def shorted(*orders: Order) -> list[Order]:
+    """The same the other way round."""
+    return [each._replace(side=Side.SELL if each.side is Side.BUY else Side.BUY) for each in orders]
+
+
+@pytest.mark.parametrize(
+    ("orders", "place", "field"),
+    [
+        ([ENTRY, ABOVE, EXIT._replace(stop_price=D(110))], 2, "stop_price"),
+        ([ENTRY, ABOVE, EXIT._replace(stop_price=D(111))], 2, "stop_price"),
+        ([ENTRY, EXIT._replace(stop_price=D(111)), ABOVE], 2, "limit_price"),
+        ([ENTRY, order(2, "S", "MIT", 0, 90), order(3, "S", "SL", 0, 95, limit_price=D(80))], 2, "stop_price"),
+        ([PRICED, TARGET._replace(limit_price=D(100)), BELOW], 1, "limit_price"),
+        ([PRICED, TARGET._replace(limit_price=D(99)), order(3, "S", "TS", 0, 5)], 1, "limit_price"),
+        ([PRICED, ABOVE, EXIT._replace(stop_price=D(100))], 2, "stop_price"),
+        ([order(1, "B", "S", 10, 100), ABOVE, EXIT._replace(stop_price=D(105))], 2, "stop_price"),
+        (
+            [order(1, "B", "SL", 10, 100, limit_price=D(102)), TARGET._replace(limit_price=D(101)), BELOW],
+            1,
+            "limit_price",
+        ),
+        (shorted(ENTRY, ABOVE, BELOW), 2, "stop_price"),
+        (shorted(PRICED, BELOW._replace(stop_price=D(110)), ABOVE), 2, "limit_price"),
+    ],
+)
+def test_rule_13_a_bracket_that_is_inverted_is_refused(orders: list[Order], place: int, field: str) -> None:
+    with pytest.raises(BadList) as refused:
+        check_list(BRACKET, orders)
+    assert (refused.value.place, refused.value.field) == (place, field)
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [ENTRY, ABOVE, BELOW],
+        [ENTRY, BELOW, ABOVE],
+        [PRICED, ABOVE, BELOW],
+        [PRICED, ABOVE, order(3, "S", "TS", 0, 5)],
+        [PRICED, BELOW, order(2, "S", "TS", 0, 5)],
+        [PRICED, order(2, "S", "LIT", 0, 101, limit_price=D(99)), order(3, "S", "SL", 0, 99, limit_price=D(101))],
+        shorted(PRICED, TARGET._replace(limit_price=D(90)), EXIT._replace(stop_price=D(110))),
+    ],
+)
+def test_rule_13_a_bracket_whose_exits_lie_on_either_side_of_its_entry(orders: list[Order]) -> None:
+    check_list(BRACKET, orders)
 
 
 class Market:

@@ -109,13 +109,16 @@ def anything(context: Context, bar: Bar) -> None:
 def something_of_lists(context: Context, symbol: str, rng: Random, near: list[Decimal]) -> None:
     """A list, or what may become of an order of one."""
     side, size, working = rng.choice(list(Side)), Decimal(rng.randint(3, 12)), context.working(symbol)
+    # A bracket's exits lie on either side of its entry.
+    lowest, entry, highest = min(near) - Decimal("0.01"), near[2], max(near) + Decimal("0.01")
+    gain, loss = (highest, lowest) if side is Side.BUY else (lowest, highest)
     match rng.randint(0, 5):
         case 0:
-            context.bracket(side, symbol, size, target={"limit_price": near[0]}, stop={"stop_price": near[1]})
+            context.bracket(side, symbol, size, target={"limit_price": gain}, stop={"stop_price": loss})
         case 1:
             stop = {"trailing_amount": Decimal("0.5")}
-            terms = {"order_type": OrderType.LIMIT, "limit_price": near[2]}
-            context.bracket(side, symbol, size, target={"limit_price": near[0]}, stop=stop, **terms)
+            terms = {"order_type": OrderType.LIMIT, "limit_price": entry}
+            context.bracket(side, symbol, size, target={"limit_price": gain}, stop=stop, **terms)
         case 2:
             terms = {"reduce_only": True} if rng.random() < 0.5 else {}
             context.oco(side, symbol, size, {"limit_price": near[0], **terms}, {"stop_price": near[1], **terms})

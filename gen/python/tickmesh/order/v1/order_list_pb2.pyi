@@ -49,7 +49,10 @@ class CreateOrderListRequest(_message.Message):
     """A strategy's command: the position it was decided at, which must be where the environment stands."""
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedOrder]:
-        """The orders: of an OCO its two legs; else the parent first, then the two exits of a BRACKET, or up to nine others of an OTO."""
+        """The orders: of an OCO its two legs; else the parent first, then the two exits of a BRACKET, or up to nine others of an OTO.
+        A BRACKET that buys has its stop below its target, and its entry's limit or trigger between them; one that sells likewise,
+        the other way round.
+        """
 
     @_builtins.property
     def basis_time(self) -> _timestamp_pb2.Timestamp:

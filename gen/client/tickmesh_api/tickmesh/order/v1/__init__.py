@@ -947,6 +947,8 @@ class CreateOrderListRequest(betterproto2.Message):
     orders: "list[ListedOrder]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The orders: of an OCO its two legs; else the parent first, then the two exits of a BRACKET, or up to nine others of an OTO.
+    A BRACKET that buys has its stop below its target, and its entry's limit or trigger between them; one that sells likewise,
+    the other way round.
     """
 
     deployment_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
