@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from services.domain.money import at_most_places
 from services.domain.orders.order import TRIGGERED_STATES, Order, OrderType, Reservation
-from services.domain.orders.shape import check_shape
+from services.domain.orders.shape import BadShape, check_shape
 
 _TRIGGERS = frozenset({"stop_price", "trailing_amount", "trailing_percent"})
 BELOW_FILLED, TRIGGERED, IMPOSSIBLE = "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "INVALID_ARGUMENT"
@@ -21,11 +21,12 @@ class CannotReplace(ValueError):
     Attributes:
         reason: the error reason on the wire: ``QUANTITY_BELOW_FILLED``, ``LIST_QUANTITY_FIXED``, ``ORDER_TRIGGERED`` or
             ``INVALID_ARGUMENT``.
+        field: the term that does not go with the order; empty for the other reasons.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, field: str = "") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.field = reason, field
 
 
 class Replacement(NamedTuple):
@@ -97,13 +98,16 @@ def keeps_priority(before: Order, after: Order) -> bool:
 def _check(order: Order, after: Order, terms: Replacement) -> None:
     if order.cash_quantity is not None:
         if terms.quantity is not None:
-            raise CannotReplace(IMPOSSIBLE, f"order {order.order_id} states a cash_quantity")
+            raise CannotReplace(IMPOSSIBLE, f"order {order.order_id} states a cash_quantity", "quantity")
         # Sized by its last fill, it has a quantity of its own.
         after = after._replace(quantity=Decimal(0))
     try:
         check_shape(after)
-    except ValueError as error:
-        raise CannotReplace(IMPOSSIBLE, str(error)) from error
+    except BadShape as error:
+        given = [name for name, value in terms._asdict().items() if value is not None]
+        # Fewer units may fall below what an iceberg shows: then it is they that cannot be.
+        field = error.field if error.field in given else given[0]
+        raise CannotReplace(IMPOSSIBLE, str(error), field) from error
 
 
 def _in_proportion(order: Order, after: Order) -> Reservation:

@@ -13,11 +13,23 @@ _PRICES, _NO_PRICES = slice(*place_of(Order, "cash_quantity", "strategy_id")), (
 _TERMS, _NO_TERMS = slice(*place_of(Order, "expire_time", "trail_price")), (0, None, None, False, False, None)
 
 
+class BadShape(ValueError):
+    """An order that could not have come through the contract.
+
+    Attributes:
+        field: what is missing, or does not go with the others.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 def check_shape(order: Order) -> None:
     """Refuse an order that could not have come through the contract.
 
     Raises:
-        ValueError: what its type needs is missing, or something is there that does not go with it.
+        BadShape: what its type needs is missing, or something is there that does not go with it.
     """
     kind, tif = order.order_type, order.time_in_force
     # The commonest, with none of the others' terms: one look instead of ten.
@@ -25,33 +37,37 @@ def check_shape(order: Order) -> None:
     if plain and order.quantity > 0 and tif is not _GTD:
         return
     if (order.quantity > 0) is (order.cash_quantity is not None) and not sized_by_parent(order):
-        raise ValueError("an order states either a quantity or a cash_quantity")
+        raise BadShape("quantity", "an order states either a quantity or a cash_quantity")
     if (kind in LIMITED) is (order.limit_price is None):
-        raise ValueError("a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order needs its limit_price, another has none")
+        raise BadShape(
+            "limit_price", "a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order needs its limit_price, another has none"
+        )
     if kind is _TRAILING:
         _check_trailing(order)
     elif (kind in _STOPPED) is (order.stop_price is None):
-        raise ValueError("an order that waits for a trigger needs its stop_price, another has none")
+        raise BadShape("stop_price", "an order that waits for a trigger needs its stop_price, another has none")
     elif order.trailing_amount is not None or order.trailing_percent is not None:
-        raise ValueError("only a TRAILING_STOP order trails")
+        by = "trailing_percent" if order.trailing_amount is None else "trailing_amount"
+        raise BadShape(by, "only a TRAILING_STOP order trails")
     if (tif is _GTD) is (order.expire_time == 0):
-        raise ValueError("a GTD order needs its expire_time, another has none")
+        raise BadShape("expire_time", "a GTD order needs its expire_time, another has none")
     if order.post_only and (kind is not _LIMIT or tif not in _RESTING):
-        raise ValueError("only a LIMIT order that may rest, DAY, GTC or GTD, is post_only")
+        raise BadShape("post_only", "only a LIMIT order that may rest, DAY, GTC or GTD, is post_only")
     if order.cash_quantity is not None and (order.reduce_only or tif is _FOK or kind is _TRAILING):
-        raise ValueError("an order by cash_quantity is not reduce_only, FOK or TRAILING_STOP")
+        raise BadShape("cash_quantity", "an order by cash_quantity is not reduce_only, FOK or TRAILING_STOP")
     display = order.display_quantity
     if display is not None and (kind is not _LIMIT or not 0 < display < order.quantity):
-        raise ValueError("only a LIMIT order has a display_quantity, below its quantity")
+        raise BadShape("display_quantity", "only a LIMIT order has a display_quantity, below its quantity")
     if display is not None and paired(order):
-        raise ValueError("an order that has a twin has no display_quantity")
+        raise BadShape("display_quantity", "an order that has a twin has no display_quantity")
 
 
 def _check_trailing(order: Order) -> None:
     amount, percent = order.trailing_amount, order.trailing_percent
     if order.stop_price is not None and order.state not in TRIGGERED_STATES:
-        raise ValueError("a TRAILING_STOP order has no stop_price until it is triggered")
+        raise BadShape("stop_price", "a TRAILING_STOP order has no stop_price until it is triggered")
     if (amount is None) is (percent is None):
-        raise ValueError("a TRAILING_STOP order trails by either an amount or a percentage")
+        raise BadShape("trailing_amount", "a TRAILING_STOP order trails by either an amount or a percentage")
     if (amount is not None and amount <= 0) or (percent is not None and not 0 < percent < 100):
-        raise ValueError("a TRAILING_STOP order trails by more than nothing and less than 100 percent")
+        by = "trailing_percent" if amount is None else "trailing_amount"
+        raise BadShape(by, "a TRAILING_STOP order trails by more than nothing and less than 100 percent")

@@ -220,8 +220,8 @@ class Replacing:
 
 
 def _impossible(order: Order, error: CannotReplace) -> ApiError:
-    if error.reason == "INVALID_ARGUMENT":
-        return ApiError.invalid_argument(str(error))
+    if error.field:
+        return ApiError.invalid_field(error.field, str(error))
     metadata = {"order_id": order.order_id, "cum_quantity": format(order.cum_quantity, "f"), "state": order.state.name}
     return ApiError.failed_precondition(
         error.reason, str(error), kind="STATE", subject=order.order_id, metadata=metadata

@@ -127,20 +127,21 @@ async def test_what_cannot_be_is_told(mesh: Mesh) -> None:
     )
     await mesh.market.run(1, 6)
     mesh.market.idle(6)
-    for wrong, reason in (
-        (replace(gone.order_id, quantity="20"), "ORDER_ENDED"),
-        (replace(stop.order_id, stop_price="90"), "ORDER_TRIGGERED"),
-        (replace("replay-1-99", quantity="20"), "ORDER_NOT_FOUND"),
-        (replace("nobody", quantity="20"), "ORDER_NOT_FOUND"),
-        (replace(resting.order_id, quantity="1.5"), "OFF_INCREMENT"),
-        (replace(resting.order_id, limit_price="1.00005"), "OFF_INCREMENT"),
-        (replace(resting.order_id, stop_price="90"), "INVALID_ARGUMENT"),
-        (replace(resting.order_id, trailing_amount="1"), "INVALID_ARGUMENT"),
-        (replace(resting.order_id, expire_time=timestamp(10**18)), "INVALID_ARGUMENT"),
-        (replace(resting.order_id, display_quantity="10"), "INVALID_ARGUMENT"),
-        (replace(resting.order_id), "INVALID_ARGUMENT"),
+    for wrong, reason, fields in (
+        (replace(gone.order_id, quantity="20"), "ORDER_ENDED", []),
+        (replace(stop.order_id, stop_price="90"), "ORDER_TRIGGERED", []),
+        (replace("replay-1-99", quantity="20"), "ORDER_NOT_FOUND", []),
+        (replace("nobody", quantity="20"), "ORDER_NOT_FOUND", []),
+        (replace(resting.order_id, quantity="1.5"), "OFF_INCREMENT", ["quantity"]),
+        (replace(resting.order_id, limit_price="1.00005"), "OFF_INCREMENT", ["limit_price"]),
+        (replace(resting.order_id, stop_price="90"), "INVALID_ARGUMENT", ["stop_price"]),
+        (replace(resting.order_id, trailing_amount="1"), "INVALID_ARGUMENT", ["trailing_amount"]),
+        (replace(resting.order_id, expire_time=timestamp(10**18)), "INVALID_ARGUMENT", ["expire_time"]),
+        (replace(resting.order_id, display_quantity="10"), "INVALID_ARGUMENT", ["display_quantity"]),
+        (replace(resting.order_id), "INVALID_ARGUMENT", [""]),
     ):
-        assert (await refused(mesh.orders.ReplaceOrder(wrong))).reason == reason, wrong
+        error = await refused(mesh.orders.ReplaceOrder(wrong))
+        assert (error.reason, [each.field for each in error.field_violations]) == (reason, fields), wrong
     assert (await mesh.get("a")).event_count == 1
 
 

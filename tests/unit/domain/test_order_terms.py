@@ -88,31 +88,47 @@ def test_rule_4_a_replacement_that_was_checked_reserves_what_the_check_said() ->
 
 
 @pytest.mark.parametrize(
-    ("before", "terms", "reason"),
+    ("before", "terms", "reason", "field"),
     [
-        (PART, Replacement(quantity=Decimal(4)), "QUANTITY_BELOW_FILLED"),
-        (PART, Replacement(quantity=Decimal(1)), "QUANTITY_BELOW_FILLED"),
-        (LIMIT, Replacement(stop_price=Decimal(90)), "INVALID_ARGUMENT"),
-        (LIMIT, Replacement(display_quantity=Decimal(10)), "INVALID_ARGUMENT"),
-        (LIMIT, Replacement(expire_time=5), "INVALID_ARGUMENT"),
-        (order(1, "B", "M"), Replacement(limit_price=Decimal(90)), "INVALID_ARGUMENT"),
-        (order(1, "B", "M", 0, cash_quantity=Decimal(9)), Replacement(quantity=Decimal(1)), "INVALID_ARGUMENT"),
+        (PART, Replacement(quantity=Decimal(4)), "QUANTITY_BELOW_FILLED", ""),
+        (PART, Replacement(quantity=Decimal(1)), "QUANTITY_BELOW_FILLED", ""),
+        (LIMIT, Replacement(stop_price=Decimal(90)), "INVALID_ARGUMENT", "stop_price"),
+        (LIMIT, Replacement(display_quantity=Decimal(10)), "INVALID_ARGUMENT", "display_quantity"),
+        (
+            LIMIT._replace(display_quantity=Decimal(5)),
+            Replacement(quantity=Decimal(5), limit_price=Decimal(94)),
+            "INVALID_ARGUMENT",
+            "quantity",
+        ),
+        (LIMIT, Replacement(expire_time=5), "INVALID_ARGUMENT", "expire_time"),
+        (LIMIT, Replacement(trailing_amount=Decimal(1)), "INVALID_ARGUMENT", "trailing_amount"),
+        (LIMIT, Replacement(trailing_percent=Decimal(1)), "INVALID_ARGUMENT", "trailing_percent"),
+        (order(1, "B", "M"), Replacement(limit_price=Decimal(90)), "INVALID_ARGUMENT", "limit_price"),
+        (
+            order(1, "B", "M", 0, cash_quantity=Decimal(9)),
+            Replacement(quantity=Decimal(1)),
+            "INVALID_ARGUMENT",
+            "quantity",
+        ),
         (
             order(1, "S", "TS", 10, 5),
             Replacement(trailing_amount=Decimal(1), trailing_percent=Decimal(1)),
             "INVALID_ARGUMENT",
+            "trailing_amount",
         ),
+        (order(1, "S", "TS", 10, 5), Replacement(stop_price=Decimal(1)), "INVALID_ARGUMENT", "stop_price"),
         (
             order(1, "S", "S", 10, 95)._replace(state=OrderState.TRIGGERED),
             Replacement(stop_price=Decimal(90)),
             "ORDER_TRIGGERED",
+            "",
         ),
     ],
 )
-def test_rule_7_what_cannot_be_replaced(before: Order, terms: Replacement, reason: str) -> None:
+def test_rule_7_what_cannot_be_replaced(before: Order, terms: Replacement, reason: str, field: str) -> None:
     with pytest.raises(CannotReplace) as refused:
         replaced(before, terms)
-    assert refused.value.reason == reason
+    assert (refused.value.reason, refused.value.field) == (reason, field)
 
 
 @pytest.mark.parametrize("reduce_only", [False, True])
