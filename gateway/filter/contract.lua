@@ -319,6 +319,7 @@ return {
       deployment_id = false,
       basis_sequence = false,
       basis_time = false,
+      cash_quantity = false,
     },
     ["order.v1.BatchCancelOrdersRequest"] = {
       portfolio_id = false,

@@ -94,6 +94,7 @@ def replacement_to_proto(
     return order_service_pb2.ReplaceOrderRequest(
         order_id=order_id,
         quantity=_text(terms.quantity),
+        cash_quantity=_text(terms.cash_quantity),
         limit_price=_text(terms.limit_price),
         stop_price=_text(terms.stop_price),
         trailing_amount=_text(terms.trailing_amount),

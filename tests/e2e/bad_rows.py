@@ -228,6 +228,8 @@ ROWS: dict[str, list[Row]] = {
         row(quantity=None, trailing_amount="1", trailing_percent="1"),
         *(row(expire_time=time) for time in (*FAR, "2005-03-01T00:00:00.5Z")),
         row(**OPEN, stop_price="1"),
+        row(**OPEN, cash_quantity="1000"),
+        row(**{**OPEN, "quantity": None}, cash_quantity="1000"),
         row(**OPEN, trailing_amount="1"),
         row(**OPEN, expire_time=UNTIL),
         row(**OPEN, display_quantity="20"),

@@ -26,10 +26,18 @@ from services.domain.orders.order import (
 from services.domain.timeline import Timeline
 from services.wire.orders import event_from_proto
 
-IDENTITY = ("client_order_id", "portfolio_id", "symbol", "side", "order_type", "time_in_force", "cash_quantity")
+IDENTITY = ("client_order_id", "portfolio_id", "symbol", "side", "order_type", "time_in_force")
 IDENTITY += ("strategy_id", "deployment_id", "label", "post_only", "reduce_only")
 IDENTITY += ("order_list_id", "contingency_type", "parent_order_id")
-TERMS = ("quantity", "limit_price", "stop_price", "trailing_amount", "trailing_percent", "display_quantity")
+TERMS = (
+    "quantity",
+    "cash_quantity",
+    "limit_price",
+    "stop_price",
+    "trailing_amount",
+    "trailing_percent",
+    "display_quantity",
+)
 TERMS += ("expire_time", "basis_sequence")
 # They alone put an order on other terms; a trailing stop gets its price when it is triggered.
 RESTATING = {ExecType.REPLACED, ExecType.RESTATED}

@@ -46,12 +46,10 @@ class Customer(Client):
         earlier = list(self.told.values())
         known = [each for each in earlier if each.known]
         what = self.chance.random()
-        # Of an order by cash at the market there is nothing to change.
-        sized = [each for each in known[-9:] if not each.request.cash_quantity]
         if what < 0.15 and known:
             await self.cancel(self.chance.choice(known), way)
-        elif what < 0.3 and sized:
-            await self._change(self.chance.choice(sized), way)
+        elif what < 0.3 and known:
+            await self._change(self.chance.choice(known[-9:]), way)
         elif what < 0.42 and earlier:
             await self.create(self.chance.choice(earlier), way)
         elif what < 0.46 and known:
@@ -88,7 +86,7 @@ class Customer(Client):
             request.order_type = order_pb2.ORDER_TYPE_STOP
             request.time_in_force = order_pb2.TIME_IN_FORCE_GTC
             request.stop_price = f"{price * Decimal(chance.choice(('0.95', '1.05'))):.2f}"
-        if side == side_pb2.SIDE_BUY and kind < 0.4 and chance.random() < 0.3:
+        if side == side_pb2.SIDE_BUY and kind < 0.85 and chance.random() < 0.3:
             request.cash_quantity = str(chance.randrange(500, 4000))
         else:
             # Now and then more than anybody can pay for.
@@ -160,6 +158,8 @@ class Customer(Client):
             if getattr(request, name) and chance.random() < 0.6:
                 price = self.prices[request.symbol] * Decimal(chance.choice(("0.9", "0.98", "1.01", "1.04")))
                 terms[name] = f"{price:.2f}"
-        if not terms or (request.quantity and chance.random() < 0.5):
+        if request.cash_quantity and (not terms or chance.random() < 0.5):
+            terms["cash_quantity"] = str(chance.choice((300, 900, 2500, 6000)))
+        elif not terms or (request.quantity and chance.random() < 0.5):
             terms["quantity"] = str(chance.choice((2, 9, 23, 60)))
         return terms

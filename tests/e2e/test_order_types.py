@@ -49,6 +49,9 @@ def check(wanted: Trial) -> None:
     assert {event.order.time_in_force for event in wanted.result.fills} == set(TimeInForce) - at_once
     assert {event.order.cancel_reason for event in events} >= ENDS, Counter(e.order.cancel_reason for e in events)
     assert any(event.exec_type is ExecType.RESTATED for event in events)
+    replaced = {event.order.order_id for event in events if event.exec_type is ExecType.REPLACED}
+    by_cash = {event.order.cash_quantity for event in wanted.result.fills if event.order.order_id in replaced}
+    assert by_cash == {700, 2100}, "new terms of orders by cash"
 
 
 async def same(mesh: Mesh, clients: Clients, wanted: Trial, suffix: str, strategy_path: str) -> Replayed:
@@ -148,7 +151,9 @@ class Variety(Strategy):
             case 13:
                 sell(symbol, Decimal(2000), reduce_only=True)
             case 14:
-                buy(symbol, cash_quantity=Decimal(1500), **LIMIT, limit_price=at(0.998))
+                for cash in (700, 2100):
+                    order_id = buy(symbol, cash_quantity=Decimal(1500), **LIMIT, limit_price=at(0.998))
+                    context.replace(order_id, cash_quantity=Decimal(cash))
             case 15:
                 buy(symbol, Decimal(1_000_000), order_type=Type.STOP, stop_price=at(1.1))
             case 16:

@@ -46,12 +46,16 @@ class Change:
         elif self.refusal is not None and self.refusal.reason == "ORDER_ENDED":
             assert order_pb2.OrderState.Name(life[-1].state).endswith(self.refusal.metadata["state"])
         elif self.refusal is not None and self.refusal.reason == "QUANTITY_BELOW_FILLED":
-            cum = Decimal(self.refusal.metadata["cum_quantity"])
-            assert Decimal(self.request.quantity) <= cum
-            assert cum in {Decimal(each.cum_quantity) for each in life}
+            wanted, filled = "quantity", "cum_quantity"
+            if self.request.cash_quantity:
+                wanted, filled = "cash_quantity", "gross_amount"
+            cum = Decimal(self.refusal.metadata[filled])
+            assert Decimal(getattr(self.request, wanted)) <= cum
+            assert cum in {Decimal(getattr(each, filled)) for each in life}
 
     def _fulfilled(self, order: order_pb2.Order) -> bool:
-        names = [name for name in ("quantity", "limit_price", "stop_price") if getattr(self.request, name)]
+        terms = ("quantity", "cash_quantity", "limit_price", "stop_price")
+        names = [name for name in terms if getattr(self.request, name)]
         return all(Decimal(getattr(order, name)) == Decimal(getattr(self.request, name)) for name in names)
 
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.domain.money import at_most_places
+from services.domain.money import ZERO, at_most_places
 from services.domain.orders.order import TRIGGERED_STATES, Order, OrderType, Reservation
 from services.domain.orders.shape import BadShape, check_shape
 
@@ -34,10 +34,12 @@ class Replacement(NamedTuple):
 
     Attributes:
         quantity: the new total, what has filled included.
+        cash_quantity: likewise, of an order by cash: what has been spent included, its commission not.
         expire_time: market time, ns.
     """
 
     quantity: Decimal | None = None
+    cash_quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     trailing_amount: Decimal | None = None
@@ -66,14 +68,11 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
         changes.setdefault("trailing_percent", None)
     elif terms.trailing_percent is not None:
         changes["trailing_amount"] = None
+    _check_size(order, terms)
     after = order._replace(**changes)
-    if terms.quantity is not None and order.order_list_id:
-        raise CannotReplace(OF_LIST, f"order {order.order_id} shares its quantity with its list {order.order_list_id}")
-    if terms.quantity is not None and order.cash_quantity is None:
-        if terms.quantity <= order.cum_quantity:
-            raise CannotReplace(BELOW_FILLED, f"order {order.order_id} has filled {order.cum_quantity} units")
+    if terms.quantity is not None:
         after = after._replace(leaves_quantity=terms.quantity - order.cum_quantity)
-    _check(order, after, terms)
+    _check_shape(after, terms)
     return after._replace(reservation=reservation or _in_proportion(order, after))
 
 
@@ -84,23 +83,43 @@ def needs_check(before: Order, after: Order) -> bool:
     """
     if any(getattr(after, name) != getattr(before, name) for name in _PRICES):
         return True
-    return after.quantity > before.quantity
+    return _size(after) > _size(before)
 
 
 def keeps_priority(before: Order, after: Order) -> bool:
     """Whether nothing but the quantity changed, and that not upwards."""
     same = after._replace(
-        quantity=before.quantity, leaves_quantity=before.leaves_quantity, reservation=before.reservation
+        quantity=before.quantity,
+        cash_quantity=before.cash_quantity,
+        leaves_quantity=before.leaves_quantity,
+        reservation=before.reservation,
     )
-    return same == before and after.quantity <= before.quantity
+    return same == before and _size(after) <= _size(before)
 
 
-def _check(order: Order, after: Order, terms: Replacement) -> None:
-    if order.cash_quantity is not None:
-        if terms.quantity is not None:
-            raise CannotReplace(IMPOSSIBLE, f"order {order.order_id} states a cash_quantity", "quantity")
+def _size(order: Order) -> Decimal:
+    """What the order asks for: units, or cash."""
+    return order.quantity if order.cash_quantity is None else order.cash_quantity
+
+
+def _check_size(order: Order, terms: Replacement) -> None:
+    by_cash = order.cash_quantity is not None
+    other = "quantity" if by_cash else "cash_quantity"
+    if getattr(terms, other) is not None:
+        raise CannotReplace(IMPOSSIBLE, f"order {order.order_id} states a {'cash_' if by_cash else ''}quantity", other)
+    wanted, done = (terms.cash_quantity, order.gross_amount) if by_cash else (terms.quantity, order.cum_quantity)
+    if wanted is None:
+        return
+    if order.order_list_id:
+        raise CannotReplace(OF_LIST, f"order {order.order_id} shares its quantity with its list {order.order_list_id}")
+    if wanted <= done:
+        raise CannotReplace(BELOW_FILLED, f"order {order.order_id} has filled {done}")
+
+
+def _check_shape(after: Order, terms: Replacement) -> None:
+    if after.cash_quantity is not None:
         # Sized by its last fill, it has a quantity of its own.
-        after = after._replace(quantity=Decimal(0))
+        after = after._replace(quantity=ZERO)
     try:
         check_shape(after)
     except BadShape as error:
@@ -111,8 +130,8 @@ def _check(order: Order, after: Order, terms: Replacement) -> None:
 
 
 def _in_proportion(order: Order, after: Order) -> Reservation:
-    held = order.reservation
-    if after.quantity == order.quantity:
+    held, before, now = order.reservation, _size(order), _size(after)
+    if now == before:
         return held
-    cash = at_most_places(held.cash * after.quantity / order.quantity, 9)
-    return held._replace(cash=cash, quantity=held.quantity * after.quantity / order.quantity)
+    quantity = at_most_places(held.quantity * now / before, 9)
+    return held._replace(cash=at_most_places(held.cash * now / before, 9), quantity=quantity)

@@ -5,6 +5,7 @@ from typing import Final
 
 from services.domain.money import format_decimal as _plain
 from services.domain.orders.order import CancelReason, Order, OrderEvent
+from services.domain.orders.replacing import Replacement
 
 _ENDS: Final = {
     CancelReason.IOC_REMAINDER: "It is IOC: what its first record did not fill is canceled.",
@@ -26,15 +27,6 @@ _ENDS: Final = {
     CancelReason.CHILD_ENDED: "One of its exits was canceled or expired: nothing enters without them.",
     CancelReason.CANCEL_TIMER: "A cancel timer was not armed again in time.",
 }
-_TERMS: Final = (
-    "quantity",
-    "limit_price",
-    "stop_price",
-    "trailing_amount",
-    "trailing_percent",
-    "display_quantity",
-    "expire_time",
-)
 
 
 def refusal_told(order: Order) -> str:
@@ -61,7 +53,7 @@ def terms_told(order: Order, previous: OrderEvent | None) -> str:
     """Which terms of an order its owner changed, and from what; ``previous`` is its event before."""
     if previous is None:
         return "Its owner put it on new terms."
-    pairs = ((name, getattr(previous.order, name), getattr(order, name)) for name in _TERMS)
+    pairs = ((name, getattr(previous.order, name), getattr(order, name)) for name in Replacement._fields)
     changed = [f"{name} from {_term(before)} to {_term(after)}" for name, before, after in pairs if before != after]
     return f"Its owner changed its {', '.join(changed)}." if changed else "Its owner put it on new terms."
 

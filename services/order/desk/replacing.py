@@ -223,6 +223,8 @@ def _impossible(order: Order, error: CannotReplace) -> ApiError:
     if error.field:
         return ApiError.invalid_field(error.field, str(error))
     metadata = {"order_id": order.order_id, "cum_quantity": format(order.cum_quantity, "f"), "state": order.state.name}
+    if order.cash_quantity is not None:
+        metadata["gross_amount"] = format(order.gross_amount, "f")
     return ApiError.failed_precondition(
         error.reason, str(error), kind="STATE", subject=order.order_id, metadata=metadata
     )

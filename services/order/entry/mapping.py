@@ -32,7 +32,15 @@ _MARKET, _LIMIT = order_pb2.ORDER_TYPE_MARKET, order_pb2.ORDER_TYPE_LIMIT
 _LONGEST_LABEL = 200
 _PLAIN_TIMES = frozenset({order_pb2.TIME_IN_FORCE_DAY, order_pb2.TIME_IN_FORCE_GTC, order_pb2.TIME_IN_FORCE_IOC})
 _PLAIN_SIDES = frozenset({side_pb2.SIDE_BUY, side_pb2.SIDE_SELL})
-_TERMS = ("quantity", "limit_price", "stop_price", "trailing_amount", "trailing_percent", "display_quantity")
+_TERMS = (
+    "quantity",
+    "cash_quantity",
+    "limit_price",
+    "stop_price",
+    "trailing_amount",
+    "trailing_percent",
+    "display_quantity",
+)
 
 
 def surely_valid(request: order_service_pb2.CreateOrderRequest) -> bool:

@@ -161,6 +161,46 @@ async def test_rule_7_no_less_than_what_has_filled(mesh: Mesh) -> None:
     assert (filled.state, filled.cum_quantity) == (STATE.ORDER_STATE_FILLED, "120000")
 
 
+async def test_an_order_by_cash_is_put_on_more_or_less_of_it(mesh: Mesh) -> None:
+    first = await mesh.orders.CreateOrder(limit("a", quantity="", cash_quantity="1000"))
+    more = await mesh.orders.ReplaceOrder(replace(first.order_id, cash_quantity="2500"))
+    assert (more.cash_quantity, more.reservation.cash, more.quantity) == ("2500.00", "2500.00", "0")
+    assert more.priority > first.priority
+    assert await folded(mesh) == 2500
+    error = await refused(mesh.orders.ReplaceOrder(replace(first.order_id, cash_quantity="100001")))
+    assert (error.reason, error.metadata["missing"]) == ("INSUFFICIENT_BUYING_POWER", "1")
+    mesh.gate.silent = True
+    less = await mesh.orders.ReplaceOrder(replace(first.order_id, cash_quantity="800"))
+    assert (less.priority, less.reservation.cash) == (more.priority, "800.00"), "less needs no risk"
+    mesh.gate.silent = False
+    units = await mesh.orders.CreateOrder(limit("b"))
+    for wrong, field in (
+        (replace(first.order_id, quantity="5"), "quantity"),
+        (replace(units.order_id, cash_quantity="500"), "cash_quantity"),
+    ):
+        error = await refused(mesh.orders.ReplaceOrder(wrong))
+        assert (error.reason, [each.field for each in error.field_violations]) == ("INVALID_ARGUMENT", [field])
+    assert await folded(mesh) == 800 + 500
+
+
+async def test_rule_7_no_less_cash_than_what_has_been_spent(mesh: Mesh) -> None:
+    # A tenth of a bar's volume is 100,000; more than that fills in parts.
+    mesh.gate.gate.open_portfolio("trend", Decimal(10**9))
+    order = await mesh.orders.CreateOrder(request("a", quantity="", cash_quantity="15000000"))
+    await mesh.market.run(1, 4)
+    mesh.market.idle(4)
+    spent = (await mesh.get("a")).gross_amount
+    for cash in (spent, "1"):
+        error = await refused(mesh.orders.ReplaceOrder(replace(order.order_id, cash_quantity=cash)))
+        assert (error.reason, error.metadata["gross_amount"]) == ("QUANTITY_BELOW_FILLED", spent)
+    await mesh.orders.ReplaceOrder(replace(order.order_id, cash_quantity="12000000"))
+    await mesh.market.run(2, 8)
+    filled = await mesh.get("a")
+    assert filled.state == STATE.ORDER_STATE_FILLED
+    assert Decimal(spent) < Decimal(filled.gross_amount) <= 12_000_000
+    assert await folded(mesh) == 0
+
+
 async def test_fewer_units_need_no_risk_and_more_or_another_price_wait_for_it(tmp_path: Path) -> None:
     async with running(tmp_path, start=False) as mesh:
         await mesh.start(TICKMESH_ORDER_RISK_DEADLINE_MS="300")

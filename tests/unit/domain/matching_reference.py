@@ -337,6 +337,7 @@ def _other(rng: Random, count: int, end: int, spread: int) -> Command:
         return Command(position, cancels=which)
     values: dict[str, object] = {
         "quantity": Decimal(rng.randint(1, 40)),
+        "cash_quantity": Decimal(rng.randint(20, 3000)),
         "limit_price": _price(rng, spread),
         "stop_price": _price(rng, spread),
         "trailing_amount": Decimal(rng.choice(["1", "2.5", "6"])),
@@ -344,7 +345,15 @@ def _other(rng: Random, count: int, end: int, spread: int) -> Command:
         "display_quantity": Decimal(rng.randint(1, 12)),
         "expire_time": rng.randint(1, 62) * MINUTE,
     }
-    names = rng.choice([["quantity"], ["limit_price"], ["stop_price"], rng.sample(sorted(values), rng.randint(1, 2))])
+    names = rng.choice(
+        [
+            ["quantity"],
+            ["cash_quantity"],
+            ["limit_price"],
+            ["stop_price"],
+            rng.sample(sorted(values), rng.randint(1, 2)),
+        ]
+    )
     return Command(position, replaces=which, terms=Replacement(**{name: values[name] for name in names}))  # type: ignore[arg-type]
 
 

@@ -180,6 +180,7 @@ class SlowVenue:
         kind, limit_only = o.order_type, o.order_type is OrderType.LIMIT
         fits = {
             "quantity": o.cash_quantity is None and not o.order_list_id,
+            "cash_quantity": o.cash_quantity is not None and not o.order_list_id,
             "limit_price": kind in LIMIT_LIKE,
             "stop_price": kind not in {OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP} and not w.triggered,
             "trailing_amount": kind is OrderType.TRAILING_STOP and not w.triggered,
@@ -201,8 +202,10 @@ class SlowVenue:
             return
         if after.display_quantity is not None and after.display_quantity >= total:
             return
-        alike = after._replace(quantity=o.quantity) == o
-        if not (alike and total <= w.quantity):
+        if terms.cash_quantity is not None and terms.cash_quantity <= w.spent:
+            return
+        alike = after._replace(quantity=o.quantity, cash_quantity=o.cash_quantity) == o
+        if not (alike and total <= w.quantity and (after.cash_quantity or 0) <= (o.cash_quantity or 0)):
             after = after._replace(basis_sequence=position, basis_time=time)
             self.waiting.remove(w)
             self.waiting.append(w)

@@ -58,6 +58,26 @@ def test_rule_4_new_terms_claim_the_larger_of_both_until_their_event_comes() -> 
     assert (figure.reserved_cash, figure.positions[0].pending_buy) == (2_400, 20)
 
 
+def test_rule_4_an_order_by_cash_claims_the_larger_of_both_until_its_event_comes() -> None:
+    market = Market()
+    terms = {"order_type": OrderType.LIMIT, "limit_price": D(100), "cash_quantity": D(5_000)}
+    order = market.place(market.order(Side.BUY, "0", **terms))
+    assert order is not None
+    order = market.fill(order, "10", "100")
+    assert market.gate.exposure("p").reserved_cash == 4_000
+    less = market.replaced(order, cash_quantity=D(3_000))
+    verdict = market.recheck(less)
+    assert verdict.reservation is not None
+    # For all of it, of which a third has been spent.
+    assert (verdict.reservation.cash, verdict.reservation.headroom) == (3_000, 7_000)
+    assert market.gate.exposure("p").reserved_cash == 4_000, "the old ones may still fill"
+    market.replace(less, verdict)
+    assert market.gate.exposure("p").reserved_cash == 2_000
+    refusal = market.recheck(market.replaced(less, cash_quantity=D(10_001))).refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.bound, refusal.value) == ("INSUFFICIENT_BUYING_POWER", 9_000, 9_001)
+
+
 def test_rule_4_new_terms_that_do_not_fit_are_refused_with_what_there_is_for_the_order() -> None:
     market = Market()
     order = market.place(market.order(Side.BUY, "50", order_type=OrderType.LIMIT, limit_price=D(100)))

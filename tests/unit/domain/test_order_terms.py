@@ -10,10 +10,11 @@ from services.domain.deployment.context import Context
 from services.domain.deployment.holdings import Holdings
 from services.domain.deployment.parameters import parameters_from
 from services.domain.orders.order import CancelReason, Order, OrderState, OrderType, Reservation, Side, TimeInForce
-from services.domain.orders.replacing import needs_check, replaced
+from services.domain.orders.replacing import keeps_priority, needs_check, replaced
 from services.domain.orders.shape import check_shape
 from services.domain.strategies import SmaCross
 from services.domain.tape import Kind, merge
+from services.domain.venue.fills import fill
 from services.domain.venue.matching import MARKET_CLOSED, CannotReplace, Replacement, Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, bars, order, series
 
@@ -76,6 +77,25 @@ PART = LIMIT._replace(
 )
 
 
+SPENT = order(1, "B", "L", 0, 95, cash_quantity=Decimal(1000))._replace(
+    state=OrderState.PARTIALLY_FILLED,
+    quantity=Decimal(10),
+    cum_quantity=Decimal(4),
+    leaves_quantity=Decimal(6),
+    gross_amount=Decimal(400),
+    reservation=Reservation(Decimal(1000), Decimal(10)),
+)
+
+
+def test_rule_12_an_order_by_cash_states_the_new_cash_and_is_sized_by_it_at_its_next_fill() -> None:
+    less, more = (replaced(SPENT, Replacement(cash_quantity=Decimal(cash))) for cash in (600, 1500))
+    assert (less.reservation.cash, less.reservation.quantity) == (600, 6)
+    assert (keeps_priority(SPENT, less), needs_check(SPENT, less)) == (True, False)
+    assert (keeps_priority(SPENT, more), needs_check(SPENT, more)) == (False, True)
+    filled = fill(less, Decimal(50), INSTRUMENTS["BBB"], units=None, headroom=Decimal(0))
+    assert (filled.quantity, filled.order.state, filled.order.gross_amount) == (4, OrderState.FILLED, 600)
+
+
 def test_rule_7_a_replacement_states_the_new_total_and_each_unit_keeps_what_it_reserved() -> None:
     after = replaced(PART, Replacement(quantity=Decimal(8)))
     assert (after.quantity, after.cum_quantity, after.leaves_quantity) == (8, 4, 4)
@@ -92,6 +112,9 @@ def test_rule_4_a_replacement_that_was_checked_reserves_what_the_check_said() ->
     [
         (PART, Replacement(quantity=Decimal(4)), "QUANTITY_BELOW_FILLED", ""),
         (PART, Replacement(quantity=Decimal(1)), "QUANTITY_BELOW_FILLED", ""),
+        (PART, Replacement(cash_quantity=Decimal(900)), "INVALID_ARGUMENT", "cash_quantity"),
+        (SPENT, Replacement(cash_quantity=Decimal(400)), "QUANTITY_BELOW_FILLED", ""),
+        (SPENT._replace(order_list_id="env-1"), Replacement(cash_quantity=Decimal(900)), "LIST_QUANTITY_FIXED", ""),
         (LIMIT, Replacement(stop_price=Decimal(90)), "INVALID_ARGUMENT", "stop_price"),
         (LIMIT, Replacement(display_quantity=Decimal(10)), "INVALID_ARGUMENT", "display_quantity"),
         (

@@ -116,13 +116,14 @@ class TradingMachine(RuleBasedStateMachine):
         self.hear(self.venue.cancel(self.one_of(data).order_id, self.position, self.time))
 
     @precondition(lambda self: self.venue.open_orders())
-    @rule(data=st.data(), quantity=st.integers(1, 60), price=st.integers(188, 212), which=st.integers(0, 2))
+    @rule(data=st.data(), quantity=st.integers(1, 60), price=st.integers(188, 212), which=st.integers(0, 3))
     def replace(self, data: st.DataObject, quantity: int, price: int, which: int) -> None:
         order, level = self.one_of(data), Decimal(price) / 2
         terms = [
             Replacement(quantity=Decimal(quantity)),
             Replacement(limit_price=level),
             Replacement(stop_price=level, quantity=Decimal(quantity)),
+            Replacement(cash_quantity=quantity * level),
         ][which]
         reference = self.venue.reference_price(order.symbol, order.side)
         try:

@@ -105,7 +105,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT: _ErrorReason.ValueType  # 72
     """FAILED_PRECONDITION. The instrument does not trade in the order's environment."""
     ERROR_REASON_QUANTITY_BELOW_FILLED: _ErrorReason.ValueType  # 73
-    """FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is."""
+    """FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is, of an order by
+    cash `gross_amount`.
+    """
     ERROR_REASON_ORDER_TRIGGERED: _ErrorReason.ValueType  # 74
     """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
     ERROR_REASON_SYMBOL_RESTRICTED: _ErrorReason.ValueType  # 75
@@ -224,7 +226,9 @@ ERROR_REASON_DEPLOYMENT_ENDED: ErrorReason.ValueType  # 71
 ERROR_REASON_INSTRUMENT_NOT_IN_ENVIRONMENT: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION. The instrument does not trade in the order's environment."""
 ERROR_REASON_QUANTITY_BELOW_FILLED: ErrorReason.ValueType  # 73
-"""FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is."""
+"""FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is, of an order by
+cash `gross_amount`.
+"""
 ERROR_REASON_ORDER_TRIGGERED: ErrorReason.ValueType  # 74
 """FAILED_PRECONDITION. The order has been triggered, so it has no trigger any more that could change."""
 ERROR_REASON_SYMBOL_RESTRICTED: ErrorReason.ValueType  # 75

@@ -334,6 +334,7 @@ class ReplaceOrderRequest(_message.Message):
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
     BASIS_SEQUENCE_FIELD_NUMBER: _builtins.int
     BASIS_TIME_FIELD_NUMBER: _builtins.int
+    CASH_QUANTITY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Which."""
     portfolio_id: _builtins.str
@@ -358,6 +359,8 @@ class ReplaceOrderRequest(_message.Message):
     """A strategy's command: the deployment that decided it, which decided the order."""
     basis_sequence: _builtins.int
     """A strategy's command: the position it was decided at, which must be where the environment stands."""
+    cash_quantity: _builtins.str
+    """Cash in all, of an order by cash; what it has spent included, its commission not."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When a GTD order expires, market time, whole seconds."""
@@ -383,10 +386,11 @@ class ReplaceOrderRequest(_message.Message):
         deployment_id: _builtins.str = ...,
         basis_sequence: _builtins.int = ...,
         basis_time: _timestamp_pb2.Timestamp | None = ...,
+        cash_quantity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "expire_time", b"expire_time", "limit_price", b"limit_price", "order_id", b"order_id", "orig_client_order_id", b"orig_client_order_id", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "request_id", b"request_id", "stop_price", b"stop_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cash_quantity", b"cash_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "expire_time", b"expire_time", "limit_price", b"limit_price", "order_id", b"order_id", "orig_client_order_id", b"orig_client_order_id", "portfolio_id", b"portfolio_id", "quantity", b"quantity", "request_id", b"request_id", "stop_price", b"stop_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

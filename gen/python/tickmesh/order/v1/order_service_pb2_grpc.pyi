@@ -113,18 +113,19 @@ class OrderServiceStub:
     the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
     its new terms fill on later records only.
 
-    Where it asks for more units or another price, risk checks it, and an order rate counts it as an order. What is refused leaves the order as it was, and is answered
-    FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
-    `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+    Where it asks for more units, more cash or another price, risk checks it, and an order rate counts it as an order. What is
+    refused leaves the order as it was, and is answered FAILED_PRECONDITION with its `order_id` and the bound:
+    `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`,
+    `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
     goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
-    `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
-    order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
-    `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE `RISK_UNAVAILABLE`,
-    `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a `deployment_id`, is
-    served in its own cycle; it carries the deployment's seat token as an order does, and also fails with NOT_FOUND
-    `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED `BASIS_STALE`, or INVALID_ARGUMENT
+    `QUANTITY_BELOW_FILLED` for a quantity, or cash, that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a
+    list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`;
+    ALREADY_EXISTS `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE
+    `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a
+    `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an order does, and also fails with
+    NOT_FOUND `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED `BASIS_STALE`, or INVALID_ARGUMENT
     `INVALID_ARGUMENT` for an order of another deployment.
 
         POST /api/v1/orders/replay-1-7:replace
@@ -375,18 +376,19 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         the queue only where nothing but its quantity changes, and falls; else it goes behind the other orders of its price, and
         its new terms fill on later records only.
 
-        Where it asks for more units or another price, risk checks it, and an order rate counts it as an order. What is refused leaves the order as it was, and is answered
-        FAILED_PRECONDITION with its `order_id` and the bound: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`,
-        `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+        Where it asks for more units, more cash or another price, risk checks it, and an order rate counts it as an order. What is
+        refused leaves the order as it was, and is answered FAILED_PRECONDITION with its `order_id` and the bound:
+        `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`,
+        `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
-        `QUANTITY_BELOW_FILLED` for a quantity that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a list's
-        order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`; ALREADY_EXISTS
-        `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE `RISK_UNAVAILABLE`,
-        `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a `deployment_id`, is
-        served in its own cycle; it carries the deployment's seat token as an order does, and also fails with NOT_FOUND
-        `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED `BASIS_STALE`, or INVALID_ARGUMENT
+        `QUANTITY_BELOW_FILLED` for a quantity, or cash, that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a
+        list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`;
+        ALREADY_EXISTS `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE
+        `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a
+        `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an order does, and also fails with
+        NOT_FOUND `DEPLOYMENT_NOT_FOUND`, PERMISSION_DENIED `SEAT_TOKEN_INVALID`, ABORTED `BASIS_STALE`, or INVALID_ARGUMENT
         `INVALID_ARGUMENT` for an order of another deployment.
 
             POST /api/v1/orders/replay-1-7:replace

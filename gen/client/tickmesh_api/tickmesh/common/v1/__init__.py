@@ -231,7 +231,8 @@ class ErrorReason(betterproto2.Enum):
 
     QUANTITY_BELOW_FILLED = 73
     """
-    FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is.
+    FAILED_PRECONDITION. The new quantity is no more than what has filled; `cum_quantity` says how much that is, of an order by
+    cash `gross_amount`.
     """
 
     ORDER_TRIGGERED = 74
