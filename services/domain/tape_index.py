@@ -127,14 +127,14 @@ class TapeIndex:
         self._halts: dict[str, list[int]] = defaultdict(list)
         self._halted: dict[str, tuple[list[int], list[bool]]] = {}
         self._called: dict[tuple[str, bool], bool] = {}
-        own = {
+        self._own = {
             Kind.CLOCK: self._clocks,
             Kind.SPLIT: self._splits,
             Kind.AUCTION: self._auctions,
             Kind.HALT: self._halts,
         }
         for i, source in enumerate(tape.sources):
-            own.get(source.kind, self._data)[source.symbol].append(i)
+            self._own.get(source.kind, self._data)[source.symbol].append(i)
 
     def rows(self, source: int) -> NDArray[np.int64]:
         """The rows of a source, by its index in ``tape.sources``."""
@@ -143,8 +143,8 @@ class TapeIndex:
         return self._rows[source]
 
     def rows_of(self, kind: Kind, symbol: str) -> NDArray[np.int64]:
-        """The rows of one kind of one symbol, whichever sources they are of."""
-        own = [i for i, source in enumerate(self.tape.sources) if (source.kind, source.symbol) == (kind, symbol)]
+        """The rows of a symbol's splits, auctions or halts, or of a calendar's edges, in order."""
+        own = self._own[kind].get(symbol, ())
         return np.sort(np.concatenate([np.empty(0, np.int64), *(self.rows(i) for i in own)]))
 
     def data_sources(self, symbol: str) -> list[int]:

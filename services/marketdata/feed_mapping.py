@@ -91,7 +91,7 @@ class FeedWriter:
         )
 
     def _standing(self, timeline: Timeline, symbols: Sequence[str], head: int) -> list[market_data_pb2.Halt]:
-        found = [standing(timeline, symbol, head) for symbol in symbols]
+        found = [standing(timeline, symbol, head) for symbol in symbols if timeline.index.halts(symbol)]
         return [halt_to_proto(*each) for each in found if each is not None]
 
     def _instrument(self, symbol: str) -> Instrument:
