@@ -101,8 +101,6 @@ return {
       pace = "marketdata.v1.Pace",
       seed = false,
       request_id = false,
-      volume_share = false,
-      fill_on_touch = false,
     },
     ["marketdata.v1.Pace"] = {
       multiple = false,
@@ -394,6 +392,7 @@ return {
       commission = "order.v1.CommissionModel",
       slippage = "order.v1.SlippageModel",
       latency = "order.v1.LatencyModel",
+      fills = "order.v1.FillModel",
     },
     ["order.v1.CommissionModel"] = {
       per_order = false,
@@ -416,6 +415,12 @@ return {
       fixed = false,
       jitter = false,
       seed = false,
+    },
+    ["order.v1.FillModel"] = {
+      fill_on_touch = false,
+      volume_share = false,
+      hold_day_orders = false,
+      bar_path = false,
     },
     ["order.v1.DeleteVenueModelRequest"] = {
       venue_model_id = false,

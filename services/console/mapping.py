@@ -84,8 +84,6 @@ def replay_from_proto(message: environment_pb2.Environment) -> Replay:
         tape_sequence=message.tape_sequence,
         market_time=nanoseconds(message.market_time),
         cycle=message.cycle,
-        volume_share=message.volume_share,
-        fill_on_touch=message.fill_on_touch,
     )
 
 

@@ -11,7 +11,7 @@ MOVING: Final = frozenset({"RUNNING", "BLOCKED"})
 
 
 class Replay(NamedTuple):
-    """An environment as it stands. `volume_share` 0 is no limit; `market_time` is 0 before the first record."""
+    """An environment as it stands. `market_time` is 0 before the first record."""
 
     environment_id: str
     display_name: str
@@ -24,8 +24,6 @@ class Replay(NamedTuple):
     tape_sequence: int
     market_time: int
     cycle: int
-    volume_share: float
-    fill_on_touch: bool
 
     @property
     def ended(self) -> bool:

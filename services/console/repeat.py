@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from services.chassis.garbage import rare_collections
 from services.console.caveats import caveats
@@ -14,7 +13,6 @@ from services.console.records import Deployment, Replay, Strategy
 from services.domain.backtest.digest import History, digest, history
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.deployment.parameters import BadParameter
-from services.domain.venue.matching import VenueSettings
 from services.strategy.kinds import Kinds
 
 
@@ -58,14 +56,12 @@ async def repeat(mesh: Mesh, environment_id: str, kinds: Kinds) -> Comparison:
     accounts = [await archive.account(replay, each) for each in await mesh.portfolios(environment_id)]
     deployments = [each for each in await mesh.deployments(environment_id) if each.number]
     strategies = {each.strategy_id: each for each in await mesh.strategies()}
-    share = Decimal(repr(replay.volume_share)) if replay.volume_share else None
     simulation = Simulation(
         await archive.tape(replay),
         await archive.instruments(replay),
         [_portfolio(each) for each in accounts],
         [_deployment(each, strategies[each.strategy_id], kinds) for each in deployments],
         start_sequence=replay.start_sequence,
-        venue_settings=VenueSettings(fill_on_touch=replay.fill_on_touch, volume_share=share),
         models=await archive.models(replay),
         limits=await archive.limits(replay),
         environment_id=environment_id,

@@ -1,4 +1,4 @@
-"""What trading costs at the venue (rule 14): commission, slippage, and the time until an order is live (rule 12).
+"""What is set of the venue: commission, slippage (rule 14), the time until an order is live (rule 12), how it fills.
 
 An order carries the models it was taken on, so its value alone says what a check sets aside for it, what its fills cost
 and when it is live: after a restart, at risk, and years later. Models that change hold for the orders that come then.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
 
+from services.domain.filling import FillModel, VenueSettings, settled
 from services.domain.money import ZERO, at_most_places
 
 _PER_POINT = Decimal("0.0001")
@@ -126,11 +127,15 @@ class Scope(NamedTuple):
 
 
 class VenueModel(NamedTuple):
-    """What is set for a scope; a part that is None says nothing, and a wider scope's holds."""
+    """What is set for a scope; a part that is None says nothing, and a wider scope's holds.
+
+    So it is with each of the settings in ``fills``.
+    """
 
     commission: Commission | None = None
     slippage: Slippage | None = None
     latency: Latency | None = None
+    fills: FillModel | None = None
 
 
 class ModelChange(NamedTuple):
@@ -142,10 +147,11 @@ class ModelChange(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What an order is taken on."""
+    """What an order is taken on; without ``fill_settings`` the venue's own hold."""
 
     costs: Costs | None = None
     latency: int = 0
+    fill_settings: VenueSettings | None = None
 
 
 _PLAIN, _FREE = Terms(), Costs()
@@ -154,14 +160,15 @@ _PLAIN, _FREE = Terms(), Costs()
 class VenueModels:
     """The models of one environment.
 
-    For an order, each part of a model is that of the narrowest scope that has one: portfolio and symbol, portfolio,
-    symbol, environment.
+    For an order, each part of a model, and each setting of how it fills, is that of the narrowest scope that has one:
+    portfolio and symbol, portfolio, symbol, environment.
     """
 
-    def __init__(self, changes: Iterable[ModelChange] = ()) -> None:
-        """None are set, and these will be, each once so many orders have come."""
+    def __init__(self, changes: Iterable[ModelChange] = (), settings: VenueSettings | None = None) -> None:
+        """None are set, and these will be, each once so many orders have come; ``settings`` are the venue's own."""
         self.models: dict[Scope, VenueModel] = {}
         self._changes = deque(sorted(changes, key=lambda change: change.order_count))
+        self._settings = settings or VenueSettings()
 
     def put(self, scope: Scope, model: VenueModel | None) -> None:
         """Set a model, or take it away."""
@@ -180,19 +187,25 @@ class VenueModels:
         """What an order is taken on."""
         if not self.models:
             return _PLAIN
-        found = _found(self.models, portfolio_id, symbol)
+        found, fills = _found(self.models, portfolio_id, symbol)
         costs = Costs(found.commission, found.slippage)
-        latency = 0 if found.latency is None else found.latency.of(client_order_id)
-        return Terms(None if costs == _FREE else costs, latency)
+        return Terms(
+            None if costs == _FREE else costs,
+            0 if found.latency is None else found.latency.of(client_order_id),
+            settled(fills, self._settings) if fills else None,
+        )
 
 
-def _found(models: Mapping[Scope, VenueModel], portfolio_id: str, symbol: str) -> VenueModel:
+def _found(models: Mapping[Scope, VenueModel], portfolio_id: str, symbol: str) -> tuple[VenueModel, list[FillModel]]:
+    """Each part of the narrowest scope that has it, and all that is said of how an order fills, narrowest first."""
     scopes = (Scope(portfolio_id, symbol), Scope(portfolio_id), Scope("", symbol), Scope())
-    found = VenueModel()
+    found, fills = VenueModel(), list[FillModel]()
     for model in (models[scope] for scope in scopes if scope in models):
         found = VenueModel(
             model.commission if found.commission is None else found.commission,
             model.slippage if found.slippage is None else found.slippage,
             model.latency if found.latency is None else found.latency,
         )
-    return found
+        if model.fills is not None:
+            fills.append(model.fills)
+    return found, fills

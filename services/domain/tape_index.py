@@ -18,7 +18,7 @@ from services.domain.tape import Kind, Tape
 NEVER = 2**63 - 1
 """A row or a time (ns) that no tape reaches."""
 
-_BAR, _QUOTE, _BUY = Kind.BAR, Kind.QUOTE, Side.BUY
+_BAR, _QUOTE, _TRADE, _BUY = Kind.BAR, Kind.QUOTE, Kind.TRADE, Side.BUY
 _SIZE_COLUMNS = {Kind.BAR: (4,), Kind.QUOTE: (2, 3), Kind.TRADE: (1,), Kind.AUCTION: (1,)}
 
 
@@ -119,6 +119,7 @@ class TapeIndex:
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._edges: dict[str, Edges] = {}
         self._sized: dict[int, bool] = {}
+        self._queued: dict[str, bool] = {}
         self._met: dict[tuple[str, Side], Met] = {}
         self._data: dict[str, list[int]] = defaultdict(list)
         self._splits: dict[str, list[int]] = defaultdict(list)
@@ -218,11 +219,28 @@ class TapeIndex:
         """The last sequence whose time is before ``time`` (ns): where what happens at that time sits (rule 31)."""
         return int(self.tape.time.searchsorted(time))
 
+    def admitted(self, rows: NDArray[np.int64], symbol: str, calendar: str) -> NDArray[np.bool_]:
+        """Of rows of a symbol, which are of its sessions, and of no halt: those that can fill."""
+        edges, starts = self.edges(calendar), self.tape.start[rows]
+        seen = np.searchsorted(np.array(edges.rows, np.int64), rows)
+        bounds, floors = np.array(edges.bounds)[seen], np.array(edges.floors)[seen]
+        found: NDArray[np.bool_] = (starts < bounds) & ((self.tape.time[rows] > floors) | (starts >= floors))
+        if self.halts(symbol):
+            found &= np.array([not self.halted(symbol, start) for start in starts.tolist()], np.bool_)
+        return found
+
+    def shows_queues(self, symbol: str) -> bool:
+        """Whether its quotes and its trades state sizes: then they show who waits at a price, and what traded there."""
+        if symbol not in self._queued:
+            kinds = {self.tape.sources[i].kind for i in self.data_sources(symbol) if self.sized(i)}
+            self._queued[symbol] = {_QUOTE, _TRADE} <= kinds
+        return self._queued[symbol]
+
     def met(self, symbol: str, side: Side, calendar: str) -> "Met":
         """The records that orders of ``side`` can meet."""
         key = symbol, side
         if key not in self._met:
-            self._met[key] = _met(self, symbol, side, self.edges(calendar))
+            self._met[key] = _met(self, symbol, side, calendar)
         return self._met[key]
 
     def last_price(self, symbol: str, side: Side, position: int) -> float | None:
@@ -260,17 +278,13 @@ class TapeIndex:
         return rows.item(place) if place >= 0 else -1
 
 
-def _met(index: TapeIndex, symbol: str, side: Side, edges: Edges) -> Met:
+def _met(index: TapeIndex, symbol: str, side: Side, calendar: str) -> Met:
     tape, empty = index.tape, np.empty(0, np.int64)
     parts = [(tape.sources[i].kind, index.rows(i)) for i in index.data_sources(symbol)]
     rows = np.concatenate([part for _, part in parts] or [empty])
     lows = np.concatenate([tape.values[part, column_of(kind, side, False)] for kind, part in parts] or [empty * 1.0])
     highs = np.concatenate([tape.values[part, column_of(kind, side, True)] for kind, part in parts] or [empty * 1.0])
-    seen = np.searchsorted(np.array(edges.rows, np.int64), rows)
-    bounds, floors = np.array(edges.bounds)[seen], np.array(edges.floors)[seen]
     order = np.argsort(rows, kind="stable")
-    met = (tape.start[rows] < bounds) & (lows > 0) & ((tape.time[rows] > floors) | (tape.start[rows] >= floors))
-    if index.halts(symbol):
-        met &= np.array([not index.halted(symbol, start) for start in tape.start[rows].tolist()], np.bool_)
+    met = index.admitted(rows, symbol, calendar) & (lows > 0)
     order = order[met[order]]
     return Met(rows[order], tape.start[rows[order]], lows[order], highs[order])

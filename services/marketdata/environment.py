@@ -67,8 +67,6 @@ class Request:
     pace: Pace
     seed: int
     request_id: str
-    volume_share: float
-    fill_on_touch: bool
 
     def digest(self) -> str:
         """Equal for equal values; the ids it is told apart by do not count."""
@@ -87,7 +85,6 @@ class Plan:
         request_digest: of the request's values, to tell a repeat from a reuse of its ids.
         start_time, end_time: what its records lie between; None for all of the data set's.
         tape_digest: names the tape's file.
-        volume_share: 0 is no limit.
     """
 
     environment_id: str
@@ -101,8 +98,6 @@ class Plan:
     start_sequence: int
     end_sequence: int
     seed: int
-    volume_share: float
-    fill_on_touch: bool
     request_id: str
     request_digest: str
     owner: str

@@ -227,8 +227,6 @@ class Environments:
             start_sequence=start,
             end_sequence=len(tape),
             seed=request.seed,
-            volume_share=request.volume_share,
-            fill_on_touch=request.fill_on_touch,
             request_id=request.request_id,
             request_digest=request.digest(),
             owner=owner,

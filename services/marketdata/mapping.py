@@ -27,7 +27,6 @@ from services.marketdata.providers import DataSet
 from services.wire.instruments import instrument_from_proto
 from services.wire.values import numbers, time_from, timestamp
 
-DEFAULT_VOLUME_SHARE: Final = 0.1
 _STATES: Final[dict[State, environment_pb2.EnvironmentState.ValueType]] = numbers(
     environment_pb2.EnvironmentState, "ENVIRONMENT_STATE_", State
 )
@@ -100,8 +99,6 @@ def environment_to_proto(view: View) -> environment_pb2.Environment:
         seed=plan.seed,
         create_time=timestamp(plan.create_time),
         owner=plan.owner,
-        volume_share=plan.volume_share,
-        fill_on_touch=plan.fill_on_touch,
     )
 
 
@@ -124,8 +121,6 @@ def request_from_proto(request: environment_service_pb2.CreateReplayRequest) -> 
         pace=pace_from_proto(request.pace),
         seed=request.seed,
         request_id=request.request_id.lower(),
-        volume_share=request.volume_share if request.HasField("volume_share") else DEFAULT_VOLUME_SHARE,
-        fill_on_touch=request.fill_on_touch,
     )
 
 

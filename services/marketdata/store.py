@@ -52,8 +52,6 @@ _environments = _table(
     *columns(sa.BigInteger, "number", "start_sequence", "end_sequence", "seed", "create_time"),
     *(sa.Column(name, sa.BigInteger) for name in ("start_time", "end_time")),
     *columns(sa.Text, "display_name", "data_set_id", "symbols", "tape_digest", "request_id", "request_digest"),
-    *columns(sa.Double, "volume_share"),
-    *columns(sa.Boolean, "fill_on_touch"),
     *columns(sa.Text, *_OWNED),
 )
 _controls = _table(

@@ -18,7 +18,7 @@ from services.domain.orders.order import Order, OrderEvent
 from services.domain.risk.limit import Checked
 from services.order.records import TimerRow
 from services.order.ticket import Provenance
-from services.wire.costs import costs_to_proto, duration
+from services.wire.costs import duration, put_terms
 from services.wire.limits import check_to_proto
 from services.wire.orders import refusal_to_proto
 from services.wire.values import nanoseconds, set_time, text, timestamp
@@ -92,12 +92,8 @@ def set_asked(message: Any, order: Order, provenance: Provenance, instrument: In
     if order.order_list_id:
         message.order_list_id, message.parent_order_id = order.order_list_id, order.parent_order_id
         message.contingency_type = order.contingency_type.real
-    if order.costs is not None:
-        commission, slippage = costs_to_proto(order.costs)
-        if commission is not None:
-            message.commission_model.CopyFrom(commission)
-        if slippage is not None:
-            message.slippage_model.CopyFrom(slippage)
+    if order.costs is not None or order.fill_settings is not None:
+        put_terms(message, order)
 
 
 def _instruct(message: order_pb2.Order, order: Order, units: int, price: int) -> None:

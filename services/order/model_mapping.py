@@ -19,6 +19,7 @@ _LARGEST: Final = {
     "slippage.basis_points": Decimal(10_000),
     "slippage.spread_share": Decimal(100),
     "slippage.impact": Decimal(1),
+    "fills.volume_share": Decimal(1),
 }
 
 
@@ -54,8 +55,8 @@ def asked_model(request: venue_model_service_pb2.SetVenueModelRequest) -> VenueM
     """What a validated request asks for.
 
     Raises:
-        ApiError: INVALID_ARGUMENT where a rate is beyond its maximum, tiers do not ascend, or a maximum is below its
-            minimum.
+        ApiError: INVALID_ARGUMENT where a rate or a share is beyond its maximum, tiers do not ascend, or a maximum is
+            below its minimum.
     """
     for path, largest in _LARGEST.items():
         part, _, name = path.partition(".")

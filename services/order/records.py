@@ -14,7 +14,6 @@ class EnvironmentRow:
     """Where the desk of one environment stands.
 
     Attributes:
-        volume_share: the environment's; 0 is no limit.
         ended: the tape has ended here: what rested has expired.
         tape_sequence, market_time: the venue's position, and its market time (ns).
         cycle, reached_head: the last grant that was answered, and the head it was answered with.
@@ -24,8 +23,6 @@ class EnvironmentRow:
     """
 
     environment_id: str
-    volume_share: float = 0.0
-    fill_on_touch: bool = False
     ended: bool = False
     tape_sequence: int = 0
     market_time: int = 0

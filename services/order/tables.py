@@ -24,8 +24,7 @@ STREAMS = _table("streams", _keys(name=sa.Text), *columns(sa.Text, "epoch"))
 ENVIRONMENTS = _table(
     "environments",
     _keys(environment_id=sa.Text),
-    *columns(sa.Float, "volume_share"),
-    *columns(sa.Boolean, "fill_on_touch", "ended"),
+    *columns(sa.Boolean, "ended"),
     *columns(sa.BigInteger, "tape_sequence", "market_time", "cycle", "reached_head", "head", "order_count", "epoch"),
     *columns(sa.Text, "principal", "owner"),
 )

@@ -27,8 +27,6 @@ class Environment(NamedTuple):
     ended: bool = False
     blocked_on: tuple[str, ...] = ()
     owner: str = ""
-    volume_share: float = 0.0
-    fill_on_touch: bool = False
 
 
 def environment_from_proto(message: environment_pb2.Environment) -> Environment:
@@ -43,6 +41,4 @@ def environment_from_proto(message: environment_pb2.Environment) -> Environment:
         ended=message.state in _ENDED,
         blocked_on=tuple(message.blocked_on),
         owner=message.owner,
-        volume_share=message.volume_share,
-        fill_on_touch=message.fill_on_touch,
     )

@@ -20,7 +20,7 @@ from services.domain.orders.order import (
     Side,
     TimeInForce,
 )
-from services.wire.costs import commission_from_proto, slippage_from_proto, span
+from services.wire.costs import commission_from_proto, settings_from_proto, slippage_from_proto, span
 from services.wire.values import decimal, nanoseconds, optional, text
 from services.wire.versions import ORDER_EVENT, check_version
 
@@ -82,6 +82,7 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         order.priority,
         costs_of(order),
         span(order.latency) if order.HasField("latency") else 0,
+        settings_from_proto(order.fill_model) if order.HasField("fill_model") else None,
         order.order_list_id,
         CONTINGENCY_TYPES[order.contingency_type] if order.order_list_id else ContingencyType.NONE,
         order.parent_order_id,

@@ -76,7 +76,7 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "timeout": ("-1s", "0.5s", "86401s"),
     "trailing_amount": ("0", *DECIMALS),
     "trailing_percent": ("0", "100", "99.1234567890", *DECIMALS),
-    "volume_share": (1.1, *FRACTIONS),
+    "volume_share": ("1.1", *DECIMALS),
     "warm_up_sessions": (-1, 100_001),
 }
 BY_NAME_OF_REPEATED: dict[str, tuple[Any, ...]] = {

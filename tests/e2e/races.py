@@ -20,7 +20,7 @@ from decimal import Decimal
 
 from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2, market_data_service_pb2
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_pb2, order_service_pb2, venue_model_pb2, venue_model_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 
 from services.console.scenario import Scenario
@@ -119,9 +119,11 @@ async def create(mesh: Mesh, clients: Clients, name: str, chance: random.Random)
         data_set_id=DATA_SET,
         symbols=SYMBOLS,
         pace=environment_pb2.Pace(multiple=MULTIPLE),
-        fill_on_touch=True,
     )
     await repeated(clients.environments.CreateReplay, request, each=60.0)
+    touching = venue_model_pb2.FillModel(fill_on_touch=True)
+    setting = venue_model_service_pb2.SetVenueModelRequest(environment_id=environment_id, fills=touching)
+    await repeated(clients.models.SetVenueModel, setting)
     racers = []
     for number in range(PORTFOLIOS):
         portfolio_id = f"{environment_id}-{number}"

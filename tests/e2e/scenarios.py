@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.console.scenario import Scenario, Trader
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
+from services.domain.filling import FillModel
 from services.domain.risk.limits import LimitChange, make_limit
 from tests.e2e.mesh import Mesh
 from tests.e2e.ticks import DATA_SET, write_ticks
@@ -67,7 +68,7 @@ WHOLE = Scenario(
 QUOTING = str(Path(__file__).with_name("quoting.py"))
 # Market seconds of latency are some quotes; slippage takes part of the spread, and a limit that it would pass is kept.
 _DESK = VenueModel(Commission(per_order=Decimal(1), basis_points=Decimal(2)), Slippage(spread_share=Decimal("0.5")))
-_SOLO = VenueModel(latency=Latency(10**9, 3 * 10**9, seed=11))
+_SOLO = VenueModel(latency=Latency(10**9, 3 * 10**9, seed=11), fills=FillModel(volume_share=Decimal("0.4")))
 QUOTED = Scenario(
     data_set_id=DATA_SET,
     traders=(

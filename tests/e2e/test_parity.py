@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, Tier, VenueModel
+from services.domain.filling import BarPath, FillModel
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
 from tests.e2e.scenarios import LIMITED, QUOTED, QUOTING, REFUSED, SHORT, WHOLE, write_quotes
@@ -41,12 +42,14 @@ COSTLY = replace(
         ModelChange(0, Scope("reversion"), VenueModel(latency=Latency(10**9, 23 * 3600 * 10**9, 7))),
         ModelChange(0, Scope("", "IBM"), VenueModel(Commission(basis_points=Decimal(5), maximum=Decimal(20)))),
         ModelChange(0, Scope("trend", "GOOG"), VenueModel(Commission(tiers=(Tier(Decimal(0), Decimal(8)),)))),
+        ModelChange(0, Scope("", "MSFT"), VenueModel(fills=FillModel(bar_path=BarPath.BY_DIRECTION))),
     ),
 )
 CHANGES = (
     ModelChange(0, Scope("trend"), VenueModel(Commission(per_order=Decimal(2)), Slippage(basis_points=Decimal(30)))),
     ModelChange(0, Scope("", "IBM"), None),
     ModelChange(0, Scope("reversion"), VenueModel(Commission(basis_points=Decimal(20)))),
+    ModelChange(0, Scope("", "MSFT"), VenueModel(fills=FillModel(volume_share=Decimal("0.00001")))),
     ModelChange(0, Scope("trend"), None),
 )
 DELAYS = ("order.after_reserve=delay:3", "risk.mid_fold=delay:2", "portfolio.mid_fold=delay:4")

@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np
 
 from services.chassis.garbage import rare_collections
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.tape import Kind, Series, Source, Tape, merge
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import Replacement, Venue
 from tests.performance.bench_backtest import reference_loop
 

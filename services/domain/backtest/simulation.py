@@ -49,7 +49,8 @@ class Simulation:
     Args:
         start_sequence: records up to it are history; the portfolios' cash is deposited there.
         environment_id: first part of the order ids.
-        models: what trading costs, as it was set; where anything is, no order takes the express way.
+        venue_settings: how orders fill for which the models say nothing of it.
+        models: what trading costs and how orders fill, as it was set; where anything is, no order goes the express way.
         limits: as they were set, beside those of the portfolios' plans.
         express: let strategies that can look ahead skip what they would not act on, and fill at once what is certain to
             fill. The outcome is the same.
@@ -79,7 +80,7 @@ class Simulation:
         self._valuing = Valuing(self.gate, self.timeline, start_sequence) if self.gate.detailed else None
         self.books = Books(self.timeline, instruments, start_sequence)
         self.result = Result(tuple(portfolios), start_sequence, self.books.ledgers)
-        self._models = VenueModels(models) if models else None
+        self._models = VenueModels(models, venue_settings) if models else None
         self.trading = Trading(
             self.venue,
             self.gate,

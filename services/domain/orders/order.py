@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from services.domain.costs import Costs
+from services.domain.filling import VenueSettings
 from services.domain.money import ZERO, at_most_places
 from services.domain.values import quick_replace
 
@@ -176,6 +177,7 @@ class Order(NamedTuple):
         priority: its place in the venue's queue, the lower the earlier; 0 before the venue took it.
         costs: the models it was taken on; None for no costs.
         latency: ns from its decision, or its replacement, until it is live (rule 12).
+        fill_settings: how it fills, as it was set when it was taken; None where nothing was: as the venue does.
         order_list_id: the list it belongs to, the ``order_id`` of the list's first order; empty for one on its own.
         contingency_type: that list's.
         parent_order_id: the order that it waits for, HELD until that is filled; empty where it waits for none.
@@ -217,6 +219,7 @@ class Order(NamedTuple):
     priority: int = 0
     costs: Costs | None = None
     latency: int = 0
+    fill_settings: VenueSettings | None = None
     order_list_id: str = ""
     contingency_type: ContingencyType = ContingencyType.NONE
     parent_order_id: str = ""

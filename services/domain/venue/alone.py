@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.events import When
@@ -26,7 +27,6 @@ from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.values import place_of
 from services.domain.venue.blotter import Blotter
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.resting import Book
 
 _MARKET, _NEW, _FILLED, _BUY = OrderType.MARKET, OrderState.NEW, OrderState.FILLED, Side.BUY
@@ -62,12 +62,11 @@ def fill_alone(
         return None
     if order.order_list_id:
         return None
+    share = (order.fill_settings or settings).volume_share
     kind, values = tape.sources[number].kind, tape.values[row].tolist()
     first = _first(book, kind, values, order.side)
     if first <= 0 or (
-        settings.volume_share is not None
-        and index.sized(number)
-        and not _offered(kind, values, order, settings.volume_share, instrument)
+        share is not None and index.sized(number) and not _offered(kind, values, order, share, instrument)
     ):
         return None
     if only_closes(order):

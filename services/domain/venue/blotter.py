@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.orders.events import When, event_of
@@ -27,7 +28,6 @@ from services.domain.orders.order import (
 )
 from services.domain.tape_index import NEVER
 from services.domain.values import place_of
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.ladder import Entries
 from services.domain.venue.positions import Positions
 from services.domain.venue.resting import Book
@@ -242,8 +242,7 @@ class Blotter:
         self.orders[arrival] = order
         book = self.books.get(order.symbol)
         if book is None:
-            instrument, settings = self._instruments[order.symbol], self._settings
-            book = self.books[order.symbol] = Book(instrument, settings.fill_on_touch)
+            book = self.books[order.symbol] = Book(self._instruments[order.symbol], self._settings)
         held = order.state is _HELD
         if not held:
             book.add(order, arrival)

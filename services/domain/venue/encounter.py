@@ -3,39 +3,36 @@
 from bisect import insort
 from decimal import Decimal
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.events import When
 from services.domain.orders.lists import paired, sized_by_parent, stops_loss
 from services.domain.orders.order import (
     LIMITED,
     TERMINAL,
-    TRIGGERED_STATES,
     CancelReason,
     ExecType,
     Order,
     OrderEvent,
     OrderState,
-    OrderType,
     Side,
     TimeInForce,
     only_closes,
 )
-from services.domain.prices import Prices
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.blotter import Blotter
-from services.domain.venue.fills import Supply, VenueSettings, fill, fill_price, slipped_price
+from services.domain.venue.fills import fill, fill_price, slipped_price
 from services.domain.venue.icebergs import Icebergs, new_slice
 from services.domain.venue.linked import end, make_room, release, stop_at_once, worse_first
-from services.domain.venue.reach import BETTERED, INSIDE, MISSED, Attempt, after_trigger, at_close, attempt, trail
-from services.domain.venue.sessions import LEFT, begins_session, ends_session
-from services.domain.venue.trails import best_price
+from services.domain.venue.looking import Look
+from services.domain.venue.paths import after_trigger_along
+from services.domain.venue.reach import BETTERED, INSIDE, MISSED, Attempt, after_trigger
+from services.domain.venue.sessions import LEFT, ends_session
 
-_TRAILING, _BUY, _SELL = OrderType.TRAILING_STOP, Side.BUY, Side.SELL
-_BAR, _AUCTION = Kind.BAR, Kind.AUCTION
-_IOC, _FOK, _OPG, _CLS = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG, TimeInForce.CLS
+_BUY, _SELL, _BAR, _AUCTION = Side.BUY, Side.SELL, Kind.BAR, Kind.AUCTION
+_IOC, _FOK, _OPG = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG
 _ENDED_BY_RECORD = frozenset({_IOC, _FOK, _OPG})
-_MISSED = Attempt(MISSED, 0.0, 0)
 
 
 class Encounter:
@@ -49,15 +46,14 @@ class Encounter:
         "_index",
         "_instrument",
         "_kind",
+        "_look",
         "_paired",
         "_queue",
-        "_refused",
         "_row",
         "_settings",
         "_start",
         "_supply",
         "_time",
-        "_touch",
         "_turn",
         "events",
     )
@@ -71,18 +67,14 @@ class Encounter:
         self._index, self._row, self._blotter, self._settings = index, row, blotter, settings
         self._instrument, self._book = instrument, blotter.books[instrument.symbol]
         self._start, self._time = tape.start.item(row), tape.time.item(row)
-        share = settings.volume_share if index.sized(number) else None
-        self._supply = Supply(self._kind, tape.values[row].tolist(), share, instrument.quantity_increment)
-        # An auction trades at its one price with whoever asked for no better one.
-        self._touch = settings.fill_on_touch or self._kind is _AUCTION
+        self._look = Look(index, row, self._book, settings, instrument)
+        self._supply = self._look.supply
         self._queue: list[Attempt] = []
         self._turn = 0
         self._paired = False
         # Of lists: whose turns in this record are over, whatever the queue says.
         self._gone: set[int] = set()
-        # Of arrivals whose turn is to come: a number may be another order's soon after.
-        self._refused: dict[int, None] = {}
-        self._icebergs = Icebergs(blotter, self._supply, row + 1)
+        self._icebergs = Icebergs(blotter, self._supply, settings, row + 1)
         self.events: list[OrderEvent] = []
 
     def run(self) -> list[OrderEvent]:
@@ -91,13 +83,19 @@ class Encounter:
         if self._kind is _AUCTION:
             arrivals = self._called()
         else:
-            arrivals = book.reached(prices[_BUY], prices[_SELL])
+            arrivals = book.reached(prices[_BUY], prices[_SELL], self._look.touches)
             if book.closing and ends_session(self._index, self._row, self._instrument):
                 arrivals += book.closing
         for arrival in arrivals:
-            self._look(arrival)
+            order = self._blotter.orders[arrival]
+            if (how := self._look.at(order, arrival)) is not None:
+                queue.append(how)
+                self._paired |= bool(order.order_list_id) and paired(order)
+        if self._look.trailed:
+            self._blotter.changed.add(book.symbol)
         if self._paired:
-            queue[:] = worse_first(queue, self._blotter, {side: prices[side].first for side in prices})
+            first = {side: prices[side].first for side in prices}
+            queue[:] = worse_first(queue, self._blotter, first, self._look.path_is_stated)
         elif len(queue) > 1:
             queue.sort()
         while self._turn < len(queue):
@@ -107,45 +105,6 @@ class Encounter:
             self._blotter.changed.add(book.symbol)
         return self.events
 
-    def _look(self, arrival: int) -> None:
-        """Put an order's turn into the queue, if it is live and its side of the record has a price (rule 12)."""
-        order = self._blotter.orders[arrival]
-        live = order.basis_time + order.latency
-        prices, tif = self._supply.prices[order.side], order.time_in_force
-        if order.basis_sequence > self._row or self._start < live or prices.first <= 0:
-            return
-        if tif is _OPG or tif is _CLS:
-            prices = self._prices(order)
-        if tif is _OPG and self._kind is not _AUCTION and self._index.auctioned(order.symbol, opening=True):
-            return
-        if tif is _OPG and not begins_session(self._index, self._row, self._instrument):
-            how = _MISSED._replace(arrival=arrival)
-        elif order.order_type is _TRAILING and order.state not in TRIGGERED_STATES:
-            how = self._look_at_trail(order, arrival, prices)
-        else:
-            how = attempt(order, arrival, prices, self._touch)
-        if order.post_only and not self._book.settled(arrival):
-            met = self._index.met(order.symbol, order.side, self._instrument.calendar)
-            if how.group == BETTERED and not met.any(order.basis_sequence, self._row, live):
-                self._refused[arrival] = None
-            self._book.settle(order, arrival)
-        if order.order_list_id and paired(order):
-            self._paired = True
-        self._queue.append(at_close(how) if tif is _CLS and self._kind is _BAR else how)
-
-    def _look_at_trail(self, order: Order, arrival: int, prices: Prices) -> Attempt:
-        step = self._instrument.price_increment
-        if order.time_in_force in LEFT:
-            # It meets one record, or auctions, which have nothing to do with each other.
-            return trail(order, arrival, prices, prices.first, step)[0]
-        if self._book.settled(arrival):
-            return trail(order, arrival, prices, self._book.best(order, arrival), step)[0]
-        best = best_price(self._index, order, self._instrument.calendar, self._row)
-        how, after = trail(order, arrival, prices, prices.first if best is None else best, step)
-        self._book.settle(order, arrival, after)
-        self._blotter.changed.add(order.symbol)
-        return how
-
     def _take_turn(self, how: Attempt) -> None:
         order = self._blotter.orders.get(how.arrival)
         if order is None or how.arrival in self._gone:
@@ -153,8 +112,8 @@ class Encounter:
         when = When(self._row + 1, self._start if how.group <= BETTERED else self._time)
         if how.group == MISSED:
             self._end_rest(order, how.arrival, when)
-        elif how.arrival in self._refused:
-            del self._refused[how.arrival]
+        elif how.arrival in self._look.refused:
+            del self._look.refused[how.arrival]
             self._end(how.arrival, CancelReason.POST_ONLY, when)
         elif how.trigger is None:
             self._trade(order, how, when)
@@ -167,11 +126,13 @@ class Encounter:
         self.events.append(self._blotter.change(how.arrival, ExecType.TRIGGERED, after, when))
         order = self._blotter.orders[how.arrival]
         if order.order_type in LIMITED:
-            prices, hurries = self._prices(order), self._paired and how.group == INSIDE and self._target_waits(order)
+            prices, known = self._look.prices(order), self._look.path_is_stated(order)
+            hurries = self._paired and not known and how.group == INSIDE and self._target_waits(order)
             if hurries:
                 # Whichever came first, the price has gone to the target after that, or never to the stop.
                 prices = prices._replace(last=prices.low if order.side is _BUY else prices.high)
-            follow = after_trigger(order, how, prices, self._touch)
+            follows = after_trigger_along if known else after_trigger
+            follow = follows(order, how, prices, self._look.admits_touch(order))
             if hurries and follow.group != MISSED:
                 how = follow
             elif follow is not how:
@@ -182,7 +143,7 @@ class Encounter:
     def _trade(self, order: Order, how: Attempt, when: When) -> None:
         """Fill as far as units, positions and cash go; end what may not wait."""
         blotter, arrival, side, tif = self._blotter, how.arrival, order.side, order.time_in_force
-        units = most = self._supply.units(side)
+        units = most = self._look.units(order, arrival)
         holder, closes = (order.portfolio_id, order.symbol), only_closes(order)
         if closes:
             reducible = blotter.positions.reducible(holder, side, when.sequence)
@@ -194,7 +155,7 @@ class Encounter:
         if iceberg:
             shown = self._shown(order, how)
             most = shown if most is None else min(most, shown)
-        price = fill_price(how, self._prices(order), self._instrument)
+        price = fill_price(how, self._look.prices(order), self._instrument)
         if order.costs is not None:
             price = slipped_price(order, price, self._supply, most, self._instrument)
         headroom, twin = blotter.headroom[order.portfolio_id], blotter.twin(order) if order.order_list_id else None
@@ -237,7 +198,8 @@ class Encounter:
                 # A target never fills where its parent does (rule 13).
                 self._gone.add(child.priority)
             elif event.exec_type is ExecType.NEW and sized_by_parent(child):
-                stop = stop_at_once(child, how, price, self._supply.prices[child.side])
+                known = self._look.path_is_stated(child)
+                stop = stop_at_once(child, how, price, self._supply.prices[child.side], known=known)
                 if stop is not None and self._kind is _BAR:
                     insort(self._queue, stop, lo=self._turn)
 
@@ -270,12 +232,6 @@ class Encounter:
     def _end(self, arrival: int, reason: CancelReason, when: When) -> None:
         events = end(self._blotter, [arrival], ExecType.CANCELED, reason, when)
         self._tell(events) if len(events) > 1 else self.events.append(events[0])
-
-    def _prices(self, order: Order) -> Prices:
-        prices = self._supply.prices[order.side]
-        if order.time_in_force is _OPG:
-            return prices.at_first()
-        return prices.at_last() if order.time_in_force is _CLS else prices
 
     def _called(self) -> list[int]:
         """Who waits for this auction: its orders alone, and none that a continuous market would fill."""

@@ -4,7 +4,6 @@ Pure functions of an order's value and a record's figures; whether its price was
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -17,23 +16,6 @@ from services.domain.prices import Prices, prices_of
 from services.domain.tape import Kind
 from services.domain.venue.reach import AT_CLOSE, Attempt
 
-
-@dataclass(frozen=True, slots=True)
-class VenueSettings:
-    """How the venue fills.
-
-    Attributes:
-        fill_on_touch: a limit fills when its price was touched; default: only when it was passed (rule 9).
-        volume_share: most of a record's size or volume that all orders together get; None for no limit (rule 11).
-            A source whose size columns are all zero states no sizes and limits nothing; elsewhere a zero fills nothing.
-        hold_day_orders: DAY orders outside their session wait HELD for the open; else they are refused (rule 15).
-    """
-
-    fill_on_touch: bool = False
-    volume_share: Decimal | None = Decimal("0.10")
-    hold_day_orders: bool = True
-
-
 _BUY, _SELL, _BAR, _QUOTE = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE
 _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
@@ -44,12 +26,13 @@ class Supply:
     A bar's volume and a trade's size are one supply for both sides, a quote's sizes are two.
     """
 
-    __slots__ = ("_kind", "_left", "_share", "_step", "_values", "prices", "shared")
+    __slots__ = ("_kind", "_most", "_sized", "_step", "_taken", "_values", "prices", "shared")
 
-    def __init__(self, kind: Kind, values: list[float], share: Decimal | None, step: Decimal) -> None:
-        """Of a record of these values, orders get ``share`` of its size in whole steps; without one all they want."""
-        self._kind, self._values, self._share, self._step = kind, values, share, step
-        self._left: dict[Side, Decimal] = {}
+    def __init__(self, kind: Kind, values: list[float], sized: bool, step: Decimal) -> None:
+        """Of a record of these values; unless its source is ``sized``, orders get all they want."""
+        self._kind, self._values, self._sized, self._step = kind, values, sized, step
+        self._most: dict[tuple[Side, Decimal], Decimal] = {}
+        self._taken = {_BUY: ZERO, _SELL: ZERO}
         self.shared = kind is not _QUOTE
         sells = prices_of(kind, values, _SELL)
         self.prices: Mapping[Side, Prices] = {
@@ -57,16 +40,23 @@ class Supply:
             _SELL: sells,
         }
 
-    def units(self, side: Side) -> Decimal | None:
-        """How many units orders of ``side`` may still take; None for no limit."""
-        if self._share is None:
+    def units(self, side: Side, share: Decimal | None) -> Decimal | None:
+        """How many units orders of ``side`` may still take, in whole steps, if all together get ``share`` of the size.
+
+        None for no limit.
+        """
+        if share is None or not self._sized:
             return None
         if self.shared:
             side = _BUY
-        left = self._left.get(side)
-        if left is None:
-            left = self._left[side] = floor_to(self._share * self.size(side), self._step)
-        return left
+        most = self._most.get((side, share))
+        if most is None:
+            most = self._most[side, share] = floor_to(share * self.size(side), self._step)
+        return max(ZERO, most - self._taken[side])
+
+    def beyond(self, ahead: Decimal) -> Decimal:
+        """How many units of a trade are left of what went beyond those ahead of an order at its price (rule 9)."""
+        return max(ZERO, floor_to(self.size(_BUY) - ahead, self._step) - self._taken[_BUY])
 
     def size(self, side: Side) -> Decimal:
         """The record's own size for orders of ``side``; 0 where it states none."""
@@ -80,8 +70,7 @@ class Supply:
 
     def take(self, side: Side, quantity: Decimal) -> None:
         """Use units up that ``units`` told of."""
-        if self._share is not None:
-            self._left[_BUY if self.shared else side] -= quantity
+        self._taken[_BUY if self.shared else side] += quantity
 
 
 def fill_price(how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from services.domain.filling import VenueSettings
 from services.domain.orders.order import Order, Side, only_closes
 from services.domain.venue.blotter import Blotter
 from services.domain.venue.fills import Supply
@@ -11,11 +12,11 @@ from services.domain.venue.fills import Supply
 class Icebergs:
     """Those of one record."""
 
-    __slots__ = ("_again", "_blotter", "_position", "_rounds", "_supply")
+    __slots__ = ("_again", "_blotter", "_position", "_rounds", "_settings", "_supply")
 
-    def __init__(self, blotter: Blotter, supply: Supply, position: int) -> None:
+    def __init__(self, blotter: Blotter, supply: Supply, settings: VenueSettings, position: int) -> None:
         """None had a turn yet; ``position`` is the record's tape sequence."""
-        self._blotter, self._supply, self._position = blotter, supply, position
+        self._blotter, self._supply, self._settings, self._position = blotter, supply, settings, position
         # Of arrivals whose turn is to come: a number may be another order's soon after.
         self._again: dict[int, None] = {}
         self._rounds: dict[int, int] = {}
@@ -60,8 +61,9 @@ class Icebergs:
             return sum((each.display_quantity or each.quantity for each in orders), Decimal(0))
 
         rounds = min(each.leaves_quantity // slices([each]) for each in icebergs)
-        if (units := self._supply.units(side)) is not None:
-            rounds = min(rounds, units // slices(icebergs))
+        for share in {(each.fill_settings or self._settings).volume_share for each in icebergs}:
+            if (units := self._supply.units(side, share)) is not None:
+                rounds = min(rounds, units // slices(icebergs))
         for each in icebergs:
             if only_closes(each):
                 holder = each.portfolio_id, each.symbol

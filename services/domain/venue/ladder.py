@@ -102,10 +102,10 @@ class Ladder:
     inclusive: bool
     entries: Entries = field(default_factory=Entries)
 
-    def reached(self, prices: Prices) -> Iterator[int]:
-        """Arrivals of the orders that ``prices`` reached, best first."""
+    def reached(self, prices: Prices, touched: bool) -> Iterator[int]:
+        """Arrivals of the orders that ``prices`` reached, or ``touched``, best first."""
         extreme = prices.high if self.sign > 0 else -prices.low
-        bound = (extreme, NEVER) if self.inclusive else (extreme, -1)
+        bound = (extreme, NEVER) if self.inclusive or touched else (extreme, -1)
         return (arrival for _, arrival in self.entries.below(bound))
 
     def watch(self) -> Watch:

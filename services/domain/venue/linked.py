@@ -1,6 +1,6 @@
 """What becomes of a list's other orders when one of them fills or ends (rules 10 and 13)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nextafter
 
@@ -22,6 +22,7 @@ from services.domain.orders.order import (
 from services.domain.prices import Prices
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.blotter import Blotter
+from services.domain.venue.paths import distance_after
 from services.domain.venue.reach import AT_CLOSE, INSIDE, Attempt
 
 _BRACKET, _FILLED, _HELD = ContingencyType.BRACKET, OrderState.FILLED, OrderState.HELD
@@ -102,7 +103,9 @@ def release(blotter: Blotter, fill: OrderEvent, index: TapeIndex, time: int) -> 
     return events
 
 
-def worse_first(queue: Iterable[Attempt], blotter: Blotter, first: Mapping[Side, float]) -> list[Attempt]:
+def worse_first(
+    queue: Iterable[Attempt], blotter: Blotter, first: Mapping[Side, float], known: Callable[[Order], bool]
+) -> list[Attempt]:
     """The turns of a record, with a target after the stop that is its twin (rule 10).
 
     A bar that reaches both, on either side of its open, does not say which it reached first, so the stop comes first.
@@ -110,11 +113,12 @@ def worse_first(queue: Iterable[Attempt], blotter: Blotter, first: Mapping[Side,
 
     Args:
         first: by side, the record's first price.
+        known: whether the way inside a bar is known to an order: then its turn says what came first.
     """
     turns = {how.arrival: how for how in queue}
     for arrival, how in turns.items():
         order = blotter.orders[arrival]
-        if how.group != INSIDE or not paired(order) or stops_loss(order):
+        if how.group != INSIDE or not paired(order) or stops_loss(order) or known(order):
             continue
         twin = blotter.twin(order)
         stop = None if twin is None else turns.get(twin.priority)
@@ -125,11 +129,11 @@ def worse_first(queue: Iterable[Attempt], blotter: Blotter, first: Mapping[Side,
     return sorted(turns.values())
 
 
-def stop_at_once(stop: Order, entry: Attempt, price: Decimal, prices: Prices) -> Attempt | None:
+def stop_at_once(stop: Order, entry: Attempt, price: Decimal, prices: Prices, *, known: bool) -> Attempt | None:
     """The turn of a stop that the bar which filled its parent reaches too, at ``price`` (rules 10 and 13).
 
     The target has none in that bar. Of a stop that trails nothing is known there. After the closing auction there is no
-    more of the bar.
+    more of the bar. Where it is ``known`` which way prices went, what they reached before the entry does not count.
     """
     trigger, sells = stop.stop_price, stop.side is Side.SELL
     if trigger is None or stop.order_type not in STOPS or entry.group == AT_CLOSE:
@@ -140,4 +144,7 @@ def stop_at_once(stop: Order, entry: Attempt, price: Decimal, prices: Prices) ->
     there = entry.distance if entry.group == INSIDE else 0.0
     if price <= trigger if sells else price >= trigger:
         return Attempt(INSIDE, there, stop.priority, price, trigger)
+    if known:
+        later = distance_after(entry, prices, float(trigger))
+        return None if later is None else Attempt(INSIDE, later, stop.priority, trigger, trigger)
     return Attempt(INSIDE, there + abs(float(price - trigger)), stop.priority, trigger, trigger)

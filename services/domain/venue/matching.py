@@ -9,6 +9,7 @@ differ from one that ran through.
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.events import When, refuse
@@ -30,7 +31,6 @@ from services.domain.venue.agenda import Agenda
 from services.domain.venue.alone import fill_alone
 from services.domain.venue.blotter import Blotter
 from services.domain.venue.encounter import Encounter
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.linked import end
 from services.domain.venue.positions import Holder
 from services.domain.venue.sessions import first_state, strike

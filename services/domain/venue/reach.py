@@ -45,12 +45,12 @@ def attempt(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> 
     """What ``prices`` let ``order`` do (rules 8 and 9), if it doesn't trail; liveness and sizes are the caller's."""
     kind = order.order_type
     if kind is _LIMIT:
-        return _as_limit(order, arrival, prices, fill_on_touch)
+        return as_limit(order, arrival, prices, fill_on_touch)
     if kind is _MARKET:
         return _new_attempt(Attempt, AT_ONCE, 0.0, arrival)
     if order.state in TRIGGERED_STATES:
         if kind in LIMITED:
-            return _as_limit(order, arrival, prices, fill_on_touch)
+            return as_limit(order, arrival, prices, fill_on_touch)
         return _new_attempt(Attempt, AT_ONCE, 0.0, arrival)
     first, trigger = prices.first, float(order.stop_price or 0)
     rises = (order.side is _BUY) is (kind in STOPS)
@@ -90,15 +90,15 @@ def after_trigger(order: Order, how: Attempt, prices: Prices, fill_on_touch: boo
     after for certain if it is the close, or lies beyond a trigger that it fell or rose to.
     """
     if how.group != INSIDE:
-        follow = _as_limit(order, how.arrival, prices, fill_on_touch)
+        follow = as_limit(order, how.arrival, prices, fill_on_touch)
         return how if follow.at_first else follow
     sign, limit, trigger = (1 if order.side is _BUY else -1), float(order.limit_price or 0), float(how.price or 0)
-    if _admits(sign * limit, sign * trigger, fill_on_touch):
+    if admits(sign * limit, sign * trigger, fill_on_touch):
         return how
     later = prices.last
     if order.order_type is _TOUCHED_LIMIT:
         later = prices.low if order.side is _BUY else prices.high
-    if _admits(sign * limit, sign * later, fill_on_touch):
+    if admits(sign * limit, sign * later, fill_on_touch):
         return Attempt(INSIDE, how.distance + abs(trigger - limit), how.arrival, order.limit_price)
     return Attempt(MISSED, 0.0, how.arrival)
 
@@ -111,12 +111,13 @@ def at_close(how: Attempt) -> Attempt:
     return Attempt(AT_CLOSE, distance, how.arrival, None, how.trigger)
 
 
-def _admits(limit: float, price: float, fill_on_touch: bool) -> bool:
-    """Both signed so that lower is better."""
+def admits(limit: float, price: float, fill_on_touch: bool) -> bool:
+    """Whether a limit admits a price, both signed so that lower is better."""
     return price < limit or (fill_on_touch and price == limit)
 
 
-def _as_limit(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> Attempt:
+def as_limit(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> Attempt:
+    """What ``prices`` let an order do at its limit, whatever triggered it."""
     first, limit = prices.first, float(order.limit_price or 0)
     rising = order.side is _BUY
     if (first < limit if rising else first > limit) or (fill_on_touch and first == limit):

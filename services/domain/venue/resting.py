@@ -9,17 +9,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.order import LIMITED, STOPS, TRIGGERED_STATES, Order, OrderType, Side, TimeInForce
 from services.domain.prices import Prices, column_of, prices_of
 from services.domain.tape import Kind
 from services.domain.tape_index import NEVER, TapeIndex
 from services.domain.venue.ladder import Ladder, Watch
+from services.domain.venue.paths import stated
+from services.domain.venue.queues import Queues
 from services.domain.venue.trails import Trail
 
 _FIRST_SPAN, _LONGEST_SPAN = 1 << 8, 1 << 17
 """Rows looked through at once: few while orders come and go, many once a book is left alone."""
-_BUY, _SELL, _BAR, _AUCTION = Side.BUY, Side.SELL, Kind.BAR, Kind.AUCTION
+_BUY, _SELL, _BAR, _TRADE, _AUCTION = Side.BUY, Side.SELL, Kind.BAR, Kind.TRADE, Kind.AUCTION
 _MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP
 _CLS, _IMPATIENT = TimeInForce.CLS, frozenset({TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG})
 _TICKS, _INFINITE = frozenset({Kind.QUOTE, Kind.TRADE}), float("inf")
@@ -36,15 +39,22 @@ class Book:
         closing: those that wait for the closing auction.
     """
 
-    def __init__(self, instrument: Instrument, fill_on_touch: bool) -> None:
+    def __init__(self, instrument: Instrument, settings: VenueSettings) -> None:
+        """An empty one; ``settings`` are the venue's own, which hold for orders without any of theirs."""
         self.symbol, self._calendar, self._step = instrument.symbol, instrument.calendar, instrument.price_increment
         self.urgent: dict[int, None] = {}
         self.closing: dict[int, None] = {}
-        self._limits = {_BUY: Ladder(_BUY, -1, fill_on_touch), _SELL: Ladder(_SELL, +1, fill_on_touch)}
+        self._settings = settings
+        self._limits = {
+            (side, touch): Ladder(side, sign, touch)
+            for side, sign in ((_BUY, -1), (_SELL, +1))
+            for touch in (False, True)
+        }
         self._stops = {_BUY: Ladder(_BUY, +1, True), _SELL: Ladder(_SELL, -1, True)}
         self._touched = {_BUY: Ladder(_BUY, -1, True), _SELL: Ladder(_SELL, +1, True)}
         self._ladders = (*self._limits.values(), *self._stops.values(), *self._touched.values())
-        self._trails: dict[tuple[Side, bool], Trail] = {}
+        self._trails: dict[tuple[Side, bool, bool], Trail] = {}
+        self._queues: Queues | None = None
         self._settled: set[int] = set()
         # What concerns any order but the urgent ones, and prices within which nothing does; None: to be found anew.
         self._watches: list[Watch] | None = None
@@ -77,7 +87,15 @@ class Book:
         else:
             del self.closing[arrival]
         self._settled.discard(arrival)
+        if self._queues is not None:
+            self._queues.forget(arrival)
         self._span = _FIRST_SPAN
+
+    def queues(self, index: TapeIndex) -> Queues:
+        """Who stands before its resting limits, where the tape shows that."""
+        if self._queues is None or self._queues.index is not index:
+            self._queues = Queues(index, self.symbol, self._calendar)
+        return self._queues
 
     def leave(self, arrival: int) -> None:
         """One of the urgent waits no more."""
@@ -101,6 +119,7 @@ class Book:
 
     def unsettle(self, orders: dict[int, Order]) -> None:
         """The venue stands elsewhere: what its orders have met is read off the tape again."""
+        self._queues = None
         for arrival in list(self._settled):
             self.remove(orders[arrival], arrival)
             self.add(orders[arrival], arrival)
@@ -114,22 +133,25 @@ class Book:
         if not self._trails or self.passes(prices[_BUY], prices[_SELL]):
             return False
         moved = False
-        for (side, _), trail in self._trails.items():
+        for (side, *_), trail in self._trails.items():
             if trail and prices[side].first > 0:
                 moved |= trail.passed(prices[side], start)
         if moved:
             self._watches = None
         return moved
 
-    def reached(self, buys: Prices, sells: Prices) -> list[int]:
-        """Arrivals of the orders that a record of these prices may fill, trigger or end; the close's are not here."""
+    def reached(self, buys: Prices, sells: Prices, touched: bool) -> list[int]:
+        """Arrivals of the orders that a record of these prices may fill, trigger or end; the close's are not here.
+
+        With ``touched`` those too whose price it is at, whatever they ask for.
+        """
         found = list(self.urgent)
         if self.passes(buys, sells):
             return found
         for ladder in self._ladders:
             if ladder.entries:
-                found += ladder.reached(buys if ladder.side is _BUY else sells)
-        for (side, _), trail in self._trails.items():
+                found += ladder.reached(buys if ladder.side is _BUY else sells, touched)
+        for (side, *_), trail in self._trails.items():
             if trail:
                 found += trail.reached(buys if side is _BUY else sells)
         return found
@@ -173,7 +195,7 @@ class Book:
             if self.urgent:
                 best = min(best, index.next_row(source, begin))
             elif watches:
-                best = min(best, _next_of(index, source, begin, min(best, horizon), watches))
+                best = min(best, _next_of(index, source, begin, min(best, horizon), self._seen_by(index, source)))
         return best
 
     def passes(self, buys: Prices, sells: Prices) -> bool:
@@ -200,6 +222,13 @@ class Book:
             self._watches, self._band = list(nearest.values()), (-bounds[0], bounds[1], -bounds[2], bounds[3])
         return self._watches
 
+    def _seen_by(self, index: TapeIndex, source: int) -> list[Watch]:
+        """What concerns any order in a source: a trade at a limit may have used up the queue ahead of it (rule 9)."""
+        watches = self._watched()
+        if index.tape.sources[source].kind is not _TRADE or not index.shows_queues(self.symbol):
+            return watches
+        return [watch._replace(inclusive=True) for watch in watches]
+
     def _place(self, order: Order, arrival: int) -> _Place:
         kind, tif = order.order_type, order.time_in_force
         if kind is _MARKET or tif in _IMPATIENT:
@@ -208,15 +237,18 @@ class Book:
             return self.closing
         if kind is _LIMIT:
             waits = order.post_only and arrival not in self._settled
-            return self.urgent if waits else self._limits[order.side]
+            return self.urgent if waits else self._limit(order)
         if order.state in TRIGGERED_STATES:
-            return self._limits[order.side] if kind in LIMITED else self.urgent
+            return self._limit(order) if kind in LIMITED else self.urgent
         if kind is _TRAILING:
             return self._trail(order) if arrival in self._settled else self.urgent
         return (self._stops if kind in STOPS else self._touched)[order.side]
 
+    def _limit(self, order: Order) -> Ladder:
+        return self._limits[order.side, (order.fill_settings or self._settings).fill_on_touch]
+
     def _trail(self, order: Order) -> Trail:
-        key = order.side, order.trailing_percent is not None
+        key = order.side, order.trailing_percent is not None, stated(order.fill_settings or self._settings)
         if key not in self._trails:
             self._trails[key] = Trail(*key, self._step)
         return self._trails[key]

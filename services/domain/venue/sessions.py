@@ -1,12 +1,12 @@
 """What sessions do to orders: who may come in, whom their edges concern, what they begin and end with (rule 15)."""
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.events import When
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, TimeInForce
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.blotter import Blotter
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.linked import follow
 
 _BAR, _AUCTION, _NEW = Kind.BAR, Kind.AUCTION, OrderState.NEW
@@ -33,7 +33,8 @@ def first_state(
         return _NEW if open_now and tif is _CLS else OrderState.HELD
     if open_now or not (tif is _DAY or tif is _IOC or tif is _FOK):
         return _NEW
-    return OrderState.HELD if tif is _DAY and settings.hold_day_orders else OrderState.REJECTED
+    holds = (order.fill_settings or settings).hold_day_orders
+    return OrderState.HELD if tif is _DAY and holds else OrderState.REJECTED
 
 
 def strike(blotter: Blotter, calendar: str, opens: bool, when: When) -> list[OrderEvent]:

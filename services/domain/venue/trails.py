@@ -72,8 +72,9 @@ class Trail:
     Signed prices grow towards the market's favour: of sells they are prices, of buys their negatives.
     """
 
-    def __init__(self, side: Side, by_percent: bool, step: Decimal) -> None:
-        self._side, self._by_percent, self._step = side, by_percent, step
+    def __init__(self, side: Side, by_percent: bool, stated: bool, step: Decimal) -> None:
+        """``stated`` says that they know which way prices went inside a bar (rule 10)."""
+        self._side, self._by_percent, self._stated, self._step = side, by_percent, stated, step
         self._sign = 1 if side is Side.SELL else -1
         self._groups: list[_Group] = []
         self._numbers: dict[int, _Group] = {}
@@ -114,8 +115,9 @@ class Trail:
         for _, number in self._heads.below((-self._sign * adverse, NEVER)):
             group = self._numbers[number]
             found.update(self._nearest(group, group.best, adverse))
+        later = adverse if self._stated else prices.last
         for group in self._behind(extreme):
-            found.update(self._nearest(group, extreme, prices.last))
+            found.update(self._nearest(group, extreme, later))
         return iter(found)
 
     def passed(self, prices: Prices, start: int) -> bool:

@@ -14,14 +14,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.costs import VenueModels
 from services.domain.tape import Tape
-from services.domain.venue.matching import Venue, VenueSettings
+from services.domain.venue.matching import Venue
 from services.order.clients import Peers
 from services.order.desk.cancel_timers import CancelTimers
 from services.order.desk.canceling import Canceling
@@ -296,5 +295,4 @@ class Desk:
             self._enter(Phase.BLOCKED if idle.blocked else Phase.IDLE)
 
     def _new_venue(self, peers: Peers) -> Venue:
-        share = Decimal(repr(self.row.volume_share)) if self.row.volume_share else None
-        return Venue(peers.instruments, VenueSettings(fill_on_touch=self.row.fill_on_touch, volume_share=share))
+        return Venue(peers.instruments)

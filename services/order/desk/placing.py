@@ -195,6 +195,7 @@ class Placing:
             basis_time=max(row.market_time, ticket.basis_time),
             costs=terms.costs,
             latency=terms.latency,
+            fill_settings=terms.fill_settings,
             **ticket.fields,
             **sized,
         )

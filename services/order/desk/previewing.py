@@ -125,6 +125,7 @@ class Previewing:
             basis_time=row.market_time,
             costs=terms.costs,
             latency=terms.latency,
+            fill_settings=terms.fill_settings,
             **ticket.fields,
         )
 

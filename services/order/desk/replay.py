@@ -139,8 +139,6 @@ class Desks:
         """Opens the desk of an environment that has no order yet; its row is stored with its first commit."""
         row = EnvironmentRow(
             environment.environment_id,
-            volume_share=environment.volume_share,
-            fill_on_touch=environment.fill_on_touch,
             tape_sequence=environment.start_sequence,
             principal=environment.owner,
             owner=environment.owner,

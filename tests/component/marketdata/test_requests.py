@@ -43,11 +43,11 @@ async def test_a_replay_says_what_it_is(client: Client) -> None:
     assert made.environment_id.startswith("replay-")
     assert list(made.symbols) == ["AAPL", "MSFT"]
     assert (made.start_sequence, made.end_sequence, made.seed) == (40, 164, 7)
-    assert (made.display_name, made.owner, made.volume_share, made.fill_on_touch) == ("two", "local", 0.1, False)
+    assert (made.display_name, made.owner) == ("two", "local")
     assert made.pace.multiple == 60
     assert made == await client.get(made.environment_id)
-    same = await client.create(**CUT, volume_share=0, fill_on_touch=True)
-    assert (same.tape_digest, same.volume_share, same.fill_on_touch) == (made.tape_digest, 0, True)
+    same = await client.create(**CUT)
+    assert (same.tape_digest, same.environment_id != made.environment_id) == (made.tape_digest, True)
 
 
 async def test_a_repeat_of_a_request_makes_nothing_new(client: Client) -> None:
@@ -86,7 +86,6 @@ async def test_a_repeat_of_a_request_makes_nothing_new(client: Client) -> None:
         ({"pace": {"multiple": 0}}, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "pace.multiple"),
         ({"pace": {"multiple": float("nan")}}, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "pace.multiple"),
         ({"request_id": "no uuid"}, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "request_id"),
-        ({"volume_share": 1.5}, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "volume_share"),
         ({"display_name": "a\0b"}, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "display_name"),
     ],
 )

@@ -102,7 +102,6 @@ class Market:
             symbols=["AAPL", "MSFT"],
             start_sequence=self.start_sequence,
             end_sequence=len(self.tape),
-            volume_share=0.1,
             owner="local",
         )
 

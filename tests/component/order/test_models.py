@@ -14,10 +14,11 @@ from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 from services.chassis.errors import ApiError
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running
 
-Commission, Slippage, Latency = (
+Commission, Slippage, Latency, Fills = (
     venue_model_pb2.CommissionModel,
     venue_model_pb2.SlippageModel,
     venue_model_pb2.LatencyModel,
+    venue_model_pb2.FillModel,
 )
 DOLLAR = Commission(per_unit="0.05", minimum="1")
 
@@ -118,11 +119,56 @@ async def test_a_change_waits_for_the_end_of_the_cycle(mesh: Mesh) -> None:
     assert (await changing).tape_sequence == 10
 
 
+async def test_rules_9_to_11_and_15_how_an_order_fills_is_set_field_by_field(mesh: Mesh) -> None:
+    await put(mesh, fills=Fills(fill_on_touch=True, volume_share="0"))
+    narrow = await put(mesh, portfolio_id="trend", fills=Fills(fill_on_touch=False, hold_day_orders=False))
+    assert narrow.fills == Fills(fill_on_touch=False, hold_day_orders=False)
+    known = Fills(bar_path=venue_model_pb2.BAR_PATH_BY_DIRECTION)
+    await put(mesh, symbol="MSFT", fills=known)
+    order = await mesh.orders.CreateOrder(limit("a"))
+    unknown = venue_model_pb2.BAR_PATH_UNKNOWN
+    whole = Fills(fill_on_touch=False, volume_share="0", hold_day_orders=False, bar_path=unknown)
+    assert order.fill_model == whole
+    other = await mesh.orders.CreateOrder(limit("b", symbol="MSFT", price="20"))
+    whole.bar_path = known.bar_path
+    assert other.fill_model == whole
+    await delete(mesh, f"{ENVIRONMENT}~trend~")
+    last = await mesh.orders.CreateOrder(limit("c"))
+    assert last.fill_model == Fills(fill_on_touch=True, volume_share="0", hold_day_orders=True, bar_path=unknown)
+    # What came before keeps what it was taken on.
+    assert await mesh.get("a") == order
+
+
+async def test_rule_11_an_order_fills_to_the_share_it_was_taken_on(mesh: Mesh) -> None:
+    await put(mesh, fills=Fills(volume_share="0.00001"))
+    small = await mesh.orders.CreateOrder(request("a", quantity="100"))
+    await put(mesh, fills=Fills(volume_share="0"))
+    await mesh.orders.CreateOrder(request("b", quantity="100"))
+    await mesh.market.run(1, 60)
+    assert (await mesh.get("b")).state == order_pb2.ORDER_STATE_FILLED
+    cut = await mesh.get("a")
+    assert (cut.state, cut.fill_model) == (order_pb2.ORDER_STATE_PARTIALLY_FILLED, small.fill_model)
+
+
+async def test_rule_15_a_day_order_outside_its_session_is_held_or_refused_as_it_is_set(mesh: Mesh) -> None:
+    # The session is over, the tape's end not yet told.
+    await mesh.market.run(1, len(mesh.market.tape))
+    mesh.market.idle(len(mesh.market.tape), cycle=1)
+    held = await mesh.orders.CreateOrder(request("a", time_in_force=order_pb2.TIME_IN_FORCE_DAY))
+    assert held.state == order_pb2.ORDER_STATE_HELD
+    await put(mesh, portfolio_id="trend", fills=Fills(hold_day_orders=False))
+    with pytest.raises(ApiError) as refused:
+        await mesh.orders.CreateOrder(request("b", time_in_force=order_pb2.TIME_IN_FORCE_DAY))
+    assert (refused.value.code, refused.value.reason) == (StatusCode.FAILED_PRECONDITION, "MARKET_CLOSED")
+    assert (await mesh.get("b")).state == order_pb2.ORDER_STATE_REJECTED
+
+
 async def test_what_cannot_be_is_refused_and_changes_nothing(mesh: Mesh) -> None:
     for fields in (
         {"commission": Commission(minimum="2", maximum="1")},
         {"commission": Commission(tiers=[venue_model_pb2.CommissionTier(above="5", basis_points="1")])},
         {"slippage": Slippage(impact="1.5")},
+        {"fills": Fills(volume_share="1.5")},
         {},
     ):
         with pytest.raises(ApiError) as refused:

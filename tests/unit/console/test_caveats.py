@@ -20,7 +20,7 @@ from services.domain.orders.order import (
     TimeInForce,
 )
 
-REPLAY = Replay("replay-1", "", "RUNNING", (), "us-daily", ("A",), 30, 100, 60, 0, 4, 0.0, False)
+REPLAY = Replay("replay-1", "", "RUNNING", (), "us-daily", ("A",), 30, 100, 60, 0, 4)
 PORTFOLIO = Portfolio("trend", "Trend", "USD", Decimal(0), Decimal(0), {})
 ORDER = Order(
     "replay-1-1", "1-40-1", "trend", "A", Side.BUY, OrderType.LIMIT, TimeInForce.GTC,

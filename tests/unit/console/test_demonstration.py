@@ -14,7 +14,7 @@ from services.console.scenario import DEMONSTRATION
 
 
 def replay(environment_id: str, state: str = "CREATED", *, at: int = 10, name: str = DISPLAY_NAME) -> Replay:
-    return Replay(environment_id, name, state, (), "us-daily", DEMONSTRATION.symbols, 10, 100, at, 0, 0, 0.1, False)
+    return Replay(environment_id, name, state, (), "us-daily", DEMONSTRATION.symbols, 10, 100, at, 0, 0)
 
 
 class Killed(Exception):

@@ -9,7 +9,7 @@ from services.console import live
 from services.console.records import Replay
 from services.console.watch import Scene
 
-REPLAY = Replay("replay-2", "Demonstration", "RUNNING", (), "us-daily", ("IBM",), 100, 1100, 600, 0, 40, 0.1, False)
+REPLAY = Replay("replay-2", "Demonstration", "RUNNING", (), "us-daily", ("IBM",), 100, 1100, 600, 0, 40)
 
 
 async def heard(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:

@@ -17,7 +17,7 @@ NOON = 957_182_400_000_000_000
 
 
 def replay(**changes: object) -> Replay:
-    made = Replay("replay-1", "Demonstration", "RUNNING", (), "us-daily", SYMBOLS, 100, 1100, 600, NOON, 40, 0.1, False)
+    made = Replay("replay-1", "Demonstration", "RUNNING", (), "us-daily", SYMBOLS, 100, 1100, 600, NOON, 40)
     return made._replace(**changes)  # type: ignore[arg-type]
 
 

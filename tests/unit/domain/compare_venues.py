@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from random import Random
 
+from services.domain.filling import VenueSettings
 from services.domain.tape import Tape
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import Venue
 from tests.unit.domain.matching_reference import (
     INSTRUMENTS,

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from services.domain.costs import Commission, Costs, Slippage, Tier
+from services.domain.filling import BarPath, VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.lists import SIZES, BadList, check_list, listed
 from services.domain.orders.order import (
@@ -27,7 +28,6 @@ from services.domain.orders.order import (
 )
 from services.domain.orders.replacing import CannotReplace, Replacement
 from services.domain.tape import Kind, Series, Source, Tape, merge
-from services.domain.venue.fills import VenueSettings
 
 MINUTE = 60_000_000_000
 OTO = ContingencyType.OTO
@@ -303,6 +303,7 @@ def any_order(rng: Random, number: int, spread: int = 20) -> Order:
         expire_time=rng.randint(1, 62) * MINUTE if tif is TimeInForce.GTD else 0,
         costs=any_costs(rng, "display_quantity" in changes),
         latency=rng.choice([0, 0, MINUTE // 2, 3 * MINUTE]),
+        fill_settings=any_settings(rng) if rng.random() < 0.3 else None,
         **changes,
     )
 
@@ -314,7 +315,8 @@ def any_list(rng: Random, number: int, spread: int = 20) -> tuple[Order, ...]:
         orders = [
             any_order(rng, number + n, spread) for n in range(rng.randint(2, 3) if kind is OTO else SIZES[kind][0])
         ]
-        first, *others = orders
+        # What is set is set for all of them.
+        first, *others = [each._replace(fill_settings=orders[0].fill_settings) for each in orders]
         if kind is ContingencyType.OCO:
             same = {name: getattr(first, name) for name in ("symbol", "side", "quantity", "reduce_only")}
             others = [each._replace(**same) for each in others]
@@ -373,10 +375,12 @@ def any_commands(rng: Random, most: int = 10, end: int = 80, spread: int = 20, l
 
 
 def any_settings(rng: Random) -> VenueSettings:
-    """Touch or not, and a share of the volume or all of it."""
+    """Touch or not, a share of the volume or all of it, DAY orders held or not, and the way inside a bar or none."""
     return VenueSettings(
         fill_on_touch=rng.random() < 0.5,
         volume_share=rng.choice([None, Decimal("0.1"), Decimal(1)]),
+        hold_day_orders=rng.random() < 0.8,
+        bar_path=rng.choice(list(BarPath)),
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from services.domain.filling import BarPath, VenueSettings
 from services.domain.market import Auction, Bar, Clock, Halt, Quote, Record, Split, Trade
 from services.domain.orders.order import ContingencyType, Order, OrderType, Side, TimeInForce
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, Tape
-from services.domain.venue.fills import VenueSettings
 from tests.unit.domain.matching_reference import INSTRUMENTS, RESTING, Command
 
 ZERO = Decimal(0)
@@ -73,16 +73,31 @@ class Turn:
     price: Decimal | None = None
     trigger: Decimal | None = None
     moved: bool = False
+    ahead: Decimal | None = None
 
 
 @dataclass
 class Path:
-    """First, lowest, highest and last price for one order."""
+    """First, lowest, highest and last price for one order; the way between them where the order knows it."""
 
     first: Decimal
     low: Decimal
     high: Decimal
     last: Decimal
+    known: bool = False
+
+    def way(self) -> list[Decimal]:
+        return [self.first, *([self.low, self.high] if self.last >= self.first else [self.high, self.low]), self.last]
+
+    def after(self, price: Decimal, gone: Decimal) -> tuple[Decimal, list[Decimal]] | None:
+        """How far the way has gone, this far or farther, when it comes to a price, and where it turns after that."""
+        way, length = self.way(), ZERO
+        for i in range(3):
+            low, high = sorted(way[i : i + 2])
+            if low <= price <= high and length + abs(price - way[i]) >= gone:
+                return length + abs(price - way[i]), way[i + 1 :]
+            length += high - low
+        return None
 
 
 @dataclass
@@ -100,7 +115,7 @@ class SlowVenue:
         self.clocks = [(i, r) for i, r in records if isinstance(r, Clock)]
         self.auctions = [r for _, r in records if isinstance(r, Auction)]
         self.halts = [r for _, r in records if isinstance(r, Halt)]
-        self.touch = False
+        self.auction = False
 
     def run(self, commands: list[Command]) -> list[tuple[Any, ...]]:
         time = 0
@@ -138,6 +153,9 @@ class SlowVenue:
             elif w.order.order_id == command.replaces:
                 self.replace(w, command.terms, position, time)
 
+    def how(self, order: Order) -> VenueSettings:
+        return order.fill_settings or self.settings
+
     def take_list(self, orders: list[Order], position: int, time: int) -> None:
         """All of them, or none where the venue would refuse one."""
         for order in orders:
@@ -150,7 +168,10 @@ class SlowVenue:
 
     def refuses(self, order: Order, position: int, time: int) -> bool:
         tif, auction = order.time_in_force, order.time_in_force in {TimeInForce.OPG, TimeInForce.CLS}
-        if tif in {TimeInForce.IOC, TimeInForce.FOK} and not self.session(order.symbol, position, time):
+        impatient = {TimeInForce.IOC, TimeInForce.FOK}
+        if not self.how(order).hold_day_orders:
+            impatient.add(TimeInForce.DAY)
+        if tif in impatient and not self.session(order.symbol, position, time):
             return True
         calendar = INSTRUMENTS[order.symbol].calendar
         return auction and not any(r.calendar == calendar for _, r in self.clocks)
@@ -285,7 +306,7 @@ class SlowVenue:
             return
         if not isinstance(record, Auction) and not self.session(record.symbol, sequence - 1, start, time):
             return
-        turns = []
+        turns, self.auction = [], isinstance(record, Auction)
         for w in self.waiting:
             if w.held or w.order.symbol != record.symbol or sequence <= w.order.basis_sequence:
                 continue
@@ -296,7 +317,7 @@ class SlowVenue:
                 continue
             turns.append(self.look(w, record, path, sequence))
             w.met = True
-        supply = self.supply(record)
+        supply = dict.fromkeys(["B", "S"] if isinstance(record, Quote) else ["both"], ZERO)
         turns.sort(key=lambda t: (t.group, t.distance))
         self.put_stops_first(turns)
         for w in self.waiting:
@@ -313,6 +334,8 @@ class SlowVenue:
             twin = self.twin(target.w)
             stop = next((t for t in turns if t.w is twin), None)
             if stop is None or target.group != 3 or target.w.adverse or not stop.w.adverse:
+                continue
+            if self.how(target.w.order).bar_path is BarPath.BY_DIRECTION:
                 continue
             if stop.group == 3 and stop.trigger is not None and not stop.moved and stop.distance >= target.distance:
                 # After all that the bar reaches where it reaches the stop.
@@ -341,10 +364,11 @@ class SlowVenue:
             prices = [record.ask if w.buys else record.bid] * 4
         else:
             prices = [record.price] * 4
-        path = Path(*(Decimal(repr(p)) for p in prices))
+        known = isinstance(record, Bar) and self.how(w.order).bar_path is BarPath.BY_DIRECTION
+        path = Path(*(Decimal(repr(p)) for p in prices), known)
         if w.order.time_in_force is TimeInForce.OPG:
-            return Path(*[path.first] * 4)
-        return Path(*[path.last] * 4) if w.order.time_in_force is TimeInForce.CLS else path
+            return Path(*[path.first] * 4, known)
+        return Path(*[path.last] * 4, known) if w.order.time_in_force is TimeInForce.CLS else path
 
     def opens(self, record: Record, sequence: int) -> bool:
         if isinstance(record, Auction):
@@ -357,12 +381,13 @@ class SlowVenue:
         return isinstance(record, Bar) and bool(later) and not later[0].open and later[0].time == record.end
 
     def look(self, w: Waiting, record: Record, path: Path, sequence: int) -> Turn:
-        self.touch = self.settings.fill_on_touch or isinstance(record, Auction)
         if w.order.time_in_force is TimeInForce.OPG and not self.opens(record, sequence):
             return Turn(5, ZERO, w)
         kind = w.order.order_type
         if kind is OrderType.LIMIT or (w.triggered and kind in LIMIT_LIKE):
             turn = self.as_limit(w, path)
+            if turn.group == 5 and isinstance(record, Trade):
+                turn = self.behind_queue(w, record, sequence)
         elif kind is OrderType.MARKET or w.triggered:
             turn = Turn(0, ZERO, w, path.first)
         elif kind is OrderType.TRAILING_STOP:
@@ -373,7 +398,7 @@ class SlowVenue:
         if w.order.time_in_force is TimeInForce.CLS and turn.group != 5 and not isinstance(record, Auction):
             distance = turn.distance if turn.group == 2 else Decimal("-Infinity")
             return Turn(4, distance, w, turn.price, turn.trigger)
-        if w.order.post_only and not w.met and turn.group == 2:
+        if w.order.post_only and not w.met and turn.group == 2 and turn.ahead is None:
             turn.price = None
         return turn
 
@@ -381,12 +406,36 @@ class SlowVenue:
         if path.first >= trigger if rises else path.first <= trigger:
             return Turn(1, ZERO, w, path.first, trigger)
         if path.low <= trigger <= path.high:
-            return Turn(3, abs(path.first - trigger), w, trigger, trigger)
+            return Turn(3, self.distance(path, trigger), w, trigger, trigger)
+        return Turn(5, ZERO, w)
+
+    def distance(self, path: Path, price: Decimal) -> Decimal:
+        found = path.after(price, ZERO) if path.known else None
+        return abs(path.first - price) if found is None else found[0]
+
+    def walk(self, w: Waiting, path: Path) -> Turn:
+        """Along the way of a bar, the trigger following the best price met so far."""
+        assert w.best is not None
+        trigger, better = self.trigger(w), min if w.buys else max
+        if path.first >= trigger if w.buys else path.first <= trigger:
+            w.best = better(w.best, path.low if w.buys else path.high)
+            return Turn(1, ZERO, w, path.first, trigger)
+        length, way = ZERO, path.way()
+        for i in range(3):
+            w.best = better(w.best, way[i])
+            trigger = self.trigger(w)
+            if way[i + 1] >= trigger if w.buys else way[i + 1] <= trigger:
+                w.best = better(w.best, path.low if w.buys else path.high)
+                return Turn(3, length + abs(way[i] - trigger), w, trigger, trigger)
+            length += abs(way[i + 1] - way[i])
+        w.best = better(w.best, path.last)
         return Turn(5, ZERO, w)
 
     def look_at_trail(self, w: Waiting, path: Path) -> Turn:
         if w.best is None or w.order.time_in_force not in RESTING:
             w.best = path.first
+        if path.known:
+            return self.walk(w, path)
         turn = self.look_at_trigger(w, path, self.trigger(w), w.buys)
         extreme = path.low if w.buys else path.high
         before, w.best = w.best, min(w.best, extreme) if w.buys else max(w.best, extreme)
@@ -413,19 +462,67 @@ class SlowVenue:
         if self.admits(w, path.first):
             return Turn(2, -abs(limit - path.first), w, path.first)
         if self.admits(w, path.low if w.buys else path.high):
-            return Turn(3, abs(limit - path.first), w, limit)
+            return Turn(3, self.distance(path, limit), w, limit)
         return Turn(5, ZERO, w)
+
+    def behind_queue(self, w: Waiting, record: Trade, sequence: int) -> Turn:
+        """Rule 9: what traded exactly at a resting limit goes to those ahead of it first."""
+        o, sizes = w.order, all(self.sized(kind, record.symbol) for kind in (Quote, Trade))
+        rests = o.order_type is OrderType.LIMIT and o.time_in_force in RESTING and o.display_quantity is None
+        ahead = self.ahead(w, sequence) if rests and sizes and Decimal(repr(record.price)) == o.limit_price else None
+        if ahead is None or Decimal(repr(record.size)) <= ahead:
+            return Turn(5, ZERO, w)
+        return Turn(2, ZERO, w, o.limit_price, ahead=ahead)
+
+    def ahead(self, w: Waiting, sequence: int) -> Decimal | None:
+        """The story of the queue from the tape's beginning up to before a record."""
+        o, instrument, ahead = w.order, INSTRUMENTS[w.order.symbol], None
+        assert o.limit_price is not None
+        for i in range(1, sequence):
+            r = self.tape.record(i)
+            start = r.start if isinstance(r, Bar) else r.time
+            waits = i <= o.basis_sequence or start < o.basis_time + o.latency
+            if isinstance(r, Clock):
+                ahead = None if waits and r.calendar == instrument.calendar else ahead
+            elif isinstance(r, Halt | Auction) or r.symbol != o.symbol:
+                continue
+            elif isinstance(r, Split):
+                ahead = None
+            elif self.halted(o.symbol, start) or not self.session(
+                o.symbol, i - 1, start, r.end if isinstance(r, Bar) else r.time
+            ):
+                continue
+            elif waits:
+                ahead = self.shown(w, r) if isinstance(r, Quote) else ahead
+            else:
+                path = self.path(w, r)
+                if path.first > 0 and (path.low < o.limit_price if w.buys else path.high > o.limit_price):
+                    ahead = ZERO
+                elif isinstance(r, Quote):
+                    ahead = min((a for a in (ahead, self.shown(w, r)) if a is not None), default=None)
+                elif isinstance(r, Trade) and ahead is not None and path.first == o.limit_price:
+                    ahead = max(ZERO, ahead - Decimal(repr(r.size)))
+        return ahead
+
+    def shown(self, w: Waiting, quote: Quote) -> Decimal | None:
+        touch, size = (quote.bid, quote.bid_size) if w.buys else (quote.ask, quote.ask_size)
+        price, limit = Decimal(repr(touch)), w.order.limit_price
+        assert limit is not None
+        if price == limit:
+            return Decimal(repr(size)) if size else None
+        betters = 0 < price < limit if w.buys else price > limit
+        return ZERO if betters else None
 
     def admits(self, w: Waiting, price: Decimal) -> bool:
         assert w.order.limit_price is not None
         better = w.order.limit_price - price if w.buys else price - w.order.limit_price
-        return better > 0 or (self.touch and better == 0)
+        return better > 0 or (better == 0 and (self.auction or self.how(w.order).fill_on_touch))
 
     def take_turn(
         self,
         turn: Turn,
         turns: list[Turn],
-        supply: dict[str, Decimal | None],
+        supply: dict[str, Decimal],
         record: Bar | Quote | Trade | Auction,
         sequence: int,
         time: int,
@@ -443,8 +540,10 @@ class SlowVenue:
             self.note(w, "TRIGGERED", sequence, time)
             if w.order.order_type in LIMIT_LIKE:
                 path, twin = self.path(w, record), self.twin(w)
-                target_waits = turn.group == 3 and any(
-                    t.w is twin and t.group < 5 and not (twin.passed_over or twin.adverse) for t in turns
+                target_waits = (
+                    not path.known
+                    and turn.group == 3
+                    and any(t.w is twin and t.group < 5 and not (twin.passed_over or twin.adverse) for t in turns)
                 )
                 if target_waits:
                     # It was at the target before the stop, which is then none, or is after it.
@@ -477,6 +576,14 @@ class SlowVenue:
             return turn if later.group < 3 else later
         if self.admits(w, turn.price):
             return turn
+        if path.known:
+            found = path.after(turn.price, turn.distance)
+            assert found is not None
+            if not any(self.admits(w, price) for price in found[1]):
+                return Turn(5, ZERO, w)
+            later = path.after(limit, turn.distance)
+            assert later is not None
+            return Turn(3, later[0], w, limit)
         must_come = [path.last]
         if w.order.order_type is OrderType.LIMIT_IF_TOUCHED:
             must_come.append(path.low if w.buys else path.high)
@@ -484,41 +591,38 @@ class SlowVenue:
             return Turn(3, turn.distance + abs(turn.price - limit), w, limit)
         return Turn(5, ZERO, w)
 
-    def supply(self, record: Bar | Quote | Trade | Auction) -> dict[str, Decimal | None]:
-        share = self.settings.volume_share
+    def sized(self, kind: type[Bar | Quote | Trade | Auction], symbol: str, interval: str = "") -> bool:
+        """Whether the records of a source say how much there was at all."""
         kinds = {Bar: Kind.BAR, Quote: Kind.QUOTE, Trade: Kind.TRADE, Auction: Kind.AUCTION}
-        columns = {Bar: [4], Quote: [2, 3], Trade: [1], Auction: [1]}[type(record)]
-        ours = [
-            s.kind is kinds[type(record)]
-            and s.symbol == record.symbol
-            and s.interval == getattr(record, "interval", "")
-            for s in self.tape.sources
-        ]
-        sized = self.tape.values[np.array(ours)[self.tape.source]][:, columns].any()
-        if share is None or not sized:
-            return {"B": None, "S": None, "both": None}
-        step = INSTRUMENTS[record.symbol].quantity_increment
+        columns = {Bar: [4], Quote: [2, 3], Trade: [1], Auction: [1]}[kind]
+        ours = [s.kind is kinds[kind] and s.symbol == symbol and s.interval == interval for s in self.tape.sources]
+        return bool(self.tape.values[np.array(ours)[self.tape.source]][:, columns].any())
 
-        def units(size: float) -> Decimal:
-            return (share * Decimal(repr(size)) / step).to_integral_value(ROUND_FLOOR) * step
-
+    def units(self, w: Waiting, record: Bar | Quote | Trade | Auction, ahead: Decimal | None) -> list[Decimal]:
+        """What of the record's size may be given away to all, and beyond a queue, if there are such bounds."""
+        share, step = self.how(w.order).volume_share, INSTRUMENTS[record.symbol].quantity_increment
         if isinstance(record, Quote):
-            return {"B": units(record.ask_size), "S": units(record.bid_size)}
-        return {"both": units(record.volume if isinstance(record, Bar) else record.size)}
+            size = Decimal(repr(record.ask_size if w.buys else record.bid_size))
+        else:
+            size = Decimal(repr(record.volume if isinstance(record, Bar) else record.size))
+        found = [] if ahead is None else [size - ahead]
+        if share is not None and self.sized(type(record), record.symbol, getattr(record, "interval", "")):
+            found.append(size * share)
+        return [(units / step).to_integral_value(ROUND_FLOOR) * step for units in found]
 
     def trade(
         self,
         turn: Turn,
         turns: list[Turn],
         price: Decimal,
-        supply: dict[str, Decimal | None],
+        supply: dict[str, Decimal],
         record: Bar | Quote | Trade | Auction,
         sequence: int,
         time: int,
     ) -> None:
         w, o = turn.w, turn.w.order
         pool = "both" if "both" in supply else ("B" if w.buys else "S")
-        available = supply[pool]
+        available = min((max(ZERO, units - supply[pool]) for units in self.units(w, record, turn.ahead)), default=None)
         leaves = w.quantity - w.cum
         reducible = max(ZERO, -self.positions[o.symbol] if w.buys else self.positions[o.symbol])
         # A sale that set nothing aside for a short was checked as one that closes.
@@ -546,8 +650,9 @@ class SlowVenue:
             self.make_room(w, leaves, quantity, sequence, time)
             self.fill(w, leaves, quantity, price, sequence, time)
             self.release(turn, turns, quantity, price, sequence, time)
+            supply[pool] += quantity
             if available is not None:
-                supply[pool] = available = available - quantity
+                available -= quantity
         if w not in self.waiting:
             return
         if closes and reducible == quantity:
@@ -683,10 +788,15 @@ class SlowVenue:
         if Decimal(repr(bar.high)) < trigger if stop.buys else Decimal(repr(bar.low)) > trigger:
             return
         distance = entry.distance if entry.group == 3 else ZERO
-        beyond = price >= trigger if stop.buys else price <= trigger
-        turn = Turn(
-            3, distance + (ZERO if beyond else abs(price - trigger)), stop, price if beyond else trigger, trigger
-        )
+        beyond, path = price >= trigger if stop.buys else price <= trigger, self.path(stop, bar)
+        if not beyond and path.known:
+            found = path.after(trigger, distance)
+            if found is None:
+                return
+            distance = found[0]
+        elif not beyond:
+            distance += abs(price - trigger)
+        turn = Turn(3, distance, stop, price if beyond else trigger, trigger)
         place = sum((t.group, t.distance) < (3, turn.distance) for t in turns)
         while place < len(turns) and self.same_turn(turns[place], turn):
             if self.waiting.index(turns[place].w) > self.waiting.index(stop):

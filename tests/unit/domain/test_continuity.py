@@ -12,9 +12,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.domain.filling import VenueSettings
 from services.domain.orders.order import LIMITED, STOPS, ExecType, Order, OrderType, Side
 from services.domain.tape import merge
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, bars, order
 

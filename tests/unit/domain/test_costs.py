@@ -16,17 +16,19 @@ from services.domain.costs import (
     ModelChange,
     Scope,
     Slippage,
+    Terms,
     Tier,
     VenueModel,
     VenueModels,
     slipped,
 )
+from services.domain.filling import BarPath, FillModel, VenueSettings
 from services.domain.money import ZERO
 from services.domain.orders.order import LIMITED, TERMINAL, ExecType, Order, OrderEvent, Side, reserved_cash
 from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Tape
-from services.domain.venue.matching import Venue, VenueSettings
+from services.domain.venue.matching import Venue
 from tests.unit.domain.matching_reference import (
     INSTRUMENTS,
     Command,
@@ -236,7 +238,7 @@ def test_rule_14_the_narrowest_scope_that_has_a_part_gives_it() -> None:
     models.put(Scope("P"), VenueModel(per_order[2]))
     models.put(Scope("P", "AAA"), VenueModel(per_order[3]))
     for portfolio, symbol, expected in (("Q", "BBB", 0), ("Q", "AAA", 1), ("P", "BBB", 2), ("P", "AAA", 3)):
-        assert models.terms(portfolio, symbol, "c") == (Costs(per_order[expected], wide), 5)
+        assert models.terms(portfolio, symbol, "c") == Terms(Costs(per_order[expected], wide), 5)
     models.put(Scope("P", "AAA"), None)
     assert models.terms("P", "AAA", "c").costs == Costs(per_order[2], wide)
 
@@ -284,3 +286,18 @@ def test_models_hold_for_the_orders_that_come_after_they_were_set() -> None:
     for portfolio_id, ledger in ledgers.items():
         paid = sum((e.last_commission for e in result.fills if e.order.portfolio_id == portfolio_id), ZERO)
         assert ledger.commission == paid > 0
+
+
+def test_each_setting_of_how_an_order_fills_is_that_of_the_narrowest_scope_that_says_it() -> None:
+    models = VenueModels(settings=VenueSettings(volume_share=D("0.2")))
+    assert models.terms("P", "AAA", "c").fill_settings is None
+    models.put(Scope("P", "AAA"), VenueModel(Commission()))
+    assert models.terms("P", "AAA", "c").fill_settings is None, "nothing is said of it"
+    models.put(Scope(), VenueModel(fills=FillModel(True, D(0), False, BarPath.BY_DIRECTION)))
+    models.put(Scope("", "AAA"), VenueModel(fills=FillModel(hold_day_orders=True)))
+    models.put(Scope("P"), VenueModel(fills=FillModel(fill_on_touch=False, volume_share=D("0.5"))))
+    models.put(Scope("P", "AAA"), VenueModel(fills=FillModel(bar_path=BarPath.UNKNOWN)))
+    assert models.terms("P", "AAA", "c").fill_settings == VenueSettings(False, D("0.5"), True, BarPath.UNKNOWN)
+    assert models.terms("Q", "BBB", "c").fill_settings == VenueSettings(True, None, False, BarPath.BY_DIRECTION)
+    models.put(Scope(), None)
+    assert models.terms("Q", "AAA", "c").fill_settings == VenueSettings(volume_share=D("0.2"))

@@ -41,12 +41,14 @@ def trailing(number: int, side: Side, distance: Decimal, by_percent: bool) -> Or
 
 
 @settings(max_examples=300)
-@given(st.integers(0, 2**32), st.sampled_from(list(Side)), st.booleans())
-def test_rule_8_groups_of_trailing_stops_are_each_order_on_its_own(seed: int, side: Side, by_percent: bool) -> None:
+@given(st.integers(0, 2**32), st.sampled_from(list(Side)), st.booleans(), st.booleans())
+def test_rule_8_groups_of_trailing_stops_are_each_order_on_its_own(
+    seed: int, side: Side, by_percent: bool, stated: bool
+) -> None:
     """Whoever may trigger is reached, everyone's best price is what it has met, and no row in between is missed."""
     rng, sells = Random(seed), side is Side.SELL
     trail, orders, bests, lives = (
-        Trail(side, by_percent, STEP),
+        Trail(side, by_percent, stated, STEP),
         dict[int, Order](),
         dict[int, float](),
         dict[int, int](),
@@ -68,8 +70,10 @@ def test_rule_8_groups_of_trailing_stops_are_each_order_on_its_own(seed: int, si
         for number, order in orders.items():
             moved = max(bests[number], extreme) if sells else min(bests[number], extreme)
             old, new = (float(trigger_price(order, best, STEP)) for best in (bests[number], moved))
-            by_close = moved != bests[number] and (prices.last <= new if sells else prices.last >= new)
-            if (adverse <= old if sells else adverse >= old) or by_close:
+            # Where the way is stated, the other extreme may come after the one that moves the trigger.
+            later = adverse if stated else prices.last
+            by_rest = moved != bests[number] and (later <= new if sells else later >= new)
+            if (adverse <= old if sells else adverse >= old) or by_rest:
                 due.add(number)
         assert due == set(trail.reached(prices))
         looked = [

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.lifecycle import IllegalTransition
 from services.domain.orders.order import (
@@ -18,7 +19,6 @@ from services.domain.orders.order import (
     TimeInForce,
 )
 from services.domain.tape import Kind, Tape, merge
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import MARKET_CLOSED, Venue
 from tests.unit.domain.matching_reference import INSTRUMENTS, Command, bars, drive, order, series
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.domain.filling import VenueSettings
 from services.domain.market import Bar
 from services.domain.orders.lists import paired, sized_by_parent
 from services.domain.orders.order import (
@@ -26,7 +27,6 @@ from services.domain.orders.order import (
 )
 from services.domain.tape import Kind, Tape
 from services.domain.venue import resting
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import Venue
 from tests.unit.domain.compare_venues import compare, differ, restored
 from tests.unit.domain.matching_reference import (
@@ -166,20 +166,17 @@ def test_rule_8_a_limit_never_fills_worse_than_its_price_and_a_stop_never_better
 def test_rule_11_all_fills_of_a_record_stay_within_the_share_of_its_size(
     tape: Tape, commands: list[Command], how: VenueSettings
 ) -> None:
-    taken: dict[tuple[int, Side], Decimal] = defaultdict(Decimal)
+    taken: dict[tuple[int, int], Decimal] = defaultdict(Decimal)
     for event in run(tape, commands, how):
-        taken[event.tape_sequence, event.order.side] += event.last_quantity
-    for sequence in {sequence for (sequence, _), quantity in taken.items() if quantity}:
-        number = tape.source[sequence - 1]
-        bought, sold = SIZES[tape.sources[number].kind]
-        if how.volume_share is None or not tape.values[tape.source == number][:, [bought, sold]].any():
+        if not event.last_quantity:
             continue
-        sizes = tape.values[sequence - 1]
-        buys, sells = taken[sequence, Side.BUY], taken[sequence, Side.SELL]
-        assert buys <= how.volume_share * Decimal(sizes[bought])
-        assert sells <= how.volume_share * Decimal(sizes[sold])
-        if bought == sold:
-            assert buys + sells <= how.volume_share * Decimal(sizes[sold])
+        sequence, share = event.tape_sequence, (event.order.fill_settings or how).volume_share
+        number = tape.source[sequence - 1]
+        columns = SIZES[tape.sources[number].kind]
+        column = columns[event.order.side is Side.SELL]
+        taken[sequence, column] += event.last_quantity
+        if share is not None and tape.values[tape.source == number][:, list(columns)].any():
+            assert taken[sequence, column] <= share * Decimal(tape.values[sequence - 1, column])
 
 
 @law
@@ -193,8 +190,7 @@ def test_rule_11_a_record_fills_the_better_price_first_and_at_one_price_the_earl
         batch = list(record)
         got = {e.order.order_id: e.order for e in batch if e.exec_type is ExecType.TRADE}
         for (mine, before), theirs in product(working.items(), got.values()):
-            same = (before.symbol, before.side, before.basis_time) == (theirs.symbol, theirs.side, theirs.basis_time)
-            if not same or not plain_limit(before) or not plain_limit(theirs):
+            if terms(before) != terms(theirs) or not plain_limit(before) or not plain_limit(theirs):
                 continue
             if rank(before) < rank(theirs):
                 assert mine in got
@@ -240,6 +236,12 @@ def plain_limit(order: Order) -> bool:
     patient = order.time_in_force in {*RESTING, TimeInForce.IOC}
     instructed = order.reduce_only or order.display_quantity or order.post_only or order.order_list_id
     return order.order_type is OrderType.LIMIT and patient and not instructed
+
+
+def terms(order: Order) -> tuple[object, ...]:
+    """What orders must have in common to stand in one queue; one that may not rest has no place in any."""
+    rests = order.time_in_force is not TimeInForce.IOC
+    return order.symbol, order.side, order.fill_settings, order.basis_time, order.latency, rests
 
 
 def rank(order: Order) -> tuple[Decimal, int]:

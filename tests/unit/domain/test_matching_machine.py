@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from services.domain.filling import VenueSettings
 from services.domain.market import Bar, Split
 from services.domain.orders.lifecycle import TRANSITIONS
 from services.domain.orders.lists import paired, sized_by_parent
@@ -23,7 +24,6 @@ from services.domain.orders.order import (
     Side,
 )
 from services.domain.tape import Tape
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape

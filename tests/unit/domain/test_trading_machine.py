@@ -16,13 +16,13 @@ from services.domain.accounting.books import Books
 from services.domain.accounting.ledger import Entry, EntryKind, Ledger
 from services.domain.backtest.simulation import FILL_KINDS
 from services.domain.backtest.trading import NO_PRICE
+from services.domain.filling import VenueSettings
 from services.domain.money import ZERO
 from services.domain.orders.order import Order, OrderEvent, Side
 from services.domain.orders.replacing import replaced
 from services.domain.risk.claim import Claim, claim_of, pair_of, together
 from services.domain.risk.gate import Gate
 from services.domain.timeline import Timeline
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape

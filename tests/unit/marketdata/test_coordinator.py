@@ -15,7 +15,7 @@ from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Decide, Gra
 from services.wire.cycle import Fold
 from tests.unit.domain.markets import clock, daily, splits, walk
 
-PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, 0.0, False, "", "", "local", 0)
+PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, "", "", "local", 0)
 SEAT = Claim("s", "digest")
 SILENCE_SECONDS = 0.3
 EVERY_BAR = Wake(bars=frozenset({("S", "1d")}))
@@ -85,7 +85,7 @@ def tape_of(*more: Any) -> Tape:
 @contextlib.asynccontextmanager
 async def coordinated(store: SlowStore, position: Position, tape: Tape, *enrolled: str) -> AsyncIterator[Side]:
     names = enrolled or (SEAT.deployment_id,)
-    plan = Plan("r", 1, "", "d", ("S",), None, None, "", 0, len(tape), 0, 0.0, False, "", "", "local", 0)
+    plan = Plan("r", 1, "", "d", ("S",), None, None, "", 0, len(tape), 0, "", "", "local", 0)
     enrolments = tuple(Enrolment(name, n, 0, SEAT.seat_digest) for n, name in enumerate(names, 1))
     stored = Stored(plan, Control(State.RUNNING), position, enrolments)
     announced: list[tuple[str, ...]] = []

@@ -15,7 +15,7 @@ from services.marketdata.environment import Plan, tape_lost
 from services.marketdata.feed import Feed
 from tests.unit.marketdata.test_coordinator import tape_of
 
-PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, 0.0, False, "", "", "local", 0)
+PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, "", "", "local", 0)
 
 
 class Loading:

@@ -45,7 +45,7 @@ def tape() -> Tape:
 @pytest.fixture
 def feed() -> Feed:
     made = tape()
-    plan = Plan("replay-1", 1, "", "x", ("A", "B"), None, None, "d", 0, len(made), 0, 0.1, False, "", "", "local", 0)
+    plan = Plan("replay-1", 1, "", "x", ("A", "B"), None, None, "d", 0, len(made), 0, "", "", "local", 0)
     return Feed(plan, len(made), Timeline(made), None, deque())  # type: ignore[arg-type]
 
 

@@ -59,7 +59,7 @@ class Known(Instruments):
 
 
 def feed_of(made: Tape) -> Feed:
-    plan = Plan("replay-1", 1, "", "x", ("A", "B"), None, None, "d", 0, len(made), 0, 0.1, False, "", "", "local", 0)
+    plan = Plan("replay-1", 1, "", "x", ("A", "B"), None, None, "d", 0, len(made), 0, "", "", "local", 0)
     return Feed(plan, 0, Timeline(made), None)  # type: ignore[arg-type]
 
 

@@ -6,10 +6,10 @@ Other engines ran them; actions are sent at a bar's close, bars counted from 0.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.domain.filling import VenueSettings
 from services.domain.orders.lists import listed
 from services.domain.orders.order import ContingencyType, Order
 from services.domain.tape import merge
-from services.domain.venue.fills import VenueSettings
 from tests.unit.domain.fill_semantics.scenario import ALL, TOUCH, Scenario
 from tests.unit.domain.matching_reference import bars, order
 

@@ -13,13 +13,13 @@ from services.domain.backtest.plans import DeploymentPlan, PortfolioPlan
 from services.domain.backtest.result import Result
 from services.domain.backtest.simulation import Simulation
 from services.domain.deployment.context import Context
+from services.domain.filling import VenueSettings
 from services.domain.market import Bar
 from services.domain.orders.lists import check_list
 from services.domain.orders.order import ContingencyType, ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.risk.limits import ShortSale
 from services.domain.strategy import Strategy
 from services.domain.tape import Kind, Series, Tape, merge
-from services.domain.venue.fills import VenueSettings
 from services.domain.venue.matching import Replacement
 from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, order, series
 

@@ -118,8 +118,6 @@ class Environment(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
-    VOLUME_SHARE_FIELD_NUMBER: _builtins.int
-    FILL_ON_TOUCH_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Its id."""
     display_name: _builtins.str
@@ -142,10 +140,6 @@ class Environment(_message.Message):
     """Seeds whatever is random in it."""
     owner: _builtins.str
     """Who created it."""
-    volume_share: _builtins.float
-    """The share of a record's size that may be filled (0 to 1); 0 is no limit."""
-    fill_on_touch: _builtins.bool
-    """Whether a limit order fills when the price only touches it."""
     @_builtins.property
     def blocked_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom it waits for. While it is BLOCKED: the participants that are missing, which are `order`, `portfolio`, `risk`, or a
@@ -190,12 +184,10 @@ class Environment(_message.Message):
         seed: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         owner: _builtins.str = ...,
-        volume_share: _builtins.float = ...,
-        fill_on_touch: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "market_time", b"market_time", "pace", b"pace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_on", b"blocked_on", "create_time", b"create_time", "cycle", b"cycle", "data_set_id", b"data_set_id", "display_name", b"display_name", "end_sequence", b"end_sequence", "environment_id", b"environment_id", "fill_on_touch", b"fill_on_touch", "market_time", b"market_time", "owner", b"owner", "pace", b"pace", "seed", b"seed", "start_sequence", b"start_sequence", "state", b"state", "symbols", b"symbols", "tape_digest", b"tape_digest", "tape_sequence", b"tape_sequence", "volume_share", b"volume_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_on", b"blocked_on", "create_time", b"create_time", "cycle", b"cycle", "data_set_id", b"data_set_id", "display_name", b"display_name", "end_sequence", b"end_sequence", "environment_id", b"environment_id", "market_time", b"market_time", "owner", b"owner", "pace", b"pace", "seed", b"seed", "start_sequence", b"start_sequence", "state", b"state", "symbols", b"symbols", "tape_digest", b"tape_digest", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

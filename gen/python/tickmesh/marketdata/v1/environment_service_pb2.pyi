@@ -90,8 +90,6 @@ class CreateReplayRequest(_message.Message):
     PACE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    VOLUME_SHARE_FIELD_NUMBER: _builtins.int
-    FILL_ON_TOUCH_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The id it shall have; default one of the service's choice."""
     display_name: _builtins.str
@@ -104,10 +102,6 @@ class CreateReplayRequest(_message.Message):
     """Seeds whatever is random in it. Default 0."""
     request_id: _builtins.str
     """A repeat with this id returns the same environment."""
-    volume_share: _builtins.float
-    """The share of a record's size that may be filled, above 0 to 1; default 0.1. Sources without sizes have no limit."""
-    fill_on_touch: _builtins.bool
-    """Whether a limit order fills when the price only touches it. Default false: the price must go through it."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols to replay; default all of the data set's."""
@@ -137,16 +131,12 @@ class CreateReplayRequest(_message.Message):
         pace: _environment_pb2.Pace | None = ...,
         seed: _builtins.int = ...,
         request_id: _builtins.str = ...,
-        volume_share: _builtins.float | None = ...,
-        fill_on_touch: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_volume_share", b"_volume_share", "end_time", b"end_time", "pace", b"pace", "start_time", b"start_time", "volume_share", b"volume_share"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "pace", b"pace", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_volume_share", b"_volume_share", "data_set_id", b"data_set_id", "display_name", b"display_name", "end_time", b"end_time", "environment_id", b"environment_id", "fill_on_touch", b"fill_on_touch", "pace", b"pace", "request_id", b"request_id", "seed", b"seed", "start_time", b"start_time", "symbols", b"symbols", "volume_share", b"volume_share", "warm_up_sessions", b"warm_up_sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_set_id", b"data_set_id", "display_name", b"display_name", "end_time", b"end_time", "environment_id", b"environment_id", "pace", b"pace", "request_id", b"request_id", "seed", b"seed", "start_time", b"start_time", "symbols", b"symbols", "warm_up_sessions", b"warm_up_sessions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__volume_share: _TypeAlias = _typing.Literal["volume_share"]  # noqa: Y015
-    _WhichOneofArgType__volume_share: _TypeAlias = _typing.Literal["_volume_share", b"_volume_share"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__volume_share) -> _WhichOneofReturnType__volume_share | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateReplayRequest: _TypeAlias = CreateReplayRequest  # noqa: Y015
 

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _BarPath:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BarPathEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BarPath.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BAR_PATH_UNSPECIFIED: _BarPath.ValueType  # 0
+    """A wider model's, and where there is none `BAR_PATH_UNKNOWN`."""
+    BAR_PATH_UNKNOWN: _BarPath.ValueType  # 1
+    """Nobody knows: of a stop and a target that both lie inside one bar, the worse one was reached first."""
+    BAR_PATH_BY_DIRECTION: _BarPath.ValueType  # 2
+    """A bar that closes at its open or above went to its low and then to its high, any other to its high and then to its low."""
+
+class BarPath(_BarPath, metaclass=_BarPathEnumTypeWrapper):
+    """Which way prices are said to have gone between a bar's open and its close."""
+
+BAR_PATH_UNSPECIFIED: BarPath.ValueType  # 0
+"""A wider model's, and where there is none `BAR_PATH_UNKNOWN`."""
+BAR_PATH_UNKNOWN: BarPath.ValueType  # 1
+"""Nobody knows: of a stop and a target that both lie inside one bar, the worse one was reached first."""
+BAR_PATH_BY_DIRECTION: BarPath.ValueType  # 2
+"""A bar that closes at its open or above went to its low and then to its high, any other to its high and then to its low."""
+Global___BarPath: _TypeAlias = BarPath  # noqa: Y015
 
 @_typing.final
 class CommissionTier(_message.Message):
@@ -162,8 +187,53 @@ class LatencyModel(_message.Message):
 Global___LatencyModel: _TypeAlias = LatencyModel  # noqa: Y015
 
 @_typing.final
+class FillModel(_message.Message):
+    """How orders fill. Of each field that is not given a wider model's value holds, and where there is none the default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILL_ON_TOUCH_FIELD_NUMBER: _builtins.int
+    VOLUME_SHARE_FIELD_NUMBER: _builtins.int
+    HOLD_DAY_ORDERS_FIELD_NUMBER: _builtins.int
+    BAR_PATH_FIELD_NUMBER: _builtins.int
+    fill_on_touch: _builtins.bool
+    """Whether a limit fills when the price only touches it. Default false: the price must go through it, or more must trade at it than
+    quotes showed to be ahead of it when it came to stand at the touch.
+    """
+    volume_share: _builtins.str
+    """The share of a record's size, at most 1, that an order may bring the fills of all to; `0` for no limit. Default `0.1`. Sources
+    without sizes have no limit.
+    """
+    hold_day_orders: _builtins.bool
+    """Whether a DAY order outside its session waits HELD for the open, or is refused with `MARKET_CLOSED`. Default true."""
+    bar_path: Global___BarPath.ValueType
+    """What is known of the way inside a bar."""
+    def __init__(
+        self,
+        *,
+        fill_on_touch: _builtins.bool | None = ...,
+        volume_share: _builtins.str = ...,
+        hold_day_orders: _builtins.bool | None = ...,
+        bar_path: Global___BarPath.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fill_on_touch", b"_fill_on_touch", "_hold_day_orders", b"_hold_day_orders", "fill_on_touch", b"fill_on_touch", "hold_day_orders", b"hold_day_orders"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fill_on_touch", b"_fill_on_touch", "_hold_day_orders", b"_hold_day_orders", "bar_path", b"bar_path", "fill_on_touch", b"fill_on_touch", "hold_day_orders", b"hold_day_orders", "volume_share", b"volume_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fill_on_touch: _TypeAlias = _typing.Literal["fill_on_touch"]  # noqa: Y015
+    _WhichOneofArgType__fill_on_touch: _TypeAlias = _typing.Literal["_fill_on_touch", b"_fill_on_touch"]  # noqa: Y015
+    _WhichOneofReturnType__hold_day_orders: _TypeAlias = _typing.Literal["hold_day_orders"]  # noqa: Y015
+    _WhichOneofArgType__hold_day_orders: _TypeAlias = _typing.Literal["_hold_day_orders", b"_hold_day_orders"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fill_on_touch) -> _WhichOneofReturnType__fill_on_touch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_day_orders) -> _WhichOneofReturnType__hold_day_orders | None: ...
+
+Global___FillModel: _TypeAlias = FillModel  # noqa: Y015
+
+@_typing.final
 class VenueModel(_message.Message):
-    """What trading costs at the paper venue, for some of an environment's orders."""
+    """What trading costs at the paper venue and how it fills, for some of an environment's orders."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -181,6 +251,7 @@ class VenueModel(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    FILLS_FIELD_NUMBER: _builtins.int
     venue_model_id: _builtins.str
     """`{environment_id}~{portfolio_id}~{symbol}`."""
     environment_id: _builtins.str
@@ -217,6 +288,10 @@ class VenueModel(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Wall time of the change."""
 
+    @_builtins.property
+    def fills(self) -> Global___FillModel:
+        """Of each field that is not given, a wider model's holds."""
+
     def __init__(
         self,
         *,
@@ -234,10 +309,11 @@ class VenueModel(_message.Message):
         sequence: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         principal: _builtins.str = ...,
+        fills: Global___FillModel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "latency", b"latency", "slippage", b"slippage", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "fills", b"fills", "latency", b"latency", "slippage", b"slippage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "deleted", b"deleted", "environment_id", b"environment_id", "latency", b"latency", "order_count", b"order_count", "portfolio_id", b"portfolio_id", "principal", b"principal", "sequence", b"sequence", "slippage", b"slippage", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "update_time", b"update_time", "venue_model_id", b"venue_model_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "deleted", b"deleted", "environment_id", b"environment_id", "fills", b"fills", "latency", b"latency", "order_count", b"order_count", "portfolio_id", b"portfolio_id", "principal", b"principal", "sequence", b"sequence", "slippage", b"slippage", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "update_time", b"update_time", "venue_model_id", b"venue_model_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,6 +31,7 @@ class SetVenueModelRequest(_message.Message):
     COMMISSION_FIELD_NUMBER: _builtins.int
     SLIPPAGE_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
+    FILLS_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment; default the portfolio's, or else the newest that runs."""
     portfolio_id: _builtins.str
@@ -49,6 +50,10 @@ class SetVenueModelRequest(_message.Message):
     def latency(self) -> _venue_model_pb2.LatencyModel:
         """How long it takes until orders are live."""
 
+    @_builtins.property
+    def fills(self) -> _venue_model_pb2.FillModel:
+        """How orders fill."""
+
     def __init__(
         self,
         *,
@@ -58,10 +63,11 @@ class SetVenueModelRequest(_message.Message):
         commission: _venue_model_pb2.CommissionModel | None = ...,
         slippage: _venue_model_pb2.SlippageModel | None = ...,
         latency: _venue_model_pb2.LatencyModel | None = ...,
+        fills: _venue_model_pb2.FillModel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "latency", b"latency", "slippage", b"slippage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "fills", b"fills", "latency", b"latency", "slippage", b"slippage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "environment_id", b"environment_id", "latency", b"latency", "portfolio_id", b"portfolio_id", "slippage", b"slippage", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission", b"commission", "environment_id", b"environment_id", "fills", b"fills", "latency", b"latency", "portfolio_id", b"portfolio_id", "slippage", b"slippage", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

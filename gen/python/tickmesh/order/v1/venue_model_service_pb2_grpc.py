@@ -27,10 +27,11 @@ if _version_not_supported:
 
 
 class VenueModelServiceStub:
-    """What trading costs at the paper venue: commission, slippage and latency, by environment, portfolio and symbol.
+    """What trading costs at the paper venue and how it fills: commission, slippage, latency and fills, by environment, portfolio and
+    symbol.
 
-    An order takes each of the three from the narrowest model that has it: of its portfolio and symbol, its portfolio, its symbol,
-    its environment. It keeps what it was taken on, whatever is changed later.
+    An order takes each of the four, and of the fills each field, from the narrowest model that has it: of its portfolio and symbol,
+    its portfolio, its symbol, its environment. It keeps what it was taken on, whatever is changed later.
     """
 
     def __init__(self, channel):
@@ -57,10 +58,11 @@ class VenueModelServiceStub:
 
 
 class VenueModelServiceServicer:
-    """What trading costs at the paper venue: commission, slippage and latency, by environment, portfolio and symbol.
+    """What trading costs at the paper venue and how it fills: commission, slippage, latency and fills, by environment, portfolio and
+    symbol.
 
-    An order takes each of the three from the narrowest model that has it: of its portfolio and symbol, its portfolio, its symbol,
-    its environment. It keeps what it was taken on, whatever is changed later.
+    An order takes each of the four, and of the fills each field, from the narrowest model that has it: of its portfolio and symbol,
+    its portfolio, its symbol, its environment. It keeps what it was taken on, whatever is changed later.
     """
 
     def SetVenueModel(self, request, context):
@@ -73,7 +75,7 @@ class VenueModelServiceServicer:
 
         POST /api/v1/venue-models
         {"environment_id": "replay-1", "portfolio_id": "trend", "commission": {"per_unit": "0.005", "minimum": "1"},
-        "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}}
+        "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}, "fills": {"volume_share": "0.25"}}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,10 +133,11 @@ def add_VenueModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class VenueModelService:
-    """What trading costs at the paper venue: commission, slippage and latency, by environment, portfolio and symbol.
+    """What trading costs at the paper venue and how it fills: commission, slippage, latency and fills, by environment, portfolio and
+    symbol.
 
-    An order takes each of the three from the narrowest model that has it: of its portfolio and symbol, its portfolio, its symbol,
-    its environment. It keeps what it was taken on, whatever is changed later.
+    An order takes each of the four, and of the fills each field, from the narrowest model that has it: of its portfolio and symbol,
+    its portfolio, its symbol, its environment. It keeps what it was taken on, whatever is changed later.
     """
 
     @staticmethod

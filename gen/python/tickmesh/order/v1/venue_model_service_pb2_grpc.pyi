@@ -14,10 +14,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class VenueModelServiceStub:
-    """What trading costs at the paper venue: commission, slippage and latency, by environment, portfolio and symbol.
+    """What trading costs at the paper venue and how it fills: commission, slippage, latency and fills, by environment, portfolio and
+    symbol.
 
-    An order takes each of the three from the narrowest model that has it: of its portfolio and symbol, its portfolio, its symbol,
-    its environment. It keeps what it was taken on, whatever is changed later.
+    An order takes each of the four, and of the fills each field, from the narrowest model that has it: of its portfolio and symbol,
+    its portfolio, its symbol, its environment. It keeps what it was taken on, whatever is changed later.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -31,7 +32,7 @@ class VenueModelServiceStub:
 
         POST /api/v1/venue-models
         {"environment_id": "replay-1", "portfolio_id": "trend", "commission": {"per_unit": "0.005", "minimum": "1"},
-         "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}}
+         "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}, "fills": {"volume_share": "0.25"}}
     """
     DeleteVenueModel: _aio.UnaryUnaryMultiCallable[_venue_model_service_pb2.DeleteVenueModelRequest, _venue_model_pb2.VenueModel]
     """Takes a model away, for the orders that come after it. Returns it with the version of its removal; a repeat returns the same.
@@ -52,10 +53,11 @@ class VenueModelServiceStub:
     """
 
 class VenueModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What trading costs at the paper venue: commission, slippage and latency, by environment, portfolio and symbol.
+    """What trading costs at the paper venue and how it fills: commission, slippage, latency and fills, by environment, portfolio and
+    symbol.
 
-    An order takes each of the three from the narrowest model that has it: of its portfolio and symbol, its portfolio, its symbol,
-    its environment. It keeps what it was taken on, whatever is changed later.
+    An order takes each of the four, and of the fills each field, from the narrowest model that has it: of its portfolio and symbol,
+    its portfolio, its symbol, its environment. It keeps what it was taken on, whatever is changed later.
     """
 
     @_abc_1.abstractmethod
@@ -73,7 +75,7 @@ class VenueModelServiceServicer(metaclass=_abc_1.ABCMeta):
 
             POST /api/v1/venue-models
             {"environment_id": "replay-1", "portfolio_id": "trend", "commission": {"per_unit": "0.005", "minimum": "1"},
-             "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}}
+             "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}, "fills": {"volume_share": "0.25"}}
         """
 
     @_abc_1.abstractmethod

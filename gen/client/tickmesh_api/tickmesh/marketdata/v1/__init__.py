@@ -854,16 +854,6 @@ class CreateReplayRequest(betterproto2.Message):
     A repeat with this id returns the same environment.
     """
 
-    volume_share: "float | None" = betterproto2.field(11, betterproto2.TYPE_DOUBLE, optional=True)
-    """
-    The share of a record's size that may be filled, above 0 to 1; default 0.1. Sources without sizes have no limit.
-    """
-
-    fill_on_touch: "bool" = betterproto2.field(12, betterproto2.TYPE_BOOL)
-    """
-    Whether a limit order fills when the price only touches it. Default false: the price must go through it.
-    """
-
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "CreateReplayRequest", CreateReplayRequest)
 
@@ -1132,16 +1122,6 @@ class Environment(betterproto2.Message):
     owner: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
     """
     Who created it.
-    """
-
-    volume_share: "float" = betterproto2.field(17, betterproto2.TYPE_DOUBLE)
-    """
-    The share of a record's size that may be filled (0 to 1); 0 is no limit.
-    """
-
-    fill_on_touch: "bool" = betterproto2.field(18, betterproto2.TYPE_BOOL)
-    """
-    Whether a limit order fills when the price only touches it.
     """
 
 

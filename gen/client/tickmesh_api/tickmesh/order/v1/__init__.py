@@ -5,6 +5,7 @@
 
 __all__ = (
     "ArmCancelTimerRequest",
+    "BarPath",
     "BatchCancelOrdersRequest",
     "BatchCancelOrdersResponse",
     "CancelOrderRequest",
@@ -24,6 +25,7 @@ __all__ = (
     "ExplainOrderRequest",
     "ExplainedEvent",
     "ExplanationGap",
+    "FillModel",
     "GetOrderBookRequest",
     "GetOrderByClientOrderIdRequest",
     "GetOrderListRequest",
@@ -92,6 +94,43 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+class BarPath(betterproto2.Enum):
+    """
+    Which way prices are said to have gone between a bar's open and its close.
+    """
+
+    UNSPECIFIED = 0
+    """
+    A wider model's, and where there is none `BAR_PATH_UNKNOWN`.
+    """
+
+    UNKNOWN = 1
+    """
+    Nobody knows: of a stop and a target that both lie inside one bar, the worse one was reached first.
+    """
+
+    BY_DIRECTION = 2
+    """
+    A bar that closes at its open or above went to its low and then to its high, any other to its high and then to its low.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "BAR_PATH_UNSPECIFIED",
+            1: "BAR_PATH_UNKNOWN",
+            2: "BAR_PATH_BY_DIRECTION",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "BAR_PATH_UNSPECIFIED": 0,
+            "BAR_PATH_UNKNOWN": 1,
+            "BAR_PATH_BY_DIRECTION": 2,
+        }
 
 
 class CancelReason(betterproto2.Enum):
@@ -1362,6 +1401,38 @@ default_message_pool.register_message("tickmesh.order.v1", "ExplanationGap", Exp
 
 
 @dataclass(eq=False, repr=False)
+class FillModel(betterproto2.Message):
+    """
+    How orders fill. Of each field that is not given a wider model's value holds, and where there is none the default.
+    """
+
+    fill_on_touch: "bool | None" = betterproto2.field(1, betterproto2.TYPE_BOOL, optional=True)
+    """
+    Whether a limit fills when the price only touches it. Default false: the price must go through it, or more must trade at it than
+    quotes showed to be ahead of it when it came to stand at the touch.
+    """
+
+    volume_share: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The share of a record's size, at most 1, that an order may bring the fills of all to; `0` for no limit. Default `0.1`. Sources
+    without sizes have no limit.
+    """
+
+    hold_day_orders: "bool | None" = betterproto2.field(3, betterproto2.TYPE_BOOL, optional=True)
+    """
+    Whether a DAY order outside its session waits HELD for the open, or is refused with `MARKET_CLOSED`. Default true.
+    """
+
+    bar_path: "BarPath" = betterproto2.field(4, betterproto2.TYPE_ENUM, default_factory=lambda: BarPath(0))
+    """
+    What is known of the way inside a bar.
+    """
+
+
+default_message_pool.register_message("tickmesh.order.v1", "FillModel", FillModel)
+
+
+@dataclass(eq=False, repr=False)
 class GetOrderBookRequest(betterproto2.Message):
     """
     Asks for a book.
@@ -2158,6 +2229,11 @@ class Order(betterproto2.Message):
     )
     """
     How long after it was decided on, or replaced, it is live, in market time.
+    """
+
+    fill_model: "FillModel | None" = betterproto2.field(53, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    How it fills, all of it, where anything of that was set.
     """
 
 
@@ -3058,6 +3134,11 @@ class SetVenueModelRequest(betterproto2.Message):
     How long it takes until orders are live.
     """
 
+    fills: "FillModel | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    How orders fill.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "SetVenueModelRequest", SetVenueModelRequest)
 
@@ -3367,7 +3448,7 @@ default_message_pool.register_message("tickmesh.order.v1", "TapeRecord", TapeRec
 @dataclass(eq=False, repr=False)
 class VenueModel(betterproto2.Message):
     """
-    What trading costs at the paper venue, for some of an environment's orders.
+    What trading costs at the paper venue and how it fills, for some of an environment's orders.
     """
 
     venue_model_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -3440,6 +3521,11 @@ class VenueModel(betterproto2.Message):
     principal: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
     """
     Who changed it.
+    """
+
+    fills: "FillModel | None" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Of each field that is not given, a wider model's holds.
     """
 
 
@@ -4054,10 +4140,11 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
 
 class VenueModelServiceStub(betterproto2_grpclib.ServiceStub):
     """
-    What trading costs at the paper venue: commission, slippage and latency, by environment, portfolio and symbol.
+    What trading costs at the paper venue and how it fills: commission, slippage, latency and fills, by environment, portfolio and
+    symbol.
 
-    An order takes each of the three from the narrowest model that has it: of its portfolio and symbol, its portfolio, its symbol,
-    its environment. It keeps what it was taken on, whatever is changed later.
+    An order takes each of the four, and of the fills each field, from the narrowest model that has it: of its portfolio and symbol,
+    its portfolio, its symbol, its environment. It keeps what it was taken on, whatever is changed later.
     """
 
     async def set_venue_model(
@@ -4078,7 +4165,7 @@ class VenueModelServiceStub(betterproto2_grpclib.ServiceStub):
 
             POST /api/v1/venue-models
             {"environment_id": "replay-1", "portfolio_id": "trend", "commission": {"per_unit": "0.005", "minimum": "1"},
-             "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}}
+             "slippage": {"basis_points": "2"}, "latency": {"fixed": "0.050s"}, "fills": {"volume_share": "0.25"}}
         """
 
         return await self._unary_unary(
