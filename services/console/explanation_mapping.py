@@ -70,17 +70,19 @@ def _decision(story: Explanation) -> list[str]:
 def _check(first: order_explanation_pb2.ExplainedEvent) -> list[str]:
     reserved, refusal = first.reservation, first.refusal
     if refusal.reason:
-        lines = [f"{refusal.reason}: {refusal.limit} allows {refusal.bound}, the order makes it {refusal.value}"]
+        measured = f"{refusal.limit} allows {refusal.bound}, the order makes it {refusal.value}"
+        lines = [f"{refusal.reason}: {measured}" if refusal.bound else f"{refusal.reason} by {refusal.limit}"]
     else:
         lines = [f"passed: {reserved.cash} set aside, {reserved.headroom} left to spend"]
-    lines += [f"  {_limit(check)}: bound {check.bound}, value {check.value}" for check in first.event.checks]
+    lines += [f"  {_limit(check)}" for check in first.event.checks]
     return _under("checked", lines)
 
 
 def _limit(check: order_pb2.LimitCheck) -> str:
-    """A limit, and for whom it is set."""
+    """A limit, for whom it is set, and its figures if it has some."""
     whose = (check.portfolio_id, check.strategy_id, check.symbol)
-    return f"{check.limit} of {' and '.join(filter(None, whose)) or 'the environment'}"
+    figures = f": bound {check.bound}, value {check.value}" if check.bound else ""
+    return f"{check.limit} of {' and '.join(filter(None, whose)) or 'the environment'}{figures}"
 
 
 def _event(each: order_explanation_pb2.ExplainedEvent) -> Iterator[str]:

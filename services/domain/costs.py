@@ -77,6 +77,21 @@ class Slippage:
         return price * (self.basis_points * _PER_POINT + self.impact * share * share) + spread * self.spread_share
 
 
+class Slip(NamedTuple):
+    """What a venue can say beforehand of the records that will fill an order, as far as slippage depends on them.
+
+    Attributes:
+        spread: the last quote's, which stands for that of the fill; zero where there is none.
+        share: the most of a record's size that orders get; zero where records state none.
+    """
+
+    spread: Decimal = ZERO
+    share: Decimal = ZERO
+
+
+NO_SLIP = Slip()
+
+
 def slipped(price: Decimal, distance: Decimal, step: Decimal, *, buys: bool, limit: Decimal | None) -> Decimal:
     """``price`` moved against the order by ``distance``, to the next whole step, never past its limit or to nothing."""
     if buys:

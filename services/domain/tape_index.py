@@ -256,6 +256,19 @@ class TapeIndex:
             return None
         kind = self.tape.sources[source].kind
         price = self.tape.values.item(row, 3 if kind is _BAR else int(kind is _QUOTE and side is _BUY))
+        return self._restated(symbol, price, row, position)
+
+    def last_quote(self, symbol: str, position: int) -> tuple[float, float] | None:
+        """Bid and ask of the last quote within ``position`` records, in today's units; None before the first."""
+        quotes = [each for each in self.data_sources(symbol) if self.tape.sources[each].kind is _QUOTE]
+        row = max((self._row_before(each, position) for each in quotes), default=-1)
+        if row < 0:
+            return None
+        bid, ask = (self._restated(symbol, each, row, position) for each in self.tape.values[row, :2].tolist())
+        return bid, ask
+
+    def _restated(self, symbol: str, price: float, row: int, position: int) -> float:
+        """A price of ``row`` after the splits before ``position``."""
         split = self.next_split(symbol, row)
         while split < position:
             numerator, denominator = self.tape.values[split, :2].tolist()

@@ -223,9 +223,7 @@ def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
     metadata = {"order_id": order_id} | {name: value for name, value in named.items() if value}
     kind = "FUNDS" if refusal.reason in _FUNDS else "SESSION" if refusal.reason in _SESSION else "RISK"
     short = f", missing {refusal.missing}" if refusal.missing else ""
-    # Where there is nothing to measure, a closed session for instance, both are zero and say nothing.
-    measured = refusal.bound != refusal.value
-    hit = f"bound {refusal.bound}, value {refusal.value}{short}" if measured else refusal.reason
+    hit = f"bound {refusal.bound}, value {refusal.value}{short}" if refusal.bound else refusal.reason
     message = f"The order was refused by {refusal.limit}: {hit}."
     return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order_id, metadata=metadata)
 

@@ -56,4 +56,6 @@ def preview_to_proto(outlook: Outlook, environment_id: str, instrument: Instrume
         largest_quantity="" if preview.largest is None else text(preview.largest, units),
         next_refusal=None if beyond is None else refusal_to_proto(beyond),
         checks=map(check_to_proto, preview.verdict.checks),
+        slippage=exact(preview.slippage),
+        initial_margin=exact(preview.initial_margin),
     )

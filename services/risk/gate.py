@@ -238,7 +238,7 @@ class EnvironmentGate:
                 new = check.order.state is OrderState.PENDING_NEW
                 with _span(check):
                     decide = gate.check if new else gate.check_replacement
-                    verdicts.append(decide(check.order, instrument, check.reference_price, batch.time))
+                    verdicts.append(decide(check.order, instrument, check.reference_price, batch.time, slip=check.slip))
             except ValueError as error:
                 raise ApiError.invalid_field("batch.checks", str(error)) from None
         self._last_checked = batch.checks[-1].order.order_id if batch.checks else self._last_checked
@@ -247,7 +247,7 @@ class EnvironmentGate:
     def _preview(self, batch: Batch, scene: Scene) -> list[Preview]:
         gate, of = self.folding.gate, scene.instruments
         return [
-            preview(gate, each.order, of[each.order.symbol], each.reference_price, batch.time)
+            preview(gate, each.order, of[each.order.symbol], each.reference_price, batch.time, slip=each.slip)
             for each in batch.previews
         ]
 

@@ -16,7 +16,9 @@ def breaches(rejected: OrderEvent, principal: str) -> list[Happening]:
     refusal = order.refusal
     if refusal is None or refusal.limit not in _LIMITS:
         return []
-    what = {"limit": refusal.limit, "bound": str(refusal.bound), "value": str(refusal.value)}
+    what = {"limit": refusal.limit}
+    if refusal.measured:
+        what |= {"bound": str(refusal.bound), "value": str(refusal.value)}
     whose = {"order_id": order.order_id, "strategy_id": order.strategy_id, "symbol": order.symbol}
     at = (rejected.tape_sequence, rejected.transact_time)
     return [Happening(RiskKind.BREACH, order.portfolio_id, whose | what, *at, principal)]

@@ -7,6 +7,7 @@ from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_pb2
 
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.money import ZERO, format_decimal, parse_decimal
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import round_down
@@ -73,7 +74,9 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
 
 
 def _check(message: gate_pb2.OrderCheck) -> Check:
-    return Check(_order_to_check(message.order), parse_decimal(message.reference_price), message.traceparent)
+    slips = message.spread or message.size_share
+    slip = Slip(decimal(message.spread), decimal(message.size_share)) if slips else NO_SLIP
+    return Check(_order_to_check(message.order), parse_decimal(message.reference_price), message.traceparent, slip)
 
 
 def _order_to_check(message: order_pb2.Order) -> Order:
@@ -170,6 +173,8 @@ def _set_preview(message: gate_pb2.PreviewVerdict, preview: Preview) -> None:
     message.price = format_decimal(preview.price)
     message.quantity = format_decimal(preview.quantity)
     message.notional = format_decimal(preview.notional)
+    message.slippage = format_decimal(preview.slippage)
+    message.initial_margin = format_decimal(preview.initial_margin)
     if preview.largest is not None:
         message.largest_quantity = format_decimal(preview.largest)
     if preview.beyond is not None:

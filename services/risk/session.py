@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.orders.order import Order
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
@@ -12,11 +13,12 @@ from services.risk.records import KillRecord, LimitRecord
 
 
 class Check(NamedTuple):
-    """One order to check, at the venue's last price."""
+    """One order to check, at the venue's last price, with what that can say of slippage."""
 
     order: Order
     reference_price: Decimal
     traceparent: str = ""
+    slip: Slip = NO_SLIP
 
 
 class Batch(NamedTuple):

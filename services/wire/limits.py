@@ -8,7 +8,7 @@ from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
 from services.domain.risk.limit import Checked, Where
-from services.wire.values import decimal, text
+from services.wire.values import optional, text
 
 LIMIT_NAMES: Final = {
     risk_pb2.LIMIT_TYPE_MAX_ORDER_NOTIONAL: "max_order_notional",
@@ -41,12 +41,12 @@ def check_to_proto(check: Checked) -> order_pb2.LimitCheck:
         portfolio_id=portfolio_id,
         strategy_id=strategy_id,
         symbol=symbol,
-        bound=text(check.bound),
-        value=text(check.value),
+        bound="" if check.bound is None else text(check.bound),
+        value="" if check.value is None else text(check.value),
     )
 
 
 def check_from_proto(check: order_pb2.LimitCheck) -> Checked:
     """What one limit said of an order."""
     where = Where(check.portfolio_id, check.strategy_id, check.symbol)
-    return Checked(check.limit, where, decimal(check.bound), decimal(check.value))
+    return Checked(check.limit, where, optional(check.bound), optional(check.value))

@@ -121,12 +121,12 @@ def event_from_proto(event: order_pb2.OrderEvent) -> OrderEvent:
 
 
 def refusal_to_proto(refusal: Refusal) -> order_pb2.Refusal:
-    """The bound that was hit; what is missing stays empty where that says nothing."""
+    """The bound that was hit; figures stay empty where they say nothing."""
     return order_pb2.Refusal(
         reason=refusal.reason,
         limit=refusal.limit,
-        bound=text(refusal.bound),
-        value=text(refusal.value),
+        bound=text(refusal.bound) if refusal.measured else "",
+        value=text(refusal.value) if refusal.measured else "",
         missing=text(refusal.missing) if refusal.missing else "",
     )
 

@@ -136,10 +136,10 @@ class Trading:
             self._mark(order.symbol)
         if self._valuing is not None:
             self._valuing.settle(self._venue.position)
-        instrument = self._instruments[order.symbol]
+        instrument, slip = self._instruments[order.symbol], self._venue.slip(order)
         if replaced_at is None:
-            return self._gate.check(order, instrument, reference, order.basis_time)
-        return self._gate.check_replacement(order, instrument, reference, replaced_at)
+            return self._gate.check(order, instrument, reference, order.basis_time, slip=slip)
+        return self._gate.check_replacement(order, instrument, reference, replaced_at, slip=slip)
 
     def _set_limits(self) -> None:
         """Set those that hold for the orders after those there were so far."""

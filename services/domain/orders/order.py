@@ -125,7 +125,8 @@ class Refusal(NamedTuple):
     Attributes:
         reason: the error reason on the wire, ``INSUFFICIENT_BUYING_POWER`` for instance.
         limit: the limit's name, ``buying_power``.
-        bound, value: what the limit allows and what the order would have made it.
+        bound, value: what the limit allows and what the order would have made it; both zero where there is nothing to
+            measure.
         missing: what would have to be there for it to pass; zero where that says nothing.
     """
 
@@ -134,6 +135,11 @@ class Refusal(NamedTuple):
     bound: Decimal
     value: Decimal
     missing: Decimal = ZERO
+
+    @property
+    def measured(self) -> bool:
+        """Whether its figures say anything."""
+        return bool(self.bound or self.value)
 
 
 @quick_replace

@@ -34,7 +34,7 @@ def refusal_told(order: Order) -> str:
     refusal = order.refusal
     if refusal is None:
         return "It was refused."
-    if refusal.bound == refusal.value:
+    if not refusal.measured:
         return f"It was refused by {refusal.limit}: {refusal.reason}."
     missing = f", {_plain(refusal.missing)} is missing" if refusal.missing else ""
     bound, value = _plain(refusal.bound), _plain(refusal.value)

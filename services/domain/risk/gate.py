@@ -17,6 +17,7 @@ from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 from services.domain.accounting.ledger import Account, Entry, EntryKind
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import EXACT, ZERO, exactly
 from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
@@ -97,10 +98,15 @@ class Gate(Valued):
         return dict(self._kills)
 
     @exactly
-    def check(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
+    def check(
+        self, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
+    ) -> Verdict:
         """Refuse the order or reserve for it, at market ``time`` (ns).
 
         A repeated check of an order of which no event has come replaces its first one: that verdict was void.
+
+        Args:
+            slip: what the venue can say of the slippage to come.
 
         Raises:
             ValueError: the order is open already.
@@ -117,9 +123,7 @@ class Gate(Valued):
         twins = self._twins(order) if order.order_list_id else None
         if twins:
             self._set_aside(twins)
-        limits = self._limits
-        margin = limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
-        intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
+        intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
         refusal, checks = self._refusal(intent)
         if twins:
             self._take_back(twins)
@@ -136,24 +140,26 @@ class Gate(Valued):
 
     @exactly
     def weigh(
-        self, order: Order, instrument: Instrument, reference_price: Decimal, time: int
+        self, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
     ) -> tuple[Verdict, Intent | None]:
         """What ``check`` would say of an order that never was, and as what the limits see it; changes nothing.
 
         Of a portfolio that is not known the limits see nothing.
         """
         marked = order.symbol in self._marks
-        verdict = self.check(order, instrument, reference_price, time)
+        verdict = self.check(order, instrument, reference_price, time, slip=slip)
         self.drop_unconfirmed([order.order_id])
         funds = self._funds.get(order.portfolio_id)
         intent = None
         if funds is not None and funds.opened:
-            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark)
+            intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
         if not marked:
             self._marks.pop(order.symbol, None)
         return verdict, intent
 
-    def check_replacement(self, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Verdict:
+    def check_replacement(
+        self, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
+    ) -> Verdict:
         """Refuse the new terms of an open order, or reserve for them, at market ``time`` (ns).
 
         ``order`` is as it would be, with what has filled. Until its next event it claims the larger of what it did and
@@ -172,8 +178,7 @@ class Gate(Valued):
             self._release(order_id)
             twins = self._twins(order)
             self._set_aside(twins)
-            margin = self._limits.initial_margin(order.portfolio_id, order.symbol)
-            intent = intent_of(order, instrument, reference_price, time, funds, mark=self._mark, margin=margin)
+            intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
         # What is left is rounded as the venue rounds it, in the caller's context.
         reserved = reservation_of_all(intent)
         wanted = claim_of(order._replace(reservation=reserved))
@@ -274,6 +279,13 @@ class Gate(Valued):
             gate.engage(KillScope(portfolio_id, strategy_id), allow_reducing)
         return gate
 
+    def _intent(
+        self, order: Order, instrument: Instrument, reference: Decimal, time: int, funds: Funds, *, slip: Slip
+    ) -> Intent:
+        limits = self._limits
+        margin = limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
+        return intent_of(order, instrument, reference, time, funds, mark=self._mark, margin=margin, slip=slip)
+
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""
         if self._kills and self._killed(intent):
@@ -288,10 +300,11 @@ class Gate(Valued):
                 continue
             bound, value = measured
             if told:
-                checks += (Checked(limit.name, limit.where, bound, value),)
+                checks += (Checked(limit.name, limit.where, *((None, None) if limit.bare else measured)),)
             if value > bound:
                 missing = value - bound if limit.tells_missing else ZERO
-                return Refusal(limit.reason, limit.name, bound, value, missing), checks
+                figures = (ZERO, ZERO) if limit.bare else (bound, value, missing)
+                return Refusal(limit.reason, limit.name, *figures), checks
         return None, checks
 
     def _killed(self, intent: Intent) -> bool:

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from services.domain.costs import Costs
+from services.domain.costs import NO_SLIP, Costs, Slip, slipped
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, floor_to
-from services.domain.orders.order import Order, OrderType, Reservation, Side
+from services.domain.orders.order import Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_up
 from services.domain.risk.limit import Intent
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRAILING, _new_intent = Side.BUY, OrderType.TRAILING_STOP, Intent.__new__
+_AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
 
 def intent_of(
@@ -23,11 +24,13 @@ def intent_of(
     *,
     mark: Callable[[str], Decimal],
     margin: Decimal = INITIAL_MARGIN,
+    slip: Slip = NO_SLIP,
 ) -> Intent:
     """What is left of ``order``, all of it for a new one, at the venue's last price and market ``time`` (ns).
 
     One that only reduces asks for nothing: it shrinks at the fill to what there is (rule 4). A sale that opens a short
-    reserves the initial ``margin``.
+    reserves the initial ``margin``. A buy by quantity reserves what it costs after the slippage that ``slip`` foresees
+    (rule 14); one by cash gets fewer units for it.
     """
     price, multiplier = _price(order, reference), instrument.contract_multiplier
     funds.holding(order.symbol).multiplier = multiplier
@@ -45,11 +48,17 @@ def intent_of(
     by_cash = left if order.side is _BUY else None
     cash = funds.cost(order.symbol, signed, price, margin) if by_cash is None else by_cash
     # A sale that only closes reserves nothing: what it brings pays its commission.
-    fee = ZERO
+    fee = slippage = ZERO
     if cash and order.costs is not None:
-        fee = _commission(order, units, notional)
-        cash += fee
-    return _new_intent(Intent, order, instrument, funds, signed, reference, price, notional, cash, time, mark, fee)
+        if left is None and order.side is _BUY:
+            worst = _worst(order, price, slip, instrument)
+            slippage = funds.cost(order.symbol, signed, worst) - cash
+            fee = _commission(order, units, units * worst * multiplier)
+        else:
+            fee = _commission(order, units, notional)
+        cash += slippage + fee
+    seen = (signed, reference, price, notional, cash, time, mark, fee, slippage)
+    return _new_intent(Intent, order, instrument, funds, *seen)
 
 
 def reservation_of_all(intent: Intent) -> Reservation:
@@ -68,6 +77,15 @@ def _commission(order: Order, units: Decimal, notional: Decimal) -> Decimal:
     """What the order may still be charged if ``units`` more are traded for ``notional``."""
     costs, traded = order.costs or Costs(), order.gross_amount + notional
     return costs.charge(order.commission, order.cum_quantity + units, traded)
+
+
+def _worst(order: Order, price: Decimal, slip: Slip, instrument: Instrument) -> Decimal:
+    """What a buy may pay instead of ``price`` where the venue slips; auctions have one price for all."""
+    slippage = None if order.costs is None else order.costs.slippage
+    if slippage is None or order.time_in_force in _AUCTIONS:
+        return price
+    distance = slippage.distance(price, slip.spread, slip.share)
+    return slipped(price, distance, instrument.price_increment, buys=True, limit=order.limit_price)
 
 
 def _price(order: Order, reference: Decimal) -> Decimal:

@@ -39,6 +39,7 @@ class Intent(NamedTuple):
         time: market time, ns.
         mark: the last price of any symbol.
         commission: what of the cash is set aside for commission.
+        slippage: what of it is set aside for a fill that is worse than ``price``.
     """
 
     order: Order
@@ -52,6 +53,12 @@ class Intent(NamedTuple):
     time: int
     mark: Mark
     commission: Decimal = ZERO
+    slippage: Decimal = ZERO
+
+    @property
+    def initial_margin(self) -> Decimal:
+        """What of the cash is the margin of a sale that opens a short."""
+        return self.cash - self.commission if self.signed < 0 else ZERO
 
 
 class Counted(NamedTuple):
@@ -151,6 +158,8 @@ class Limit(ABC):
     """Whether its bound is 0 or 1: off or on."""
     of_curve: ClassVar[bool] = False
     """Whether it looks at where the equity curve stands."""
+    bare: ClassVar[bool] = False
+    """Whether a refusal has no figures: the limit is on, and there is nothing to measure."""
     tells_missing: ClassVar[bool] = False
     """Whether a refusal says by how much the value is beyond the bound: what would have to be there."""
 
@@ -169,12 +178,12 @@ class Limit(ABC):
 
 
 class Checked(NamedTuple):
-    """One limit that a check asked: what it is set for, its bound and what the order made of the figure."""
+    """One limit that a check asked: what it is set for, and of a figure its bound and what the order made it."""
 
     limit: str
     where: Where
-    bound: Decimal
-    value: Decimal
+    bound: Decimal | None
+    value: Decimal | None
 
 
 def reduces(intent: Intent, own: Funds) -> bool:

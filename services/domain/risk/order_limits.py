@@ -61,7 +61,7 @@ class Restricted(Limit):
 
     name, reason = "restricted", "SYMBOL_RESTRICTED"
     places = frozenset(each for each in PLACES if "symbol" in each)
-    switch = True
+    switch, bare = True, True
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """What could be traded, and the order's units."""

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, exactly
 from services.domain.orders.order import Order, Refusal
@@ -18,6 +19,8 @@ class Preview(NamedTuple):
     Attributes:
         verdict: what a check would say.
         price: what it may trade at, ``quantity`` and ``notional`` at that price.
+        slippage: what of the cash to set aside is for a fill that is worse.
+        initial_margin: what of it is the margin of a sale that opens a short.
         largest: the most units with which an order of these terms passes, zero where none do; None where nothing stops
             it.
         beyond: what refuses one increment more than ``largest``.
@@ -29,23 +32,27 @@ class Preview(NamedTuple):
     notional: Decimal
     largest: Decimal | None
     beyond: Refusal | None
+    slippage: Decimal = ZERO
+    initial_margin: Decimal = ZERO
 
 
 @exactly
-def preview(gate: Gate, order: Order, instrument: Instrument, reference_price: Decimal, time: int) -> Preview:
+def preview(
+    gate: Gate, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
+) -> Preview:
     """What ``gate`` would say of a new order at market ``time`` (ns), which changes nothing in it.
 
     Limits refuse only what makes things worse, so more units never pass where fewer do not: the largest quantity is
     found by doubling and then halving, some hundred checks of 10 us.
     """
-    verdict, intent = gate.weigh(order, instrument, reference_price, time)
+    verdict, intent = gate.weigh(order, instrument, reference_price, time, slip=slip)
     if intent is None:
         return Preview(verdict, ZERO, ZERO, ZERO, ZERO, verdict.refusal)
     step = instrument.quantity_increment
 
     def refusal(steps: int) -> Refusal | None:
         asked = order._replace(quantity=steps * step, cash_quantity=None)
-        return gate.weigh(asked, instrument, reference_price, time)[0].refusal
+        return gate.weigh(asked, instrument, reference_price, time, slip=slip)[0].refusal
 
     most, passing, refused = int(_MOST // step), 0, 1
     beyond = refusal(refused)
@@ -63,7 +70,8 @@ def preview(gate: Gate, order: Order, instrument: Instrument, reference_price: D
             else:
                 refused, beyond = middle, found
         largest = passing * step
-    return Preview(verdict, intent.price, _units(order, intent.signed), intent.notional, largest, beyond)
+    seen = (intent.price, _units(order, intent.signed), intent.notional)
+    return Preview(verdict, *seen, largest, beyond, intent.slippage, intent.initial_margin)
 
 
 def _units(order: Order, signed: Decimal) -> Decimal:

@@ -9,9 +9,10 @@ differ from one that ran through.
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, decimal_of, snap
+from services.domain.money import ZERO, at_most_places, decimal_of, snap
 from services.domain.orders.events import When, refuse
 from services.domain.orders.order import (
     CancelReason,
@@ -97,6 +98,17 @@ class Venue:
             return None
         increment = self._instruments[symbol].price_increment
         return max(increment, snap(decimal_of(price), increment))
+
+    def slip(self, order: Order) -> Slip:
+        """What can be said now of the records that will fill an order, if it slips (rule 14)."""
+        index = self._index
+        if index is None or order.costs is None or order.costs.slippage is None:
+            return NO_SLIP
+        bid, ask = index.last_quote(order.symbol, self._position) or (0.0, 0.0)
+        spread = at_most_places(decimal_of(ask) - decimal_of(bid), 9) if bid > 0 and ask > 0 else ZERO
+        sized = any(map(index.sized, index.data_sources(order.symbol)))
+        most = (order.fill_settings or self._settings).volume_share
+        return Slip(spread, ZERO if not sized else Decimal(1) if most is None else most)
 
     def prime(self, tape: Tape, through: int) -> None:
         """Stand at ``through`` without meeting the records before it: history, or what was met before a restart."""

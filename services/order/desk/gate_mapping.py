@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.orders.order import Order, OrderState, Reservation
@@ -22,7 +23,11 @@ from services.wire.values import optional, set_time, text
 
 
 class Check(NamedTuple):
-    """One order to check, a new one or an open one on new terms, with what risk must know before."""
+    """One order to check, a new one or an open one on new terms, with what risk must know before.
+
+    Attributes:
+        slip: what the venue can say of the slippage to come.
+    """
 
     order: Order
     provenance: Provenance
@@ -30,6 +35,7 @@ class Check(NamedTuple):
     reference_price: Decimal
     ledger_sequence: int
     traceparent: str
+    slip: Slip = NO_SLIP
 
 
 class Kill(NamedTuple):
@@ -120,6 +126,8 @@ def _set_check(message: risk_gate_service_pb2.OrderCheck, check: Check) -> None:
     message.reference_price = text(check.reference_price)
     message.ledger_sequence = check.ledger_sequence
     message.traceparent = check.traceparent
+    if check.slip is not NO_SLIP:
+        message.spread, message.size_share = text(check.slip.spread), text(check.slip.share)
 
 
 def runaway_to_proto(environment_id: str, runaway: Runaway) -> risk_gate_service_pb2.ReportRunawayRequest:
@@ -180,4 +188,6 @@ def _preview(message: risk_gate_service_pb2.PreviewVerdict) -> Preview:
         notional=Decimal(message.notional),
         largest=optional(message.largest_quantity),
         beyond=refusal_from_proto(message.next_refusal) if message.HasField("next_refusal") else None,
+        slippage=Decimal(message.slippage),
+        initial_margin=Decimal(message.initial_margin),
     )

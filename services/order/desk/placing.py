@@ -173,9 +173,8 @@ class Placing:
             price = prices[wanted]
             if price is not None:
                 opening = create.portfolio.opening_ledger_sequence
-                checks.append(
-                    Check(order, origin, create.instrument, price, opening, asking(origin.traceparent, spans))
-                )
+                trace, slip = asking(origin.traceparent, spans), self._desk.venue.slip(order)
+                checks.append(Check(order, origin, create.instrument, price, opening, trace, slip))
         return checks
 
     def _take(self, order: Order, verdict: Verdict | None) -> list[OrderEvent]:

@@ -98,7 +98,7 @@ class Previewing:
                 trial.fail(standstill)
             return
         asked = [(trial, self._order(trial), self._reference(trial)) for trial in batch]
-        checks = [_check(trial, order, price) for trial, order, price in asked if price is not None]
+        checks = [self._check(trial, order, price) for trial, order, price in asked if price is not None]
         try:
             previews = await self._asking.previews(checks, min(trial.deadline for trial in batch))
         except RiskUnavailable:
@@ -129,10 +129,10 @@ class Previewing:
             **ticket.fields,
         )
 
+    def _check(self, trial: Trial, order: Order, price: Decimal) -> Check:
+        origin = Provenance(trial.portfolio.environment_id, trial.ticket.client_key, trial.ticket.asked)
+        opening, slip = trial.portfolio.opening_ledger_sequence, self._desk.venue.slip(order)
+        return Check(order, origin, trial.instrument, price, opening, "", slip)
+
     def _reference(self, trial: Trial) -> Decimal | None:
         return self._desk.venue.reference_price(trial.ticket.symbol, trial.ticket.fields["side"])
-
-
-def _check(trial: Trial, order: Order, price: Decimal) -> Check:
-    origin = Provenance(trial.portfolio.environment_id, trial.ticket.client_key, trial.ticket.asked)
-    return Check(order, origin, trial.instrument, price, trial.portfolio.opening_ledger_sequence, "")

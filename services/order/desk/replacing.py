@@ -167,7 +167,8 @@ class Replacing:
             # Risk counts it at the time it was decided at, which may be later than the last record's.
             decided = 0 if replace.decision is None else replace.decision.time
             asked = after._replace(basis_time=max(after.basis_time, decided))
-            checks.append(Check(asked, origin, instrument, price, opening, traces[after.order_id]))
+            trace, slip = traces[after.order_id], venue.slip(after)
+            checks.append(Check(asked, origin, instrument, price, opening, trace, slip))
         return checks
 
     async def _commit(self, changes: Iterable[Change], verdicts: Mapping[str, Verdict]) -> None:

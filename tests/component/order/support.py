@@ -36,6 +36,7 @@ from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
+from services.domain.costs import Slip
 from services.domain.instrument import Instrument
 from services.domain.orders.order import OrderState
 from services.domain.risk.gate import Gate, Verdict
@@ -344,7 +345,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         for check in batch.checks:
             order, price = order_from_proto(check.order), Decimal(check.reference_price)
             decide = self.gate.check if order.state is OrderState.PENDING_NEW else self.gate.check_replacement
-            verdict = decide(order, self._instrument, price, nanoseconds(batch.market_time))
+            verdict = decide(order, self._instrument, price, nanoseconds(batch.market_time), slip=slip_of(check))
             verdicts.append(verdict_to_proto(verdict))
         previews = [
             preview(
@@ -353,6 +354,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
                 self._instrument,
                 Decimal(each.reference_price),
                 nanoseconds(batch.market_time),
+                slip=slip_of(each),
             )
             for each in batch.previews
         ]
@@ -417,7 +419,13 @@ def preview_to_proto(found: Preview) -> risk_gate_service_pb2.PreviewVerdict:
         notional=f"{found.notional:f}",
         largest_quantity="" if found.largest is None else f"{found.largest:f}",
         next_refusal=None if found.beyond is None else refusal_to_proto(found.beyond),
+        slippage=f"{found.slippage:f}",
+        initial_margin=f"{found.initial_margin:f}",
     )
+
+
+def slip_of(check: risk_gate_service_pb2.OrderCheck) -> Slip:
+    return Slip(Decimal(check.spread or 0), Decimal(check.size_share or 0))
 
 
 def domain_event(event: order_pb2.OrderEvent) -> Any:

@@ -12,6 +12,7 @@ from tickmesh.order.v1 import order_pb2, order_preview_pb2, venue_model_pb2, ven
 from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 
 from services.chassis.errors import ApiError
+from services.domain.risk.limits import make_limit
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running
 
 Commission, Slippage, Latency, Fills = (
@@ -75,6 +76,35 @@ async def test_a_preview_counts_the_commission(mesh: Mesh) -> None:
     largest, price = Decimal(found.largest_quantity), Decimal(found.estimated_price)
     assert largest * price + largest * Decimal("0.05") <= 100_000
     assert (largest + 1) * price + (largest + 1) * Decimal("0.05") > 100_000
+
+
+async def test_what_a_buy_may_slip_is_set_aside_and_previewed(mesh: Mesh) -> None:
+    await put(mesh, commission=DOLLAR, slippage=Slippage(basis_points="10", impact="0.5"))
+    order = request("a", quantity="900")
+    found = await mesh.orders.PreviewOrder(order_preview_pb2.PreviewOrderRequest.FromString(order.SerializeToString()))
+    price = Decimal(found.reference_price)
+    # Ten basis points, and half of what a tenth of a record, all that the venue gives, has as its square.
+    worst = (price * Decimal("1.006")).quantize(Decimal("0.0001"), "ROUND_CEILING")
+    assert Decimal(found.slippage) == 900 * (worst - price)
+    assert Decimal(found.notional) == 900 * price
+    assert Decimal(found.reservation.cash) == 900 * worst
+    assert (await mesh.orders.CreateOrder(order)).reservation == found.reservation
+    # At its limit an order is never worse; a sale reserves none of it.
+    for other in (limit("", quantity="900"), request("", side=2, reduce_only=True)):
+        asked = order_preview_pb2.PreviewOrderRequest.FromString(other.SerializeToString())
+        assert (await mesh.orders.PreviewOrder(asked)).slippage == "0.00"
+
+
+async def test_rule_19_a_preview_tells_the_margin_of_a_short(mesh: Mesh) -> None:
+    mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
+    mesh.gate.gate.set_limit(make_limit("initial_margin", Decimal("0.6"), symbol="AAPL"))
+    order = request("a", side=2)
+    asked = order_preview_pb2.PreviewOrderRequest.FromString(order.SerializeToString())
+    found = await mesh.orders.PreviewOrder(asked)
+    assert Decimal(found.initial_margin) == Decimal(found.notional) * Decimal("0.6") == Decimal(found.reservation.cash)
+    assert (await mesh.orders.CreateOrder(order)).reservation == found.reservation
+    buy = order_preview_pb2.PreviewOrderRequest.FromString(request("b").SerializeToString())
+    assert (await mesh.orders.PreviewOrder(buy)).initial_margin == "0.00"
 
 
 async def test_the_narrowest_scope_gives_each_part_and_an_empty_model_is_one_too(mesh: Mesh) -> None:

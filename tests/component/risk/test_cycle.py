@@ -15,6 +15,7 @@ from tickmesh.risk.v1 import risk_service_pb2
 
 from services.domain.accounting.ledger import Entry
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
+from services.domain.costs import NO_SLIP, Slip
 from services.domain.deployment.context import Context
 from services.domain.instrument import Instrument
 from services.domain.market import Bar
@@ -107,8 +108,11 @@ def record(seed: int) -> tuple[list[Step], Simulation]:
         steps.append(event)
         fold(gate, event, instrument)
 
-    def recorded_check(gate: Gate, order: Order, instrument: Instrument, reference: Decimal, time: int) -> Verdict:
+    def recorded_check(
+        gate: Gate, order: Order, instrument: Instrument, reference: Decimal, time: int, *, slip: Slip
+    ) -> Verdict:
         folded()
+        assert slip is NO_SLIP, "nothing costs anything here"
         verdict = check(gate, order, instrument, reference, time)
         steps.append(Asked(order, reference, time, played.position, verdict))
         return verdict

@@ -115,6 +115,12 @@ def test_a_refusal_takes_the_place_of_what_would_be_set_aside() -> None:
     )
     lines = lines_of(story(events=[event]))
     assert "checked   LIMIT_EXCEEDED: max_order_notional allows 100, the order makes it 200" in lines
+    # A switch that is on has no figures.
+    event.refusal.CopyFrom(order_pb2.Refusal(reason="SYMBOL_RESTRICTED", limit="restricted"))
+    event.event.checks.add(limit="restricted", symbol="A")
+    lines = lines_of(story(events=[event]))
+    assert "checked   SYMBOL_RESTRICTED by restricted" in lines
+    assert "            restricted of A" in lines
 
 
 def test_halts_are_told_after_what_happened() -> None:

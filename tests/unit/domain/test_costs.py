@@ -24,9 +24,19 @@ from services.domain.costs import (
 )
 from services.domain.filling import BarPath, FillModel, VenueSettings
 from services.domain.money import ZERO
-from services.domain.orders.order import LIMITED, TERMINAL, ExecType, Order, OrderEvent, Side, reserved_cash
+from services.domain.orders.order import (
+    LIMITED,
+    TERMINAL,
+    ExecType,
+    Order,
+    OrderEvent,
+    Side,
+    TimeInForce,
+    reserved_cash,
+)
 from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
+from services.domain.risk.preview import Preview, preview
 from services.domain.tape import Kind, Tape
 from services.domain.venue.matching import Venue
 from tests.unit.domain.matching_reference import (
@@ -39,6 +49,7 @@ from tests.unit.domain.matching_reference import (
     drive,
     merge,
     order,
+    series,
     settings_drawn,
     tapes,
 )
@@ -147,15 +158,25 @@ class Books:
             self.position, events = self.venue.advance(self.tape, self.position, through)
             self.fold(events)
 
-    def send(self, sent: Order) -> None:
+    def send(self, sent: Order) -> Order | None:
+        """The order as it was taken."""
         time = int(self.tape.time[self.position - 1]) if self.position else 0
         reference = self.venue.reference_price(sent.symbol, sent.side)
         if reference is None:
-            return
+            return None
         sent = sent._replace(basis_sequence=self.position, basis_time=time)
-        verdict = self.gate.check(sent, INSTRUMENTS[sent.symbol], reference, time)
-        if verdict.reservation is not None:
-            self.fold(self.venue.accept(sent._replace(reservation=verdict.reservation), self.position, time))
+        verdict = self.gate.check(sent, INSTRUMENTS[sent.symbol], reference, time, slip=self.venue.slip(sent))
+        if verdict.reservation is None:
+            return None
+        self.fold(self.venue.accept(sent._replace(reservation=verdict.reservation), self.position, time))
+        return sent._replace(reservation=verdict.reservation)
+
+    def largest(self, sent: Order) -> Preview:
+        """What would become of it."""
+        reference = self.venue.reference_price(sent.symbol, sent.side)
+        assert reference is not None
+        slip = self.venue.slip(sent)
+        return preview(self.gate, sent, INSTRUMENTS[sent.symbol], reference, 0, slip=slip)
 
 
 @settings(max_examples=300, deadline=None)
@@ -206,6 +227,87 @@ def test_rule_19_what_a_market_order_for_all_the_cash_cannot_pay_with_its_commis
     # 9.5 units cost 959.5 and 9.595; with ten the commission would be missing.
     assert books.gate.exposure("P").cash == D(1010) - D("959.5") - D("9.595")
     assert not books.venue.open_orders()
+
+
+SLIPPING = [
+    Slippage(basis_points=D(40)),
+    Slippage(impact=D(2)),
+    Slippage(basis_points=D(7), impact=D("0.5")),
+    Slippage(spread_share=D("0.75")),
+    Slippage(basis_points=D(3), spread_share=D(2), impact=D(1)),
+]
+
+
+@pytest.mark.parametrize("share", [D("0.1"), D("0.25"), None])
+@pytest.mark.parametrize("slippage", SLIPPING)
+@pytest.mark.parametrize("quoted", [False, True])
+def test_rules_4_and_14_a_market_order_of_all_the_cash_is_not_cut_for_want_of_its_slippage(
+    slippage: Slippage, share: Decimal | None, quoted: bool
+) -> None:
+    """The price stands still, so that nothing but the slippage and the commission come on top of it."""
+    quotes = [(minute, minute, (100, 101, 40, 40)) for minute in range(40)]
+    still = series(Kind.QUOTE, "BBB", quotes) if quoted else bars([(101, 101, 101, 101, 40)] * 40)
+    books = Books(merge([still]), VenueSettings(volume_share=share), D(5_000), shorts=False)
+    books.go(1)
+    sent = order(1, "B", "M", 1, costs=Costs(Commission(basis_points=D(10), minimum=D(1)), slippage))
+    found = books.largest(sent)
+    assert found.largest
+    assert found.beyond is not None
+    assert found.beyond.limit == "buying_power"
+    taken = books.send(sent._replace(quantity=found.largest))
+    assert taken is not None
+    books.go(40)
+    assert not books.venue.open_orders()
+    assert books.gate.exposure("P").positions[0].quantity == found.largest
+
+
+@pytest.mark.parametrize(
+    ("type_", "price", "slippage", "expected"),
+    [
+        ("M", None, Slippage(basis_points=D(50)), "5"),
+        # To the next step of 0.5: 100 + 0.55.
+        ("M", None, Slippage(basis_points=D(55)), "10"),
+        # A quarter of a record's size at most: 100 x 0.8 x 0.25 x 0.25.
+        ("M", None, Slippage(impact=D("0.8")), "50"),
+        ("S", 120, Slippage(basis_points=D(50)), "10"),
+        # Never past its limit, which it reserves at.
+        ("L", 101, Slippage(basis_points=D(50)), "0"),
+        # Bars have no spread.
+        ("M", None, Slippage(spread_share=D(1)), "0"),
+    ],
+)
+def test_rule_14_what_a_check_foresees_of_slippage(
+    type_: str, price: float | None, slippage: Slippage, expected: str
+) -> None:
+    books = Books(
+        merge([bars([(100, 100, 100, 100, 1000)])]), VenueSettings(volume_share=D("0.25")), D(9_000), shorts=False
+    )
+    books.go(1)
+    sent = order(1, "B", type_, 10, *(() if price is None else (price,)), costs=Costs(None, slippage))
+    found = books.largest(sent)
+    assert found.slippage == D(expected)
+    assert found.verdict.reservation is not None
+    assert found.verdict.reservation.cash == found.notional + found.slippage
+    assert books.largest(sent._replace(time_in_force=TimeInForce.OPG)).slippage == 0
+    assert books.largest(sent._replace(reduce_only=True)).slippage == 0
+
+
+def test_rule_14_an_order_by_cash_and_sources_without_sizes_foresee_no_slippage() -> None:
+    unsized = bars([(100, 100, 100, 100, 0)])
+    books = Books(merge([unsized]), VenueSettings(), D(9_000), shorts=True)
+    books.go(1)
+    costs = Costs(None, Slippage(impact=D(3)))
+    assert books.largest(order(1, "B", "M", 10, costs=costs)).slippage == 0
+    sized = Books(merge([bars([(100, 100, 100, 100, 10)])]), VenueSettings(), D(9_000), shorts=True)
+    sized.go(1)
+    assert sized.largest(order(1, "B", "M", 10, costs=costs)).slippage > 0
+    # An order's own share goes before the venue's: 100 x 3 x a quarter.
+    half = order(1, "B", "M", 10, costs=costs, fill_settings=VenueSettings(volume_share=D("0.5")))
+    assert sized.largest(half).slippage == 750
+    by_cash = order(1, "B", "M", 0, costs=costs)._replace(cash_quantity=D(500))
+    assert sized.largest(by_cash).slippage == 0
+    short = sized.largest(order(1, "S", "M", 10, costs=costs))
+    assert (short.slippage, short.initial_margin) == (0, 500)
 
 
 def test_rule_4_a_check_counts_the_commission() -> None:

@@ -218,13 +218,12 @@ def test_a_restricted_symbol_can_only_be_reduced() -> None:
     room = Room()
     room.fill(room.place(3))
     room.limit("restricted", "1", symbol="A")
-    refusal = room.asks(1).refusal
-    assert refusal is not None
-    assert (refusal.reason, refusal.limit, refusal.bound, refusal.value) == ("SYMBOL_RESTRICTED", "restricted", 0, 1)
+    bare = ("SYMBOL_RESTRICTED", "restricted", 0, 0, 0)
+    assert room.asks(1).refusal == bare, "nothing is measured"
+    [check] = room.asks(1).checks
+    assert (check.limit, check.where.symbol, check.bound, check.value) == ("restricted", "A", None, None)
     assert room.asks(3, side=Side.SELL).refusal is None
-    refusal = room.asks(4, side=Side.SELL).refusal
-    assert refusal is not None
-    assert (refusal.bound, refusal.value) == (3, 4)
+    assert room.asks(4, side=Side.SELL).refusal == bare
     assert room.asks(1, "B").refusal is None
     assert room.asks(1, reduce_only=True).refusal is None
     room.limit("restricted", "0", symbol="A")

@@ -99,9 +99,12 @@ def test_a_preview_tells_price_units_and_value() -> None:
     assert preview(market.gate, at_limit, stock, PRICE, 0)[1:5] == (D(80), D(30), D(2400), D(125))
     by_cash = market.order(Side.BUY, "", cash_quantity=D(1050))
     assert preview(market.gate, by_cash, stock, PRICE, 0)[1:5] == (PRICE, D(10), D(1050), D(100))
+    short = Market("10000", shorts=True)
+    short.gate.set_limit(make_limit("initial_margin", D("0.7")))
+    assert preview(short.gate, short.order(Side.SELL, "30"), stock, PRICE, 0).initial_margin == 2100
     # Nothing stops one that only reduces.
     reducing = market.order(Side.SELL, "5", reduce_only=True)
-    assert preview(market.gate, reducing, stock, PRICE, 0)[4:] == (None, None)
+    assert preview(market.gate, reducing, stock, PRICE, 0)[4:6] == (None, None)
 
 
 def test_nobody_knows_the_portfolio() -> None:

@@ -238,6 +238,10 @@ def test_a_refusal_by_a_limit_is_told_and_another_is_not() -> None:
     }
     assert told[0] == Happening(RiskKind.BREACH, "p", payload, 5, 7, "ada")
     assert [each.payload["limit"] for each in told] == ["max_order_rate", "buying_power"]
+    bare = order(4)._replace(state=OrderState.REJECTED, refusal=Refusal("R", "restricted", D(0), D(0)))
+    folding.take_events([NumberedEvent(4, OrderEvent("e-4-1", ExecType.REJECTED, bare, 7, 5), "ada")])
+    [breach] = folding.take_part()[1]
+    assert breach.payload == {"order_id": "e-4", "strategy_id": "", "symbol": "A", "limit": "restricted"}
 
 
 def test_a_near_breach_is_told_at_the_record_that_filled_and_again_by_none_who_was_restarted() -> None:
@@ -288,8 +292,8 @@ def test_rule_31_every_verdict_is_the_backtests_whatever_is_restarted_in_between
     asked: list[tuple[int, int, Any, Any]] = []
     check = simulation.gate.check
 
-    def recorded(*args: Any) -> Any:
-        verdict = check(*args)
+    def recorded(*args: Any, **slip: Any) -> Any:
+        verdict = check(*args, **slip)
         asked.append((len(simulation.result.events), simulation.position, args, verdict))
         return verdict
 

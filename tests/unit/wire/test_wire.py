@@ -21,14 +21,16 @@ from services.domain.orders.order import (
     Side,
     TimeInForce,
 )
+from services.domain.risk.limit import Checked, Where
 from services.domain.risk.limits import make_limit
 from services.domain.tape import merge
 from services.domain.timeline import Wake
+from services.order.mapping import refusal_error
 from services.risk.records import GUARD
 from services.wire.environments import environment_from_proto
 from services.wire.ledger import entry_from_proto
-from services.wire.limits import LIMIT_NAMES
-from services.wire.orders import event_from_proto, order_from_proto
+from services.wire.limits import LIMIT_NAMES, check_from_proto, check_to_proto
+from services.wire.orders import event_from_proto, order_from_proto, refusal_from_proto, refusal_to_proto
 from services.wire.tapes import STRETCH, TapeReader, stretch_to_proto
 from services.wire.values import name_of, nanoseconds, numbers, time_from, timestamp
 from services.wire.wakes import wake_from_proto, wake_to_proto
@@ -113,6 +115,23 @@ def test_an_event_brings_the_whole_order() -> None:
     assert order.reservation == Reservation(D("105.5"), D(10), D(1))
     event.order.refusal.CopyFrom(order_pb2.Refusal(reason="X", limit="x", bound="1", value="2"))
     assert order_from_proto(event.order).refusal == Refusal("X", "x", D(1), D(2))
+
+
+def test_rule_5_a_refusal_where_nothing_is_measured_has_no_figures_on_its_way() -> None:
+    """Nor has what it is answered with; an old one has zeros."""
+    bare, short = Refusal("R", "kill_switch", D(0), D(0)), Refusal("R", "short_sale", D(0), D(5), D(5))
+    told = refusal_to_proto(bare)
+    assert (told.reason, told.limit, told.bound, told.value, told.missing) == ("R", "kill_switch", "", "", "")
+    old = order_pb2.Refusal(reason="R", limit="kill_switch", bound="0", value="0")
+    assert refusal_from_proto(told) == refusal_from_proto(old) == bare
+    assert refusal_error("e-1", told).metadata == {"order_id": "e-1", "limit": "kill_switch"}
+    assert refusal_error("e-1", told).message == "The order was refused by kill_switch: R."
+    told = refusal_to_proto(short)
+    assert (told.bound, told.value, told.missing) == ("0", "5", "5")
+    assert refusal_from_proto(told) == short
+    assert refusal_error("e-1", told).metadata["bound"] == "0"
+    for check in (Checked("restricted", Where("p"), None, None), Checked("short_sale", Where("", "s"), D(0), D(5))):
+        assert check_from_proto(check_to_proto(check)) == check
 
 
 def test_entries_of_every_kind_and_account_are_told_apart() -> None:

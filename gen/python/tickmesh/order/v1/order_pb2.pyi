@@ -369,9 +369,9 @@ class Refusal(_message.Message):
     limit: _builtins.str
     """The limit's name, `buying_power`."""
     bound: _builtins.str
-    """What it allows."""
+    """What it allows; empty where there is nothing to measure, as of a kill switch, a closed session or a restricted symbol."""
     value: _builtins.str
-    """What the order would have made it."""
+    """What the order would have made it; empty likewise."""
     missing: _builtins.str
     """What would have to be there; empty where that says nothing."""
     def __init__(
@@ -402,7 +402,7 @@ class Reservation(_message.Message):
     HEADROOM_FIELD_NUMBER: _builtins.int
     COMMISSION_FIELD_NUMBER: _builtins.int
     cash: _builtins.str
-    """Cash for the whole order, in the instrument's currency."""
+    """Cash for the whole order, what slippage may cost it included, in the instrument's currency."""
     quantity: _builtins.str
     """Signed units by which the position may change."""
     headroom: _builtins.str
@@ -764,9 +764,9 @@ class LimitCheck(_message.Message):
     symbol: _builtins.str
     """The symbol it is set for, if it is for one."""
     bound: _builtins.str
-    """The largest value that passes."""
+    """The largest value that passes; empty where there is nothing to measure, as of a restricted symbol."""
     value: _builtins.str
-    """What the order made of the limited figure."""
+    """What the order made of the limited figure; empty likewise."""
     def __init__(
         self,
         *,

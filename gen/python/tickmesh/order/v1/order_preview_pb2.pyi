@@ -139,6 +139,8 @@ class OrderPreview(_message.Message):
     LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
     NEXT_REFUSAL_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    SLIPPAGE_FIELD_NUMBER: _builtins.int
+    INITIAL_MARGIN_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment, which is the portfolio's."""
     tape_sequence: _builtins.int
@@ -146,8 +148,8 @@ class OrderPreview(_message.Message):
     reference_price: _builtins.str
     """The venue's last price for its side; empty before the first one."""
     estimated_price: _builtins.str
-    """What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference. Slippage is
-    not foreseen: an order of the largest quantity that slips may be cut to what the cash affords.
+    """What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference; before
+    slippage.
     """
     quantity: _builtins.str
     """Its units; of one by cash those that it would buy at the estimated price."""
@@ -159,6 +161,13 @@ class OrderPreview(_message.Message):
     """Whether it would pass the check."""
     largest_quantity: _builtins.str
     """The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it."""
+    slippage: _builtins.str
+    """What slippage may cost a buy beside its notional, up to its limit: part of the cash that would be set aside. The spread is
+    taken to be that of the last quote, and the impact that of an order that takes all of a record's size that the venue
+    gives. Zero for an order by cash, which buys fewer units instead.
+    """
+    initial_margin: _builtins.str
+    """The initial margin of a sale that opens a short, which is the cash that would be set aside for it; zero for any other."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of that position."""
@@ -196,10 +205,12 @@ class OrderPreview(_message.Message):
         largest_quantity: _builtins.str = ...,
         next_refusal: _order_pb2.Refusal | None = ...,
         checks: _abc.Iterable[_order_pb2.LimitCheck] | None = ...,
+        slippage: _builtins.str = ...,
+        initial_margin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "next_refusal", b"next_refusal", "refusal", b"refusal", "reservation", b"reservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "commission", b"commission", "environment_id", b"environment_id", "estimated_price", b"estimated_price", "event_time", b"event_time", "largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "passes", b"passes", "quantity", b"quantity", "reference_price", b"reference_price", "refusal", b"refusal", "reservation", b"reservation", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "commission", b"commission", "environment_id", b"environment_id", "estimated_price", b"estimated_price", "event_time", b"event_time", "initial_margin", b"initial_margin", "largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "passes", b"passes", "quantity", b"quantity", "reference_price", b"reference_price", "refusal", b"refusal", "reservation", b"reservation", "slippage", b"slippage", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -308,12 +308,18 @@ class OrderCheck(_message.Message):
     REFERENCE_PRICE_FIELD_NUMBER: _builtins.int
     LEDGER_SEQUENCE_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    SIZE_SHARE_FIELD_NUMBER: _builtins.int
     reference_price: _builtins.str
     """The venue's last price for its side."""
     ledger_sequence: _builtins.int
     """The ledger entry that risk must know before it decides: the portfolio's opening deposit."""
     traceparent: _builtins.str
     """W3C trace context of the order's trace; empty where it is not recorded."""
+    spread: _builtins.str
+    """For an order that slips, the spread of the last quote; empty for any other. It stands for that of the fill."""
+    size_share: _builtins.str
+    """For an order that slips, the largest part of a record's size that orders get, a fraction; zero where records have none."""
     @_builtins.property
     def order(self) -> _order_pb2.Order:
         """A new order, PENDING_NEW; or an open one on new terms. That claims, until its next event, the larger of what it does and of
@@ -327,10 +333,12 @@ class OrderCheck(_message.Message):
         reference_price: _builtins.str = ...,
         ledger_sequence: _builtins.int = ...,
         traceparent: _builtins.str = ...,
+        spread: _builtins.str = ...,
+        size_share: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence", "order", b"order", "reference_price", b"reference_price", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence", "order", b"order", "reference_price", b"reference_price", "size_share", b"size_share", "spread", b"spread", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +390,8 @@ class PreviewVerdict(_message.Message):
     NOTIONAL_FIELD_NUMBER: _builtins.int
     LARGEST_QUANTITY_FIELD_NUMBER: _builtins.int
     NEXT_REFUSAL_FIELD_NUMBER: _builtins.int
+    SLIPPAGE_FIELD_NUMBER: _builtins.int
+    INITIAL_MARGIN_FIELD_NUMBER: _builtins.int
     price: _builtins.str
     """What the order may trade at."""
     quantity: _builtins.str
@@ -390,6 +400,10 @@ class PreviewVerdict(_message.Message):
     """Its value at that price."""
     largest_quantity: _builtins.str
     """The most units that pass; empty where no bound stops it."""
+    slippage: _builtins.str
+    """What slippage may cost beside its value at that price."""
+    initial_margin: _builtins.str
+    """The initial margin of a sale that opens a short."""
     @_builtins.property
     def verdict(self) -> Global___Verdict:
         """What a check would say."""
@@ -407,10 +421,12 @@ class PreviewVerdict(_message.Message):
         notional: _builtins.str = ...,
         largest_quantity: _builtins.str = ...,
         next_refusal: _order_pb2.Refusal | None = ...,
+        slippage: _builtins.str = ...,
+        initial_margin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_refusal", b"next_refusal", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "price", b"price", "quantity", b"quantity", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["initial_margin", b"initial_margin", "largest_quantity", b"largest_quantity", "next_refusal", b"next_refusal", "notional", b"notional", "price", b"price", "quantity", b"quantity", "slippage", b"slippage", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1571,12 +1571,12 @@ class LimitCheck(betterproto2.Message):
 
     bound: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    The largest value that passes.
+    The largest value that passes; empty where there is nothing to measure, as of a restricted symbol.
     """
 
     value: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    What the order made of the limited figure.
+    What the order made of the limited figure; empty likewise.
     """
 
 
@@ -2746,8 +2746,8 @@ class OrderPreview(betterproto2.Message):
 
     estimated_price: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference. Slippage is
-    not foreseen: an order of the largest quantity that slips may be cut to what the cash affords.
+    What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference; before
+    slippage.
     """
 
     quantity: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -2793,6 +2793,18 @@ class OrderPreview(betterproto2.Message):
     checks: "list[LimitCheck]" = betterproto2.field(14, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     What the limits would say that somebody has set, until one refuses.
+    """
+
+    slippage: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    What slippage may cost a buy beside its notional, up to its limit: part of the cash that would be set aside. The spread is
+    taken to be that of the last quote, and the impact that of an order that takes all of a record's size that the venue
+    gives. Zero for an order by cash, which buys fewer units instead.
+    """
+
+    initial_margin: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    """
+    The initial margin of a sale that opens a short, which is the cash that would be set aside for it; zero for any other.
     """
 
 
@@ -2946,12 +2958,12 @@ class Refusal(betterproto2.Message):
 
     bound: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    What it allows.
+    What it allows; empty where there is nothing to measure, as of a kill switch, a closed session or a restricted symbol.
     """
 
     value: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    What the order would have made it.
+    What the order would have made it; empty likewise.
     """
 
     missing: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -3061,7 +3073,7 @@ class Reservation(betterproto2.Message):
 
     cash: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Cash for the whole order, in the instrument's currency.
+    Cash for the whole order, what slippage may cost it included, in the instrument's currency.
     """
 
     quantity: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

@@ -961,6 +961,16 @@ class OrderCheck(betterproto2.Message):
     W3C trace context of the order's trace; empty where it is not recorded.
     """
 
+    spread: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    For an order that slips, the spread of the last quote; empty for any other. It stands for that of the fill.
+    """
+
+    size_share: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    For an order that slips, the largest part of a record's size that orders get, a fraction; zero where records have none.
+    """
+
 
 default_message_pool.register_message("tickmesh.risk.v1", "OrderCheck", OrderCheck)
 
@@ -1110,6 +1120,16 @@ class PreviewVerdict(betterproto2.Message):
     next_refusal: "__order__v1__.Refusal | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
     """
     What refuses one increment more.
+    """
+
+    slippage: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    What slippage may cost beside its value at that price.
+    """
+
+    initial_margin: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The initial margin of a sale that opens a short.
     """
 
 
