@@ -16,10 +16,9 @@ that closes by its proceeds. The venue, which knows only orders, counts the same
 change beside that it learns from the headroom of the next verdict.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any
 
 from services.domain.money import ZERO, at_most_places
 from services.domain.orders.order import Side
@@ -226,43 +225,3 @@ class Funds:
             part = sleeve.holdings.get(symbol)
             if part is not None and before:
                 part.quantity = at_most_places(part.quantity * holding.quantity / before, 9)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Everything as JSON-able values."""
-        return {
-            "opened": self.opened,
-            "unconfirmed": dict(self.rate.unconfirmed),
-            "recent": self.rate.snapshot(),
-            "cash": str(self.cash),
-            "reserved": str(self.reserved),
-            "collateral": str(self.collateral),
-            "holdings": [
-                [
-                    symbol,
-                    *map(
-                        str,
-                        (h.quantity, h.pending_buy, h.pending_sell, h.reserved, h.collateral, h.multiplier, h.covering),
-                    ),
-                ]
-                for symbol, h in self.holdings.items()
-                if h.quantity or h.pending_buy or h.pending_sell or h.covering
-            ],
-            "curve": [str(self.curve.opened), str(self.curve.peak)],
-            "sleeves": {strategy_id: sleeve.snapshot() for strategy_id, sleeve in self.sleeves.items()},
-        }
-
-    @classmethod
-    def restore(cls, snapshot: Mapping[str, Any]) -> "Funds":
-        """What ``snapshot`` was taken of."""
-        rate = Rate.restore(snapshot["recent"])
-        rate.unconfirmed = dict(snapshot["unconfirmed"])
-        return cls(
-            Decimal(snapshot["cash"]),
-            Decimal(snapshot["reserved"]),
-            Decimal(snapshot["collateral"]),
-            snapshot["opened"],
-            rate,
-            {symbol: Holding(*map(Decimal, numbers)) for symbol, *numbers in snapshot["holdings"]},
-            Curve(*map(Decimal, snapshot["curve"])),
-            {strategy_id: Funds.restore(sleeve) for strategy_id, sleeve in snapshot["sleeves"].items()},
-        )

@@ -1,8 +1,7 @@
 """What open orders and withdrawals lay claim to, and the portfolios that stand for it (rule 4)."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, localcontext
-from typing import Any
+from decimal import localcontext
 
 from services.domain.money import EXACT
 from services.domain.orders.order import Order
@@ -47,28 +46,6 @@ class Claims:
             for each in dropped:
                 self._release(each)
         return dropped
-
-    def snapshot(self) -> dict[str, Any]:
-        """All of it as JSON-able values."""
-        return {
-            "funds": {portfolio_id: funds.snapshot() for portfolio_id, funds in self._funds.items()},
-            "claims": [[order_id, *c[:2], *map(str, c[2:5]), *c[5:]] for order_id, c in self._claims.items()],
-            "settled": {
-                order_id: [str(c.quantity), str(c.cash), str(c.covering)] for order_id, c in self._settled.items()
-            },
-        }
-
-    def _take(self, snapshot: Mapping[str, Any]) -> None:
-        """Take back all of a ``snapshot``; there must be nothing yet."""
-        self._funds = {portfolio_id: Funds.restore(funds) for portfolio_id, funds in snapshot["funds"].items()}
-        for order_id, portfolio_id, symbol, quantity, cash, covering, *rest in snapshot["claims"]:
-            claim = Claim(portfolio_id, symbol, Decimal(quantity), Decimal(cash), Decimal(covering), *rest)
-            self._claims[order_id] = claim
-            if claim.pair:
-                self._pairs.setdefault(claim.pair, {})[order_id] = claim
-        for order_id, numbers in snapshot["settled"].items():
-            quantity, cash, covering = map(Decimal, numbers)
-            self._settled[order_id] = self._claims[order_id]._replace(quantity=quantity, cash=cash, covering=covering)
 
     def _known(self, portfolio_id: str) -> Funds:
         funds = self._funds.get(portfolio_id)

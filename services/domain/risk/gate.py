@@ -12,9 +12,8 @@ Each event and entry counts exactly once, in the order of their tape positions, 
 units must be there before they are sold.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal, localcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.costs import NO_SLIP, Slip
@@ -264,20 +263,6 @@ class Gate(Valued):
                 sleeve.trade(order.symbol, signed, event.last_price, margin)
                 sleeve.cash -= event.last_commission
         self._marks.setdefault(order.symbol, event.last_price)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Everything as JSON-able values; ``restore`` makes the same gate of it."""
-        kills = [[*scope, allow_reducing] for scope, allow_reducing in self._kills.items()]
-        return super().snapshot() | {"kill_switches": kills, "detailed": self._detailed}
-
-    @classmethod
-    def restore(cls, snapshot: Mapping[str, Any]) -> "Gate":
-        """The gate that ``snapshot`` was taken of."""
-        gate = cls(detailed=snapshot["detailed"])
-        gate._take(snapshot)
-        for portfolio_id, strategy_id, allow_reducing in snapshot["kill_switches"]:
-            gate.engage(KillScope(portfolio_id, strategy_id), allow_reducing)
-        return gate
 
     def _intent(
         self, order: Order, instrument: Instrument, reference: Decimal, time: int, funds: Funds, *, slip: Slip

@@ -1,8 +1,8 @@
 """A gate's portfolios at their marks: exposure, equity curves, and where the limited figures stand (rule 32c)."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.domain.accounting.entries import as_decimal
 from services.domain.money import ZERO, exactly
@@ -11,7 +11,7 @@ from services.domain.risk.claims import Claims
 from services.domain.risk.curve import Curve
 from services.domain.risk.exposure import Exposure, exposure_of
 from services.domain.risk.limit import Breadth, Counted, Limit, Mark, Standing, Where
-from services.domain.risk.limits import LimitBook, make_limit
+from services.domain.risk.limits import LimitBook
 
 
 class Usage(NamedTuple):
@@ -120,22 +120,6 @@ class Valued(Claims):
             for each in chosen
             if (funds := self._funds.get(each)) is not None and funds.collateral
         ]
-
-    def snapshot(self) -> dict[str, Any]:
-        """All of it as JSON-able values."""
-        return super().snapshot() | {
-            "limits": [[limit.name, str(limit.bound), *limit.where] for limit in self.limits()],
-            "marks": {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()},
-            "curve": [str(self._curve.opened), str(self._curve.peak)],
-            "filled": dict(self._filled),
-        }
-
-    def _take(self, snapshot: Mapping[str, Any]) -> None:
-        super()._take(snapshot)
-        for name, bound, *where in snapshot["limits"]:
-            self.set_limit(make_limit(name, Decimal(bound), *where))
-        self._marks = {symbol: Decimal(price) for symbol, price in snapshot["marks"].items()}
-        self._curve, self._filled = Curve(*map(Decimal, snapshot["curve"])), dict(snapshot["filled"])
 
     def _usages(self, portfolio_ids: Collection[str] | None, mark: Mark) -> Iterator[Usage]:
         for limit in self._limits:

@@ -8,7 +8,8 @@ import pytest
 
 from services.domain.orders.order import ExecType, OrderType, Side
 from services.domain.risk.limits import KillScope, make_limit
-from tests.unit.domain.test_gate import Market, figures
+from tests.unit.domain.gates import state
+from tests.unit.domain.test_gate import Market
 
 D = Decimal
 
@@ -17,7 +18,7 @@ def test_rule_4_an_order_that_only_reduces_reserves_nothing_and_passes_beyond_ev
     market = Market(shorts=True)
     for name in ("max_order_notional", "max_order_quantity", "max_position_quantity", "max_gross_exposure"):
         market.gate.set_limit(make_limit(name, D(0), "q"))
-    before = figures(market.gate)
+    before = state(market.gate)
     for side in Side:
         order = market.order(side, "1000", "q", reduce_only=True)
         reserved = market.check(order).reservation
@@ -31,7 +32,7 @@ def test_rule_4_an_order_that_only_reduces_reserves_nothing_and_passes_beyond_ev
     assert far.refusal is not None
     assert far.refusal.reason == "PRICE_OUT_OF_BAND"
     market.gate.delete_limit("price_band", "q")
-    assert figures(market.gate)["claims"] == before["claims"]
+    assert state(market.gate)["claims"] == before["claims"]
 
 
 def test_rule_5_a_kill_switch_that_lets_orders_reduce_lets_reduce_only_ones_pass() -> None:

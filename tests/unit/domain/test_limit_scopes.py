@@ -13,6 +13,7 @@ from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.limit import PLACES, Where
 from services.domain.risk.limits import ORDERED, make_limit
+from services.risk.parts import OpenGate
 
 D = Decimal
 INSTRUMENTS = {"A": Instrument("A"), "B": Instrument("B"), "F": Instrument("F", contract_multiplier=D(50))}
@@ -24,7 +25,7 @@ class Room:
     """A detailed gate with portfolios p and q, orders of strategies s and t and of nobody, and a venue that obeys."""
 
     def __init__(self, cash: str = "100000") -> None:
-        self.gate = Gate(detailed=True)
+        self.gate = OpenGate()
         self.number = 0
         for portfolio_id in ("p", "q"):
             self.gate.open_portfolio(portfolio_id, D(cash))

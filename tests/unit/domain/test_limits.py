@@ -9,6 +9,7 @@ from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.limits import ORDERED, KillScope, make_limit
+from tests.unit.domain.gates import state
 
 D = Decimal
 STOCK = Instrument("AAPL")
@@ -278,9 +279,9 @@ class TestKillSwitch:
 
 
 def test_an_unknown_portfolio_is_refused_and_leaves_nothing_behind(desk: Desk) -> None:
-    before = desk.gate.snapshot()
+    before = state(desk.gate)
     assert desk.refusal(portfolio_id="r")[0] == "PORTFOLIO_NOT_FOUND"
-    assert desk.gate.snapshot() == before
+    assert state(desk.gate) == before
 
 
 def test_the_first_limit_in_the_fixed_order_is_the_refusal(desk: Desk) -> None:

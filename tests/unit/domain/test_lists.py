@@ -26,8 +26,8 @@ from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import CannotReplace, Replacement, Venue, VenueSettings
 from tests.unit.domain.compare_venues import restored
+from tests.unit.domain.gates import state
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_commands, any_settings, any_tape, order, series
-from tests.unit.domain.test_gate import figures
 
 D = Decimal
 OCO, OTO, BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET
@@ -381,7 +381,7 @@ def test_rules_2_and_4_reservations_never_leak_whatever_becomes_of_lists(seed: i
         elif command.cancels:
             market.hear(market.venue.cancel(command.cancels, market.position, market.time))
         market.venue = restored(whole, market.how)(market.venue, market.position)  # type: ignore[assignment]
-        assert figures(market.rebuilt()) == figures(market.gate)
+        assert state(market.rebuilt()) == state(market.gate)
     market.end()
     last = {event.order.order_id: event.order.state for event in market.log}
     assert set(last.values()) <= TERMINAL

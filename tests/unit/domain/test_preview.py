@@ -1,6 +1,5 @@
 """A preview says what the check says, changes nothing, and knows the largest quantity that passes."""
 
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from services.domain.orders.order import OrderType, Side
 from services.domain.risk.limits import KillScope, make_limit
 from services.domain.risk.preview import preview
+from tests.unit.domain.gates import state
 from tests.unit.domain.test_gate import INSTRUMENTS, Market
 
 D = Decimal
@@ -26,21 +26,6 @@ LIMITS = {
     "max_order_rate": D(2),
     "initial_margin": D("0.7"),
 }
-
-
-def state(market: Market) -> Any:
-    """All that the gate knows, amounts by value: what was set aside and released may leave zeros behind the point."""
-
-    def by_value(told: Any) -> Any:
-        if isinstance(told, dict):
-            return {name: by_value(each) for name, each in told.items()}
-        if isinstance(told, list):
-            return [by_value(each) for each in told]
-        with suppress(TypeError, ValueError, ArithmeticError):
-            return D(told)
-        return told
-
-    return by_value(market.gate.snapshot())
 
 
 @st.composite
@@ -69,9 +54,9 @@ def test_the_largest_quantity_passes_and_one_increment_more_does_not(market: Mar
     terms |= {"cash_quantity": D(data.draw(st.integers(1, 9_000)))} if by_cash else {}
     terms |= {} if by_cash else {"reduce_only": data.draw(st.booleans())}
     order = market.order(side, str(data.draw(st.integers(1, 100))), symbol=symbol, **terms)
-    before = state(market)
+    before = state(market.gate)
     found = preview(market.gate, order, INSTRUMENTS[symbol], PRICE, market.time)
-    assert state(market) == before
+    assert state(market.gate) == before
     step = INSTRUMENTS[symbol].quantity_increment
     if found.largest is None:
         huge = order._replace(quantity=D(10**17), cash_quantity=None)

@@ -3,7 +3,6 @@
 The numbers are the behaviour's rules.
 """
 
-import json
 from collections import defaultdict
 from decimal import Decimal
 from random import Random
@@ -21,12 +20,12 @@ from services.domain.money import ZERO
 from services.domain.orders.order import Order, OrderEvent, Side
 from services.domain.orders.replacing import replaced
 from services.domain.risk.claim import Claim, claim_of, pair_of, together
-from services.domain.risk.gate import Gate
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
+from services.risk.parts import OpenGate
 from tests.unit.domain.compare_venues import restored
+from tests.unit.domain.gates import restarted, state
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
-from tests.unit.domain.test_gate import figures
 
 CASH = Decimal(6_000)
 seeds = st.integers(0, 2**32).map(Random)
@@ -44,7 +43,7 @@ class TradingMachine(RuleBasedStateMachine):
         self.venue = Venue(INSTRUMENTS, self.how)
         self.venue.prime(self.timeline.tape, self.position)
         self.books = Books(self.timeline, INSTRUMENTS, self.position)
-        self.gate = Gate()
+        self.gate = OpenGate()
         self.gate.open_portfolio("P")
         self.folded: list[OrderEvent | Entry] = []
         self.sent = 0
@@ -76,11 +75,11 @@ class TradingMachine(RuleBasedStateMachine):
         if price is None:
             self.hear(self.venue.refuse(order, NO_PRICE, self.position, self.time))
             return
-        before = figures(self.gate)
+        before = state(self.gate)
         verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time)
         if lost:
             self.gate.drop_unconfirmed()
-            assert figures(self.gate) == before
+            assert state(self.gate) == before
         elif verdict.reservation is None:
             assert verdict.refusal is not None
             self.hear(self.venue.refuse(order, verdict.refusal, self.position, self.time))
@@ -149,7 +148,7 @@ class TradingMachine(RuleBasedStateMachine):
         fresh = restored(self.timeline.tape, self.how)(self.venue, self.position)
         assert isinstance(fresh, Venue)
         self.venue = fresh
-        self.gate = Gate.restore(json.loads(json.dumps(self.gate.snapshot())))
+        self.gate = restarted(self.gate, INSTRUMENTS)
 
     def teardown(self) -> None:
         """Rule 4: when all have ended, nothing is held for anybody."""
@@ -191,14 +190,14 @@ class TradingMachine(RuleBasedStateMachine):
     @invariant()
     def the_log_alone_gives_the_same_gate(self) -> None:
         """Rules 1 and 2."""
-        gate = Gate()
+        gate = OpenGate()
         gate.open_portfolio("P")
         for each in self.folded:
             if isinstance(each, OrderEvent):
                 gate.fold(each, INSTRUMENTS[each.order.symbol])
             else:
                 gate.fold_entry("P", each)
-        assert figures(gate) == figures(self.gate)
+        assert state(gate) == state(self.gate)
 
     def one_of(self, data: st.DataObject) -> Order:
         return data.draw(st.sampled_from(self.venue.open_orders()))

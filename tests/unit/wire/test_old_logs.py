@@ -98,7 +98,9 @@ def test_rule_1_an_old_log_gives_risk_what_it_gave(log: Log) -> None:
             gate.fold_entry(PORTFOLIO, each)
     exposure = gate.exposure(PORTFOLIO)
     assert (exposure.cash, exposure.positions[0].quantity) == tuple(map(Decimal, _held(log)))
-    assert not gate.snapshot()["claims"]
+    assert exposure.reserved_cash == 0
+    assert not exposure.positions[0].pending_buy
+    assert not exposure.positions[0].pending_sell
 
 
 def test_rule_1_the_venue_goes_on_from_an_old_log_as_it_went_on(log: Log) -> None:
