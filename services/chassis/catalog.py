@@ -71,7 +71,7 @@ RISK: Final = Service(
     port=50054,
     public=("tickmesh.risk.v1.RiskService",),
     internal=("tickmesh.risk.v1.RiskGateService",),
-    dependencies=("marketdata", "order", "portfolio"),
+    dependencies=("marketdata", "strategy", "order", "portfolio"),
 )
 PORTFOLIO: Final = Service(
     name="portfolio",

@@ -33,7 +33,7 @@ from services.marketdata.environment import (
 from services.marketdata.helm import Helm
 from services.marketdata.herald import Herald
 from services.marketdata.pacing import Pacer
-from services.marketdata.participants import VENUE, Announced, Link, Roll, Welcome
+from services.marketdata.participants import TOLD_THE_ROLL, VENUE, Announced, Link, Roll, Welcome
 from services.marketdata.roster import Roster
 from services.marketdata.schedule import Schedule
 from services.marketdata.tapes import session_ends
@@ -107,7 +107,7 @@ class Coordinator:
         self._roster.sit(link)
         if self.ended:
             link.send(Announced(self.view()))
-        elif link.name == VENUE:
+        elif link.name in TOLD_THE_ROLL:
             link.send(Roll(self._id, self._roster.roll))
         self._changed.set()
 
@@ -243,9 +243,9 @@ class Coordinator:
             link = self._roster.stream_of(each.deployment_id)
             if link is not None:
                 link.send(self._welcome(each))
-        venue = self._roster.seats[VENUE].link
-        if enrolments and venue is not None:
-            venue.send(Roll(self._id, self._roster.roll))
+        for seat in (self._roster.seats[name] for name in TOLD_THE_ROLL if enrolments):
+            if seat.link is not None:
+                seat.link.send(Roll(self._id, self._roster.roll))
         if granted is not None and position.granted_through is not None:
             self._pacer.granted(position.tape_sequence, granted.through)
             self._cycle = granted

@@ -27,6 +27,8 @@ class Role(Enum):
     STRATEGY = "STRATEGY"
 
 
+TOLD_THE_ROLL: Final = (VENUE, RISK)
+"""The venue takes orders of who takes part, and risk limits their strategies."""
 NAMES: Final = {Role.VENUE: frozenset({VENUE}), Role.BOOKS: frozenset({PORTFOLIO, RISK})}
 
 
@@ -80,7 +82,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """To the venue: who takes part, by number."""
+    """To the venue and to risk: who takes part, by number."""
 
     environment_id: str
     enrolments: tuple[Enrolment, ...]

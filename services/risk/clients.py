@@ -7,8 +7,11 @@ from typing import Final, NamedTuple
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.portfolio.v1.portfolio_service_pb2 import GetPortfolioRequest
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
+from tickmesh.strategy.v1.strategy_service_pb2 import GetStrategyRequest
+from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
 from services.chassis.channel import Channel
+from services.chassis.errors import ApiError
 from services.domain.timeline import Timeline
 from services.risk.folding import NumberedEntry, NumberedEvent, Scene
 from services.risk.mapping import entry_from_wire, event_from_wire
@@ -16,6 +19,8 @@ from services.wire import feeds
 from services.wire.environments import Environment
 from services.wire.market import Market
 
+# A kill switch waits for this, and is to have done its work within a second.
+STRATEGY_SECONDS: Final = 0.25
 IDEMPOTENT_PORTFOLIO: Final = ("tickmesh.portfolio.v1.PortfolioService/GetPortfolio",)
 
 
@@ -27,10 +32,11 @@ class Opening(NamedTuple):
 
 
 class Peers:
-    """The other services, as risk sees them. All of its calls raise `ApiError`."""
+    """The other services, as risk sees them. All of its calls but `has_strategy` raise `ApiError`."""
 
-    def __init__(self, marketdata: Channel, order: Channel, portfolio: Channel) -> None:
+    def __init__(self, marketdata: Channel, strategy: Channel, order: Channel, portfolio: Channel) -> None:
         self._market = Market(marketdata)
+        self._strategies = StrategyServiceStub(strategy)
         self._orders = OrderServiceStub(order)
         self._portfolios = PortfolioServiceStub(portfolio)
 
@@ -51,6 +57,15 @@ class Peers:
         """Where a portfolio lives; NOT_FOUND `PORTFOLIO_NOT_FOUND` if there is none."""
         found = await self._portfolios.GetPortfolio(GetPortfolioRequest(portfolio_id=portfolio_id))
         return Opening(found.environment_id, found.opening_ledger_sequence)
+
+    async def has_strategy(self, strategy_id: str) -> bool:
+        """Whether the strategy service has a strategy; one that it cannot be asked about may be there."""
+        try:
+            request = GetStrategyRequest(strategy_id=strategy_id)
+            await self._strategies.GetStrategy(request, timeout=STRATEGY_SECONDS)
+        except ApiError as error:
+            return error.reason != "STRATEGY_NOT_FOUND"
+        return True
 
     async def order_events(self, environment_id: str, after: int) -> AsyncGenerator[list[NumberedEvent]]:
         """Order events after a number, in order; an empty list says that there are no more for now."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from services.risk.following import Following
 from services.risk.gate import EnvironmentGate
 from services.risk.journal import Journal
 from services.risk.parts import Part
+from services.risk.settings import Settings
 from services.risk.store import Store, Stored
 from services.wire.cycle import Fold
 from services.wire.environments import Environment
@@ -38,16 +39,13 @@ class Environments:
         *,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         report: Report,
-        patience: float,
-        warning_share: Decimal,
+        settings: Settings,
     ) -> None:
         """None yet.
 
         Args:
             spawn: starts a task for the life of the service.
             report: tells the health of a peer.
-            patience: seconds that a batch of checks may wait for what it names.
-            warning_share: of a bound; a figure beyond it is near.
         """
         self._peers = peers
         self._store = store
@@ -55,12 +53,13 @@ class Environments:
         self._journal = journal
         self._spawn = spawn
         self._tell = report
-        self._patience = patience
-        self._warning_share = warning_share
+        self._patience = settings.risk_check_patience_ms / 1000
+        self._warning_share = Decimal(repr(settings.risk_warning_share))
         self._gates: dict[str, EnvironmentGate] = {}
         self._followings: dict[str, Following] = {}
         self._broken: dict[str, set[str]] = {"marketdata": set(), "order": set(), "portfolio": set()}
         self._health: dict[str, bool] = {}
+        self._enrolled: dict[str, set[str]] = {}
 
     def recover(self, stored: Stored) -> None:
         """Take what was stored; call before serving."""
@@ -114,6 +113,24 @@ class Environments:
             message, metadata = f"{symbol} does not trade in {environment_id}.", {"symbol": symbol}
             reason = "INSTRUMENT_NOT_IN_ENVIRONMENT"
             raise ApiError.failed_precondition(reason, message, subject=symbol, metadata=metadata)
+
+    async def require_strategy(self, gate: EnvironmentGate, strategy_id: str) -> None:
+        """Makes sure that there may be a strategy: the service's, or that of a participant from outside.
+
+        What nobody can be asked about now may be there: a kill switch must always work.
+
+        Raises:
+            ApiError: NOT_FOUND `STRATEGY_NOT_FOUND`.
+        """
+        enrolled = self._enrolled.get(gate.environment_id)
+        if enrolled is None or strategy_id in enrolled or gate.folding.gate.knows_strategy(strategy_id):
+            return
+        if not await self._peers.has_strategy(strategy_id):
+            raise ApiError.not_found("strategy", strategy_id, "STRATEGY_NOT_FOUND")
+
+    def enrolled(self, environment_id: str, strategies: Collection[str]) -> None:
+        """The coordinator tells whose strategies take part; those that have left may have open orders still."""
+        self._enrolled.setdefault(environment_id, set()).update(strategies)
 
     async def announced(self, facts: Environment) -> tuple[int, int] | None:
         """The coordinator tells of an environment; where we stand in it, once we can take part."""

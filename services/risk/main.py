@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import tickmesh
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import add_RiskGateServiceServicer_to_server
 from tickmesh.risk.v1.risk_service_pb2_grpc import add_RiskServiceServicer_to_server
@@ -36,6 +34,7 @@ async def serve(settings: Settings) -> None:
     async with (
         await Database.open(settings.database_url, migrations, alone=True) as database,
         connect(settings.peer("marketdata"), idempotent=IDEMPOTENT, deadline_seconds=seconds) as marketdata,
+        connect(settings.peer("strategy"), deadline_seconds=seconds) as strategy,
         connect(settings.peer("order"), deadline_seconds=seconds) as order,
         connect(settings.peer("portfolio"), idempotent=IDEMPOTENT_PORTFOLIO, deadline_seconds=seconds) as portfolio,
     ):
@@ -46,7 +45,7 @@ async def serve(settings: Settings) -> None:
         )
         journal = Journal(store, log, event_entry)
         controls = Controls(journal.change)
-        peers = Peers(marketdata, order, portfolio)
+        peers = Peers(marketdata, strategy, order, portfolio)
         environments = Environments(
             peers,
             store,
@@ -54,8 +53,7 @@ async def serve(settings: Settings) -> None:
             journal,
             spawn=server.spawn,
             report=lambda peer, up: server.set_health(peer, serving=up),
-            patience=settings.risk_check_patience_ms / 1000,
-            warning_share=Decimal(repr(settings.risk_warning_share)),
+            settings=settings,
         )
         stored = await store.load()
         journal.recover(stored.sequences)
@@ -65,7 +63,7 @@ async def serve(settings: Settings) -> None:
         server.add(add_RiskServiceServicer_to_server, RiskServicer(environments, controls, events))
         server.add(add_RiskGateServiceServicer_to_server, RiskGateServicer(environments, Runaways(store, journal)))
         server.reflect(tickmesh)
-        books = Books(marketdata, settings.service, environments.announced, environments.fold)
+        books = Books(marketdata, settings.service, environments.announced, environments.fold, environments.enrolled)
         _ = server.spawn(environments.keep(settings.risk_store_interval_ms / 1000), "store")
         _ = server.spawn(books.run(), "replay")
         await server.serve()

@@ -85,6 +85,10 @@ class OpenGate(Gate):
         funds = self._funds.get(portfolio_id)
         return funds is not None and funds.opened
 
+    def knows_strategy(self, strategy_id: str) -> bool:
+        """Whether there were orders of a strategy."""
+        return any(strategy_id in funds.sleeves for funds in self._funds.values())
+
     def symbols(self) -> set[str]:
         """The symbols that are held or claimed."""
         held = {symbol for funds in self._funds.values() for symbol in funds.holdings}

@@ -85,6 +85,8 @@ class RiskServicer(RiskServiceServicer):
         gate = await self._gate(request.environment_id, request.portfolio_id)
         if request.symbol:
             await self._environments.require_symbol(request.environment_id, request.symbol)
+        if request.strategy_id and not self._controls.limits(request.environment_id, where):
+            await self._environments.require_strategy(gate, request.strategy_id)
         return limit_to_proto(await self._controls.set_limit(gate, name, where, bound))
 
     async def DeleteLimit(self, request: messages.DeleteLimitRequest, context: Context) -> risk_pb2.Limit:
@@ -101,6 +103,9 @@ class RiskServicer(RiskServiceServicer):
         """See the contract."""
         scope = scope_from_proto(request.scope)
         gate = await self._gate(request.environment_id, request.target_id if scope is Scope.PORTFOLIO else "")
+        known = self._controls.was_engaged(request.environment_id, scope, request.target_id)
+        if scope is Scope.STRATEGY and not known:
+            await self._environments.require_strategy(gate, request.target_id)
         record = await self._controls.engage(
             gate, scope, request.target_id, allow_reducing=request.allow_reducing, reason=request.reason
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, Literal, NamedTuple
 
 from tickmesh.marketdata.v1 import replay_service_pb2
@@ -58,6 +58,7 @@ class Books:
         name: str,
         announced: Callable[[Environment], Awaitable[tuple[int, int] | None]],
         fold: Callable[[Fold], Awaitable[int]],
+        enrolled: Callable[[str, Collection[str]], None] | None = None,
     ) -> None:
         """Takes what is done.
 
@@ -65,8 +66,9 @@ class Books:
             announced: told of an environment; once it is recovered, answers the (tape_sequence, cycle) it has come to,
                 or None where it takes no part.
             fold: returns the last ledger entry there is, when all of it counts.
+            enrolled: told in an environment of which strategies deployments take part.
         """
-        self._announced, self._fold = announced, fold
+        self._announced, self._fold, self._enrolled = announced, fold, enrolled
         self._joined: set[str] = set()
         stub = ReplayServiceStub(channel)
         self._participant: Participant[Any, Any] = Participant(
@@ -93,6 +95,10 @@ class Books:
                     environment_id=asked.environment_id, cycle=asked.cycle, ledger_head=head
                 )
                 return Request(applied=applied)
+            case "roll" if self._enrolled is not None:
+                roll = message.roll
+                self._enrolled(roll.environment_id, {each.strategy_id for each in roll.deployments})
+                return None
             case _:
                 return None
 

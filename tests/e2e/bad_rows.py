@@ -308,6 +308,7 @@ ROWS: dict[str, list[Row]] = {
         row(limit_type="LIMIT_TYPE_RUNAWAY_GUARD", symbol="AAPL"),
         row(portfolio_id=PORTFOLIO, strategy_id=STRATEGY),
         row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
+        row(STRATEGY_NOT_FOUND, portfolio_id=None, strategy_id="nobody"),
     ],
     "RiskService/ListLimitChanges": [NO_ENVIRONMENT],
     **{
@@ -324,6 +325,7 @@ ROWS: dict[str, list[Row]] = {
         NO_ENVIRONMENT,
         row(PORTFOLIO_NOT_FOUND, target_id="nobody"),
         row(PORTFOLIO_NOT_FOUND, target_id=PAST),
+        row(STRATEGY_NOT_FOUND, scope="KILL_SWITCH_SCOPE_STRATEGY", target_id="nobody"),
         row(target_id=None),
         row(scope="KILL_SWITCH_SCOPE_ENVIRONMENT"),
     ],

@@ -203,7 +203,8 @@ async def test_rule_33_a_seat_is_its_holders_alone(client: Client) -> None:
         await strategy.down()
 
 
-async def test_rule_33_the_venue_that_comes_back_is_told_who_takes_part(client: Client) -> None:
+@pytest.mark.parametrize("who", ["venue", "risk"])
+async def test_rule_33_the_venue_and_risk_that_come_back_are_told_who_takes_part(client: Client, who: str) -> None:
     made = await client.create(**SHORT)
     async with inner_of(client, made.environment_id) as inner:
         strategy = StrategyPeer(client, made.environment_id, "d")
@@ -212,11 +213,14 @@ async def test_rule_33_the_venue_that_comes_back_is_told_who_takes_part(client: 
         ]
         strategy.up()
         await _until(lambda: strategy.heard("welcome"))
-        told = len(inner.venue.heard("roll"))
-        await inner.venue.down()
-        inner.venue.up()
-        await _until(lambda: len(inner.venue.heard("roll")) > told)
-        (entry,) = inner.venue.heard("roll")[-1].deployments
+        peer = getattr(inner, who)
+        await _until(lambda: peer.heard("roll")[-1].deployments)
+        told = len(peer.heard("roll"))
+        await peer.down()
+        peer.up()
+        await _until(lambda: len(peer.heard("roll")) > told)
+        (entry,) = peer.heard("roll")[-1].deployments
+        assert not inner.portfolio.heard("roll")
         digest = hashlib.sha256(b"seat-of-d").hexdigest()
         assert entry == Wire.Enrolled(
             deployment_id="d", deployment_number=1, strategy_id="trend", portfolio_id="main", seat_digest=digest

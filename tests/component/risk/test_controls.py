@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
@@ -327,3 +328,65 @@ async def test_health_tells_of_peers_beside_its_own(tmp_path: Path, world: World
                 break
             await asyncio.sleep(0.05)
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def kill(strategy_id: str) -> messages.EngageKillSwitchRequest:
+    scope = risk_pb2.KILL_SWITCH_SCOPE_STRATEGY
+    return messages.EngageKillSwitchRequest(environment_id=ENVIRONMENT, scope=scope, target_id=strategy_id)
+
+
+def limit_of(strategy_id: str) -> messages.SetLimitRequest:
+    of = {"environment_id": ENVIRONMENT, "limit_type": risk_pb2.LIMIT_TYPE_MAX_ORDER_QUANTITY, "bound": "5"}
+    return messages.SetLimitRequest(**of, strategy_id=strategy_id)
+
+
+async def test_a_strategy_that_nobody_has_is_not_found(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1")
+    world.strategies = {"mine"}
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        # Before the coordinator has told who takes part, there may be any.
+        await desk.risk.EngageKillSwitch(kill("early"))
+        await world.enrol("outside")
+        await world.enrol()
+        traded = desk.order(strategy_id="traded")
+        [verdict] = await desk.check(traded)
+        world.commit(accepted(traded, verdict, at=10))
+        await desk.figures()
+        for known in ("early", "mine", "outside", "traded"):
+            assert (await desk.risk.EngageKillSwitch(kill(known))).engaged
+            if known != "early":
+                assert (await desk.risk.SetLimit(limit_of(known))).strategy_id == known
+        for call, request in ((desk.risk.EngageKillSwitch, kill("mien")), (desk.risk.SetLimit, limit_of("mien"))):
+            with pytest.raises(ApiError) as error:
+                await call(request)
+            assert (error.value.code, error.value.reason) == (StatusCode.NOT_FOUND, "STRATEGY_NOT_FOUND")
+            assert error.value.resource is not None
+            assert error.value.resource[:2] == ("strategy", "mien")
+        switches = await desk.risk.ListKillSwitches(messages.ListKillSwitchesRequest(environment_id=ENVIRONMENT))
+        assert {each.target_id for each in switches.kill_switches} == {"early", "mine", "outside", "traded"}
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_rule_5_a_kill_switch_works_while_nobody_can_say_whether_there_is_such_a_strategy(
+    world: World, tmp_path: Path, hangs: bool
+) -> None:
+    world.open_portfolio("p1")
+
+    async def away() -> None:
+        if hangs:
+            await asyncio.Event().wait()
+        raise ApiError.unavailable("SERVICE_UNAVAILABLE", "away")
+
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        await world.enrol()
+        with pytest.raises(ApiError):
+            await desk.risk.EngageKillSwitch(kill("s1"))
+        world.strategies_answer = away
+        assert (await desk.risk.EngageKillSwitch(kill("s1"))).engaged
+        assert (await desk.risk.SetLimit(limit_of("s1"))).version == 1
+        # What was set is set again, and taken away, whoever has such a strategy by then.
+        world.strategies_answer = None
+        assert (await desk.risk.EngageKillSwitch(kill("s1"))).engaged
+        assert (await desk.risk.SetLimit(limit_of("s1"))).version == 1

@@ -26,6 +26,7 @@ from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_service_pb2
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
+from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2_grpc
 
 from services.chassis.channel import connect
 from services.chassis.errors import ApiError
@@ -80,6 +81,8 @@ class World:
         self.openings: dict[str, int] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.orders_away = False
+        self.strategies: set[str] = set()
+        self.strategies_answer: Callable[[], Awaitable[Any]] | None = None
         self.joins: asyncio.Queue[replay_service_pb2.Join] = asyncio.Queue()
         self._outbox: asyncio.Queue[replay_service_pb2.JoinReplayResponse] = asyncio.Queue()
         self._applied: dict[int, asyncio.Future[replay_service_pb2.Applied]] = {}
@@ -136,7 +139,24 @@ class World:
         announced = replay_service_pb2.Announced(environment=self.environment)
         self._outbox.put_nowait(replay_service_pb2.JoinReplayResponse(announced=announced))
 
+    async def enrol(self, *strategies: str) -> None:
+        """Tells who takes part; risk has heard it."""
+        deployments = [
+            replay_service_pb2.Enrolled(deployment_id=f"{each}-1", strategy_id=each, seat_digest="x")
+            for each in strategies
+        ]
+        roll = replay_service_pb2.Roll(environment_id=ENVIRONMENT, deployments=deployments)
+        self._outbox.put_nowait(replay_service_pb2.JoinReplayResponse(roll=roll))
+        await self.fold(max(self._applied, default=0) + 1, self.environment.tape_sequence)
+
     # --- the RPCs
+
+    async def GetStrategy(self, request: Any, context: Any) -> strategy_pb2.Strategy:
+        if self.strategies_answer is not None:
+            await self.strategies_answer()
+        if request.strategy_id not in self.strategies:
+            raise ApiError.not_found("strategy", request.strategy_id, "STRATEGY_NOT_FOUND")
+        return strategy_pb2.Strategy(strategy_id=request.strategy_id)
 
     async def GetEnvironment(self, request: Any, context: Any) -> environment_pb2.Environment:
         if request.environment_id != ENVIRONMENT:
@@ -242,6 +262,7 @@ class World:
         server.add(replay_service_pb2_grpc.add_ReplayServiceServicer_to_server, self)
         server.add(order_service_pb2_grpc.add_OrderServiceServicer_to_server, self)
         server.add(portfolio_service_pb2_grpc.add_PortfolioServiceServicer_to_server, self)
+        server.add(strategy_service_pb2_grpc.add_StrategyServiceServicer_to_server, self)
         self.port = await server.start()
         try:
             yield self
@@ -383,6 +404,7 @@ def settings_for(world: World, folder: Path, **more: Any) -> Settings:
     return Settings(
         data_directory=folder,
         marketdata_address=peers,
+        strategy_address=peers,
         order_address=peers,
         portfolio_address=peers,
         **{"risk_address": f"127.0.0.1:{free_port()}", "drain_seconds": 0.2, **more},

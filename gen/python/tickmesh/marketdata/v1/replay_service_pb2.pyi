@@ -146,7 +146,7 @@ class JoinReplayResponse(_message.Message):
 
     @_builtins.property
     def roll(self) -> Global___Roll:
-        """Whose commands the venue takes as strategies'."""
+        """Who takes part, for the venue and risk."""
 
     @_builtins.property
     def refused(self) -> Global___Refused:
@@ -650,7 +650,9 @@ Global___Leave: _TypeAlias = Leave  # noqa: Y015
 
 @_typing.final
 class Roll(_message.Message):
-    """Whose commands the venue takes as strategies': told when it joins, and before the first grant after a change."""
+    """Whose commands the venue takes as strategies', and which strategies there are to limit: the venue and risk are told when they
+    join, and before the first grant after a change.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -34,11 +34,13 @@ class RiskServiceStub:
     """
     SetLimit: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.SetLimitRequest, _risk_pb2.Limit]
     """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
-    returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say.
+    returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say. A
+    strategy is one that the strategy service has, or that a participant of the environment has named as its own; while nobody
+    can say that there is none of that name, there may be.
 
     Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, or a switch that is neither 0 nor 1; NOT_FOUND
-    `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE
-    `SERVICE_UNAVAILABLE` while those cannot be looked up.
+    `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
+    `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those, but for a strategy, cannot be looked up.
 
         POST /api/v1/risk/limits
         {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -79,10 +81,11 @@ class RiskServiceStub:
     """
     EngageKillSwitch: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.EngageKillSwitchRequest, _risk_pb2.KillSwitch]
     """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
-    it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
+    it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that. Which
+    strategies there are is said at `SetLimit`; one that cannot be looked up is taken to be there.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
-    cannot be looked up.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; UNAVAILABLE
+    `SERVICE_UNAVAILABLE` while the environment or the portfolio cannot be looked up.
 
         POST /api/v1/risk/kill-switches:engage
         {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend", "reason": "drill"}
@@ -139,11 +142,13 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_risk_service_pb2.SetLimitRequest, _abc.Awaitable[_risk_pb2.Limit]],
     ) -> _abc.Awaitable[_risk_pb2.Limit]:
         """Sets a limit; it holds for the next check, also in the middle of a cycle: the journal says after which order. When it
-        returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say.
+        returns, it is durable. The same bound again changes nothing. What it may be set for is the limit type's to say. A
+        strategy is one that the strategy service has, or that a participant of the environment has named as its own; while nobody
+        can say that there is none of that name, there may be.
 
         Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, or a switch that is neither 0 nor 1; NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE
-        `SERVICE_UNAVAILABLE` while those cannot be looked up.
+        `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
+        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those, but for a strategy, cannot be looked up.
 
             POST /api/v1/risk/limits
             {"environment_id": "replay-1", "portfolio_id": "trend", "limit_type": "LIMIT_TYPE_MAX_ORDER_NOTIONAL",
@@ -214,10 +219,11 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_risk_service_pb2.EngageKillSwitchRequest, _abc.Awaitable[_risk_pb2.KillSwitch]],
     ) -> _abc.Awaitable[_risk_pb2.KillSwitch]:
         """Engages a kill switch: new orders are refused from now on, open ones are canceled within a second. When it returns,
-        it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that.
+        it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that. Which
+        strategies there are is said at `SetLimit`; one that cannot be looked up is taken to be there.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND` or `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those
-        cannot be looked up.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; UNAVAILABLE
+        `SERVICE_UNAVAILABLE` while the environment or the portfolio cannot be looked up.
 
             POST /api/v1/risk/kill-switches:engage
             {"environment_id": "replay-1", "scope": "KILL_SWITCH_SCOPE_PORTFOLIO", "target_id": "trend", "reason": "drill"}

@@ -1563,7 +1563,7 @@ class JoinReplayResponse(betterproto2.Message):
 
     roll: "Roll | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True, group="message")
     """
-    Whose commands the venue takes as strategies'.
+    Who takes part, for the venue and risk.
     """
 
     refused: "Refused | None" = betterproto2.field(8, betterproto2.TYPE_MESSAGE, optional=True, group="message")
@@ -2470,7 +2470,8 @@ default_message_pool.register_message("tickmesh.marketdata.v1", "ResumeReplayReq
 @dataclass(eq=False, repr=False)
 class Roll(betterproto2.Message):
     """
-    Whose commands the venue takes as strategies': told when it joins, and before the first grant after a change.
+    Whose commands the venue takes as strategies', and which strategies there are to limit: the venue and risk are told when they
+    join, and before the first grant after a change.
     """
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
