@@ -65,7 +65,9 @@ def write_auctions(data: Path, seed: int = 3) -> None:
                 del auctions[1]
             for at, which in auctions:
                 price = (ticks + int(rng.integers(-4, 5))) / 20
-                files["auctions"].append(f"{symbol},{_text(at)},{which},{price:.2f},{int(rng.integers(1, 9)) * 100}")
+                # Diwali's are given by their date, as those that are called before the open must be.
+                told = _text(at)[:10] if day == 2 else _text(at)
+                files["auctions"].append(f"{symbol},{told},{which},{price:.2f},{int(rng.integers(1, 9)) * 100}")
             if symbol == SYMBOLS[0]:
                 stop = last - timedelta(minutes=45)
                 files["halts"] += [f"{symbol},{_text(stop)},halt"]

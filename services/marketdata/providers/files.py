@@ -10,9 +10,10 @@
                            auctions.csv      symbol,time,auction,price[,size]     auction is open or close
                            halts.csv         symbol,time,state                    state is halt or resume
 
-Times are ISO 8601 in UTC (a `Z` or nothing at the end) or whole ns since the epoch. A bar or a split may name a bare
-date: then it begins with that date's first session, and a bar of `1d` ends with its last. An auction's time lies in its
-session, at whose edges it may be; where a symbol has auctions of a kind, no bar stands for one of them.
+Times are ISO 8601 in UTC (a `Z` or nothing at the end) or whole ns since the epoch. A bar, a split or an auction may
+name a bare date: then it begins with that date's first session; a bar of `1d` ends with its last, at whose close is a
+closing auction. An auction's time lies in its session, at whose edges it may be: one that is called before the open, or
+told after the close, is given by its date. Where a symbol has auctions of a kind, no bar stands for one of them.
 """
 
 from __future__ import annotations
@@ -231,9 +232,10 @@ def _take(file: _File, rows: list[dict[str, str]], columns: _Columns, sessions: 
         end = begin + interval_length(file.interval)
         stated, known = _times([row.get("end") or "" for row in rows])
         end = np.where(known, stated, end)
-    if file.kind in {Kind.BAR, Kind.SPLIT} and sessions is not None:
+    if file.kind in {Kind.BAR, Kind.SPLIT, Kind.AUCTION} and sessions is not None:
         bare = np.array([len(text) == 10 and not text.isdigit() for text in texts], np.bool_) & good
-        begin, end, known = _in_sessions(file, (begin, end), bare, sessions)
+        closing = (values[:, 2] == 0.0) & (file.kind is Kind.AUCTION)
+        begin, end, known = _in_sessions(file, (begin, end), bare, sessions, closing)
         good &= known
     columns.unread += int(np.count_nonzero(~good))
     columns.time.append(end[good])
@@ -242,7 +244,11 @@ def _take(file: _File, rows: list[dict[str, str]], columns: _Columns, sessions: 
 
 
 def _in_sessions(
-    file: _File, times: tuple[NDArray[np.int64], NDArray[np.int64]], bare: NDArray[np.bool_], sessions: Sessions
+    file: _File,
+    times: tuple[NDArray[np.int64], NDArray[np.int64]],
+    bare: NDArray[np.bool_],
+    sessions: Sessions,
+    closing: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Records of a bare date lie in the sessions that close on that date, UTC; without one they cannot be placed."""
     begin, end = times
@@ -250,8 +256,10 @@ def _in_sessions(
     asked = begin.astype("datetime64[ns]").astype("datetime64[D]")
     rows = np.minimum(dates.searchsorted(asked), len(dates) - 1)
     opens, closes = sessions.opens[rows], sessions.closes[dates.searchsorted(asked, side="right") - 1]
+    # What is no bar happens at an instant: a closing auction at the close, all else at the open.
+    opens = np.where(closing, closes, opens)
     stop = closes if file.interval == "1d" else opens + (end - begin)
-    placed = (np.where(bare, opens, begin), np.where(bare, opens if file.kind is Kind.SPLIT else stop, end))
+    placed = np.where(bare, opens, begin), np.where(bare, stop, end)
     return *placed, ~bare | (dates[rows] == asked)
 
 
@@ -259,8 +267,8 @@ def _times(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """ns since the epoch, and which could be read."""
     stripped = [text.removesuffix("Z") for text in texts]
     with suppress(ValueError):
-        # Of texts that are all whole numbers, or all ISO, in one go; an empty one would be NaT.
-        if stripped and all(stripped):
+        # Of texts that are all whole numbers, or all ISO, in one go; an empty one would be NaT, a number a far year.
+        if all(stripped) and len({text.isdigit() for text in stripped}) == 1:
             kind = np.int64 if stripped[0].isdigit() else "datetime64[ns]"
             return np.array(stripped, dtype=kind).astype(np.int64), np.ones(len(texts), np.bool_)
     times, good = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)

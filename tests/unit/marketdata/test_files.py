@@ -64,10 +64,15 @@ def test_a_bare_date_of_two_sessions_is_both(tmp_path: Path) -> None:
         tmp_path,
         bars_1d="symbol,start,open,high,low,close,volume\nABC,2013-01-01,1,2,1,2,7\nABC,2013-01-02,1,2,1,2,7\n",
         bars_5m="symbol,start,open,high,low,close,volume\nABC,2013-01-01,1,2,1,2,7\n",
+        auctions="symbol,time,auction,price\nABC,2013-01-01,open,1\nABC,2013-01-01,close,2\nABC,2013-01-02,open,2\n"
+        f"ABC,{OPENS[1] + 7},close,2\nABC,2013-01-03,close,2\n",
     )
     opens = np.array([OPENS[0], OPENS[0] + 2 * HOUR, OPENS[1]], np.int64)
     sessions = Sessions("XTST", opens, opens + HOUR, (DAY - 10) * DAY_NS, (DAY + 10) * DAY_NS)
-    days, minutes = found.read("set", frozenset({"ABC"}), {"XTST": sessions})
+    auctions, days, minutes = found.read("set", frozenset({"ABC"}), {"XTST": sessions})
+    # At the first open and at the last close.
+    assert auctions.time.tolist() == auctions.start.tolist() == [OPENS[0], opens[1] + HOUR, OPENS[1], OPENS[1] + 7]
+    assert auctions.unread == {"unreadable": 1}
     assert (days.start.tolist(), days.time.tolist()) == ([OPENS[0], OPENS[1]], [opens[1] + HOUR, opens[2] + HOUR])
     assert (minutes.start.tolist(), minutes.time.tolist()) == ([OPENS[0]], [OPENS[0] + HOUR // 12])
 
