@@ -182,7 +182,7 @@ async def test_bad_instruments_are_refused(client: Client, field: str, value: st
     values = {"symbol": "BAD", "currency_code": "USD", "calendar": "XNYS"}
     values |= {"price_increment": "0.01", "quantity_increment": "1", field: value}
     wanted = Ins.CreateInstrumentRequest(instrument=instrument_pb2.Instrument(**values))
-    code, reason, fields = await refused(client.instruments.CreateInstrument(wanted))
+    code, reason, fields = await refused(client.instruments.CreateInstrument(wanted, timeout=60))
     assert (code, reason, fields) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT", [f"instrument.{field}"])
 
 
