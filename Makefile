@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run setup setup-dev test test-unit test-component test-integration test-e2e \
-	lint lint-style lint-types lint-imports lint-contract format gen gen-check third-party lock clean
+	bench lint lint-style lint-types lint-imports lint-contract format gen gen-check third-party lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ test-integration: setup-dev
 	@$(call run-tests,tests/integration,$(PARALLEL))
 test-e2e: setup-dev
 	@$(call run-tests,tests/e2e,$(PARALLEL))
+
+bench: setup-dev ## every benchmark, half an hour; BENCHFLAGS="--quick --only cycle", --output=PATH
+	python -m tests.performance $(BENCHFLAGS)
 
 # --- lint and generation
 

@@ -1,6 +1,6 @@
 """How many bars a second a backtest goes through: the synthetic million, SMA crossover 10/30, one portfolio.
 
-    python tests/performance/bench_backtest.py [--bars N] [--runs N]
+    python tests/performance/bench_backtest.py [--bars N] [--runs N] [--json PATH]
 
 One process, after a warm-up run over a tenth. The tape is made beforehand; a run begins with a tape and portfolios and
 ends with fills, ledger and equity. Beside it stands what the machine did meanwhile: its load, and how long a fixed
@@ -9,20 +9,19 @@ piece of Python took, by which runs on different machines compare. The garbage c
 """
 
 import argparse
-import os
-import platform
+import json
 import resource
 import statistics
 import time
 from decimal import Decimal
-
-import numpy as np
+from pathlib import Path
 
 from services.chassis.garbage import rare_collections
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.deployment.parameters import parameters_from
 from services.domain.strategies import SmaCross
 from services.domain.tape import Tape
+from tests.performance.machine import state
 from tests.unit.domain.markets import SYNTHETIC, synthetic
 
 
@@ -36,15 +35,6 @@ def run(tape: Tape) -> tuple[float, float, Result]:
     return time.perf_counter() - began, time.process_time() - used, result
 
 
-def reference_loop() -> float:
-    """Nanoseconds for one decimal addition and one dictionary entry, in a loop of Python."""
-    kept, one = {}, Decimal(1)
-    began = time.perf_counter()
-    for i in range(200_000):
-        kept[i & 255] = one + i
-    return (time.perf_counter() - began) / 200_000 * 1e9
-
-
 def tape_bytes(tape: Tape) -> int:
     """Bytes of a tape's columns."""
     return sum(column.nbytes for column in (tape.source, tape.time, tape.start, tape.values))
@@ -54,10 +44,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--bars", type=int, default=1_000_000)
     arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--json", type=Path, help="where the figures are written too")
     chosen = arguments.parse_args()
     tape = synthetic(chosen.bars)
     run(synthetic(chosen.bars // 10))
-    load_before, loop_before = os.getloadavg(), reference_loop()
+    print(state().line())
     runs: list[tuple[float, float]] = []
     for _ in range(chosen.runs):
         took, cpu, result = run(tape)
@@ -73,13 +64,12 @@ def main() -> None:
     print(f"bars a second       {chosen.bars / seconds:,.0f}")
     print(f"bars a CPU second   {chosen.bars / used:,.0f}")
     print(f"an order round      {used / max(fills, 1) * 1e6:.0f} us of CPU, if bars cost nothing")
-    print(
-        f"load average        {load_before[0]:.2f} before, {os.getloadavg()[0]:.2f} after, {os.cpu_count()} processors"
-    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory         {peak:,.0f} MB, of which the tape {tape_bytes(tape) / 2**20:,.0f} MB")
-    print(f"reference loop      {loop_before:.0f} ns before, {reference_loop():.0f} ns after")
-    print(f"versions            Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
+    print(state().line())
+    if chosen.json:
+        figures = {"bars": chosen.bars, "bars_a_second": chosen.bars / seconds, "bars_a_cpu_second": chosen.bars / used}
+        chosen.json.write_text(json.dumps(figures | {"peak_mb": peak}, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
 """Cycles a second of a replay with one strategy, through the five processes.
 
 SMA crossover on IBM's packaged daily bars, told to wait for each bar: a cycle a bar, some with an order in it.
-`python tests/performance/bench_cycle.py` prints the median of the windows, and what a cycle costs each process in CPU.
+`python tests/performance/bench_cycle.py [--json PATH]` prints the median of the windows, and what a cycle costs each
+process in CPU.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
-import platform
-import sqlite3
 import statistics
-import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tickmesh.marketdata.v1 import environment_pb2
 
@@ -24,8 +24,8 @@ from tests.e2e.conftest import prepare, running
 from tests.e2e.mesh import NAMES, Mesh
 from tests.e2e.trading import ENDED, Replayed
 from tests.nursery import Nursery
+from tests.performance.machine import state
 
-EXPECTED = 300
 WINDOW_SECONDS = 1.0
 TRADER = Trader("Bench", "bench", "bench", "sma_cross", {"fast": "10", "slow": "30", "capital": "50000"})
 SCENARIO = Scenario(data_set_id="us-daily", traders=(TRADER,), symbols=("IBM",), warm_up_sessions=40)
@@ -62,13 +62,9 @@ def _cpu_seconds(mesh: Mesh) -> dict[str, float]:
     return found
 
 
-async def bench(folder: Path) -> None:
-    """Measures once and prints it."""
-    print(
-        f"{platform.python_implementation()} {platform.python_version()}, grpcio {version('grpcio')}, "
-        f"protobuf {version('protobuf')}, SQLAlchemy {version('sqlalchemy')}, SQLite {sqlite3.sqlite_version}; "
-        f"{os.cpu_count()} cores, load average {', '.join(f'{each:.1f}' for each in os.getloadavg())}"
-    )
+async def bench(folder: Path) -> dict[str, Any]:
+    """Measures once, prints and returns it."""
+    print(state().line())
     nursery, prepared = Nursery(), folder / "prepared"
     prepared.mkdir()
     try:
@@ -77,15 +73,25 @@ async def bench(folder: Path) -> None:
             rates, costs, ended = await measure(mesh)
     finally:
         nursery.close()
-    state = environment_pb2.EnvironmentState.Name(ended.state).removeprefix("ENVIRONMENT_STATE_")
+    how = environment_pb2.EnvironmentState.Name(ended.state).removeprefix("ENVIRONMENT_STATE_")
     windows = " ".join(f"{rate:.0f}" for rate in rates)
-    print(f"{ended.cycle:,} cycles, {state}; windows of {WINDOW_SECONDS:.0f} s: {windows}")
+    print(f"{ended.cycle:,} cycles, {how}; windows of {WINDOW_SECONDS:.0f} s: {windows}")
     print("CPU a cycle: " + ", ".join(f"{name} {cost:.2f} ms" for name, cost in costs.items()), end="")
     print(f"; together {sum(costs.values()):.2f} ms")
-    print(f"load average at the end {os.getloadavg()[0]:.1f}")
-    print(f"{statistics.median(rates):.0f} cycles/s (median; expected on a quiet machine: at least {EXPECTED})")
+    print(state().line())
+    print(f"{statistics.median(rates):.0f} cycles/s (median of the windows)")
+    return {"cycles": ended.cycle, "cycles_a_second": statistics.median(rates), "cpu_ms": costs}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--json", type=Path, help="where the figures are written too")
+    chosen = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        figures = asyncio.run(bench(Path(directory)))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as directory:
-        sys.exit(asyncio.run(bench(Path(directory))))
+    main()

@@ -32,14 +32,13 @@ from tickmesh.risk.v1 import risk_service_pb2
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
 from tests.performance.generator import HEADER, Generator
+from tests.performance.machine import state
 from tests.performance.rig import (
     ENVIRONMENT,
     PORTFOLIO,
     SERVICES,
     Mesh,
     databases,
-    machine,
-    machine_line,
     order,
     placed,
     prepare,
@@ -125,7 +124,7 @@ async def measure(mesh: Mesh, folder: Path, stored: dict[str, str], chosen: argp
     mesh.start()
     await asyncio.wait_for(prepare(mesh, sessions_per_second=5), 120)
     copied = await originals(mesh)
-    print(machine_line())
+    print(state().line())
     print(f"load         by {load.name}, on {chosen.database}, {IN_FLIGHT} in flight, a tenth of the traces exported")
     for count in chosen.orders:
         # Whatever rests was sent by the measurement before.
@@ -140,7 +139,7 @@ async def measure(mesh: Mesh, folder: Path, stored: dict[str, str], chosen: argp
         print(case.line())
         print("memory, MB: " + "  ".join(f"{name} {each:.0f}" for name, each in memory.items()), flush=True)
         found.append({"orders": count, "start": took, "load": case._asdict(), "memory_mb": memory})
-    print(machine_line())
+    print(state().line())
     return found
 
 
@@ -165,9 +164,7 @@ def main() -> None:
         finally:
             mesh.stop()
     if chosen.json:
-        chosen.json.write_text(
-            json.dumps({"machine": machine(), "database": chosen.database, "found": found}, indent=2)
-        )
+        chosen.json.write_text(json.dumps({"database": chosen.database, "found": found}, indent=2))
 
 
 if __name__ == "__main__":

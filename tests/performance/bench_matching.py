@@ -1,6 +1,6 @@
 """What the paper venue costs: quotes through matching, orders submitted and filled, and both beside many others.
 
-    python tests/performance/bench_matching.py [--quotes N] [--orders N] [--runs N] [--peer PYTHON]
+    python tests/performance/bench_matching.py [--quotes N] [--orders N] [--runs N] [--peer PYTHON] [--json PATH]
 
 One process, no risk, no storage: the venue alone. Figures are of CPU time, the median of the runs, because the machine
 may have other work; beside them stands how long a fixed piece of Python took, by which machines compare. The garbage
@@ -17,14 +17,13 @@ collector runs rarely, as it does in the services.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.venue.matching import Replacement, Venue
-from tests.performance.bench_backtest import reference_loop
+from tests.performance.machine import state
 
 SECOND = 1_000_000_000
 RICH = Reservation(headroom=Decimal(10) ** 12)
@@ -186,24 +185,27 @@ def median(runs: int, measure: Callable[[], float]) -> float:
     return statistics.median(measure() for _ in range(runs))
 
 
-def flat(tape: Tape, runs: int, count: int) -> None:
+def flat(tape: Tape, runs: int, count: int) -> list[dict[str, float]]:
     """The same events beside more and more orders and positions, in us of CPU each."""
     print(f"{'resting':>10} {'books':>6} {'round':>8} {'limit':>8} {'replace':>8} {'new best':>9}")
+    rows = []
     for waiting in (10, 1_000, 10_000, 100_000):
         for symbols in (1, 100):
             venue, number = standing(tape, waiting, symbols)
             numbers = iter(range(number, 10**9, count))
-            spent = (
-                median(runs, lambda: rounds(tape, venue, next(numbers), count)),  # noqa: B023
-                median(runs, lambda: comings_and_goings(venue, next(numbers), count)),  # noqa: B023
-                median(runs, lambda: replacements(venue, next(numbers), count)),  # noqa: B023
-                median(runs, lambda: new_bests(waiting, symbols, count)),  # noqa: B023
-            )
-            figures = [each / count * 1e6 for each in spent]
-            print(f"{waiting:>10,} {symbols:>6} " + " ".join(f"{each:8.1f}" for each in figures))
+            spent = {
+                "round": median(runs, lambda: rounds(tape, venue, next(numbers), count)),  # noqa: B023
+                "limit": median(runs, lambda: comings_and_goings(venue, next(numbers), count)),  # noqa: B023
+                "replace": median(runs, lambda: replacements(venue, next(numbers), count)),  # noqa: B023
+                "new best": median(runs, lambda: new_bests(waiting, symbols, count)),  # noqa: B023
+            }
+            figures = {name: each / count * 1e6 for name, each in spent.items()}
+            print(f"{waiting:>10,} {symbols:>6} " + " ".join(f"{each:8.1f}" for each in figures.values()))
+            rows.append({"resting": waiting, "books": symbols} | figures)
+    return rows
 
 
-def peer(interpreter: str, count: int) -> None:
+def peer(interpreter: str, count: int) -> dict[str, Any]:
     """The same quotes and rounds elsewhere, where that is installed; far fewer rounds, as each takes so long there."""
     script = Path(__file__).parent / "peer_nautilus.py"
     ran = subprocess.run([interpreter, script, str(count), "1000"], check=True, capture_output=True, text=True)
@@ -213,6 +215,7 @@ def peer(interpreter: str, count: int) -> None:
     quiet, busy = found["quotes"], found["busy"]
     print(f"quotes a CPU second   {quiet:,.0f} past 12 resting orders, {busy:,.0f} with an order every 1,000")
     print(f"submit to fill        {1e6 / each:,.0f} a CPU second, {each:.1f} us each")
+    return dict(found)
 
 
 def main() -> None:
@@ -221,8 +224,9 @@ def main() -> None:
     arguments.add_argument("--orders", type=int, default=20_000)
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--peer", help="an interpreter with nautilus_trader")
+    arguments.add_argument("--json", type=Path, help="where the figures are written too")
     chosen = arguments.parse_args()
-    load, loop = os.getloadavg(), reference_loop()
+    print(state().line())
     walk = quotes(chosen.quotes)
     with rare_collections():
         quiet = median(chosen.runs, lambda: quotes_a_second(walk, 0))
@@ -231,12 +235,12 @@ def main() -> None:
         spent = median(chosen.runs, lambda: rounds(walk, *standing(walk, 12, 1), chosen.orders))
         each = spent / chosen.orders * 1e6
         print(f"submit to fill        {chosen.orders / spent:,.0f} a CPU second, {each:.1f} us each")
-        flat(walk, chosen.runs, min(chosen.orders // 4, chosen.quotes // 50))
-    if chosen.peer:
-        peer(chosen.peer, min(chosen.quotes, 500_000))
-    print(f"load average          {load[0]:.2f} before, {os.getloadavg()[0]:.2f} after, {os.cpu_count()} processors")
-    print(f"reference loop        {loop:.0f} ns before, {reference_loop():.0f} ns after")
-    print(f"versions              Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
+        rows = flat(walk, chosen.runs, min(chosen.orders // 4, chosen.quotes // 50))
+    beside = peer(chosen.peer, min(chosen.quotes, 500_000)) if chosen.peer else None
+    print(state().line())
+    if chosen.json:
+        figures = {"quotes_a_second": quiet, "busy_quotes_a_second": busy, "rounds_a_second": 1e6 / each}
+        chosen.json.write_text(json.dumps(figures | {"flat": rows, "peer": beside}, indent=2))
 
 
 if __name__ == "__main__":

@@ -17,18 +17,19 @@ import tempfile
 from pathlib import Path
 
 from tests.performance.generator import HEADER, Case, Generator
-from tests.performance.rig import Mesh, databases, machine, machine_line, prepare, synced_writes, traces
+from tests.performance.machine import state
+from tests.performance.rig import Mesh, databases, prepare, synced_writes, traces
 
 
-async def measure(mesh: Mesh, folder: Path, chosen: argparse.Namespace) -> list[Case]:
-    """Prints and returns the cases, with what the machine was doing before and after."""
+async def measure(mesh: Mesh, folder: Path, chosen: argparse.Namespace) -> tuple[list[Case], dict[str, float]]:
+    """Prints and returns the cases, with what the machine was doing before and after, and the disk's own ms."""
     load = Generator(folder)
     await load.build()
     await asyncio.wait_for(prepare(mesh), 120)
     synced = synced_writes(folder)
     p50, p99 = (synced[int(len(synced) * share)] * 1e3 for share in (0.5, 0.99))
     print(f"disk         {p50:.2f} ms p50, {p99:.2f} ms p99 to make 4 KiB durable in {folder}")
-    print(machine_line())
+    print(state().line())
     print(f"load         by {load.name}, on {chosen.database}, a tenth of the traces exported")
     print(HEADER)
     cases = []
@@ -36,8 +37,8 @@ async def measure(mesh: Mesh, folder: Path, chosen: argparse.Namespace) -> list[
         for in_flight in chosen.in_flight:
             cases.append(await load.run(mesh, way, in_flight, chosen.seconds))
             print(cases[-1].line(), flush=True)
-    print(machine_line())
-    return cases
+    print(state().line())
+    return cases, {"p50": p50, "p99": p99}
 
 
 def arguments() -> argparse.Namespace:
@@ -66,11 +67,12 @@ def main() -> None:
         mesh = Mesh(Path(name), stored | traced, edge=chosen.rest)
         mesh.start()
         try:
-            cases = asyncio.run(measure(mesh, Path(name), chosen))
+            cases, disk = asyncio.run(measure(mesh, Path(name), chosen))
         finally:
             mesh.stop()
     if chosen.json:
-        figures = {"machine": machine(), "database": chosen.database, "cases": [case._asdict() for case in cases]}
+        told = [case._asdict() for case in cases]
+        figures = {"database": chosen.database, "disk": disk, "cases": told}
         chosen.json.write_text(json.dumps(figures, indent=2))
 
 

@@ -1,6 +1,6 @@
 """How long a strategy's order and a fill take, each apart.
 
-    python tests/performance/bench_reactions.py [--fills N] [--database sqlite|postgresql]
+    python tests/performance/bench_reactions.py [--fills N] [--database sqlite|postgresql] [--json PATH]
 
 tick to ack     from a record that is known to a strategy, through its decision and the order service's check at risk,
                 until the order's acknowledgement is back: off the traces of a replay of IBM's daily bars through the
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import tempfile
 import time
 from collections import defaultdict
@@ -30,7 +31,8 @@ from tests.e2e import conftest
 from tests.e2e.receiver import Receiver, Span, receiving
 from tests.e2e.trading import Replayed
 from tests.nursery import Nursery
-from tests.performance.rig import TRACED, databases, machine_line, synced_writes
+from tests.performance.machine import state
+from tests.performance.rig import TRACED, databases, synced_writes
 
 # Short windows, so that there is an order every few bars.
 TRADER = Trader("Bench", "bench", "bench", "sma_cross", {"fast": "2", "slow": "4", "capital": "50000"})
@@ -48,11 +50,19 @@ PARTS = {
 FIRST = 3
 
 
-def line(name: str, seconds: Iterable[float]) -> str:
-    """A row of the table, in ms."""
-    taken = sorted(seconds)
-    p50, p99 = (taken[int(len(taken) * share)] * 1e3 for share in (0.5, 0.99))
-    return f"{name:<26} {len(taken):>6} {p50:>8.2f} {p99:>8.2f}"
+class Table:
+    """Prints a row at a time, in ms, and keeps it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, float]] = {}
+        print(f"{'':<26} {'count':>6} {'p50 ms':>8} {'p99 ms':>8}")
+
+    def add(self, name: str, seconds: Iterable[float]) -> None:
+        """A row."""
+        taken = sorted(seconds)
+        p50, p99 = (taken[int(len(taken) * share)] * 1e3 for share in (0.5, 0.99))
+        print(f"{name:<26} {len(taken):>6} {p50:>8.2f} {p99:>8.2f}")
+        self.rows[name.strip()] = {"count": len(taken), "p50": p50, "p99": p99}
 
 
 async def replayed(folder: Path, receiver: Receiver) -> None:
@@ -119,20 +129,17 @@ async def fills(mesh: Mesh, count: int) -> tuple[list[float], list[float]]:
     return streamed, answered
 
 
-async def main() -> None:
-    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    arguments.add_argument("--fills", type=int, default=1_000)
-    arguments.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite", help="for the fills")
-    chosen = arguments.parse_args()
+async def measure(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Prints the table, and returns it."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        print(machine_line())
-        print(f"{'':<26} {'count':>6} {'p50 ms':>8} {'p99 ms':>8}")
-        print(line("4 KiB made durable", synced_writes(folder)))
+        print(state().line())
+        table = Table()
+        table.add("4 KiB made durable", synced_writes(folder))
         with receiving() as receiver:
             await replayed(folder, receiver)
         for part, taken in decisions(receiver.spans()).items():
-            print(line(part, taken))
+            table.add(part, taken)
         (folder / "fills").mkdir()
         with databases(chosen.database, folder) as stored:
             url = stored.get("TICKMESH_ORDER_DATABASE_URL", "")
@@ -140,10 +147,22 @@ async def main() -> None:
                 mesh.market.tape = make_tape(chosen.fills + FIRST)
                 mesh.spawn()
                 streamed, answered = await fills(mesh, chosen.fills)
-        print(line("quote to fill, streamed", streamed))
-        print(line("  to the grant's answer", answered))
-        print(machine_line())
+        table.add("quote to fill, streamed", streamed)
+        table.add("  to the grant's answer", answered)
+        print(state().line())
+    return table.rows
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--fills", type=int, default=1_000)
+    arguments.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite", help="for the fills")
+    arguments.add_argument("--json", type=Path, help="where the figures are written too")
+    chosen = arguments.parse_args()
+    rows = asyncio.run(measure(chosen))
+    if chosen.json:
+        chosen.json.write_text(json.dumps({"rows": rows}, indent=2))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

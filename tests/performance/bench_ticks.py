@@ -1,6 +1,7 @@
 """How many ticks a second reach 1, 10 and 50 subscribers of one feed, and how old they are when they do.
 
     python tests/performance/bench_ticks.py [--ticks N] [--subscribers 1,10,50] [--encoding columns|rows] [--rate N]
+        [--json PATH]
 
 The real market-data service replays a generated data set of quotes, as a process of its own. Venue and books are
 participants that have nothing to do, in a second process; the subscribers are in this one, over gRPC on loopback, and
@@ -11,13 +12,10 @@ The age of a message is the time from `publish_time` to its receipt. Beside it s
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 
 from services.chassis.channel import connect
 from tests.component.marketdata.support import Client, client_of, inner_of, running
+from tests.performance.machine import state
 
 # Between two quotes on the tape, ns: market time runs at `rate` / 1000 for a steady rate.
 STEP = 1_000_000
@@ -70,8 +69,10 @@ async def read(client: Client, request: Any, end: int, reading: Reading) -> None
             return
 
 
-async def measure(service: Any, count: int, encoding: str, pace: dict[str, float], cut: dict[str, Any]) -> None:
-    """One run, and its line."""
+async def measure(
+    service: Any, count: int, encoding: str, pace: dict[str, float], cut: dict[str, Any]
+) -> dict[str, float]:
+    """One run: prints its line, and returns what is in it."""
     async with client_of(service) as client:
         made = await client.create(data_set_id="ticks", pace=pace, **cut)
         request = market_data_service_pb2.StreamMarketDataRequest(
@@ -97,15 +98,18 @@ async def measure(service: Any, count: int, encoding: str, pace: dict[str, float
             await channel.close()
         ticks, messages = sum(each.ticks for each in readings), sum(each.messages for each in readings)
         ages = sorted(age for each in readings for age in each.ages)
+        p50, p99 = (ages[len(ages) * share // 100] / 1e6 for share in (50, 99))
         print(
             f"{count:>11} {ticks / seconds:>13,.0f} {made.end_sequence / seconds:>12,.0f} {messages / seconds:>10,.0f} "
-            f"{ticks / messages:>10,.0f} {ages[len(ages) // 2] / 1e6:>8.2f} {ages[len(ages) * 99 // 100] / 1e6:>8.2f} "
+            f"{ticks / messages:>10,.0f} {p50:>8.2f} {p99:>8.2f} "
             f"{sum(each.resets for each in readings):>6} {used / seconds:>9.2f} {own / seconds:>9.2f}"
         )
+        return {"subscribers": count, "delivered": ticks / seconds, "p50": p50, "p99": p99, "cores": used / seconds}
 
 
-async def bench(chosen: argparse.Namespace) -> None:
+async def bench(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """All runs."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         write_data_set(Path(folder) / "data-sets" / "ticks", chosen.ticks)
         with running(Path(folder)) as service:
@@ -121,10 +125,12 @@ async def bench(chosen: argparse.Namespace) -> None:
                     cut = {"end_time": {"seconds": last // 1_000_000_000, "nanos": last % 1_000_000_000}}
                     pace = {"multiple": rate * STEP / 1e9} if rate else {}
                     for count in chosen.subscribers:
-                        await measure(service, count, chosen.encoding, pace, cut)
+                        run = await measure(service, count, chosen.encoding, pace, cut)
+                        found.append({"rate": rate} | run)
             finally:
                 peers.terminate()
                 await peers.wait()
+    return found
 
 
 async def serve_peers(address: str) -> None:
@@ -142,16 +148,17 @@ def main() -> None:
     arguments.add_argument("--subscribers", type=lambda text: [int(n) for n in text.split(",")], default=[1, 10, 50])
     arguments.add_argument("--encoding", choices=["columns", "rows"], default="columns")
     arguments.add_argument("--rate", type=int, default=20_000)
+    arguments.add_argument("--json", type=Path, help="where the figures are written too")
     arguments.add_argument("--peers", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.peers:
         asyncio.run(serve_peers(chosen.peers))
         return
-    before = os.getloadavg()
-    asyncio.run(bench(chosen))
-    print(f"\nload average  {before[0]:.2f} before, {os.getloadavg()[0]:.2f} after, {os.cpu_count()} processors")
-    names = ", ".join(f"{name} {version(name)}" for name in ("grpcio", "protobuf", "numpy"))
-    print(f"versions      Python {platform.python_version()}, {names}, {platform.machine()}")
+    print(state().line())
+    found = asyncio.run(bench(chosen))
+    print(state().line())
+    if chosen.json:
+        chosen.json.write_text(json.dumps({"runs": found}, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""What benchmarks of services stand on: the real processes, a place for their traces, and what the machine gives."""
+"""What benchmarks of services stand on: the real processes, a place for their traces, and what the disk gives."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 import psutil
@@ -189,33 +188,3 @@ def synced_writes(folder: Path, seconds: float = 1.0) -> list[float]:
             os.fdatasync(file.fileno())
             taken.append(time.perf_counter() - began)
     return sorted(taken)
-
-
-def reference_loop() -> float:
-    """Nanoseconds for a dictionary entry and an addition, in a loop of Python: what the machine gives one process."""
-    kept: dict[int, int] = {}
-    began = time.perf_counter()
-    for i in range(500_000):
-        kept[i & 255] = i + 1
-    return (time.perf_counter() - began) / 500_000 * 1e9
-
-
-def machine() -> dict[str, Any]:
-    """What else is going on, and on what."""
-    return {
-        "load": os.getloadavg()[0],
-        "processors": os.cpu_count(),
-        "loop_ns": reference_loop(),
-        "python": platform.python_version(),
-        "grpcio": grpc.__version__,
-        "architecture": platform.machine(),
-    }
-
-
-def machine_line() -> str:
-    """The same in words."""
-    now = machine()
-    return (
-        f"machine      load {now['load']:.2f}, {now['processors']} processors, loop {now['loop_ns']:.0f} ns, "
-        f"Python {now['python']}, grpcio {now['grpcio']}, {now['architecture']}"
-    )
