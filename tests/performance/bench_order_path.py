@@ -26,9 +26,7 @@ async def measure(mesh: Mesh, folder: Path, chosen: argparse.Namespace) -> tuple
     load = Generator(folder)
     await load.build()
     await asyncio.wait_for(prepare(mesh), 120)
-    synced = synced_writes(folder)
-    p50, p99 = (synced[int(len(synced) * share)] * 1e3 for share in (0.5, 0.99))
-    print(f"disk         {p50:.2f} ms p50, {p99:.2f} ms p99 to make 4 KiB durable in {folder}")
+    disk = probed(folder)
     print(state().line())
     print(f"load         by {load.name}, on {chosen.database}, a tenth of the traces exported")
     print(HEADER)
@@ -37,8 +35,18 @@ async def measure(mesh: Mesh, folder: Path, chosen: argparse.Namespace) -> tuple
         for in_flight in chosen.in_flight:
             cases.append(await load.run(mesh, way, in_flight, chosen.seconds))
             print(cases[-1].line(), flush=True)
+    # What is over the disk's own time is judged by the quicker of both.
+    disk = min(disk, probed(folder), key=lambda each: each["p50"])
     print(state().line())
-    return cases, {"p50": p50, "p99": p99}
+    return cases, disk
+
+
+def probed(folder: Path) -> dict[str, float]:
+    """What the disk takes at the moment, ms; prints it."""
+    synced = synced_writes(folder)
+    p50, p99 = (synced[int(len(synced) * share)] * 1e3 for share in (0.5, 0.99))
+    print(f"disk         {p50:.2f} ms p50, {p99:.2f} ms p99 to make 4 KiB durable in {folder}")
+    return {"p50": p50, "p99": p99}
 
 
 def arguments() -> argparse.Namespace:
