@@ -151,7 +151,9 @@ def test_rule_2_a_stream_resumed_after_kills_of_risk_misses_nothing_and_doubles_
 
 
 def test_rule_23_a_runaway_client_is_turned_away_at_the_door_and_nothing_is_stored(front: Front) -> None:
+    kept = post(front, "/orders", buy("1", portfolio_id="b"))["order_id"]
     limit = set_limit(front, "RUNAWAY_GUARD", "0", portfolio_id="b")
+    told = {"portfolio_id": "b", "kinds": "RISK_EVENT_KIND_BREACH"}
     try:
         request = buy("1", portfolio_id="b")
 
@@ -163,7 +165,13 @@ def test_rule_23_a_runaway_client_is_turned_away_at_the_door_and_nothing_is_stor
         for answer in sent(front, request):
             assert answer.outcome == ("RESOURCE_EXHAUSTED", "RUNAWAY_GUARD")
             assert answer.metadata == {"limit": "runaway_guard", "bound": "0", "value": "1"}
+        answer = front.send("POST", f"/api/v1/orders/{kept}:replace", json={"quantity": "2"})
+        assert answer.outcome == ("RESOURCE_EXHAUSTED", "RUNAWAY_GUARD")
         assert get(front, "/orders", portfolio_id="b", page_size="1000") == before
+        until(lambda: get(front, "/risk/events", **told)["risk_events"])
+        event = get(front, "/risk/events", **told)["risk_events"][0]
+        assert (event["limit"], event["bound"], event["value"]) == ("runaway_guard", "0", "1")
+        assert not event["order_id"]
         assert {each.code for each in sent(front, buy("1"))} == {"OK"}
     finally:
         delete(front, limit)
