@@ -4,7 +4,7 @@ Tapes are in minutes. Orders are sent at a position: after so many records.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
@@ -157,21 +157,22 @@ class Script(Strategy):
 
     def on_bar(self, context: Context, bar: Bar) -> None:
         for position, what in self.sent:
-            if position != context.tape_sequence:
-                continue
-            orders = what if isinstance(what, list) else [what]
-            first, *others = orders
-            terms = [{name: getattr(each, name) for name in TERMS} for each in others]
-            if others:
-                target, stop = terms
-                ids = context.bracket(first.side, first.symbol, first.quantity, target=target, stop=stop)
-            else:
-                placed = {name: getattr(first, name) for name in TERMS}
-                ids = (context.place(first.side, first.symbol, first.quantity, **placed),)
-            self.numbers.update(zip(ids, (number_of(each) for each in orders), strict=True))
+            if position == context.tape_sequence:
+                orders = what if isinstance(what, list) else [what]
+                self.numbers.update(zip(place(context, orders, "BBB"), map(number_of, orders), strict=True))
 
 
 TERMS = ("order_type", "time_in_force", "limit_price", "stop_price")
+
+
+def place(context: Context, orders: Sequence[Order], symbol: str) -> tuple[str, ...]:
+    """Sends an order, or a bracket, as a strategy does; the client order ids."""
+    first, *exits = orders
+    terms, *others = ({name: getattr(each, name) for name in TERMS} for each in orders)
+    if not exits:
+        return (context.place(first.side, symbol, first.quantity, **terms),)
+    target, stop = others
+    return context.bracket(first.side, symbol, first.quantity, target=target, stop=stop, **terms)
 
 
 def number_of(order: Order) -> str:
