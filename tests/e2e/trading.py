@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
+from itertools import zip_longest
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import money_pb2
@@ -19,7 +20,7 @@ from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
 
 from services.console.clients import Mesh as Console
-from services.console.repeat import mesh_digest, repeat
+from services.console.repeat import histories_to, mesh_digest, repeat
 from services.console.scenario import Scenario, Trader
 from services.console.trial import market_of
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
@@ -197,9 +198,18 @@ class Replayed:
             return await mesh_digest(console, await console.replay(self.environment_id))
 
     async def repeats(self, mesh: Mesh) -> bool:
-        """Whether `tickmesh backtest --environment` finds the same again."""
+        """Whether `tickmesh backtest --environment` finds the same again; says what it does not."""
         async with Console(mesh.settings) as console:
-            return (await repeat(console, self.environment_id, discover(self.strategy_path))).equal
+            compared = await repeat(console, self.environment_id, discover(self.strategy_path))
+        if not compared.equal:
+            print(*compared.caveats, sep="\n")
+            again = histories_to(compared.result, compared.replay.tape_sequence)
+            for there, here in zip((each.history for each in compared.accounts), again, strict=True):
+                for name in ("fills", "refusals", "entries"):
+                    pairs = zip_longest(getattr(there, name), getattr(here, name))
+                    differing = [pair for pair in pairs if pair[0] != pair[1]]
+                    print(f"{there.label}: {len(differing)} {name} differ, first {differing[:1]}")
+        return compared.equal
 
     async def set_model(self, change: ModelChange) -> None:
         """Sets a venue model of the scenario's, or takes it away."""
