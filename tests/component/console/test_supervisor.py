@@ -41,10 +41,11 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
     made.stop(0.0)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], instead: Callable[[], object] = str, seconds: float = 30.0) -> None:
+    """Waits for it; `instead` is what there is where it never comes."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, instead()
         time.sleep(0.05)
 
 
@@ -84,7 +85,7 @@ def test_what_outlives_a_killed_supervisor_is_found_and_stopped(supervisor: Supe
     eventually(lambda: all(Layout(tmp_path).last_lines(each) for each in PROGRAMS))
     left = pids(supervisor)
     os.kill(answered(lambda: supervisor.pid), signal.SIGKILL)
-    eventually(lambda: dict(supervisor.leftovers()) == left)
+    eventually(lambda: dict(supervisor.leftovers()) == left, lambda: (supervisor.leftovers(), left))
     supervisor.stop(1.0)
     assert not memory_bytes(list(left.values()))
     assert supervisor.leftovers() == []
