@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,9 @@ from services.risk.folding import WARNING_SHARE, Folding, Scene
 from services.risk.parts import Part
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord
 from services.risk.session import Batch, Check, Ready, Session, Verdicts
+
+# Longest wait of a change for an order service that an earlier life knew: it dials again within a second.
+MEETING_SECONDS = 2.0
 
 StoreEpoch = Callable[[str, int, str], Awaitable[None]]
 
@@ -57,6 +60,9 @@ class EnvironmentGate:
         self._passed: list[str] = []
         self.changing = asyncio.Lock()
         self._last_checked = ""
+        self._met = asyncio.Event()
+        if not epoch:
+            self._met.set()
 
     @property
     def environment_id(self) -> str:
@@ -118,11 +124,22 @@ class EnvironmentGate:
                 raise _stale(f"Epoch {self.epoch} has begun.")
             folding.gate.drop_unconfirmed()
             self._session = session = Session(epoch)
+            self._met.set()
             session.put(Ready(epoch, self.engaged(), list(self._guards.values())))
             return session
         finally:
             if self.epoch == epoch:
                 folding.release()
+
+    async def met(self) -> None:
+        """Returns once all orders that were checked in earlier lives are known; sooner where nobody comes to tell.
+
+        What was checked just before a kill is not stored here: a change that is placed before it is not repeated so.
+        """
+        if not self.ended:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MEETING_SECONDS):
+                    await self._met.wait()
 
     async def check(self, session: Session, batch: Batch) -> None:
         """Answer a batch on its session, from exactly the events it names.

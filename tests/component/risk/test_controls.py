@@ -17,7 +17,7 @@ from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.errors import ApiError
 from services.domain.orders.order import OrderType, Side
-from services.risk import migrations
+from services.risk import gate, migrations
 from services.risk.store import Store
 from services.wire.versions import UnknownVersion
 from tests.component.risk.world import ENVIRONMENT, Desk, World, accepted, filled, risk_of
@@ -390,3 +390,25 @@ async def test_rule_5_a_kill_switch_works_while_nobody_can_say_whether_there_is_
         world.strategies_answer = None
         assert (await desk.risk.EngageKillSwitch(kill("s1"))).engaged
         assert (await desk.risk.SetLimit(limit_of("s1"))).version == 1
+
+
+async def test_rule_31_a_limit_that_is_set_right_after_a_kill_is_placed_after_what_was_checked_before_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MEETING_SECONDS", 30.0)
+    world.open_portfolio("p1")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect(epoch=1)
+        order = desk.order(quantity="1")
+        [verdict] = await desk.check(order)
+    # It was committed, and risk died before it heard of that.
+    world.commit(accepted(order, verdict, at=10))
+    world.orders_away = True
+    async with risk_of(world, tmp_path) as desk:
+        setting = asyncio.create_task(set_limit(desk, "MAX_ORDER_RATE", "2"))
+        await asyncio.sleep(0.2)
+        world.orders_away = False
+        await desk.connect(epoch=2)
+        await setting
+        listed = await desk.risk.ListLimitChanges(messages.ListLimitChangesRequest(environment_id=ENVIRONMENT))
+        assert [each.after_order_id for each in listed.limit_changes] == [order.order_id]

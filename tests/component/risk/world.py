@@ -453,6 +453,7 @@ def order_to_proto(order: Order) -> order_pb2.Order:
     held = order.reservation
     return order_pb2.Order(
         order_id=order.order_id,
+        event_count=order.event_count,
         client_order_id=order.client_order_id,
         portfolio_id=order.portfolio_id,
         environment_id=ENVIRONMENT,
