@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from services.domain.filling import VenueSettings
 from services.domain.market import Auction, Bar, Quote, Record, Split, Trade
 from services.domain.money import decimal_of, snap
 from services.domain.money import format_decimal as _plain
@@ -37,6 +38,7 @@ class Reason(NamedTuple):
     basis: PriceBasis = PriceBasis.NONE
 
 
+_TRADED: Final = "the trade's price"
 _CUT: Final = {
     CancelReason.INSUFFICIENT_CASH: "the cash affords no more",
     CancelReason.NOTHING_TO_REDUCE: "no more is held that it could reduce",
@@ -159,6 +161,9 @@ def _of_price(met: _Met) -> Reason:
             f"Its parent filled at {_plain(price)}, beyond its trigger {_plain(met.trigger)}: it fills there as well."
         )
         return Reason(text, PriceBasis.PARENT)
+    if price == first == limit and met.name == _TRADED and not (order.fill_settings or VenueSettings()).fill_on_touch:
+        text = f"More traded at its limit {_plain(price)} than was ahead of it there: it gets what went beyond."
+        return Reason(text, PriceBasis.LIMIT)
     if price == first:
         return Reason(_of_first(met.name, first, limit, met.trigger), PriceBasis.FIRST)
     if price == met.trigger:
@@ -233,7 +238,7 @@ def _name(record: Record | None, side: Side) -> str:
             return "the bar's open"
         case Quote():
             return "the ask" if side is Side.BUY else "the bid"
-    return "the trade's price"
+    return _TRADED
 
 
 def _inside(order: Order, first: Decimal, trigger: Decimal) -> bool:

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from services.domain.costs import Costs, Slippage
-from services.domain.market import Auction, Bar, Clock, Quote, Record, Split
+from services.domain.filling import VenueSettings
+from services.domain.market import Auction, Bar, Clock, Quote, Record, Split, Trade
 from services.domain.money import decimal_of, snap
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side
 from services.domain.orders.order import TimeInForce as Time
@@ -261,3 +262,22 @@ def test_every_end_has_words_of_its_own() -> None:
     }
     assert len(set(texts.values())) == len(texts)
     assert not [text for reason, text in texts.items() if text == f"{reason.name}."]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "basis"),
+    [
+        (None, "More traded at its limit 95 than was ahead of it there: it gets what went beyond.", PriceBasis.LIMIT),
+        (
+            VenueSettings(fill_on_touch=True),
+            "It fills at the first price there is: the trade's price 95.",
+            PriceBasis.FIRST,
+        ),
+    ],
+)
+def test_rule_9_what_went_beyond_the_queue_is_told(
+    settings: VenueSettings | None, text: str, basis: PriceBasis
+) -> None:
+    print_, limit = Trade("AAPL", 1, 95.0, 60.0), {**LIMITED, "limit_price": D(95), "fill_settings": settings}
+    event = made(ExecType.TRADE, last_price=D(95), last_quantity=D(10), **limit)
+    assert reason_of(event, made(ExecType.NEW, **limit), print_, CENT) == (text, basis)
