@@ -401,6 +401,7 @@ return {
       tiers = "order.v1.CommissionTier",
       minimum = false,
       maximum = false,
+      in_units = false,
     },
     ["order.v1.CommissionTier"] = {
       above = false,

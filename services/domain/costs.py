@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
 
 from services.domain.filling import FillModel, VenueSettings, settled
-from services.domain.money import ZERO, at_most_places
+from services.domain.money import ZERO, at_most_places, floor_to
 
 _PER_POINT = Decimal("0.0001")
 
@@ -36,6 +36,7 @@ class Commission:
         basis_points: hundredths of a per cent of the traded money.
         tiers: ascending by ``above``; marginal, like a tax's.
         minimum, maximum: of the sum; no maximum where it is None.
+        in_units: a buy gets so many units fewer, in place of paying money; then there are ``basis_points`` alone.
     """
 
     per_order: Decimal = ZERO
@@ -44,6 +45,7 @@ class Commission:
     tiers: tuple[Tier, ...] = ()
     minimum: Decimal = ZERO
     maximum: Decimal | None = None
+    in_units: bool = False
 
     def total(self, quantity: Decimal, amount: Decimal) -> Decimal:
         """The commission of an order that traded ``quantity`` units for ``amount``; at most nine places."""
@@ -132,6 +134,16 @@ class Costs(NamedTuple):
         Never negative: a split may leave an order with fewer units than it was charged for.
         """
         return ZERO if self.commission is None else max(ZERO, self.commission.total(quantity, amount) - before)
+
+    @property
+    def in_units(self) -> bool:
+        """Whether a buy is charged in units of what it bought."""
+        return self.commission is not None and self.commission.in_units
+
+    def keep(self, before: Decimal, quantity: Decimal, step: Decimal) -> Decimal:
+        """The units, in whole steps, that a buy of so many does not get, beside those kept ``before``."""
+        rate = ZERO if self.commission is None else self.commission.basis_points * _PER_POINT
+        return max(ZERO, floor_to(quantity * rate, step) - before)
 
 
 class Scope(NamedTuple):

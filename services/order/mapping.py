@@ -120,6 +120,8 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
     message.leaves_quantity = text(order.leaves_quantity, units)
     message.avg_price = text(order.avg_price, price) if order.avg_price else "0"
     message.commission = exact(order.commission)
+    if order.commission_quantity:
+        message.commission_quantity = text(order.commission_quantity, units)
     message.gross_amount = exact(order.gross_amount)
     message.cancel_reason = order.cancel_reason.real
     if refusal is not None:
@@ -173,6 +175,7 @@ def encode_event(
     rest.last_quantity = text(event.last_quantity, units) if event.last_quantity else "0"
     rest.last_price = text(event.last_price, price) if event.last_price else "0"
     rest.last_commission = exact(event.last_commission) if event.last_commission else "0"
+    rest.last_commission_quantity = text(kept, units) if (kept := event.last_commission_quantity) else ""
     set_time(rest.transact_time, event.transact_time)
     rest.tape_sequence = event.tape_sequence
     set_time(rest.create_time, create_time)
@@ -278,6 +281,7 @@ def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:
         quantity=event.last_quantity,
         price=event.last_price,
         commission=event.last_commission,
+        commission_quantity=event.last_commission_quantity,
         transact_time=event.transact_time,
         tape_sequence=event.tape_sequence,
         deployment_id=order.deployment_id,

@@ -7,6 +7,7 @@ from typing import Final
 from tickmesh.order.v1 import order_pb2
 
 from services.domain.costs import Costs
+from services.domain.money import ZERO
 from services.domain.orders.order import (
     CancelReason,
     ContingencyType,
@@ -86,6 +87,7 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         order.order_list_id,
         CONTINGENCY_TYPES[order.contingency_type] if order.order_list_id else ContingencyType.NONE,
         order.parent_order_id,
+        decimal(order.commission_quantity) if order.HasField("commission_model") else ZERO,
     )
 
 
@@ -117,6 +119,7 @@ def event_from_proto(event: order_pb2.OrderEvent) -> OrderEvent:
         decimal(event.last_quantity),
         decimal(event.last_price),
         decimal(event.last_commission),
+        decimal(event.last_commission_quantity) if event.last_commission_quantity else ZERO,
     )
 
 

@@ -42,6 +42,7 @@ COSTLY = replace(
         ModelChange(0, Scope("reversion"), VenueModel(latency=Latency(10**9, 23 * 3600 * 10**9, 7))),
         ModelChange(0, Scope("", "IBM"), VenueModel(Commission(basis_points=Decimal(5), maximum=Decimal(20)))),
         ModelChange(0, Scope("trend", "GOOG"), VenueModel(Commission(tiers=(Tier(Decimal(0), Decimal(8)),)))),
+        ModelChange(0, Scope("", "AAPL"), VenueModel(Commission(basis_points=Decimal(150), in_units=True))),
         ModelChange(0, Scope("", "MSFT"), VenueModel(fills=FillModel(bar_path=BarPath.BY_DIRECTION))),
     ),
 )

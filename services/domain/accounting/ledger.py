@@ -30,6 +30,7 @@ _Movement = tuple[EntryKind, Account, Account]
 _TRADE_UNITS: _Movement = (EntryKind.TRADE, Account.POSITION, Account.MARKET)
 _TRADE_CASH: _Movement = (EntryKind.TRADE, Account.CASH, Account.MARKET)
 _COMMISSION: _Movement = (EntryKind.COMMISSION, Account.CASH, Account.FEES)
+_COMMISSION_UNITS: _Movement = (EntryKind.COMMISSION, Account.POSITION, Account.FEES)
 _SPLIT: _Movement = (EntryKind.SPLIT, Account.POSITION, Account.MARKET)
 _IN_LIEU_UNITS: _Movement = (EntryKind.CASH_IN_LIEU, Account.POSITION, Account.MARKET)
 _IN_LIEU_CASH: _Movement = (EntryKind.CASH_IN_LIEU, Account.CASH, Account.MARKET)
@@ -107,7 +108,8 @@ class Ledger:
         """Fold one order event; only fills move anything.
 
         A fill through zero closes every lot and opens one at the fill's price; its realised profit is that of the
-        closed units alone (rule 17). Commission is an entry of its own and never part of a price (rule 14).
+        closed units alone (rule 17). Commission is an entry of its own and never part of a price (rule 14). Units
+        that are commission never came, and are worth the fill's price.
 
         Raises:
             ValueError: the instrument's currency is not the ledger's.
@@ -123,11 +125,14 @@ class Ledger:
         signed = event.last_quantity if order.side is _BUY else -event.last_quantity
         self._move(posting, source, _TRADE_UNITS, symbol, signed)
         self._move(posting, source, _TRADE_CASH, self.currency_code, -(signed * price * multiplier))
-        if commission:
+        if kept := event.last_commission_quantity:
+            self._move(posting, source, _COMMISSION_UNITS, symbol, -kept)
+            self.commission += commission
+        elif commission:
             self._move(posting, source, _COMMISSION, self.currency_code, -commission)
             self.commission += commission
         position = self.positions.get(symbol) or Position(symbol, multiplier=multiplier)
-        self._change(posting, source, position, signed, price)
+        self._change(posting, source, position, signed - kept, price)
         return posting
 
     def split(

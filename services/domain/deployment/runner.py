@@ -16,6 +16,7 @@ from services.domain.deployment.holdings import Holdings, WorkingOrder
 from services.domain.instrument import Instrument
 from services.domain.market import Auction, Bar, Halt, Quote, Record, Split, Trade
 from services.domain.money import ZERO, decimal_of
+from services.domain.orders.events import position_change
 from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, OrderState, OrderType, Side
 from services.domain.strategy import Scanner, Strategy
 from services.domain.timeline import Timeline, Wake
@@ -210,9 +211,7 @@ class StrategyRunner:
 
     def _fill(self, event: OrderEvent) -> None:
         order, positions, cash = event.order, self.holdings.positions, self.holdings.cash
-        symbol, signed = order.symbol, event.last_quantity
-        if order.side is not _BUY:
-            signed = -signed
+        symbol, signed = order.symbol, position_change(event)
         paid = signed * event.last_price * self._instruments[symbol].contract_multiplier + event.last_commission
         positions[symbol] = positions.get(symbol, ZERO) + signed
         cash[symbol] = cash.get(symbol, ZERO) - paid

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from services.domain.money import ZERO
 from services.domain.orders.lifecycle import check_transition
-from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, Refusal
+from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, Refusal, Side
 
 _new_event = OrderEvent.__new__
 _Last = tuple[Decimal, Decimal, Decimal]
@@ -32,3 +32,10 @@ def event_of(exec_type: ExecType, after: Order, when: When, last: _Last = _NOTHI
     quantity, price, commission = last
     exec_id = f"{after.order_id}-{after.event_count}"
     return _new_event(OrderEvent, exec_id, exec_type, after, when.time, when.sequence, quantity, price, commission)
+
+
+def position_change(event: OrderEvent) -> Decimal:
+    """The signed units by which a fill changes the position."""
+    return (
+        event.last_quantity - event.last_commission_quantity if event.order.side is Side.BUY else -event.last_quantity
+    )

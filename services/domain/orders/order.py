@@ -187,6 +187,8 @@ class Order(NamedTuple):
         order_list_id: the list it belongs to, the ``order_id`` of the list's first order; empty for one on its own.
         contingency_type: that list's.
         parent_order_id: the order that it waits for, HELD until that is filled; empty where it waits for none.
+        commission_quantity: units that it bought and did not get, as commission; what they were worth is in
+            ``commission``.
     """
 
     order_id: str
@@ -229,6 +231,7 @@ class Order(NamedTuple):
     order_list_id: str = ""
     contingency_type: ContingencyType = ContingencyType.NONE
     parent_order_id: str = ""
+    commission_quantity: Decimal = ZERO
 
 
 class OrderEvent(NamedTuple):
@@ -239,6 +242,7 @@ class OrderEvent(NamedTuple):
         order: the order after the event.
         transact_time: market time, ns; a fill at a bar's open has the bar's start.
         tape_sequence: the record that caused it, or the position it was decided at.
+        last_commission: money; what ``last_commission_quantity`` was worth, where it was taken in units.
     """
 
     exec_id: str
@@ -249,6 +253,7 @@ class OrderEvent(NamedTuple):
     last_quantity: Decimal = ZERO
     last_price: Decimal = ZERO
     last_commission: Decimal = ZERO
+    last_commission_quantity: Decimal = ZERO
 
 
 def only_closes(order: Order) -> bool:

@@ -19,6 +19,7 @@ from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import EXACT, ZERO, exactly
+from services.domain.orders.events import position_change
 from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
 from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_down
 from services.domain.risk.claim import Claim, claim_of, covering_of, pair_of
@@ -251,7 +252,7 @@ class Gate(Valued):
 
     def _trade(self, funds: Funds, event: OrderEvent) -> None:
         order = event.order
-        signed = event.last_quantity if order.side is _BUY else -event.last_quantity
+        signed = position_change(event)
         margin = self._limits.initial_margin(order.portfolio_id, order.symbol) if self._limits.rated else INITIAL_MARGIN
         funds.trade(order.symbol, signed, event.last_price, margin)
         funds.cash -= event.last_commission

@@ -74,8 +74,10 @@ def reservation_of_all(intent: Intent) -> Reservation:
 
 
 def _commission(order: Order, units: Decimal, notional: Decimal) -> Decimal:
-    """What the order may still be charged if ``units`` more are traded for ``notional``."""
+    """The money that the order may still be charged if ``units`` more are traded for ``notional``."""
     costs, traded = order.costs or Costs(), order.gross_amount + notional
+    if costs.in_units and order.side is _BUY:
+        return ZERO
     return costs.charge(order.commission, order.cum_quantity + units, traded)
 
 

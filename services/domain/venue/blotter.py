@@ -154,13 +154,16 @@ class Blotter:
         before = self.orders[arrival]
         amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
         cash, quantity = -commission, after.cum_quantity - before.cum_quantity
+        kept = after.commission_quantity - before.commission_quantity
         if before.side is _BUY:
+            if before.costs is not None and before.costs.in_units:
+                cash = ZERO
             # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
             if before.reservation.cash or not before.reduce_only:
                 cash -= amount
             else:
                 cash = ZERO
-            signed = quantity
+            signed = quantity - kept
         else:
             # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
             # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
@@ -168,7 +171,8 @@ class Blotter:
                 cash += amount
             signed = -quantity
         self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
-        return event_of(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
+        event = event_of(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
+        return event._replace(last_commission_quantity=kept) if kept else event
 
     def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:
         """An order that any record concerns is filled whole; ``filled`` states its portfolio's headroom after it."""

@@ -150,7 +150,7 @@ def fill(
         return Fill(ZERO, order, unpaid=True) if unpaid else _new_fill(Fill, quantity, after, False)
     if not quantity or (order.reduce_only and not order.reservation.cash):
         return _new_fill(Fill, quantity, after, False)
-    cost = after.gross_amount - order.gross_amount + after.commission - order.commission
+    cost = _cost(order, after)
     reserved, smaller = reserved_together(order, twin), None if twin is None else cut(twin, quantity)
     if cost <= reserved - reserved_together(after, smaller) + headroom:
         return _new_fill(Fill, quantity, after, False)
@@ -181,6 +181,7 @@ def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float |
         cum_quantity=cum,
         leaves_quantity=leaves,
         avg_price=at_most_places(order.avg_price / ratio, 9),
+        commission_quantity=units(order.commission_quantity),
         limit_price=price(order.limit_price),
         stop_price=price(order.stop_price),
         trailing_amount=price(order.trailing_amount),
@@ -193,6 +194,12 @@ def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float |
 def _units_for(cash: Decimal, unit_cost: Decimal, step: Decimal) -> Decimal:
     """The most units, in whole steps, that ``cash`` pays. ``//`` is exact where ``/`` would round up at 28 digits."""
     return max(ZERO, cash // (unit_cost * step) * step)
+
+
+def _cost(order: Order, after: Order) -> Decimal:
+    """The money that a buy pays by becoming ``after``."""
+    in_units = order.costs is not None and order.costs.in_units
+    return after.gross_amount - order.gross_amount + (ZERO if in_units else after.commission - order.commission)
 
 
 def _pays_commission(order: Order, after: Order, headroom: Decimal, twin: Order | None) -> bool:
@@ -209,7 +216,7 @@ def _affordable(order: Order, most: Decimal, price: Decimal, instrument: Instrum
     while none < all_of_it:
         middle = (none + all_of_it + 1) // 2
         after = _filled(order, middle * step, order.leaves_quantity, price, instrument)
-        if after.gross_amount - order.gross_amount + after.commission - order.commission <= cash:
+        if _cost(order, after) <= cash:
             none = middle
         else:
             all_of_it = middle - 1
@@ -223,9 +230,13 @@ def _filled(order: Order, quantity: Decimal, leaves: Decimal, price: Decimal, in
         avg_price = at_most_places(gross / (cum * instrument.contract_multiplier), 9) if cum else ZERO
     else:
         avg_price = price
-    commission, costs = order.commission, order.costs
+    commission, kept, costs = order.commission, order.commission_quantity, order.costs
     if costs is not None and quantity:
-        commission += costs.charge(commission, cum, gross)
+        if order.side is _BUY and costs.in_units:
+            units = costs.keep(kept, cum, instrument.quantity_increment)
+            kept, commission = kept + units, commission + units * price * instrument.contract_multiplier
+        else:
+            commission += costs.charge(commission, cum, gross)
     return order._replace(
         state=OrderState.FILLED if quantity == leaves else OrderState.PARTIALLY_FILLED,
         quantity=order.cum_quantity + leaves,
@@ -234,4 +245,5 @@ def _filled(order: Order, quantity: Decimal, leaves: Decimal, price: Decimal, in
         gross_amount=gross,
         avg_price=avg_price,
         commission=commission,
+        commission_quantity=kept,
     )

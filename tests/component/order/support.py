@@ -432,7 +432,8 @@ def domain_event(event: order_pb2.OrderEvent) -> Any:
     """A stored event as the domain has it."""
     from services.domain.orders.order import ExecType, OrderEvent
 
-    last = (Decimal(each) for each in (event.last_quantity, event.last_price, event.last_commission))
+    figures = (event.last_quantity, event.last_price, event.last_commission, event.last_commission_quantity or "0")
+    last = map(Decimal, figures)
     transacted = nanoseconds(event.transact_time)
     return OrderEvent(
         event.exec_id, ExecType(event.exec_type), order_from_proto(event.order), transacted, event.tape_sequence, *last

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
-from tickmesh.order.v1 import order_pb2, order_preview_pb2, venue_model_pb2, venue_model_service_pb2
+from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2, venue_model_pb2, venue_model_service_pb2
 from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 
 from services.chassis.errors import ApiError
@@ -66,6 +66,28 @@ async def test_an_order_carries_what_it_was_taken_on_and_pays_it(mesh: Mesh) -> 
     await mesh.gate.fold(len(await mesh.events()))
     exposure = mesh.gate.gate.exposure("trend")
     assert (exposure.reserved_cash, str(exposure.cash)) == (0, "98997.8990")
+
+
+async def test_rule_14_a_commission_in_units_is_kept_of_what_was_bought(mesh: Mesh) -> None:
+    await put(mesh, commission=Commission(basis_points="500", in_units=True))
+    order = await mesh.orders.CreateOrder(request("a", quantity="30"))
+    assert (order.commission_model.in_units, order.reservation.commission, order.commission_quantity) == (True, "", "")
+    await mesh.market.run(1, 60)
+    fill = await mesh.get("a")
+    # Of 30 units a twentieth is one and a half, and no part of one is kept.
+    assert (fill.cum_quantity, fill.commission_quantity, fill.commission, fill.avg_price) == (
+        "30",
+        "1",
+        "100.01",
+        "100.0100",
+    )
+    wanted = order_service_pb2.ListExecutionsRequest(portfolio_id="trend")
+    (execution,) = (await mesh.orders.ListExecutions(wanted)).executions
+    assert (execution.quantity, execution.commission_quantity, execution.commission) == ("30", "1", fill.commission)
+    await mesh.gate.fold(len(await mesh.events()))
+    exposure = mesh.gate.gate.exposure("trend")
+    assert exposure.cash == 100_000 - 30 * Decimal(fill.avg_price)
+    assert [(each.symbol, each.quantity) for each in exposure.positions] == [("AAPL", 29)]
 
 
 async def test_a_preview_counts_the_commission(mesh: Mesh) -> None:
@@ -197,6 +219,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(mesh: Mesh) -> None
     for fields in (
         {"commission": Commission(minimum="2", maximum="1")},
         {"commission": Commission(tiers=[venue_model_pb2.CommissionTier(above="5", basis_points="1")])},
+        {"commission": Commission(per_unit="1", in_units=True)},
         {"slippage": Slippage(impact="1.5")},
         {"fills": Fills(volume_share="1.5")},
         {},

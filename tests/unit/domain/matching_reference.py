@@ -263,6 +263,8 @@ def any_costs(rng: Random, iceberg: bool) -> Costs | None:
         minimum=Decimal(rng.choice(["0", "1.5"])),
         maximum=rng.choice([None, Decimal(3)]),
     )
+    if rng.random() < 0.2:
+        commission = Commission(basis_points=Decimal(rng.choice([5, 1000])), in_units=True)
     slippage = Slippage(
         basis_points=Decimal(rng.choice(["0", "5", "80"])),
         spread_share=Decimal(rng.choice(["0", "0.5"])),

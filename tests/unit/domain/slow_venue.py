@@ -43,6 +43,7 @@ class Waiting:
     cum: Decimal = ZERO
     spent: Decimal = ZERO
     charged: Decimal = ZERO
+    kept: Decimal = ZERO
     awaits_parent: bool = False
     passed_over: bool = False
 
@@ -286,7 +287,7 @@ class SlowVenue:
             if w.quantity > w.cum and not leaves:
                 ended.append(self.end(w, "CANCELED", "CORPORATE_ACTION", sequence, record.time))
                 continue
-            w.cum, w.quantity = cum, cum + leaves
+            w.cum, w.quantity, w.kept = cum, cum + leaves, units(w.kept)
             w.best = None if w.best is None else round(w.best / ratio, 9)
             display = w.order.display_quantity
             w.order = w.order._replace(
@@ -578,8 +579,8 @@ class SlowVenue:
             return turn
         if path.known:
             found = path.after(turn.price, turn.distance)
-            assert found is not None
-            if not any(self.admits(w, price) for price in found[1]):
+            # What slippage made of its parent's price may lie off the way.
+            if found is None or not any(self.admits(w, price) for price in found[1]):
                 return Turn(5, ZERO, w)
             later = path.after(limit, turn.distance)
             assert later is not None
@@ -655,7 +656,7 @@ class SlowVenue:
                 available -= quantity
         if w not in self.waiting:
             return
-        if closes and reducible == quantity:
+        if closes and not (-self.positions[o.symbol] if w.buys else self.positions[o.symbol]) > 0:
             self.end_all([w], "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
         elif quantity and iceberg is not None and w.cum % iceberg == 0:
             self.waiting.remove(w)
@@ -697,7 +698,7 @@ class SlowVenue:
     def charge(self, w: Waiting) -> Decimal:
         """What the order's commission has grown by."""
         model = w.order.costs and w.order.costs.commission
-        if not model:
+        if not model or (model.in_units and w.buys):
             return ZERO
         total = model.per_order + model.per_unit * w.cum + w.spent * model.basis_points / 10_000
         for i, tier in enumerate(model.tiers):
@@ -716,10 +717,22 @@ class SlowVenue:
         w.quantity, w.cum, w.spent = w.cum + leaves, w.cum + quantity, w.spent + quantity * price
         # Who trades has been triggered.
         w.traded = w.triggered = True
-        self.positions[w.order.symbol] += quantity if w.buys else -quantity
+        kept = self.keep(w)
+        self.positions[w.order.symbol] += quantity - kept if w.buys else -quantity
         if w.cum == w.quantity:
             self.waiting.remove(w)
-        self.note(w, "TRADE", sequence, time, quantity, price, self.charge(w))
+        self.note(w, "TRADE", sequence, time, quantity, price, kept * price if kept else self.charge(w))
+
+    def keep(self, w: Waiting) -> Decimal:
+        """Units of a buy that are its commission."""
+        model = w.order.costs and w.order.costs.commission
+        if not model or not model.in_units or not w.buys:
+            return ZERO
+        step = INSTRUMENTS[w.order.symbol].quantity_increment
+        all_of_it = (w.cum * model.basis_points / 10_000 / step).to_integral_value(ROUND_FLOOR) * step
+        kept = max(ZERO, all_of_it - w.kept)
+        w.kept += kept
+        return kept
 
     def named(self, order_id: str) -> Waiting | None:
         return next((w for w in self.waiting if order_id and w.order.order_id == order_id), None)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.domain.accounting.ledger import Account, Ledger
 from services.domain.backtest.simulation import Result, Simulation
 from services.domain.costs import (
     Commission,
@@ -142,12 +143,14 @@ class Books:
 
     def __init__(self, tape: Tape, how: VenueSettings, cash: Decimal, *, shorts: bool) -> None:
         self.tape, self.venue, self.gate, self.position = tape, Venue(INSTRUMENTS, how), Gate(), 0
+        self.events: list[OrderEvent] = []
         self.gate.open_portfolio("P", cash)
         if shorts:
             self.gate.set_limit(make_limit("short_sale", D(1), "P"))
         self.venue.prime(tape, 0)
 
     def fold(self, events: Sequence[OrderEvent]) -> None:
+        self.events += events
         for event in events:
             self.gate.fold(event, INSTRUMENTS[event.order.symbol])
             assert self.gate.exposure("P").cash >= 0
@@ -403,3 +406,42 @@ def test_each_setting_of_how_an_order_fills_is_that_of_the_narrowest_scope_that_
     assert models.terms("Q", "BBB", "c").fill_settings == VenueSettings(True, None, False, BarPath.BY_DIRECTION)
     models.put(Scope(), None)
     assert models.terms("Q", "AAA", "c").fill_settings == VenueSettings(volume_share=D("0.2"))
+
+
+IN_UNITS = Costs(Commission(basis_points=D(1000), in_units=True))
+
+
+def test_rule_14_a_commission_in_units_takes_some_of_what_was_bought_and_no_cash() -> None:
+    tape = merge([bars([(100, 100, 100, 100, v) for v in (100, 40, 60, 100, 100)])])
+    books, ledger = Books(tape, VenueSettings(), D(1000), shorts=False), Ledger("P")
+    ledger.deposit(D(1000), 0, 0, "deposit")
+    books.go(1)
+    books.send(order(1, "B", "M", 10, costs=IN_UNITS))
+    (sent,) = books.venue.open_orders()
+    assert (sent.reservation.cash, sent.reservation.commission) == (1000, 0), "all the cash buys"
+    books.go(3)
+    # Of the first 4 units a tenth is no whole step of 0.5; of all 10 it is one unit.
+    fills = [each for each in books.events if each.last_quantity]
+    assert [(e.last_quantity, e.last_commission_quantity, e.last_commission) for e in fills] == [(4, 0, 0), (6, 1, 100)]
+    assert (fills[-1].order.commission_quantity, fills[-1].order.commission) == (1, 100)
+    for fill in fills:
+        ledger.apply(fill, INSTRUMENTS["BBB"])
+    exposure = books.gate.exposure("P")
+    assert (exposure.cash, exposure.reserved_cash, ledger.cash) == (0, 0, 0)
+    assert (ledger.positions["BBB"].quantity, books.venue.held("P", "BBB")) == (9, 9)
+    assert (ledger.commission, ledger.realized_pnl, ledger.balance(Account.FEES, "BBB")) == (100, 0, 1)
+    # What was bought can be sold, and no more; a sale pays money.
+    books.send(order(2, "S", "M", 9, costs=IN_UNITS))
+    books.send(order(3, "S", "M", "0.5", costs=IN_UNITS))
+    assert [each.order_id for each in books.venue.open_orders()] == ["env-2"]
+    books.go(4)
+    assert (books.gate.exposure("P").cash, books.venue.held("P", "BBB")) == (810, 0)
+
+
+def test_rules_14_and_20_a_split_restates_the_units_that_were_kept() -> None:
+    rows = [(0, 1, [100] * 5), (1, 2, [100] * 5), (3, 4, [50, 50, 50, 50, 1000])]
+    tape = merge([series(Kind.SPLIT, "BBB", [(3, 3, (2, 1))]), series(Kind.BAR, "BBB", rows, "1m")])
+    events = drive(Venue(INSTRUMENTS, VenueSettings()), tape, [Command(1, order(1, "B", "M", 30, costs=IN_UNITS))])
+    fills = [each for each in events if each.last_quantity]
+    assert [(e.last_quantity, e.last_commission_quantity) for e in fills] == [(10, 1), (40, 4)]
+    assert (fills[-1].order.cum_quantity, fills[-1].order.commission_quantity) == (60, 6)

@@ -23,7 +23,7 @@ BAR = Bar("AAPL", "1d", 0, 1, 100.0, 104.0, 97.0, 103.0, 1000.0)
 
 def test_every_fill_is_recognised_by_what_its_record_shows() -> None:
     seen: Counter[PriceBasis] = Counter()
-    for seed in range(200):
+    for seed in range(600):
         tape, commands, how = drawn(seed)
         last: dict[str, OrderEvent] = {}
         for event in drive(Venue(INSTRUMENTS, how), tape, commands):

@@ -479,6 +479,7 @@ class Order(_message.Message):
     SLIPPAGE_MODEL_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     FILL_MODEL_FIELD_NUMBER: _builtins.int
+    COMMISSION_QUANTITY_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Given by the service."""
     client_order_id: _builtins.str
@@ -559,6 +560,8 @@ class Order(_message.Message):
     """What kind of list that is."""
     parent_order_id: _builtins.str
     """The order of its list that it waits for, or waited for: HELD until that fills."""
+    commission_quantity: _builtins.str
+    """Units that it bought and did not get, as commission; empty where there are none. What they were worth is in `commission`."""
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """The bound that refused it, when REJECTED."""
@@ -646,10 +649,11 @@ class Order(_message.Message):
         slippage_model: _venue_model_pb2.SlippageModel | None = ...,
         latency: _duration_pb2.Duration | None = ...,
         fill_model: _venue_model_pb2.FillModel | None = ...,
+        commission_quantity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "commission_model", b"commission_model", "create_time", b"create_time", "expire_time", b"expire_time", "fill_model", b"fill_model", "latency", b"latency", "refusal", b"refusal", "reservation", b"reservation", "slippage_model", b"slippage_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "contingency_type", b"contingency_type", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "fill_model", b"fill_model", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_list_id", b"order_list_id", "order_type", b"order_type", "owner", b"owner", "parent_order_id", b"parent_order_id", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "commission_quantity", b"commission_quantity", "contingency_type", b"contingency_type", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "fill_model", b"fill_model", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_list_id", b"order_list_id", "order_type", b"order_type", "owner", b"owner", "parent_order_id", b"parent_order_id", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -676,6 +680,7 @@ class OrderEvent(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    LAST_COMMISSION_QUANTITY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Its number in its environment."""
     exec_id: _builtins.str
@@ -698,6 +703,8 @@ class OrderEvent(_message.Message):
     """W3C trace context of the order's trace."""
     version: _builtins.int
     """The version of this event's form."""
+    last_commission_quantity: _builtins.str
+    """Units of this fill that were taken as commission; empty where none were. What they were worth is in `last_commission`."""
     @_builtins.property
     def order(self) -> Global___Order:
         """The order after it."""
@@ -734,10 +741,11 @@ class OrderEvent(_message.Message):
         traceparent: _builtins.str = ...,
         version: _builtins.int = ...,
         checks: _abc.Iterable[Global___LimitCheck] | None = ...,
+        last_commission_quantity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "order", b"order", "transact_time", b"transact_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "checks", b"checks", "create_time", b"create_time", "exec_id", b"exec_id", "exec_type", b"exec_type", "last_commission", b"last_commission", "last_price", b"last_price", "last_quantity", b"last_quantity", "order", b"order", "principal", b"principal", "sequence", b"sequence", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "transact_time", b"transact_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "checks", b"checks", "create_time", b"create_time", "exec_id", b"exec_id", "exec_type", b"exec_type", "last_commission", b"last_commission", "last_commission_quantity", b"last_commission_quantity", "last_price", b"last_price", "last_quantity", b"last_quantity", "order", b"order", "principal", b"principal", "sequence", b"sequence", "tape_sequence", b"tape_sequence", "traceparent", b"traceparent", "transact_time", b"transact_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,6 +811,7 @@ class Execution(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     COMMISSION_FIELD_NUMBER: _builtins.int
     TRANSACT_TIME_FIELD_NUMBER: _builtins.int
+    COMMISSION_QUANTITY_FIELD_NUMBER: _builtins.int
     TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
     exec_id: _builtins.str
@@ -827,6 +836,8 @@ class Execution(_message.Message):
     """Price."""
     commission: _builtins.str
     """Commission."""
+    commission_quantity: _builtins.str
+    """Units that were taken as commission; empty where none were. What they were worth is in `commission`."""
     tape_sequence: _builtins.int
     """The record that filled it."""
     deployment_id: _builtins.str
@@ -850,12 +861,13 @@ class Execution(_message.Message):
         price: _builtins.str = ...,
         commission: _builtins.str = ...,
         transact_time: _timestamp_pb2.Timestamp | None = ...,
+        commission_quantity: _builtins.str = ...,
         tape_sequence: _builtins.int = ...,
         deployment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["transact_time", b"transact_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "commission", b"commission", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "exec_id", b"exec_id", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "price", b"price", "quantity", b"quantity", "sequence", b"sequence", "side", b"side", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "transact_time", b"transact_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_order_id", b"client_order_id", "commission", b"commission", "commission_quantity", b"commission_quantity", "deployment_id", b"deployment_id", "environment_id", b"environment_id", "exec_id", b"exec_id", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "price", b"price", "quantity", b"quantity", "sequence", b"sequence", "side", b"side", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "transact_time", b"transact_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

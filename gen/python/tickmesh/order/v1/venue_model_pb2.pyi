@@ -86,6 +86,7 @@ class CommissionModel(_message.Message):
     TIERS_FIELD_NUMBER: _builtins.int
     MINIMUM_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
+    IN_UNITS_FIELD_NUMBER: _builtins.int
     per_order: _builtins.str
     """Once an order that fills; default 0."""
     per_unit: _builtins.str
@@ -96,6 +97,10 @@ class CommissionModel(_message.Message):
     """Of an order that fills; default 0."""
     maximum: _builtins.str
     """Of an order, at least `minimum`; default none."""
+    in_units: _builtins.bool
+    """A buy is charged in units of what it bought, as venues for coins do: it gets its `basis_points` of them fewer, rounded down to
+    whole increments, and pays no money. Then no other rate may be given; sales pay their `basis_points` in money. Default false.
+    """
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommissionTier]:
         """Rates that change with the money traded, ascending by `above`; at most 16."""
@@ -109,10 +114,11 @@ class CommissionModel(_message.Message):
         tiers: _abc.Iterable[Global___CommissionTier] | None = ...,
         minimum: _builtins.str = ...,
         maximum: _builtins.str = ...,
+        in_units: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "maximum", b"maximum", "minimum", b"minimum", "per_order", b"per_order", "per_unit", b"per_unit", "tiers", b"tiers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "in_units", b"in_units", "maximum", b"maximum", "minimum", b"minimum", "per_order", b"per_order", "per_unit", b"per_unit", "tiers", b"tiers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -941,6 +941,12 @@ class CommissionModel(betterproto2.Message):
     Of an order, at least `minimum`; default none.
     """
 
+    in_units: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    A buy is charged in units of what it bought, as venues for coins do: it gets its `basis_points` of them fewer, rounded down to
+    whole increments, and pays no money. Then no other rate may be given; sales pay their `basis_points` in money. Default false.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "CommissionModel", CommissionModel)
 
@@ -1282,6 +1288,11 @@ class Execution(betterproto2.Message):
     )
     """
     Market time.
+    """
+
+    commission_quantity: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
+    """
+    Units that were taken as commission; empty where none were. What they were worth is in `commission`.
     """
 
     tape_sequence: "int" = betterproto2.field(13, betterproto2.TYPE_INT64)
@@ -2236,6 +2247,11 @@ class Order(betterproto2.Message):
     How it fills, all of it, where anything of that was set.
     """
 
+    commission_quantity: "str" = betterproto2.field(54, betterproto2.TYPE_STRING)
+    """
+    Units that it bought and did not get, as commission; empty where there are none. What they were worth is in `commission`.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "Order", Order)
 
@@ -2628,6 +2644,11 @@ class OrderEvent(betterproto2.Message):
     """
     Of the order's first event: the limits that somebody had set and that had something to say about it, in the order of
     checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
+    """
+
+    last_commission_quantity: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
+    """
+    Units of this fill that were taken as commission; empty where none were. What they were worth is in `last_commission`.
     """
 
 
