@@ -511,7 +511,7 @@ class Order(_message.Message):
     cum_quantity: _builtins.str
     """Units filled."""
     leaves_quantity: _builtins.str
-    """Units still working."""
+    """Units still working; of an order by cash as its last fill sized it: the next one sizes it anew."""
     avg_price: _builtins.str
     """Average price of what is filled; `0` before."""
     commission: _builtins.str

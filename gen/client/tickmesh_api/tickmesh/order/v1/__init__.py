@@ -2067,7 +2067,7 @@ class Order(betterproto2.Message):
 
     leaves_quantity: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
     """
-    Units still working.
+    Units still working; of an order by cash as its last fill sized it: the next one sizes it anew.
     """
 
     avg_price: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
