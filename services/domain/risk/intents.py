@@ -42,7 +42,7 @@ def intent_of(
         notional = units * price * multiplier
     else:
         left = notional = left - order.gross_amount
-        units = floor_to(left / (price * multiplier), instrument.quantity_increment)
+        units = _most_units(order, left, reference, instrument)
     signed = units if order.side is _BUY else -units
     # An order to buy for an amount reserves that amount.
     by_cash = left if order.side is _BUY else None
@@ -59,6 +59,16 @@ def intent_of(
         cash += slippage + fee
     seen = (signed, reference, price, notional, cash, time, mark, fee, slippage)
     return _new_intent(Intent, order, instrument, funds, *seen)
+
+
+def _most_units(order: Order, cash: Decimal, reference: Decimal, instrument: Instrument) -> Decimal:
+    """What ``cash`` buys at the lowest of the order's prices and the last one, and one increment at least.
+
+    The fill sizes it anew: at a still better price it holds more units, which cost no more.
+    """
+    own = (each for each in (order.limit_price, order.stop_price) if each is not None)
+    step, lowest = instrument.quantity_increment, min((reference, *own))
+    return max(step, floor_to(cash / (lowest * instrument.contract_multiplier), step))
 
 
 def reservation_of_all(intent: Intent) -> Reservation:

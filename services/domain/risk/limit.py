@@ -188,4 +188,9 @@ class Checked(NamedTuple):
 
 def reduces(intent: Intent, own: Funds) -> bool:
     """Whether all that the order may trade only closes what is held in ``own``."""
-    return own.holding(intent.order.symbol).closing(intent.signed) == abs(intent.signed)
+    return closing(intent, own) == abs(intent.signed)
+
+
+def closing(intent: Intent, own: Funds) -> Decimal:
+    """How many units of the order only close what is held in ``own``: none for sure of one that the fill sizes."""
+    return ZERO if intent.order.cash_quantity is not None else own.holding(intent.order.symbol).closing(intent.signed)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from services.domain.risk.buying_power import round_down, round_up
 from services.domain.risk.claim import covering_of
-from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure
+from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure, closing
 
 _ONE = Decimal(1)
 
@@ -67,7 +67,7 @@ class Restricted(Limit):
         """What could be traded, and the order's units."""
         if not self.bound:
             return None
-        return (intent.funds.holding(intent.order.symbol).closing(intent.signed), abs(intent.signed))
+        return (closing(intent, intent.funds), abs(intent.signed))
 
 
 class ShortSale(Limit):

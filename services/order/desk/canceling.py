@@ -176,8 +176,8 @@ class Canceling:
 
 
 def _closes(order: Order, held: Mapping[str, Decimal]) -> bool:
-    """Whether all of a buy closes a short."""
-    return -held.get(order.symbol, ZERO) >= order.reservation.quantity
+    """Whether all of a buy closes a short: who knows of one that the fill sizes?"""
+    return order.cash_quantity is None and -held.get(order.symbol, ZERO) >= order.reservation.quantity
 
 
 def ended_order(order_id: str, payload: bytes | None) -> ApiError:

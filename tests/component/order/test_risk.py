@@ -161,8 +161,11 @@ async def test_rule_5_buys_that_close_a_short_stay_where_asked_for(mesh: Mesh) -
     await mesh.orders.CreateOrder(limit("cover"))
     await mesh.orders.CreateOrder(limit("beyond", quantity="11"))
     await mesh.orders.CreateOrder(limit("flat", portfolio_id="other"))
+    # What its fill sizes may buy more than there is to close.
+    await mesh.orders.CreateOrder(limit("sized", quantity="", cash_quantity="200"))
     mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
     await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
+    await state_of(mesh, "sized", STATE.ORDER_STATE_CANCELED)
     await state_of(mesh, "flat", STATE.ORDER_STATE_CANCELED, "other")
     assert (await mesh.get("cover")).state == STATE.ORDER_STATE_NEW
 

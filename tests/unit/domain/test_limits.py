@@ -328,3 +328,25 @@ def test_both_a_portfolios_and_the_environments_bound_hold_its_own_first(desk: D
 def test_a_limit_that_cannot_be_set_is_refused(name: str, bound: str) -> None:
     with pytest.raises(ValueError, match=f"{name}"):
         make_limit(name, D(bound))
+
+
+@pytest.mark.parametrize("price", [{}, {"limit_price": "100000"}, {"stop_price": "100000"}, {"limit_price": "100"}])
+@pytest.mark.parametrize("limit", ["max_order_quantity", "max_position_quantity"])
+def test_rule_12_an_order_by_cash_counts_as_what_it_may_buy_at_the_lowest_of_its_prices(
+    desk: Desk, limit: str, price: dict[str, str]
+) -> None:
+    desk.limit(limit, "5")
+    assert desk.refusal(cash_quantity="600", **price)[:4] == ("LIMIT_EXCEEDED", limit, 5, 6)
+    assert desk.passes(cash_quantity="599.99", **price)
+
+
+def test_rule_12_an_order_by_cash_is_one_increment_at_least(desk: Desk) -> None:
+    desk.limit("max_position_quantity", "0")
+    assert desk.refusal(cash_quantity="1")[2:4] == (0, 1)
+
+
+def test_rule_12_an_order_that_its_fill_sizes_is_not_one_that_only_reduces(desk: Desk) -> None:
+    desk.gate.set_limit(make_limit("restricted", D(1), symbol="AAPL"))
+    assert desk.refusal(cash_quantity="9000", limit_price="100000")[0] == "SYMBOL_RESTRICTED"
+    desk.gate.engage(KillScope("q"), allow_reducing=True)
+    assert desk.refusal(cash_quantity="500", portfolio_id="q", instrument=OTHER)[0] == "KILL_SWITCH_ENGAGED"

@@ -69,7 +69,10 @@ class CreateOrderRequest(_message.Message):
     quantity: _builtins.str
     """Units, a multiple of the instrument's `quantity_increment`."""
     cash_quantity: _builtins.str
-    """Cash to spend instead (FIX 152), in the instrument's currency; buys only. Sized at the fill, floored to the increment."""
+    """Cash to spend instead (FIX 152), in the instrument's currency; buys only. Sized at the fill, floored to the increment.
+    Limits of quantities see the units that it buys at the lowest of its prices and the last one, and never take it for an
+    order that only reduces; a fill at a still better price holds more units for the same cash.
+    """
     limit_price: _builtins.str
     """The worst price of a LIMIT, STOP_LIMIT or LIMIT_IF_TOUCHED order, a multiple of the instrument's `price_increment`, at most
     15 significant digits.

@@ -1074,6 +1074,8 @@ class CreateOrderRequest(betterproto2.Message):
     cash_quantity: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
     Cash to spend instead (FIX 152), in the instrument's currency; buys only. Sized at the fill, floored to the increment.
+    Limits of quantities see the units that it buys at the lowest of its prices and the last one, and never take it for an
+    order that only reduces; a fill at a still better price holds more units for the same cash.
     """
 
     limit_price: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
