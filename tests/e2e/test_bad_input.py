@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from services.chassis.catalog import SERVICES
 from tests.e2e.bad_input import (
@@ -38,12 +39,25 @@ def _times(method: MethodDescriptor) -> list[str]:
     return [field.name for field in fields if field.message_type and field.message_type.name == "Timestamp"]
 
 
+def _durations(message: Descriptor) -> list[str]:
+    """Of fields of fields too, as paths."""
+    found = []
+    for field in message.fields:
+        inner = field.message_type
+        if inner and inner.name == "Duration":
+            found.append(field.name)
+        elif inner and not field.is_repeated and inner.file.package.startswith("tickmesh."):
+            found += [f"{field.name}.{each}" for each in _durations(inner)]
+    return found
+
+
 METHODS = methods()
 UNARY = {name: method for name, method in METHODS.items() if not method.client_streaming}
 BODIES = [name for name, method in UNARY.items() if bindings(method)[0][0] == "POST"]
 INTERNAL = methods(internal=True)
 ENTER = "OrderService/EnterOrders"
 TIMES = [name for name, method in UNARY.items() if _times(method)]
+DURATIONS = [name for name, method in UNARY.items() if _durations(method.input_type)]
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +195,21 @@ def test_a_time_that_there_is_not_is_refused(front: Front, name: str) -> None:
             getattr(request, field).seconds, getattr(request, field).nanos = seconds, nanos
             answer = front.grpc(method, request.SerializePartialToString())
             answers.append(("gRPC", (field, seconds, nanos), INVALID, answer))
+    told(answers)
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_a_duration_that_there_is_not_is_refused(front: Front, name: str) -> None:
+    """No JSON can say it, but a message can."""
+    method, answers = UNARY[name], []
+    for path in _durations(method.input_type):
+        for seconds, nanos in ((10**12, 0), (-(10**12), 0), (2**63 - 1, 0), (1, 10**9), (1, -(10**9)), (2, -1)):
+            request = message_factory.GetMessageClass(method.input_type)()
+            json_format.ParseDict(over(RIGHT[name], {path: "1s"}), request)
+            duration = reduce(getattr, path.split("."), request)
+            duration.seconds, duration.nanos = seconds, nanos
+            answer = front.grpc(method, request.SerializePartialToString())
+            answers.append(("gRPC", (path, seconds, nanos), INVALID, answer))
     told(answers)
 
 

@@ -16,10 +16,20 @@ def basket() -> type[Message]:
     file = descriptor_pb2.FileDescriptorProto(
         name="toy/basket.proto", package="toy", syntax="proto3", dependency=["buf/validate/validate.proto"]
     )
+    file.dependency.append("google/protobuf/duration.proto")
     kinds = descriptor_pb2.FieldDescriptorProto
     leg = file.message_type.add(name="Leg")
     symbol = leg.field.add(name="symbol", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
     symbol.options.Extensions[validate_pb2.field].string.max_len = 4
+    delay = leg.field.add(
+        name="delay",
+        number=2,
+        type=kinds.TYPE_MESSAGE,
+        type_name=".google.protobuf.Duration",
+        label=kinds.LABEL_OPTIONAL,
+    )
+    second = delay.options.Extensions[validate_pb2.field].cel.add()
+    second.id, second.message, second.expression = "leg.delay", "must be a second", "this >= duration('1s')"
     message = file.message_type.add(name="Basket")
     name = message.field.add(name="name", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
     name.options.Extensions[validate_pb2.field].string.min_len = 1
@@ -35,6 +45,7 @@ def basket() -> type[Message]:
         type_name=".toy.Basket.LabelsEntry",
         label=kinds.LABEL_REPEATED,
     )
+    message.field.add(name="first", number=4, type=kinds.TYPE_MESSAGE, type_name=".toy.Leg", label=kinds.LABEL_OPTIONAL)
     rule = message.options.Extensions[validate_pb2.message].cel.add()
     rule.id, rule.message, rule.expression = "basket.name", "a basket is not a leg", "this.name != 'leg'"
     pool = descriptor_pool.Default()
@@ -64,6 +75,22 @@ def test_each_bad_field_is_named(basket: type[Message]) -> None:
 def test_a_rule_over_the_whole_message_names_no_field(basket: type[Message]) -> None:
     [violation] = refusal(basket(name="leg")).field_violations
     assert violation == ("", "a basket is not a leg", "basket.name")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"),
+    [(10**12, 0), (-(2**63), 0), (1, 10**9), (1, -(2**31)), (2, -1), (-2, 1), (315_576_000_001, 0)],
+)
+def test_a_duration_that_there_is_not_is_named(basket: type[Message], seconds: int, nanos: int) -> None:
+    error = refusal(basket(name="tech", first={"delay": {"seconds": seconds, "nanos": nanos}}))
+    assert [violation.field for violation in error.field_violations] == ["first.delay"]
+    assert "no duration" in error.message
+
+
+def test_a_duration_that_there_is_is_for_its_rule_to_judge(basket: type[Message]) -> None:
+    validate(basket(name="tech", first={"delay": {"seconds": 1, "nanos": 999_999_999}}))
+    [violation] = refusal(basket(name="tech", first={"delay": {"nanos": -1}})).field_violations
+    assert violation == ("first.delay", "must be a second", "leg.delay")
 
 
 def test_many_violations_still_fit_the_trailers(basket: type[Message]) -> None:
