@@ -47,7 +47,7 @@ class Version(NamedTuple):
 
 
 def model_id(environment_id: str, scope: Scope) -> str:
-    """`{environment_id}~{portfolio_id}~{symbol}`."""
+    """`{environment_id}~{portfolio_id}~{symbol}`, none of which has a `~` of its own."""
     return f"{environment_id}~{scope.portfolio_id}~{scope.symbol}"
 
 

@@ -182,7 +182,10 @@ def _set_preview(message: gate_pb2.PreviewVerdict, preview: Preview) -> None:
 
 
 def limit_id(record: LimitRecord) -> str:
-    """`{environment_id}~{portfolio_id}~{limit type}`, and `~{strategy_id}~{symbol}` where one of these is named."""
+    """`{environment_id}~{portfolio_id}~{limit type}`, and `~{strategy_id}~{symbol}` where one of these is named.
+
+    Of these only a strategy's id may have a `~`, so that no two limits have one id.
+    """
     name = risk_pb2.LimitType.Name(LIMIT_TYPES[record.name]).removeprefix("LIMIT_TYPE_")
     narrower = f"~{record.strategy_id}~{record.symbol}" if record.strategy_id or record.symbol else ""
     return f"{record.environment_id}~{record.portfolio_id}~{name}{narrower}"

@@ -2,7 +2,10 @@
 
 import protovalidate
 import pytest
+from google.protobuf.message import Message
 from tickmesh.common.v1 import money_pb2
+from tickmesh.marketdata.v1 import environment_service_pb2
+from tickmesh.portfolio.v1 import portfolio_service_pb2
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "100.50", "999999999999999999.999999999"])
@@ -15,3 +18,22 @@ def test_other_text_is_refused_by_the_named_rule(amount: str) -> None:
     with pytest.raises(protovalidate.ValidationError) as refused:
         protovalidate.validate(money_pb2.Money(currency_code="USD", amount=amount))
     assert [violation.proto.rule_id for violation in refused.value.violations] == ["tickmesh.decimal"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (environment_service_pb2.CreateReplayRequest(data_set_id="us"), "environment_id"),
+        (portfolio_service_pb2.CreatePortfolioRequest(environment_id="e"), "portfolio_id"),
+    ],
+)
+def test_what_other_ids_begin_with_has_no_tilde(request_: Message, field: str) -> None:
+    """Else the limits of (zz, a~b) and of (zz~a, b) would have one id, and so would their venue models."""
+    found = {}
+    for name in ("a", "a-b", "a~b", "a~", "~a", "x" * 64, "x" * 65):
+        setattr(request_, field, name)
+        violations = protovalidate.Validator().collect_violations(request_)
+        own = [each.proto for each in violations if each.proto.field.elements[0].field_name == field]
+        found[name] = [each.rule_id for each in own]
+    wrong = ["tickmesh.part_id"]
+    assert found == {"a": [], "a-b": [], "x" * 64: [], **dict.fromkeys(("a~b", "a~", "~a", "x" * 65), wrong)}

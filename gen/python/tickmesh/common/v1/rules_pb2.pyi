@@ -18,6 +18,7 @@ UNSIGNED_DECIMAL_FIELD_NUMBER: _builtins.int
 ID_FIELD_NUMBER: _builtins.int
 SYMBOL_FIELD_NUMBER: _builtins.int
 TEXT_FIELD_NUMBER: _builtins.int
+PART_ID_FIELD_NUMBER: _builtins.int
 decimal: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A decimal of at most 18 digits before and 9 after the point, no exponent: `100`, `-0.5`."""
 positive_decimal: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
@@ -30,3 +31,5 @@ symbol: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _bu
 """A symbol: an upper-case letter or digit, then up to 31 of `A-Z 0-9 . / _ & -`."""
 text: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A text for people. No NUL, which PostgreSQL cannot store."""
+part_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""An id that the ids of other things begin with, each part followed by `~`: so it has none itself."""

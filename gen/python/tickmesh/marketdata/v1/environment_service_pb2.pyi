@@ -91,7 +91,7 @@ class CreateReplayRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
-    """The id it shall have; default one of the service's choice."""
+    """The id it shall have; default one of the service's choice. Without `~`, which joins it to others in the ids of limits and venue models."""
     display_name: _builtins.str
     """What people call it."""
     data_set_id: _builtins.str

@@ -34,7 +34,7 @@ class CreatePortfolioRequest(_message.Message):
     INITIAL_CASH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     portfolio_id: _builtins.str
-    """The id it shall have; default one of the service's choice."""
+    """The id it shall have; default one of the service's choice. Without `~`, which joins it to others in the ids of limits and venue models."""
     environment_id: _builtins.str
     """The environment it shall belong to."""
     display_name: _builtins.str

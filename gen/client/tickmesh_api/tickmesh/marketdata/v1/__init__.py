@@ -802,7 +802,7 @@ class CreateReplayRequest(betterproto2.Message):
 
     environment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    The id it shall have; default one of the service's choice.
+    The id it shall have; default one of the service's choice. Without `~`, which joins it to others in the ids of limits and venue models.
     """
 
     display_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

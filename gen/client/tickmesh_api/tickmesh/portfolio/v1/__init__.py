@@ -175,7 +175,7 @@ class CreatePortfolioRequest(betterproto2.Message):
 
     portfolio_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    The id it shall have; default one of the service's choice.
+    The id it shall have; default one of the service's choice. Without `~`, which joins it to others in the ids of limits and venue models.
     """
 
     environment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
