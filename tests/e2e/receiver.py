@@ -55,8 +55,8 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         """All that have come."""
         return [span for trace in self._spans.values() for span in trace.values()]
 
-    def trace(self, trace_id: str, complete: Callable[[list[Span]], bool], seconds: float = 20.0) -> list[Span]:
-        """A trace's spans by their start, when all that are wanted have come: exporters send once a second."""
+    def trace(self, trace_id: str, complete: Callable[[list[Span]], bool], seconds: float = 60.0) -> list[Span]:
+        """A trace's spans by their start, when all have come: exporters send once a second, and later where that failed."""
         deadline = time.monotonic() + seconds
         while True:
             found = sorted(self._spans.get(trace_id, {}).values(), key=lambda span: span.start)
