@@ -56,7 +56,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         return [span for trace in self._spans.values() for span in trace.values()]
 
     def trace(self, trace_id: str, complete: Callable[[list[Span]], bool], seconds: float = 60.0) -> list[Span]:
-        """A trace's spans by their start, when all have come: exporters send once a second, and later where that failed."""
+        """A trace's spans by their start, when all have come: once a second, later where an exporter failed first."""
         deadline = time.monotonic() + seconds
         while True:
             found = sorted(self._spans.get(trace_id, {}).values(), key=lambda span: span.start)
