@@ -91,6 +91,9 @@ def _event(each: order_explanation_pb2.ExplainedEvent) -> Iterator[str]:
     fill = f" {event.last_quantity} at {event.last_price}" if event.exec_type == order_pb2.EXEC_TYPE_TRADE else ""
     yield f"{kind}{fill}, {_time(event.transact_time)}, event {event.sequence}"
     yield f"  {each.reason}"
+    if event.exec_type == order_pb2.EXEC_TYPE_REPLACED:
+        # What was said of the order at first is told on its own.
+        yield from (f"  checked by {_limit(check)}" for check in event.checks)
     if each.HasField("record"):
         yield f"  by {_record(each.record)}"
     for entry in each.ledger_entries:

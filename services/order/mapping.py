@@ -164,7 +164,7 @@ def encode_event(
 
     Args:
         create_time: wall time, ns.
-        checks: of an order's first event, what the limits said.
+        checks: of an order's first event, or of new terms, what the limits said.
     """
     units, price = places_of(instrument)
     order = order_to_proto(event.order, provenance, instrument, sequence).SerializeToString()

@@ -19,6 +19,7 @@ from services.chassis.stream import EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
+from services.domain.risk.gate import Verdict
 from services.domain.risk.limit import Checked
 from services.domain.venue.positions import Holder
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
@@ -123,14 +124,15 @@ class Journal:
         rows = await self._store.positions(self.row.environment_id)
         return {(row.portfolio_id, row.symbol): (row.quantity, row.tape_sequence) for row in rows if row.quantity}
 
-    def introduce(
-        self, order_id: str, provenance: Provenance, portfolio: PortfolioRow, checks: tuple[Checked, ...] = ()
-    ) -> None:
-        """Tells where an order comes from whose first event is about to be written, and what limits said of it."""
+    def introduce(self, order_id: str, provenance: Provenance, portfolio: PortfolioRow) -> None:
+        """Tells where an order comes from whose first event is about to be written."""
         self._provenance[order_id] = provenance
-        if checks:
-            self._checks[order_id] = checks
         self._portfolios.setdefault(portfolio.portfolio_id, portfolio)
+
+    def checked(self, order_id: str, verdict: Verdict | None) -> None:
+        """Tells what the limits said of an order, or of its new terms, whose event is about to be written."""
+        if verdict is not None and verdict.checks:
+            self._checks[order_id] = verdict.checks
 
     def origin_of(self, order: Order) -> Provenance:
         """Where an open order comes from."""

@@ -119,8 +119,8 @@ class OrderLists:
         events: list[OrderEvent] = []
         for create, orders, origins in asked:
             for each, order, origin in zip(create.orders, orders, origins, strict=True):
-                verdict = verdicts.get(order.order_id)
-                desk.journal.introduce(order.order_id, origin, each.portfolio, verdict.checks if verdict else ())
+                desk.journal.introduce(order.order_id, origin, each.portfolio)
+                desk.journal.checked(order.order_id, verdicts.get(order.order_id))
             events += self._take(orders, verdicts)
             desk.row.order_count += len(orders)
         placed = await desk.journal.commit(events, cause="command")

@@ -154,7 +154,8 @@ class Placing:
         events: list[OrderEvent] = []
         for create, order, origin in zip(creates, orders, origins, strict=True):
             verdict = verdicts.get(order.order_id)
-            desk.journal.introduce(order.order_id, origin, create.portfolio, verdict.checks if verdict else ())
+            desk.journal.introduce(order.order_id, origin, create.portfolio)
+            desk.journal.checked(order.order_id, verdict)
             events += self._take(order, verdict)
         row.order_count += len(orders)
         placed = await desk.journal.commit(events, cause="command")

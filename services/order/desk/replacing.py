@@ -201,6 +201,7 @@ class Replacing:
             reserved = None if verdict is None else verdict.reservation
             decided = row.market_time if replace.decision is None else max(row.market_time, replace.decision.time)
             events = desk.venue.replace(replace.order_id, replace.terms, row.tape_sequence, decided, reserved)
+            desk.journal.checked(replace.order_id, verdict)
         request = None
         if replace.request_id:
             owner = desk.journal.origin_of(before).owner

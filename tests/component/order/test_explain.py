@@ -1,10 +1,13 @@
 """An order's story as the order service composes it, also where those who know the rest do not answer."""
 
+from decimal import Decimal
+
 from tickmesh.marketdata.v1 import environment_pb2, market_data_pb2
 from tickmesh.order.v1 import order_explanation_pb2, order_explanation_service_pb2
 from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanationServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2
 
+from services.domain.risk.limits import make_limit
 from services.wire.values import timestamp
 from tests.component.order.support import ENVIRONMENT, MINUTE, Mesh, limit, request, stop_peer
 from tests.component.order.test_order_lists import bracket
@@ -79,6 +82,19 @@ async def test_a_refusal_a_cancel_and_new_terms_say_why(mesh: Mesh) -> None:
     ]
     # Decided once: new terms have a position of their own.
     assert story.decision.basis_sequence == resting.basis_sequence
+
+
+async def test_new_terms_say_what_the_limits_said_of_them(mesh: Mesh) -> None:
+    placed = await mesh.orders.CreateOrder(limit("rests"))
+    mesh.gate.gate.set_limit(make_limit("max_order_quantity", Decimal(20)))
+    await mesh.orders.ReplaceOrder(replace(placed.order_id, quantity="15"))
+    await mesh.orders.ReplaceOrder(replace(placed.order_id, quantity="12"))
+    told = [each.event.checks for each in (await explain(mesh, placed.order_id)).events]
+    assert [[(check.limit, check.bound, check.value) for check in checks] for checks in told] == [
+        [],
+        [("max_order_quantity", "20", "15")],
+        [],  # fewer units are not checked
+    ]
 
 
 async def test_rule_15_halts_are_told_that_stood_while_an_order_was_open(mesh: Mesh) -> None:

@@ -93,7 +93,9 @@ class OrderExplanation(_message.Message):
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainedEvent]:
-        """What happened to it, oldest first; the first event says what the check said, its `checks` each limit's bound and value."""
+        """What happened to it, oldest first; the first event says what the check said, its `checks` each limit's bound and value, as do
+        those of new terms.
+        """
 
     @_builtins.property
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplanationGap]:

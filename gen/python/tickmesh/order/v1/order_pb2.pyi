@@ -719,8 +719,8 @@ class OrderEvent(_message.Message):
 
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitCheck]:
-        """Of the order's first event: the limits that somebody had set and that had something to say about it, in the order of
-        checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
+        """Of the order's first event, and of new terms that were checked: the limits that somebody had set and that had something
+        to say about it, in the order of checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
         """
 
     def __init__(
