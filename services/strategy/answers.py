@@ -26,6 +26,7 @@ REFUSALS: Final = frozenset(
         "KILL_SWITCH_ENGAGED",
         "NO_REFERENCE_PRICE",
         "MARKET_CLOSED",
+        "BRACKET_INVERTED",
     }
 )
 """Answers that are orders: the order is there, REJECTED."""

@@ -90,6 +90,7 @@ OF_A_LIST: list[Row] = [
     _changed(entry=_PRICED, target={"limit_price": "94"}, stop={"limit_price": "110"}),
     _changed(entry=_PRICED, target={"limit_price": "110"}, stop=_TRIGGER),
     _changed(target=_GTD),
+    _changed(target={"time_in_force": "TIME_IN_FORCE_DAY"}),
     _changed(target={**_GTD, "expire_time": "2005-03-01T00:00:00.5Z"}),
     _changed(target={"expire_time": "2005-03-01T00:00:00Z"}),
     *(_changed(target={"time_in_force": f"TIME_IN_FORCE_{each}"}) for each in ("IOC", "FOK", "OPG", "CLS")),

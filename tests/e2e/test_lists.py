@@ -141,7 +141,7 @@ class Lists(Strategy):
             case 9:
                 context.oco(Side.BUY, symbol, Decimal(1_000_000), {"limit_price": at(0.9)}, {"stop_price": at(1.1)})
                 until = {"time_in_force": Tif.GTD, "expire_time": (context.now // DAY + 2) * DAY}
-                exits = {"target": {"limit_price": at(1.3)}, "stop": {"stop_price": at(0.7), **until}}
+                exits = {"target": {"limit_price": at(1.3), **until}, "stop": {"stop_price": at(0.7), **until}}
                 terms = {"order_type": Type.LIMIT, "limit_price": at(0.8)}
                 context.bracket(Side.BUY, symbol, Decimal(10), **terms, **exits)
             case 10:

@@ -8,9 +8,9 @@ from services.domain.costs import VenueModels
 from services.domain.deployment.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.orders.lists import check_list, listed
+from services.domain.orders.lists import check_list, inverted, listed
 from services.domain.orders.order import Order, OrderEvent, Refusal, Reservation
-from services.domain.orders.replacing import REFUSED_QUIETLY, CannotReplace, needs_check, replaced
+from services.domain.orders.replacing import REFUSED_QUIETLY, CannotReplace, needs_check
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.limits import LimitChange
 from services.domain.risk.valuing import Valuing
@@ -107,6 +107,9 @@ class Trading:
                 refusal = verdict.refusal or NO_PRICE
                 return [event for each in orders for event in self._venue.refuse(each, refusal, at, time)]
             accepted.append(order._replace(reservation=verdict.reservation))
+        first = orders[0]
+        if clash := inverted(orders, self._venue.reference_price(first.symbol, first.side)):
+            return [event for each in orders for event in self._venue.refuse(each, clash, at, time)]
         return self._venue.accept_list(accepted, at, time)
 
     def _replace(self, order_id: str, command: ReplaceOrder) -> list[OrderEvent]:
@@ -115,7 +118,7 @@ class Trading:
         if before is None:
             return []
         try:
-            after = replaced(before, command.terms)
+            after = self._venue.replaced(before, command.terms)
         except CannotReplace as error:
             if error.reason in REFUSED_QUIETLY:
                 return []

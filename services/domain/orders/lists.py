@@ -12,9 +12,10 @@ first order's.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.domain.money import ZERO, at_most_places, format_decimal
-from services.domain.orders.order import STOPS, ContingencyType, Order, OrderType, Side, TimeInForce
+from services.domain.orders.order import STOPS, ContingencyType, Order, OrderType, Refusal, Side, TimeInForce
 
 _OCO, _OTO, _BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
@@ -89,6 +90,53 @@ def stops_loss(order: Order) -> bool:
     return order.order_type in _ADVERSE
 
 
+class Clash(NamedTuple):
+    """An exit on the wrong side of where its parent enters, or of its twin: it would be reached at once.
+
+    Attributes:
+        field: the price that it waits for.
+        bound: what that must lie beyond.
+    """
+
+    field: str
+    price: Decimal
+    bound: Decimal
+    message: str
+
+
+def clash_of(child: Order, other: Order, reference: Decimal | None = None) -> Clash | None:
+    """How a bracket's exit clashes with another of its orders; None where it does not.
+
+    Args:
+        other: its twin, on whose side it is, or its parent.
+        reference: what a parent at MARKET would fill at now, where that is known.
+    """
+    twin, stops = other.side is child.side, stops_loss(child)
+    bound = (None if stops_loss(other) is stops else aim(other)) if twin else _entry(other, child, reference)
+    price, above = aim(child), stops is (child.side is Side.BUY)
+    if price is None or bound is None or (price > bound if above else price < bound):
+        return None
+    field = "limit_price" if child.order_type is OrderType.LIMIT else "stop_price"
+    where = "its twin is" if twin else "the entry is"
+    return Clash(field, price, bound, f"must be {'above' if above else 'below'} {format_decimal(bound)}, where {where}")
+
+
+def inverted(orders: Sequence[Order], reference: Decimal | None) -> Refusal | None:
+    """Why a list that is asked for now is none: its first order's ``reference`` price lies beyond one of its exits."""
+    parent, *children = orders
+    if parent.contingency_type is not _BRACKET:
+        return None
+    for child in children:
+        if clash := clash_of(child, parent, reference):
+            return Refusal("BRACKET_INVERTED", clash.field, clash.bound, clash.price)
+    return None
+
+
+def aim(child: Order) -> Decimal | None:
+    """The price that an exit waits for; None for one that trails."""
+    return child.limit_price if child.order_type is OrderType.LIMIT else child.stop_price
+
+
 def cut(order: Order, units: Decimal) -> Order:
     """``order`` for so many units fewer, because its twin has filled them; what it reserved shrinks likewise."""
     quantity, held = order.quantity - units, order.reservation
@@ -131,24 +179,24 @@ def _check_bracket(orders: Sequence[Order]) -> None:
             raise BadList("must be opposite to that of the list's first order", place, "side")
         if child.quantity != ZERO:
             raise BadList("must not be given: it is for what the list's first order fills", place, "quantity")
-    _check_sides(parent, *children)
+    first, second = children
+    # One that expired would take the other with it, and leave the position bare.
+    for field in ("time_in_force", "expire_time"):
+        if getattr(first, field) != getattr(second, field):
+            raise BadList("must be the same for both exits of a BRACKET", 2, field)
+    for place, child, other in ((1, first, parent), (2, second, parent), (2, second, first)):
+        if clash := clash_of(child, other):
+            raise BadList(clash.message, place, clash.field)
 
 
-def _check_sides(parent: Order, first: Order, second: Order) -> None:
-    """Refuse an exit on the wrong side of where the parent enters, or of the other: it would be reached at once."""
-    entry = parent.stop_price if parent.limit_price is None else parent.limit_price
-    sides = [(1, first, entry, "the entry"), (2, second, entry, "the entry")]
-    if stops_loss(first) is not stops_loss(second):
-        sides.append((2, second, _aim(first), "its twin"))
-    for place, child, other, whose in sides:
-        price, above = _aim(child), stops_loss(child) is (child.side is Side.BUY)
-        if price is None or other is None or (price > other if above else price < other):
-            continue
-        field = "limit_price" if child.order_type is OrderType.LIMIT else "stop_price"
-        beyond = "above" if above else "below"
-        raise BadList(f"must be {beyond} {format_decimal(other)}, where {whose} is", place, field)
-
-
-def _aim(child: Order) -> Decimal | None:
-    """The price that an exit waits for; None for one that trails."""
-    return child.limit_price if child.order_type is OrderType.LIMIT else child.stop_price
+def _entry(parent: Order, child: Order, reference: Decimal | None) -> Decimal | None:
+    """Where a parent enters, as far as it matters to an exit; None where nobody knows."""
+    limit, trigger = parent.limit_price, parent.stop_price
+    if parent.order_type is OrderType.MARKET:
+        return reference
+    if limit is None or trigger is None:
+        return trigger if limit is None else limit
+    # It pays its limit at worst, and may fill at its trigger already.
+    if not stops_loss(child):
+        return limit
+    return min(limit, trigger) if child.side is Side.SELL else max(limit, trigger)

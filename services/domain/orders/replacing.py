@@ -1,17 +1,26 @@
 """What becomes of an open order that is replaced (FIX cancel/replace): it keeps id, type, side and time in force."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import ZERO, at_most_places
-from services.domain.orders.order import TRIGGERED_STATES, Order, OrderType, Reservation
+from services.domain.orders.lists import aim, clash_of, sized_by_parent
+from services.domain.orders.order import (
+    TRIGGERED_STATES,
+    ContingencyType,
+    Order,
+    OrderState,
+    OrderType,
+    Reservation,
+)
 from services.domain.orders.shape import BadShape, check_shape
 
 _TRIGGERS = frozenset({"stop_price", "trailing_amount", "trailing_percent"})
 BELOW_FILLED, TRIGGERED, IMPOSSIBLE = "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "INVALID_ARGUMENT"
-OF_LIST = "LIST_QUANTITY_FIXED"
-REFUSED_QUIETLY = frozenset({BELOW_FILLED, TRIGGERED})
-"""Reasons that a fill may have made; the others are the asker's mistakes."""
+OF_LIST, INVERTED = "LIST_QUANTITY_FIXED", "BRACKET_INVERTED"
+REFUSED_QUIETLY = frozenset({BELOW_FILLED, TRIGGERED, INVERTED})
+"""Reasons that a fill may have made, or one that has not come; the others are the asker's mistakes."""
 _PRICES = ("limit_price", "stop_price", "trailing_amount", "trailing_percent")
 
 
@@ -19,8 +28,8 @@ class CannotReplace(ValueError):
     """The order cannot be what was asked; nothing was changed.
 
     Attributes:
-        reason: the error reason on the wire: ``QUANTITY_BELOW_FILLED``, ``LIST_QUANTITY_FIXED``, ``ORDER_TRIGGERED`` or
-            ``INVALID_ARGUMENT``.
+        reason: the error reason on the wire: ``QUANTITY_BELOW_FILLED``, ``LIST_QUANTITY_FIXED``, ``ORDER_TRIGGERED``,
+            ``BRACKET_INVERTED`` or ``INVALID_ARGUMENT``.
         field: the term that does not go with the order; empty for the other reasons.
     """
 
@@ -48,16 +57,24 @@ class Replacement(NamedTuple):
     expire_time: int | None = None
 
 
-def replaced(order: Order, terms: Replacement, reservation: Reservation | None = None) -> Order:
+def replaced(
+    order: Order,
+    terms: Replacement,
+    reservation: Reservation | None = None,
+    relatives: Sequence[Order] = (),
+    reference: Decimal | None = None,
+) -> Order:
     """``order`` on new terms.
 
     Args:
         reservation: what a check set aside for all of it, filled units included; without one each unit keeps what it
             has reserved.
+        relatives: the open orders of its list.
+        reference: what the list's first order would fill at now if it is at MARKET; None where that is not asked.
 
     Raises:
         CannotReplace: it would be no more than what has filled, or another quantity than its list's; its trigger has
-            been reached, or the terms do not go with its type.
+            been reached, the terms do not go with its type, or they would make a bracket none.
     """
     changes = {name: value for name, value in terms._asdict().items() if value is not None}
     triggered = order.state in TRIGGERED_STATES and order.order_type is not OrderType.LIMIT
@@ -73,6 +90,8 @@ def replaced(order: Order, terms: Replacement, reservation: Reservation | None =
     if terms.quantity is not None:
         after = after._replace(leaves_quantity=terms.quantity - order.cum_quantity)
     _check_shape(after, terms)
+    if order.contingency_type is ContingencyType.BRACKET:
+        _check_bracket(order, after, relatives, reference)
     return after._replace(reservation=reservation or _in_proportion(order, after))
 
 
@@ -127,6 +146,29 @@ def _check_shape(after: Order, terms: Replacement) -> None:
         # Fewer units may fall below what an iceberg shows: then it is they that cannot be.
         field = error.field if error.field in given else given[0]
         raise CannotReplace(IMPOSSIBLE, str(error), field) from error
+
+
+def _check_bracket(before: Order, after: Order, relatives: Sequence[Order], reference: Decimal | None) -> None:
+    """Refuse prices, or an expiry, that ``check_list`` would; once the entry fills, its exits go where they like."""
+    others = [each for each in relatives if each.order_id != after.order_id]
+    for other in others:
+        if not sized_by_parent(after):
+            _check_entry(before, after, other)
+        elif sized_by_parent(other) or after.state is OrderState.HELD:
+            _check_exit(before, after, other, reference)
+
+
+def _check_entry(before: Order, after: Order, child: Order) -> None:
+    moved = any(getattr(after, name) != getattr(before, name) for name in ("limit_price", "stop_price"))
+    if moved and child.state is OrderState.HELD and (clash := clash_of(child, after)):
+        raise CannotReplace(INVERTED, f"the {clash.field} of its exit {child.order_id} {clash.message}")
+
+
+def _check_exit(before: Order, after: Order, other: Order, reference: Decimal | None) -> None:
+    if aim(after) != aim(before) and (clash := clash_of(after, other, reference)):
+        raise CannotReplace(INVERTED, f"the {clash.field} {clash.message}")
+    if after.expire_time not in {before.expire_time, other.expire_time} and sized_by_parent(other):
+        raise CannotReplace(IMPOSSIBLE, f"must stay that of its twin {other.order_id}", "expire_time")
 
 
 def _in_proportion(order: Order, after: Order) -> Reservation:

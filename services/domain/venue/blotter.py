@@ -88,14 +88,14 @@ class Blotter:
     def twin(self, order: Order) -> Order | None:
         """The open order of which no more can fill than of this one, both together; None where it has none."""
         if paired(order):
-            for other in self._members(order):
+            for other in self.members(order):
                 if other.parent_order_id == order.parent_order_id and other.order_id != order.order_id:
                     return other
         return None
 
     def children(self, order: Order) -> list[Order]:
         """The open orders whose parent this one is."""
-        return [other for other in self._members(order) if other.parent_order_id == order.order_id]
+        return [other for other in self.members(order) if other.parent_order_id == order.order_id]
 
     def restore(self, orders: Iterable[Order]) -> None:
         """Take open orders as they are, by priority; those that have none come last, in the order given.
@@ -231,7 +231,7 @@ class Blotter:
         if order.order_list_id:
             self._lists.setdefault(order.order_list_id, {})[order.order_id] = None
 
-    def _members(self, order: Order) -> list[Order]:
+    def members(self, order: Order) -> list[Order]:
         """The open orders of its list, by priority."""
         ids = self._lists.get(order.order_list_id, ())
         return [self.orders[arrival] for arrival in sorted(self._arrivals[order_id] for order_id in ids)]

@@ -9,10 +9,10 @@ differ from one that ran through.
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from services.domain.costs import NO_SLIP, Slip
+from services.domain.costs import Slip
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, at_most_places, decimal_of, snap
+from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.events import When, refuse
 from services.domain.orders.order import (
     CancelReason,
@@ -35,6 +35,7 @@ from services.domain.venue.encounter import Encounter
 from services.domain.venue.linked import end
 from services.domain.venue.positions import Holder
 from services.domain.venue.sessions import first_state, strike
+from services.domain.venue.slips import slip_of
 from services.domain.venue.splitting import split, trailed
 
 __all__ = ["MARKET_CLOSED", "CannotReplace", "Replacement", "Venue", "VenueSettings"]
@@ -101,14 +102,7 @@ class Venue:
 
     def slip(self, order: Order) -> Slip:
         """What can be said now of the records that will fill an order, if it slips (rule 14)."""
-        index = self._index
-        if index is None or order.costs is None or order.costs.slippage is None:
-            return NO_SLIP
-        bid, ask = index.last_quote(order.symbol, self._position) or (0.0, 0.0)
-        spread = at_most_places(decimal_of(ask) - decimal_of(bid), 9) if bid > 0 and ask > 0 else ZERO
-        sized = any(map(index.sized, index.data_sources(order.symbol)))
-        most = (order.fill_settings or self._settings).volume_share
-        return Slip(spread, ZERO if not sized else Decimal(1) if most is None else most)
+        return slip_of(order, self._index, self._position, order.fill_settings or self._settings)
 
     def prime(self, tape: Tape, through: int) -> None:
         """Stand at ``through`` without meeting the records before it: history, or what was met before a restart."""
@@ -204,11 +198,11 @@ class Venue:
 
         Raises:
             CannotReplace: it would be no more than what has filled, its trigger has been reached, or the terms do not
-                go with its type.
+                go with its type or its list.
         """
         if (order := self._blotter.order(order_id)) is None:
             return []
-        after = replaced(order, terms, reservation)
+        after = replaced(order, terms, reservation, self._blotter.members(order))
         if not keeps_priority(order, after):
             trails = self._met_by(order, at)
             after = after._replace(
@@ -218,6 +212,15 @@ class Venue:
                 priority=self._blotter.last_place(),
             )
         return [self._blotter.replace(order.priority, after, reservation, When(at, time))]
+
+    def replaced(self, order: Order, terms: Replacement) -> Order:
+        """What ``replace`` would make of an open order, for who asks; of a bracket's entry at MARKET by today's price.
+
+        Raises:
+            CannotReplace: as ``replace``; or an exit lies beyond that price.
+        """
+        entry, members = self._blotter.order(order.parent_order_id) or order, self._blotter.members(order)
+        return replaced(order, terms, None, members, self.reference_price(entry.symbol, entry.side))
 
     def expire_all(self, at: int, time: int) -> list[OrderEvent]:
         """The tape has ended: no order will meet another record (rule 33)."""
@@ -284,13 +287,11 @@ class Venue:
         start, edges = tape.start.item(row), index.edges(instrument.calendar)
         if index.halted(source.symbol, start):
             return []
-        if source.kind is _AUCTION:
-            return Encounter(index, row, self._blotter, self._settings, instrument).run()
-        if edges.rows and not edges.admits(row, start, tape.time.item(row)):
-            return []
-        filled = fill_alone(index, row, self._blotter, self._settings, instrument)
-        if filled is not None:
-            return [filled]
+        if source.kind is not _AUCTION:
+            if edges.rows and not edges.admits(row, start, tape.time.item(row)):
+                return []
+            if (filled := fill_alone(index, row, self._blotter, self._settings, instrument)) is not None:
+                return [filled]
         return Encounter(index, row, self._blotter, self._settings, instrument).run()
 
     def _met_by(self, order: Order, row: int) -> float | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.orders.lists import listed
+from services.domain.orders.lists import inverted, listed
 from services.domain.orders.order import ContingencyType, Order, OrderEvent, OrderState
 from services.domain.risk.gate import Verdict
 from services.order.desk.checks import Checks, refusal_of, risk_unavailable
@@ -145,6 +145,8 @@ class OrderLists:
                 refusal = refusal_of(verdict)
                 return [event for each in orders for event in venue.refuse(each, refusal, at, decided)]
             accepted.append(order._replace(reservation=verdict.reservation))
+        if clash := inverted(orders, venue.reference_price(orders[0].symbol, orders[0].side)):
+            return [event for each in orders for event in venue.refuse(each, clash, at, decided)]
         return venue.accept_list(accepted, at, decided)
 
 

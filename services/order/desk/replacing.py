@@ -13,7 +13,7 @@ from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.instrument import Instrument
 from services.domain.orders.order import Order, OrderEvent
-from services.domain.orders.replacing import CannotReplace, Replacement, needs_check, replaced
+from services.domain.orders.replacing import CannotReplace, Replacement, needs_check
 from services.domain.risk.gate import Verdict
 from services.domain.venue.matching import Venue
 from services.order.desk.canceling import ended_order
@@ -100,11 +100,13 @@ class Replacing:
         """Decides on replacements and answers them.
 
         Returns:
-            Those that must be looked at again: another one of the same order or request comes first.
+            Those that must be looked at again: another one of the same order, list or request comes first.
         """
         first, again, taken = list[Replace](), list[Replace](), set[str]()
         for each in batch:
-            names = {each.order_id, each.request_id} - {""}
+            order = self._desk.venue.order(each.order_id)
+            # What one order of a list may be depends on the others.
+            names = {each.order_id, each.request_id, order.order_list_id if order else ""} - {""}
             (again if names & taken else first).append(each)
             taken |= names
         changes = [change for each in await self._unknown(first) if (change := await self._change(each)) is not None]
@@ -148,7 +150,7 @@ class Replacing:
         try:
             given = {name: value for name, value in replace.terms._asdict().items() if value is not None}
             check_increments(given, self._instruments[order.symbol])
-            return Change(replace, order, replaced(order, replace.terms))
+            return Change(replace, order, self._desk.venue.replaced(order, replace.terms))
         except CannotReplace as error:
             replace.fail(_impossible(order, error))
         except ApiError as error:

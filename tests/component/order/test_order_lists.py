@@ -332,6 +332,41 @@ async def test_orders_that_make_no_list_are_refused_by_name_and_leave_none(mesh:
     assert (await refused(get(mesh, "replay-1-1"))).reason == "ORDER_LIST_NOT_FOUND", "an order on its own is no list"
 
 
+async def test_rule_13_a_bracket_at_market_is_refused_whole_where_the_price_is_beyond_an_exit(mesh: Mesh) -> None:
+    error = await refused(mesh.orders.CreateOrderList(bracket(target="76", stop="20")))
+    assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "BRACKET_INVERTED")
+    assert (error.metadata["limit"], error.metadata["value"]) == ("limit_price", "76")
+    assert {event.exec_type for event in await mesh.events()} == {order_pb2.EXEC_TYPE_REJECTED}
+    assert len(await mesh.events()) == 3
+    assert await folded(mesh) == 0
+
+
+async def test_rule_13_new_terms_that_invert_a_bracket_leave_it_as_it_was(mesh: Mesh) -> None:
+    made = await mesh.orders.CreateOrderList(bracket())
+    stop = made.orders[2]
+    asked = order_service_pb2.ReplaceOrderRequest(order_id=stop.order_id, stop_price="450")
+    error = await refused(mesh.orders.ReplaceOrder(asked))
+    assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "BRACKET_INVERTED")
+    assert (await get(mesh, made.order_list_id)).orders[2] == stop
+
+
+async def test_rule_13_exits_that_move_at_once_are_held_to_each_other(mesh: Mesh) -> None:
+    """Either could go to where the other was; the second is held to what the first has become."""
+    waiting = bracket(order_type=LIMIT, limit_price="50", stop="40", target="60")
+    waiting.orders[0].order_type = order_pb2.ORDER_TYPE_TRAILING_STOP
+    waiting.orders[0].limit_price, waiting.orders[0].trailing_amount = "", "20"
+    made = await mesh.orders.CreateOrderList(waiting)
+    target, stop = made.orders[1].order_id, made.orders[2].order_id
+    answers = await asyncio.gather(
+        mesh.orders.ReplaceOrder(order_service_pb2.ReplaceOrderRequest(order_id=target, limit_price="45")),
+        mesh.orders.ReplaceOrder(order_service_pb2.ReplaceOrderRequest(order_id=stop, stop_price="55")),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, Exception) for each in answers].count(True) == 1
+    _, first, second = (await get(mesh, made.order_list_id)).orders
+    assert Decimal(second.stop_price) < Decimal(first.limit_price)
+
+
 async def test_a_strategys_list_carries_its_seat(mesh: Mesh) -> None:
     made = bracket()
     made.deployment_id, made.strategy_id, made.basis_sequence = "d", "s", 3

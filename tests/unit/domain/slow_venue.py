@@ -226,6 +226,8 @@ class SlowVenue:
             return
         if terms.cash_quantity is not None and terms.cash_quantity <= w.spent:
             return
+        if o.contingency_type is ContingencyType.BRACKET and self.spoils(w, after):
+            return
         alike = after._replace(quantity=o.quantity, cash_quantity=o.cash_quantity) == o
         if not (alike and total <= w.quantity and (after.cash_quantity or 0) <= (o.cash_quantity or 0)):
             after = after._replace(basis_sequence=position, basis_time=time)
@@ -234,6 +236,41 @@ class SlowVenue:
             w.met = False
         w.order, w.quantity = after._replace(quantity=total), total
         self.note(w, "REPLACED", position, time)
+
+    def spoils(self, w: Waiting, after: Order) -> bool:
+        """Whether a bracket would no longer stand as one: stop, entry and target in line, and one expiry."""
+        prices = [(o.limit_price, o.stop_price) for o in (w.order, after)]
+        if not w.of_bracket:
+            waiting = [child.order for child in self.children(w) if child.awaits_parent]
+            return prices[0] != prices[1] and not all(self.in_line(child, after) for child in waiting)
+        twin, entry = self.twin(w), self.named(w.order.parent_order_id)
+        if twin is not None and after.expire_time not in {w.order.expire_time, twin.order.expire_time}:
+            return True
+        if self.waits_at(w.order) == self.waits_at(after):
+            return False
+        if entry is not None and w.awaits_parent and not self.in_line(after, entry.order):
+            return True
+        if twin is None or self.stops(twin.order) is self.stops(after):
+            return False
+        low, high = (twin.order, after) if self.stops(after) is (after.side is Side.BUY) else (after, twin.order)
+        below, over = self.waits_at(low), self.waits_at(high)
+        return below is not None and over is not None and below >= over
+
+    def stops(self, order: Order) -> bool:
+        return order.order_type in {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP}
+
+    def waits_at(self, order: Order) -> Decimal | None:
+        return order.limit_price if order.order_type is OrderType.LIMIT else order.stop_price
+
+    def in_line(self, child: Order, entry: Order) -> bool:
+        """A target beyond what the entry pays at worst, a stop beyond all prices that it names."""
+        price, sells = self.waits_at(child), child.side is Side.SELL
+        named = [each for each in (entry.limit_price, entry.stop_price) if each is not None]
+        if price is None or entry.order_type is OrderType.MARKET or not named:
+            return True
+        if self.stops(child):
+            return all(price < each if sells else price > each for each in named)
+        return price > named[0] if sells else price < named[0]
 
     def meet(self, record: Record, sequence: int) -> None:
         if isinstance(record, Clock):

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.domain.money import ZERO
-from services.domain.orders.lists import BadList, check_list, listed
+from services.domain.orders.lists import BadList, check_list, inverted, listed
 from services.domain.orders.order import (
     TERMINAL,
     CancelReason,
@@ -36,6 +36,11 @@ ENTRY = order(1, "B", "M")
 TARGET, EXIT = order(2, "S", "L", 0, 105), order(3, "S", "S", 0, 95)
 
 
+def good_till(order: Order, time: int) -> Order:
+    """The same, GTD."""
+    return order._replace(time_in_force=TimeInForce.GTD, expire_time=time)
+
+
 @pytest.mark.parametrize(
     ("kind", "orders", "place", "field"),
     [
@@ -60,6 +65,8 @@ TARGET, EXIT = order(2, "S", "L", 0, 105), order(3, "S", "S", 0, 95)
         (BRACKET, [ENTRY, TARGET, order(3, "S", "M", 0)], 2, "order_type"),
         (BRACKET, [ENTRY, TARGET._replace(time_in_force=TimeInForce.CLS), EXIT], 1, "time_in_force"),
         (BRACKET, [ENTRY._replace(reduce_only=True), TARGET, EXIT], 0, "reduce_only"),
+        (BRACKET, [ENTRY, TARGET._replace(time_in_force=TimeInForce.DAY), EXIT], 2, "time_in_force"),
+        (BRACKET, [ENTRY, good_till(TARGET, 9), good_till(EXIT, 10)], 2, "expire_time"),
     ],
 )
 def test_what_makes_no_list_is_refused_by_order_and_field(
@@ -103,6 +110,20 @@ def shorted(*orders: Order) -> list[Order]:
             1,
             "limit_price",
         ),
+        (
+            [order(1, "B", "SL", 10, 120, limit_price=D(130)), TARGET._replace(limit_price=D(125)), BELOW],
+            1,
+            "limit_price",
+        ),
+        (
+            [
+                order(1, "B", "SL", 10, 120, limit_price=D(130)),
+                TARGET._replace(limit_price=D(140)),
+                order(3, "S", "S", 0, 125),
+            ],
+            2,
+            "stop_price",
+        ),
         (shorted(ENTRY, ABOVE, BELOW), 2, "stop_price"),
         (shorted(PRICED, BELOW._replace(stop_price=D(110)), ABOVE), 2, "limit_price"),
     ],
@@ -127,6 +148,87 @@ def test_rule_13_a_bracket_that_is_inverted_is_refused(orders: list[Order], plac
 )
 def test_rule_13_a_bracket_whose_exits_lie_on_either_side_of_its_entry(orders: list[Order]) -> None:
     check_list(BRACKET, orders)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "terms", "field"),
+    [
+        (PRICED, "env-3", {"stop_price": D(100)}, "stop_price"),
+        (PRICED, "env-3", {"stop_price": D(450)}, "stop_price"),
+        (PRICED, "env-2", {"limit_price": D(99)}, "limit_price"),
+        (PRICED, "env-1", {"limit_price": D(110)}, "limit_price"),
+        (PRICED, "env-1", {"limit_price": D(90)}, "stop_price"),
+        (order(1, "B", "SL", 10, 105, limit_price=D(108)), "env-3", {"stop_price": D(106)}, "stop_price"),
+        (order(1, "B", "S", 10, 105), "env-1", {"stop_price": D(111)}, "limit_price"),
+        (ENTRY, "env-3", {"stop_price": D(100)}, "stop_price"),
+        (ENTRY, "env-2", {"limit_price": D(100)}, "limit_price"),
+    ],
+)
+def test_rule_13_new_terms_do_not_invert_a_bracket(
+    entry: Order, name: str, terms: dict[str, Decimal], field: str
+) -> None:
+    """The market stands at 100: an entry at MARKET would fill there."""
+    market = Market(bars(100, 100), ALL)
+    market.advance(1)
+    market.send(*listed(BRACKET, [entry, ABOVE, BELOW]))
+    before = market.venue.order(name)
+    assert before is not None
+    with pytest.raises(CannotReplace) as refused:
+        market.venue.replaced(before, Replacement(**terms))  # type: ignore[arg-type]
+    assert (refused.value.reason, refused.value.field) == ("BRACKET_INVERTED", "")
+    assert f"the {field} " in str(refused.value)
+
+
+def test_rule_13_the_venue_itself_takes_no_terms_that_invert_a_bracket() -> None:
+    market = Market(bars(100, 100), ALL)
+    market.advance(1)
+    market.send(*listed(BRACKET, [PRICED, ABOVE, BELOW]))
+    with pytest.raises(CannotReplace):
+        market.venue.replace("env-3", Replacement(stop_price=D(450)), 1, market.time)
+    (stop,) = [each for each in market.venue.open_orders() if each.order_id == "env-3"]
+    assert stop.stop_price == 90
+
+
+def test_rule_13_exits_go_beyond_their_entry_once_it_has_filled_but_not_beyond_each_other() -> None:
+    market = Market(bars(100, 100, 106, 104), ALL)
+    market.advance(1)
+    market.send(*listed(BRACKET, [PRICED._replace(limit_price=D(102)), ABOVE, BELOW]))
+    market.advance(3)
+    market.replace("env-3", stop_price=D(105))
+    with pytest.raises(CannotReplace) as refused:
+        market.venue.replace("env-2", Replacement(limit_price=D(105)), 3, market.time)
+    assert refused.value.reason == "BRACKET_INVERTED"
+    assert [(each.order.order_id, each.last_price) for each in market.advance(4) if each.last_quantity] == [
+        ("env-3", 104)
+    ]
+
+
+def test_rule_13_an_exits_expiry_stays_its_twins() -> None:
+    market = Market(bars(100, 100), ALL)
+    market.advance(1)
+    market.send(*listed(BRACKET, [PRICED, *(good_till(each, 10**18) for each in (ABOVE, BELOW))]))
+    with pytest.raises(CannotReplace) as refused:
+        market.venue.replace("env-2", Replacement(expire_time=2 * 10**18), 1, market.time)
+    assert refused.value.field == "expire_time"
+
+
+@pytest.mark.parametrize(
+    ("orders", "bound", "value"),
+    [
+        ([ENTRY, TARGET._replace(limit_price=D(76)), EXIT._replace(stop_price=D(20))], 95, 76),
+        ([ENTRY, TARGET, EXIT], 95, 95),
+        (shorted(ENTRY, BELOW._replace(stop_price=D(94)), order(2, "S", "L", 0, 80)), 95, 94),
+    ],
+)
+def test_rule_13_an_exit_beyond_the_price_that_its_entry_at_market_meets(
+    orders: list[Order], bound: int, value: int
+) -> None:
+    check_list(BRACKET, orders)
+    refusal = inverted(listed(BRACKET, orders), D(95))
+    assert refusal is not None
+    assert (refusal.reason, refusal.bound, refusal.value) == ("BRACKET_INVERTED", bound, value)
+    assert inverted(listed(BRACKET, [ENTRY, ABOVE, BELOW]), D(95)) is None
+    assert inverted(listed(OTO, [ENTRY, TARGET]), D(200)) is None
 
 
 class Market:

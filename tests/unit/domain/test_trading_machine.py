@@ -18,7 +18,6 @@ from services.domain.backtest.trading import NO_PRICE
 from services.domain.filling import VenueSettings
 from services.domain.money import ZERO
 from services.domain.orders.order import Order, OrderEvent, Side
-from services.domain.orders.replacing import replaced
 from services.domain.risk.claim import Claim, claim_of, pair_of, together
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
@@ -126,7 +125,7 @@ class TradingMachine(RuleBasedStateMachine):
         ][which]
         reference = self.venue.reference_price(order.symbol, order.side)
         try:
-            after = replaced(order, terms)
+            after = self.venue.replaced(order, terms)
         except CannotReplace:
             return
         if reference is None or after == order:

@@ -240,11 +240,11 @@ SCENARIOS = [
         [*HELD, "2 canceled REQUESTED #2", "3 canceled TWIN_ENDED #2", "1 canceled CHILD_ENDED #2"],
     ),
     Scenario(
-        "an exit's time comes before the entry fills: nothing enters without it",
+        "the exits' time comes before the entry fills: nothing enters without it",
         "13, 15",
         path(FLAT, FLAT, (94, 94, 94, 94, 100)),
-        [(1, bracket(limit(1, 95, "B"), limit(2, 105), stop(3, 90, **expiring(2))))],
-        [*HELD, "3 expired END_OF_TIME #1 t2", "2 canceled TWIN_ENDED #1 t2", "1 canceled CHILD_ENDED #1 t2"],
+        [(1, bracket(limit(1, 95, "B"), limit(2, 105, **expiring(2)), stop(3, 90, **expiring(2))))],
+        [*HELD, "2 expired END_OF_TIME #1 t2", "3 expired END_OF_TIME #1 t2", "1 canceled CHILD_ENDED #1 t2"],
     ),
     Scenario(
         "an exit is canceled when the entry has filled in part: no more of it enters",

@@ -114,6 +114,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else."""
     ERROR_REASON_LIST_QUANTITY_FIXED: _ErrorReason.ValueType  # 76
     """FAILED_PRECONDITION. The order belongs to a list, whose orders are for the same units: its quantity cannot be replaced."""
+    ERROR_REASON_BRACKET_INVERTED: _ErrorReason.ValueType  # 77
+    """FAILED_PRECONDITION. An exit of a bracket would lie on the wrong side of where it enters, or of its twin, so it would be reached
+    at once. Of a new list that enters at MARKET, `limit` names the exit's price, which is `value`, and `bound` is the price now.
+    """
     ERROR_REASON_BASIS_STALE: _ErrorReason.ValueType  # 80
     """ABORTED. The command was decided at a position that the environment has left."""
     ERROR_REASON_NOT_OPEN_AT_EDGE: _ErrorReason.ValueType  # 90
@@ -235,6 +239,10 @@ ERROR_REASON_SYMBOL_RESTRICTED: ErrorReason.ValueType  # 75
 """FAILED_PRECONDITION. The symbol is on the restricted list: what is held of it can be reduced, and nothing else."""
 ERROR_REASON_LIST_QUANTITY_FIXED: ErrorReason.ValueType  # 76
 """FAILED_PRECONDITION. The order belongs to a list, whose orders are for the same units: its quantity cannot be replaced."""
+ERROR_REASON_BRACKET_INVERTED: ErrorReason.ValueType  # 77
+"""FAILED_PRECONDITION. An exit of a bracket would lie on the wrong side of where it enters, or of its twin, so it would be reached
+at once. Of a new list that enters at MARKET, `limit` names the exit's price, which is `value`, and `bound` is the price now.
+"""
 ERROR_REASON_BASIS_STALE: ErrorReason.ValueType  # 80
 """ABORTED. The command was decided at a position that the environment has left."""
 ERROR_REASON_NOT_OPEN_AT_EDGE: ErrorReason.ValueType  # 90

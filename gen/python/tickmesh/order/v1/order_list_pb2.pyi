@@ -50,8 +50,10 @@ class CreateOrderListRequest(_message.Message):
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListedOrder]:
         """The orders: of an OCO its two legs; else the parent first, then the two exits of a BRACKET, or up to nine others of an OTO.
-        A BRACKET that buys has its stop below its target, and its entry's limit or trigger between them; one that sells likewise,
-        the other way round.
+        A BRACKET that buys has its target above its stop and its entry's limit, or trigger where it has none, and its stop below
+        both of these; one that sells likewise, the other way round. Where it enters at MARKET, the price when it is taken stands for
+        the limit. An OTO's closing sale is checked before its parent has filled: of what is not held yet it must be `reduce_only`, or
+        is refused with `SHORT_NOT_ALLOWED` where the portfolio may not sell short.
         """
 
     @_builtins.property
@@ -109,7 +111,9 @@ class ListedOrder(_message.Message):
     order_type: _order_pb2.OrderType.ValueType
     """How its price is made; not MARKET for a leg or an exit."""
     time_in_force: _order_pb2.TimeInForce.ValueType
-    """How long it works; DAY, GTC or GTD for all but a parent. A DAY order that waits for its parent counts from its release."""
+    """How long it works; DAY, GTC or GTD for all but a parent, and the same for both exits of a BRACKET, with the same
+    `expire_time`: where one expires the other does too, and neither leaves what is held without the other. A DAY order that waits for its parent counts from its release.
+    """
     quantity: _builtins.str
     """Units; the same for both legs of an OCO. A BRACKET's exits state none: they are for what the parent fills."""
     cash_quantity: _builtins.str

@@ -72,7 +72,7 @@ class OrderServiceStub:
     A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
     that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
     `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
-    `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+    `NO_REFERENCE_PRICE`, `MARKET_CLOSED`, `BRACKET_INVERTED`.
 
     Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
     of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
@@ -121,7 +121,8 @@ class OrderServiceStub:
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
     goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
     `QUANTITY_BELOW_FILLED` for a quantity, or cash, that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a
-    list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`;
+    list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `BRACKET_INVERTED` where an exit
+    would lie beyond its twin, or beyond an entry that has not filled, `ENVIRONMENT_COMPLETED`;
     ALREADY_EXISTS `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE
     `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a
     `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an order does, and also fails with
@@ -317,7 +318,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
         that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
         `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
-        `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+        `NO_REFERENCE_PRICE`, `MARKET_CLOSED`, `BRACKET_INVERTED`.
 
         Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
         of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
@@ -384,7 +385,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
         `QUANTITY_BELOW_FILLED` for a quantity, or cash, that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a
-        list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`;
+        list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `BRACKET_INVERTED` where an exit
+        would lie beyond its twin, or beyond an entry that has not filled, `ENVIRONMENT_COMPLETED`;
         ALREADY_EXISTS `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE
         `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a
         `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an order does, and also fails with

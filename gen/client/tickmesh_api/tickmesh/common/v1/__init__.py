@@ -250,6 +250,12 @@ class ErrorReason(betterproto2.Enum):
     FAILED_PRECONDITION. The order belongs to a list, whose orders are for the same units: its quantity cannot be replaced.
     """
 
+    BRACKET_INVERTED = 77
+    """
+    FAILED_PRECONDITION. An exit of a bracket would lie on the wrong side of where it enters, or of its twin, so it would be reached
+    at once. Of a new list that enters at MARKET, `limit` names the exit's price, which is `value`, and `bound` is the price now.
+    """
+
     BASIS_STALE = 80
     """
     ABORTED. The command was decided at a position that the environment has left.
@@ -348,6 +354,7 @@ class ErrorReason(betterproto2.Enum):
             74: "ERROR_REASON_ORDER_TRIGGERED",
             75: "ERROR_REASON_SYMBOL_RESTRICTED",
             76: "ERROR_REASON_LIST_QUANTITY_FIXED",
+            77: "ERROR_REASON_BRACKET_INVERTED",
             80: "ERROR_REASON_BASIS_STALE",
             90: "ERROR_REASON_NOT_OPEN_AT_EDGE",
             91: "ERROR_REASON_SEAT_TOKEN_INVALID",
@@ -408,6 +415,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_ORDER_TRIGGERED": 74,
             "ERROR_REASON_SYMBOL_RESTRICTED": 75,
             "ERROR_REASON_LIST_QUANTITY_FIXED": 76,
+            "ERROR_REASON_BRACKET_INVERTED": 77,
             "ERROR_REASON_BASIS_STALE": 80,
             "ERROR_REASON_NOT_OPEN_AT_EDGE": 90,
             "ERROR_REASON_SEAT_TOKEN_INVALID": 91,

@@ -992,8 +992,10 @@ class CreateOrderListRequest(betterproto2.Message):
     orders: "list[ListedOrder]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The orders: of an OCO its two legs; else the parent first, then the two exits of a BRACKET, or up to nine others of an OTO.
-    A BRACKET that buys has its stop below its target, and its entry's limit or trigger between them; one that sells likewise,
-    the other way round.
+    A BRACKET that buys has its target above its stop and its entry's limit, or trigger where it has none, and its stop below
+    both of these; one that sells likewise, the other way round. Where it enters at MARKET, the price when it is taken stands for
+    the limit. An OTO's closing sale is checked before its parent has filled: of what is not held yet it must be `reduce_only`, or
+    is refused with `SHORT_NOT_ALLOWED` where the portfolio may not sell short.
     """
 
     deployment_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -1626,7 +1628,8 @@ class ListedOrder(betterproto2.Message):
 
     time_in_force: "TimeInForce" = betterproto2.field(5, betterproto2.TYPE_ENUM, default_factory=lambda: TimeInForce(0))
     """
-    How long it works; DAY, GTC or GTD for all but a parent. A DAY order that waits for its parent counts from its release.
+    How long it works; DAY, GTC or GTD for all but a parent, and the same for both exits of a BRACKET, with the same
+    `expire_time`: where one expires the other does too, and neither leaves what is held without the other. A DAY order that waits for its parent counts from its release.
     """
 
     quantity: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -2644,8 +2647,8 @@ class OrderEvent(betterproto2.Message):
 
     checks: "list[LimitCheck]" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    Of the order's first event: the limits that somebody had set and that had something to say about it, in the order of
-    checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
+    Of the order's first event, and of new terms that were checked: the limits that somebody had set and that had something
+    to say about it, in the order of checks, until one refused. What buying power said is in the order's `reservation` or `refusal`.
     """
 
     last_commission_quantity: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
@@ -2690,7 +2693,8 @@ class OrderExplanation(betterproto2.Message):
 
     events: "list[ExplainedEvent]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    What happened to it, oldest first; the first event says what the check said, its `checks` each limit's bound and value.
+    What happened to it, oldest first; the first event says what the check said, its `checks` each limit's bound and value, as do
+    those of new terms.
     """
 
     more_events: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -3801,7 +3805,7 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
         that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
         `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
-        `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
+        `NO_REFERENCE_PRICE`, `MARKET_CLOSED`, `BRACKET_INVERTED`.
 
         Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
         of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
@@ -3904,7 +3908,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
         `QUANTITY_BELOW_FILLED` for a quantity, or cash, that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a
-        list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `ENVIRONMENT_COMPLETED`;
+        list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `BRACKET_INVERTED` where an exit
+        would lie beyond its twin, or beyond an entry that has not filled, `ENVIRONMENT_COMPLETED`;
         ALREADY_EXISTS `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE
         `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a
         `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an order does, and also fails with
