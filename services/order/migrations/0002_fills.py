@@ -19,8 +19,6 @@ def upgrade() -> None:
     chosen = sa.select(_environments.c.environment_id).where(_environments.c.ended == sa.false(), own)
     going = op.get_bind().execute(chosen).scalars().all()
     if going:
-        raise RuntimeError(
-            f"{', '.join(going)} fill by settings of their own: end them by the version before"
-        )
+        raise RuntimeError(f"{', '.join(going)} fill by settings of their own: end them by the version before")
     op.drop_column("environments", "volume_share")
     op.drop_column("environments", "fill_on_touch")
