@@ -229,6 +229,13 @@ class Keeper:
         if change is not None:
             self._shelf.enqueue(book, change)
 
+    async def stop(self) -> None:
+        """Follows no events any more: to be called while there still is a channel that they come by."""
+        tasks = [*self._starting.values(), *(task for _, task in self._feeds.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _release(self, book: Book) -> None:
         book.release()
         if (feed := self._feeds.pop(book.cursor.environment_id, None)) is not None:

@@ -41,7 +41,10 @@ async def main() -> None:
         server.reflect(tickmesh)
         books = Books(marketdata, settings.service, keeper.announced, keeper.fold)
         _tasks = server.spawn(books.run(), "replays"), server.spawn(keeper.close_ended(), "close-ended")
-        await server.serve()
+        try:
+            await server.serve()
+        finally:
+            await keeper.stop()
 
 
 if __name__ == "__main__":

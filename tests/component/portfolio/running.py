@@ -56,8 +56,7 @@ async def serve_service(peers: Peers, url: str, heartbeat_seconds: float = 15.0)
             yield Service(PortfolioServiceStub(own), keeper, server, database)
         finally:
             await server.stop(0)
-            for _, task in keeper._feeds.values():
-                task.cancel()
+            await keeper.stop()
 
 
 class Process:

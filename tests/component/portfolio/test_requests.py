@@ -87,6 +87,19 @@ async def test_repeats_survive_a_restart_and_an_absent_marketdata(
         assert (await refused(anext(aiter(stream)))).reason == "SERVICE_UNAVAILABLE"
 
 
+async def test_who_has_stopped_follows_no_events_over_a_closed_channel(serve: Callable[..., Any]) -> None:
+    """Each attempt would be told as a fault, for as long as the process takes to end."""
+
+    def following() -> int:
+        return sum(task.get_name() == "order-events" for task in asyncio.all_tasks())
+
+    async with serve() as service:
+        await service.stub.CreatePortfolio(wanted())
+        assert following() == 1
+        await service.keeper.stop()
+        assert following() == 0
+
+
 @pytest.mark.parametrize("state", [COMPLETED, STOPPED])
 async def test_an_environment_that_has_ended_takes_no_portfolio(
     peers: Peers, service: Service, replay: Replay, refused: Refused, state: int
