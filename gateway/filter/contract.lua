@@ -162,15 +162,18 @@ return {
     ["marketdata.v1.GetQuoteRequest"] = {
       symbol = false,
       environment_id = false,
+      depth = false,
     },
     ["marketdata.v1.BatchGetQuotesRequest"] = {
       symbols = false,
       environment_id = false,
+      depth = false,
     },
     ["marketdata.v1.ListQuotesRequest"] = {
       environment_id = false,
       page_size = false,
       page_token = false,
+      depth = false,
     },
     ["marketdata.v1.ListBarsRequest"] = {
       symbol = false,
@@ -206,6 +209,7 @@ return {
       encoding = false,
       max_delay = false,
       resume_token = false,
+      depth = false,
     },
     ["order.v1.GetOrderBookRequest"] = {
       symbol = false,

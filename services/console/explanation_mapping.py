@@ -128,7 +128,13 @@ def _figures(record: order_explanation_pb2.TapeRecord) -> list[str]:
     """The names of its figures in the order people read them."""
     usual = ("open", "high", "low", "close", "volume", "bid", "ask", "bid_size", "ask_size", "price", "size")
     known = [name for name in usual if name in record.values]
-    return known + sorted(record.values.keys() - set(known))
+    return known + sorted(record.values.keys() - set(known), key=_by_level)
+
+
+def _by_level(name: str) -> tuple[int, str]:
+    """Price levels behind a quote's best ones, `bid_2` and so on, follow each other."""
+    place = name.rpartition("_")[2]
+    return int(place) if place.isdigit() else 0, name
 
 
 def _under(title: str, lines: Iterable[str]) -> list[str]:

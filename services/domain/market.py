@@ -3,8 +3,20 @@
 from typing import NamedTuple
 
 
+class PriceLevel(NamedTuple):
+    """Units that others would trade at a price."""
+
+    price: float
+    size: float
+
+
 class Quote(NamedTuple):
-    """The best bid and ask. Sizes are units; 0 where the source gives none."""
+    """The best bid and ask, and what lies behind them where the source gives it (FIX 264, market depth).
+
+    Attributes:
+        bid_size, ask_size: units; 0 where the source gives none.
+        bids, asks: the levels of a side, its best one first; empty where nothing behind either best is known.
+    """
 
     symbol: str
     time: int
@@ -12,6 +24,8 @@ class Quote(NamedTuple):
     ask: float
     bid_size: float = 0.0
     ask_size: float = 0.0
+    bids: tuple[PriceLevel, ...] = ()
+    asks: tuple[PriceLevel, ...] = ()
 
 
 class Trade(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.domain.market import Record
 from services.domain.money import decimal_of
-from services.domain.tape import Kind, Source, Tape, make_record
+from services.domain.tape import Kind, Source, Tape
 from services.domain.tape_index import TapeIndex
 
 PRICED = frozenset({Kind.QUOTE, Kind.TRADE, Kind.BAR})
@@ -126,7 +126,7 @@ class Timeline:
         source = tape.sources[tape.source.item(row)]
         if source.symbol not in symbols or source.kind is _CLOCK:
             return None
-        return make_record(source, tape.time.item(row), tape.start.item(row), tape.values[row].tolist())
+        return tape.record(sequence)
 
     def _mark(self, symbol: str, at: int) -> Decimal | None:
         if symbol not in self._prices:

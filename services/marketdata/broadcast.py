@@ -47,11 +47,20 @@ class Selection:
 
 
 class Encoding(NamedTuple):
-    """How records become bytes: `encode(feed, tape, rows)`, called for at most `records` positions at a time."""
+    """How records become bytes: `encode(feed, tape, rows, depth)`, called for at most `records` positions at a time.
+
+    Attributes:
+        depth: price levels that a quote brings; 1 for the best alone.
+    """
 
     name: str
-    encode: Callable[[Feed, Tape, Rows], bytes]
+    encode: Callable[[Feed, Tape, Rows, int], bytes]
     records: int
+    depth: int = 1
+
+    def deep(self, depth: int) -> Encoding:
+        """The same with so many price levels, of fewer positions at a time."""
+        return self._replace(depth=depth, records=max(1, self.records // depth))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,8 @@ class Broadcast:
         through = min(limit, after + self._encoding.records)
         tape = self._timeline.tape
         rows = np.flatnonzero(self._wanted[tape.source[after:through]]) + after
-        return Chunk(after, through, self._encoding.encode(self.feed, tape, rows) if len(rows) else b"")
+        data = self._encoding.encode(self.feed, tape, rows, self._encoding.depth) if len(rows) else b""
+        return Chunk(after, through, data)
 
     def next(self, position: int) -> Chunk:
         """What follows ``position``, which is before `head`: shared windows, joined, or a slice made for this one."""

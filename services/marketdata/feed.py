@@ -9,11 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from weakref import ref
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
+from services.domain.market import PriceLevel, Quote
 from services.domain.tape import Kind, Tape
 from services.domain.timeline import Timeline
 from services.marketdata.environment import Plan
@@ -24,7 +25,11 @@ KEPT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The latest price of a symbol; None for what the tape has not told. Prices are in today's units."""
+    """The latest price of a symbol; None for what the tape has not told. Prices are in today's units.
+
+    Attributes:
+        bids, asks: price levels, as a quote has them.
+    """
 
     symbol: str
     tape_sequence: int
@@ -35,6 +40,8 @@ class Latest:
     bid_size: float | None = None
     ask_size: float | None = None
     last: float | None = None
+    bids: tuple[PriceLevel, ...] = ()
+    asks: tuple[PriceLevel, ...] = ()
 
 
 class Feed:
@@ -149,11 +156,17 @@ def latest(timeline: Timeline, symbol: str, head: int) -> Latest | None:
     if not rows:
         return None
     kind, row = max(rows.items(), key=lambda each: each[1])
-    found: dict[str, float | None] = {}
-    if (quote := rows.get(Kind.QUOTE)) is not None:
-        bid, ask, bid_size, ask_size = tape.values[quote, :4].tolist()
-        ratio = _split_since(timeline, symbol, quote, head)
-        found = {"bid": bid / ratio, "ask": ask / ratio, "bid_size": bid_size, "ask_size": ask_size}
+    found: dict[str, Any] = {}
+    if Kind.QUOTE in rows and isinstance(quote := tape.record(rows[Kind.QUOTE] + 1), Quote):
+        ratio = _split_since(timeline, symbol, rows[Kind.QUOTE], head)
+        found = {
+            "bid": quote.bid / ratio,
+            "ask": quote.ask / ratio,
+            "bid_size": quote.bid_size,
+            "ask_size": quote.ask_size,
+        }
+        for name, levels in (("bids", quote.bids), ("asks", quote.asks)):
+            found[name] = tuple(PriceLevel(price / ratio, size) for price, size in levels)
     traded = max(rows.get(Kind.TRADE, -1), rows.get(Kind.BAR, -1))
     if traded >= 0:
         column = 3 if tape.sources[tape.source[traded]].kind is Kind.BAR else 0

@@ -16,12 +16,19 @@ from services.chassis.stream import Closed, Reset
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.market import Auction, Bar, Halt
-from services.domain.tape import Kind, Tape
+from services.domain.tape import LEVEL_VALUES, Kind, Tape, side_of
 from services.domain.timeline import Timeline
 from services.marketdata.broadcast import PUBLIC, Encoding, Rows
 from services.marketdata.feed import Feed
 from services.marketdata.instruments import Instruments
-from services.marketdata.mapping import Writer, auction_to_proto, bar_to_proto, halt_to_proto, quote_to_proto
+from services.marketdata.mapping import (
+    Writer,
+    auction_to_proto,
+    bar_to_proto,
+    halt_to_proto,
+    levels_to_proto,
+    quote_to_proto,
+)
 from services.marketdata.notices import standing
 from services.marketdata.streams import Item, Nothing, Records, Snapshot
 from services.wire.columns import packed, packed_varints
@@ -75,7 +82,9 @@ class FeedWriter:
             found = self._tables[feed.plan.tape_digest] = Tables(tape)
         return found
 
-    def snapshot(self, feed: Feed, symbols: frozenset[str], timeline: Timeline) -> market_data_pb2.MarketDataSnapshot:
+    def snapshot(
+        self, feed: Feed, symbols: frozenset[str], timeline: Timeline, *, depth: int = 1
+    ) -> market_data_pb2.MarketDataSnapshot:
         """Where a stream begins, at the feed's head."""
         environment_id, now = feed.plan.environment_id, time.time_ns()
         tables = self.tables(feed, timeline.tape)
@@ -84,7 +93,7 @@ class FeedWriter:
         return market_data_pb2.MarketDataSnapshot(
             environment_id=environment_id,
             tape_sequence=feed.head,
-            quotes=[quote_to_proto(each, environment_id, self._instrument(each.symbol), now) for each in latest],
+            quotes=[quote_to_proto(each, environment_id, self._instrument(each.symbol), now, depth) for each in latest],
             symbols=tables.symbols,
             intervals=tables.intervals,
             halts=self._standing(timeline, wanted, feed.head),
@@ -97,7 +106,7 @@ class FeedWriter:
     def _instrument(self, symbol: str) -> Instrument:
         return self._instruments.get(symbol)
 
-    def _columns(self, feed: Feed, tape: Tape, rows: Rows) -> bytes:
+    def _columns(self, feed: Feed, tape: Tape, rows: Rows, depth: int = 1) -> bytes:
         tables = self.tables(feed, tape)
         source = tape.source[rows]
         kinds = tables.kind_of[source]
@@ -105,13 +114,20 @@ class FeedWriter:
         for number, kind, write in _COLUMNS:
             chosen = kinds == kind.value
             if chosen.all():
-                parts.append(length_delimited(number, write(tape, rows, source, tables)))
+                own = rows, source
+            elif chosen.any():
+                own = rows[chosen], source[chosen]
+            else:
+                continue
+            data = write(tape, *own, tables)
+            if kind is Kind.QUOTE and depth > 1:
+                data += _levels(tape, own[0], depth)
+            parts.append(length_delimited(number, data))
+            if chosen.all():
                 break
-            if chosen.any():
-                parts.append(length_delimited(number, write(tape, rows[chosen], source[chosen], tables)))
         return length_delimited(_FIELDS["columns"], b"".join(parts))
 
-    def _rows(self, feed: Feed, tape: Tape, rows: Rows) -> bytes:
+    def _rows(self, feed: Feed, tape: Tape, rows: Rows, depth: int = 1) -> bytes:
         made = market_data_pb2.MarketDataRows()
         writers: dict[str, Writer] = {}
         environment_id, now = feed.plan.environment_id, wall_time()
@@ -130,6 +146,9 @@ class FeedWriter:
                     quote.bid_size, quote.ask_size = writer.size(value[2]), writer.size(value[3])
                     quote.source, quote.tape_sequence = market_data_pb2.QUOTE_SOURCE_QUOTE, row + 1
                     _set(quote.event_time, at)
+                    if depth > 1 and (behind := tape.behind(row)):
+                        quote.bids.extend(levels_to_proto(side_of(value, behind, asks=False), writer, depth))
+                        quote.asks.extend(levels_to_proto(side_of(value, behind, asks=True), writer, depth))
                 case Kind.TRADE:
                     price, size = writer.price(value[0]), writer.size(value[1])
                     trade = made.trades.add(symbol=symbol, price=price, size=size, tape_sequence=row + 1)
@@ -206,6 +225,17 @@ def _halts(tape: Tape, rows: Rows, source: NDArray[np.int32], tables: Tables) ->
             packed_varints(4, halted),
         ]
     )
+
+
+def _levels(tape: Tape, rows: Rows, depth: int) -> bytes:
+    """The price levels behind the best ones of quotes, at most `depth` less one of each."""
+    own = tape.levels.rows.searchsorted(rows)
+    counts = np.minimum(tape.levels.rows.searchsorted(rows + 1) - own, depth - 1).astype(np.int32)
+    # Of each quote the first ones: where its own begin, and so many on from there.
+    chosen = np.repeat(own - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    values = tape.levels.values[chosen]
+    prices_and_sizes = [packed(9 + column, values[:, column]) for column in range(LEVEL_VALUES)]
+    return b"".join([packed_varints(8, counts), *prices_and_sizes])
 
 
 # Their fields in MarketDataColumns.

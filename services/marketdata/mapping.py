@@ -18,7 +18,7 @@ from tickmesh.marketdata.v1 import (
 
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
-from services.domain.market import Auction, Bar, Halt
+from services.domain.market import Auction, Bar, Halt, PriceLevel
 from services.domain.money import format_decimal, places
 from services.domain.tape import Kind
 from services.marketdata.environment import FULL_SPEED, Pace, Request, State, View, Wanted
@@ -197,8 +197,14 @@ class Writer:
         return format(value, self._size)
 
 
+def levels_to_proto(levels: Sequence[PriceLevel], writer: Writer, depth: int) -> list[market_data_pb2.PriceLevel]:
+    """As many price levels as are asked for; none for a depth of 1, the best alone."""
+    shown = levels[:depth] if depth > 1 else ()
+    return [market_data_pb2.PriceLevel(price=writer.price(price), size=writer.size(size)) for price, size in shown]
+
+
 def quote_to_proto(
-    latest: Latest, environment_id: str, instrument: Instrument, publish_time: int
+    latest: Latest, environment_id: str, instrument: Instrument, publish_time: int, depth: int
 ) -> market_data_pb2.Quote:
     """The latest price of a symbol."""
     writer = Writer(instrument)
@@ -214,6 +220,8 @@ def quote_to_proto(
         event_time=timestamp(latest.time),
         publish_time=timestamp(publish_time),
         tape_sequence=latest.tape_sequence,
+        bids=levels_to_proto(latest.bids, writer, depth),
+        asks=levels_to_proto(latest.asks, writer, depth),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from services.chassis.cache import Cache
+from services.domain.market import PriceLevel
 from services.domain.tape import Kind
 from services.domain.timeline import Timeline
 from services.marketdata.feed import Feed, Feeds, Latest, latest
@@ -83,4 +84,5 @@ def _read(data: bytes | None) -> Latest | None:
     if data is None:
         return None
     values = json.loads(data)
-    return Latest(**values | {"kind": Kind(values["kind"])})
+    sides = {name: tuple(PriceLevel(*level) for level in values[name]) for name in ("bids", "asks")}
+    return Latest(**values | sides | {"kind": Kind(values["kind"])})

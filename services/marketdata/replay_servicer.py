@@ -31,7 +31,7 @@ from services.marketdata.participants import (
     Welcome,
 )
 from services.wire.cycle import Fold
-from services.wire.tapes import STRETCH, stretch_to_proto
+from services.wire.tapes import stretches_to_proto
 from services.wire.wakes import wake_from_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -82,8 +82,8 @@ class TapeServicer(TapeServiceServicer):
         tape = await self._environments.tape(request.environment_id)
         after = min(request.after_sequence, len(tape))
         stop = min(len(tape), after + request.limit) if request.limit else len(tape)
-        for first in range(after, max(stop, after + 1), STRETCH):
-            yield stretch_to_proto(tape, first, stop, with_sources=first == after)
+        for stretch in stretches_to_proto(tape, after, stop):
+            yield stretch
 
 
 async def _hello(

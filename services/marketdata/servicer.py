@@ -82,7 +82,7 @@ class MarketDataServicer(MarketDataServiceServicer):
         (latest,) = await self._quotes.get(environment_id, [request.symbol])
         if latest is None:
             raise ApiError.not_found("quote", request.symbol, "QUOTE_NOT_FOUND")
-        return self._quote(latest, environment_id)
+        return self._quote(latest, environment_id, request.depth)
 
     async def BatchGetQuotes(
         self, request: market_data_service_pb2.BatchGetQuotesRequest, context: Context
@@ -91,7 +91,7 @@ class MarketDataServicer(MarketDataServiceServicer):
         environment_id = self._environment_id(request.environment_id)
         found = await self._quotes.get(environment_id, request.symbols)
         missing = [symbol for symbol, latest in zip(request.symbols, found, strict=True) if latest is None]
-        quotes = [self._quote(latest, environment_id) for latest in found if latest is not None]
+        quotes = [self._quote(latest, environment_id, request.depth) for latest in found if latest is not None]
         return market_data_service_pb2.BatchGetQuotesResponse(quotes=quotes, missing_symbols=missing)
 
     async def ListQuotes(
@@ -103,7 +103,7 @@ class MarketDataServicer(MarketDataServiceServicer):
         symbols = [symbol for symbol in self._feeds.get(environment_id).plan.symbols if symbol > after]
         found = [each for each in await self._quotes.get(environment_id, symbols) if each is not None]
         shown, token = page.cut(found, lambda latest: (environment_id, latest.symbol))
-        quotes = [self._quote(each, environment_id) for each in shown]
+        quotes = [self._quote(each, environment_id, request.depth) for each in shown]
         return market_data_service_pb2.ListQuotesResponse(quotes=quotes, next_page_token=token)
 
     async def ListBars(
@@ -156,14 +156,17 @@ class MarketDataServicer(MarketDataServiceServicer):
     ) -> AsyncIterator[Any]:
         """A snapshot, then records as time reaches them."""
         subscription, envelopes = self._subscribe(request)
-        snapshot = partial(self._writer.snapshot, subscription.feed, subscription.terms.selection.symbols)
+        terms = subscription.terms
+        snapshot = partial(
+            self._writer.snapshot, subscription.feed, terms.selection.symbols, depth=terms.encoding.depth
+        )
         async for item in subscription.items():
             yield write(envelopes, item, snapshot)
             if isinstance(item, Closed):
                 raise item.error
 
     def _subscribe(self, request: market_data_service_pb2.StreamMarketDataRequest) -> tuple[Subscription, Envelopes]:
-        hashed = filter_hash(request, "encoding", "max_delay")
+        hashed = filter_hash(request, "encoding", "max_delay", "depth")
         after, expired, environment_id = None, False, request.environment_id
         if request.resume_token:
             try:
@@ -177,7 +180,7 @@ class MarketDataServicer(MarketDataServiceServicer):
             if request.HasField("max_delay")
             else DEFAULT_DELAY_SECONDS
         )
-        encoding = self._writer.columns if columns else self._writer.rows
+        encoding = (self._writer.columns if columns else self._writer.rows).deep(max(1, request.depth))
         selection = Selection(
             frozenset(request.symbols),
             frozenset(_KINDS[kind] for kind in request.kinds),
@@ -192,9 +195,9 @@ class MarketDataServicer(MarketDataServiceServicer):
         found = self._environments.get(asked) if asked else self._environments.default()
         return found.plan.environment_id
 
-    def _quote(self, latest: Latest, environment_id: str) -> market_data_pb2.Quote:
+    def _quote(self, latest: Latest, environment_id: str, depth: int) -> market_data_pb2.Quote:
         instrument = self._instruments.get(latest.symbol)
-        return mapping.quote_to_proto(latest, environment_id, instrument, time.time_ns())
+        return mapping.quote_to_proto(latest, environment_id, instrument, time.time_ns(), depth)
 
 
 class InstrumentServicer(InstrumentServiceServicer):

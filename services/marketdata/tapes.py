@@ -19,7 +19,7 @@ import numpy as np
 
 from services.domain.calendar import Sessions, UnknownTime
 from services.domain.instrument import Instrument
-from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.tape import NO_LEVELS, Kind, Levels, Series, Source, Tape, merge
 from services.domain.timeline import PRICED
 from services.marketdata.providers import DataSet, Provider
 from services.marketdata.providers.checks import accept
@@ -96,7 +96,8 @@ def _between(series: Series, start_time: int | None, end_time: int | None) -> Se
         inside &= series.start >= start_time
     if end_time is not None:
         inside &= series.time <= end_time
-    return Series(series.source, series.time[inside], series.start[inside], series.values[inside])
+    columns = series.time[inside], series.start[inside], series.values[inside]
+    return Series(series.source, *columns, series.levels.among(inside))
 
 
 def _clock(sessions: Sessions, data: Sequence[Series], instruments: Mapping[str, Instrument], cut: Cut) -> Series:
@@ -173,7 +174,8 @@ class TapeFiles:
         table = np.array([(each.kind.value, each.symbol, each.interval) for each in tape.sources], "U64").reshape(-1, 3)
         with partial.open("wb") as out:
             columns = {"source": tape.source, "time": tape.time, "start": tape.start, "values": tape.values}
-            np.savez(out, sources=table, **columns)  # type: ignore[arg-type]
+            levels = {"level_rows": tape.levels.rows, "levels": tape.levels.values}
+            np.savez(out, sources=table, **columns, **levels)  # type: ignore[arg-type]
             out.flush()
             os.fsync(out.fileno())
         partial.replace(path)
@@ -188,7 +190,8 @@ class TapeFiles:
                     Source(Kind(int(kind)), symbol, interval) for kind, symbol, interval in arrays["sources"].tolist()
                 ]
                 columns = (arrays["source"], arrays["time"], arrays["start"], arrays["values"])
-                tape = Tape(tuple(table), *columns)
+                levels = Levels(arrays["level_rows"], arrays["levels"]) if "levels" in arrays else NO_LEVELS
+                tape = Tape(tuple(table), *columns, levels)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             _log.warning("a tape's file cannot be read", extra={"path": str(path), "error": str(error)})
             return None

@@ -131,3 +131,34 @@ class Taker(Quoting):
                 for order in context.working(symbol)[:2]:
                     context.replace(order.client_order_id, quantity=order.leaves_quantity + size)
                 context.sell(symbol, held / 2 // 1 + 1, order_type=OrderType.STOP, stop_price=bid - 3 * CENT)
+
+
+class Sweeper(Quoting):
+    """Takes what a quote shows at several levels, at once or not at all; decides by the levels themselves."""
+
+    kind = "sweeper"
+
+    def __init__(self, parameters: Any, symbols: tuple[str, ...]) -> None:
+        super().__init__(parameters, symbols)
+        self.asks: dict[str, list[tuple[float, float]]] = {}
+
+    def on_quote(self, context: Context, quote: Quote) -> None:
+        super().on_quote(context, quote)
+        self.asks[quote.symbol] = [(price, size) for price, size in quote.asks]
+
+    def look(self, context: Context, symbol: str, turn: int, bid: Decimal, ask: Decimal) -> None:
+        asks, held = self.asks[symbol], context.position(symbol)
+        if held > 0:
+            context.sell(symbol, held, reduce_only=True)
+        elif len(asks) > 1:
+            # The next quote is a cent or two away: as often as not it has as many at that price.
+            size = sum((Decimal(str(size)) // 10 for _, size in asks), Decimal(0)) - turn % 3
+            force = TimeInForce.FOK if turn % 2 else TimeInForce.IOC
+            context.buy(symbol, size, **LIMIT, limit_price=Decimal(str(asks[-1][0])) + CENT, time_in_force=force)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"asks": self.asks}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.asks = {symbol: [(price, size) for price, size in levels] for symbol, levels in state["asks"].items()}

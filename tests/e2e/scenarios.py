@@ -12,7 +12,7 @@ from services.domain.costs import Commission, Latency, ModelChange, Scope, Slipp
 from services.domain.filling import FillModel
 from services.domain.risk.limits import LimitChange, make_limit
 from tests.e2e.mesh import Mesh
-from tests.e2e.ticks import DATA_SET, write_ticks
+from tests.e2e.ticks import DATA_SET, DEEP_DATA_SET, write_ticks
 
 
 def day(date: str) -> int:
@@ -80,6 +80,23 @@ QUOTED = Scenario(
     models=(ModelChange(0, Scope("desk"), _DESK), ModelChange(0, Scope("solo"), _SOLO)),
     limits=(LimitChange(0, make_limit("max_order_rate", Decimal(12), strategy_id="make")),),
 )
+
+
+# Quotes that show three levels of each side, and orders that are larger than the first of them.
+DEEP = replace(
+    QUOTED,
+    data_set_id=DEEP_DATA_SET,
+    traders=(
+        Trader("Desk", "desk", "make", "maker", {"size": "90"}),
+        Trader("Desk", "desk", "take", "taker", {"every": "40", "size": "80"}),
+        Trader("Solo", "solo", "sweep", "sweeper", {"every": "7"}),
+    ),
+)
+
+
+def write_deep_quotes(mesh: Mesh) -> None:
+    """What `DEEP` is traded on."""
+    write_ticks(mesh.data, DEEP.symbols, count=600, seed=9, levels=3)
 
 
 def write_quotes(mesh: Mesh) -> None:

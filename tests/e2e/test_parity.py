@@ -8,12 +8,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from tickmesh.marketdata.v1 import market_data_service_pb2
 
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, Tier, VenueModel
 from services.domain.filling import BarPath, FillModel
+from services.domain.market import Quote
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES, Clients, Mesh
-from tests.e2e.scenarios import LIMITED, QUOTED, QUOTING, REFUSED, SHORT, WHOLE, write_quotes
+from tests.e2e.scenarios import DEEP, LIMITED, QUOTED, QUOTING, REFUSED, SHORT, WHOLE, write_deep_quotes, write_quotes
 from tests.e2e.trading import Replayed, Trial, trial
 
 # Every named point of the code, and at which of its passings to die: late enough that trading is under way.
@@ -86,6 +88,31 @@ async def test_rule_31_strategies_on_quotes_that_share_a_portfolio_trade_as_in_a
         wanted = await trial(QUOTED, mesh, QUOTING)
         await replayed(mesh, clients, wanted, "quoted")
         assert not mesh.deaths
+
+
+@pytest.mark.timeout(300)
+async def test_rules_11_and_31_orders_walk_the_levels_of_quotes_as_in_a_backtest(meshes: Meshes) -> None:
+    async with meshes(strategy_path=QUOTING) as mesh, mesh.clients() as clients:
+        write_deep_quotes(mesh)
+        wanted = await trial(DEEP, mesh, QUOTING)
+        wanted.check_deep()
+
+        async def kill(_: Replayed) -> None:
+            for name in ("order", "strategy", "marketdata"):
+                await asyncio.to_thread(mesh.kill, name)
+                await mesh.serving()
+
+        await replayed(mesh, clients, wanted, "deep", kill)
+        # What the tape shows of a side at last is what anybody is shown.
+        tape = wanted.simulation.timeline.tape
+        records = (tape.record(sequence) for sequence in range(len(tape), 0, -1))
+        last = next(each for each in records if isinstance(each, Quote))
+        request = {"symbols": [last.symbol], "environment_id": "replay-deep", "depth": 2}
+        stream = clients.market.StreamMarketData(market_data_service_pb2.StreamMarketDataRequest(**request))
+        [shown] = (await anext(aiter(stream))).snapshot.quotes
+        stream.cancel()
+        assert [(float(each.price), float(each.size)) for each in shown.asks] == list(last.asks)
+        assert len(last.asks) == 2
 
 
 async def test_rule_34_delays_change_nothing(meshes: Meshes) -> None:

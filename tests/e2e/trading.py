@@ -26,7 +26,7 @@ from services.console.trial import market_of
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.costs import ModelChange
 from services.domain.money import format_decimal
-from services.domain.orders.order import CancelReason, ExecType, OrderType
+from services.domain.orders.order import CancelReason, ExecType, OrderEvent, OrderType, TimeInForce
 from services.domain.risk.limit import Limit
 from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import Kind
@@ -95,6 +95,18 @@ class Trial:
         ends = {event.order.cancel_reason for event in result.events}
         assert ends >= ENDS, ENDS - ends
         assert {ExecType.HELD, ExecType.RESTATED, ExecType.REPLACED} <= {event.exec_type for event in result.events}
+
+    def check_deep(self) -> None:
+        """That one on price levels has: orders of several kinds that took more than the best, FOKs that could not."""
+        fills: dict[tuple[str, int], list[OrderEvent]] = {}
+        for event in self.result.fills:
+            fills.setdefault((event.order.order_id, event.tape_sequence), []).append(event)
+        walks = [own for own in fills.values() if len({each.last_price for each in own}) > 1]
+        assert len(walks) > 20
+        kinds = {(own[0].order.order_type, own[0].order.time_in_force) for own in walks}
+        limit, fok, ioc = OrderType.LIMIT, TimeInForce.FOK, TimeInForce.IOC
+        assert {(limit, fok), (limit, ioc), (OrderType.MARKET, TimeInForce.GTC)} <= kinds, kinds
+        assert CancelReason.FOK_UNFILLED in {event.order.cancel_reason for event in self.result.events}
 
 
 async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Trial:

@@ -65,9 +65,12 @@ def fill_alone(
     share = (order.fill_settings or settings).volume_share
     kind, values = tape.sources[number].kind, tape.values[row].tolist()
     first = _first(book, kind, values, order.side)
-    if first <= 0 or (
-        share is not None and index.sized(number) and not _offered(kind, values, order, share, instrument)
-    ):
+    if first <= 0:
+        return None
+    if share is not None and index.sized(number):
+        if not _offered(kind, values, order, share, instrument):
+            return None
+    elif tape.behind(row):
         return None
     if only_closes(order):
         reducible = blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, row + 1)

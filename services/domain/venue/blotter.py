@@ -28,6 +28,7 @@ from services.domain.orders.order import (
 )
 from services.domain.tape_index import NEVER
 from services.domain.values import place_of
+from services.domain.venue.fills import cash_moved
 from services.domain.venue.ladder import Entries
 from services.domain.venue.positions import Positions
 from services.domain.venue.resting import Book
@@ -152,26 +153,12 @@ class Blotter:
     def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
         """The order is filled; its cost or proceeds move the headroom."""
         before = self.orders[arrival]
-        amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
-        cash, quantity = -commission, after.cum_quantity - before.cum_quantity
+        quantity, commission = after.cum_quantity - before.cum_quantity, after.commission - before.commission
         kept = after.commission_quantity - before.commission_quantity
-        if before.side is _BUY:
-            if before.costs is not None and before.costs.in_units:
-                cash = ZERO
-            # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
-            if before.reservation.cash or not before.reduce_only:
-                cash -= amount
-            else:
-                cash = ZERO
-            signed = quantity - kept
-        else:
-            # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
-            # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
-            if not before.reservation.cash:
-                cash += amount
-            signed = -quantity
+        signed = quantity - kept if before.side is _BUY else -quantity
         self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
-        event = event_of(_TRADE, self._replace(arrival, _TRADE, after, cash), when, (quantity, price, commission))
+        filled = self._replace(arrival, _TRADE, after, cash_moved(before, after))
+        event = event_of(_TRADE, filled, when, (quantity, price, commission))
         return event._replace(last_commission_quantity=kept) if kept else event
 
     def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.money import ZERO
 from services.domain.orders.events import When
 from services.domain.orders.lists import paired, sized_by_parent, stops_loss
 from services.domain.orders.order import (
@@ -22,7 +23,8 @@ from services.domain.orders.order import (
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.blotter import Blotter
-from services.domain.venue.fills import fill, fill_price, slipped_price
+from services.domain.venue.depth import NOTHING
+from services.domain.venue.fills import fill, fill_price, fills_whole
 from services.domain.venue.icebergs import Icebergs, new_slice
 from services.domain.venue.linked import end, make_room, release, stop_at_once, worse_first
 from services.domain.venue.looking import Look
@@ -141,46 +143,62 @@ class Encounter:
         self._trade(order, how, when)
 
     def _trade(self, order: Order, how: Attempt, when: When) -> None:
-        """Fill as far as units, positions and cash go; end what may not wait."""
-        blotter, arrival, side, tif = self._blotter, how.arrival, order.side, order.time_in_force
-        units = most = self._look.units(order, arrival)
-        holder, closes = (order.portfolio_id, order.symbol), only_closes(order)
-        if closes:
-            reducible = blotter.positions.reducible(holder, side, when.sequence)
-            if not reducible:
-                self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
-                return
-            most = reducible if most is None else min(most, reducible)
-        iceberg = order.display_quantity is not None and tif is not _FOK
-        if iceberg:
-            shown = self._shown(order, how)
-            most = shown if most is None else min(most, shown)
-        price = fill_price(how, self._look.prices(order), self._instrument)
-        if order.costs is not None:
-            price = slipped_price(order, price, self._supply, most, self._instrument)
+        """Fill at one price after the other, as long as there are more; what is left may wait, or ends."""
+        reducible = self._reducible(order, when)
+        if reducible is not None and not reducible:
+            self._end(how.arrival, CancelReason.NOTHING_TO_REDUCE, when)
+        elif order.time_in_force is _FOK and not self._whole(order, how, reducible):
+            self._end(how.arrival, CancelReason.FOK_UNFILLED, when)
+        else:
+            while self._trade_once(order, how, when):
+                order = self._blotter.orders[how.arrival]
+
+    def _trade_once(self, order: Order, how: Attempt, when: When) -> bool:
+        """Fill at one price as far as units, positions and cash go; whether another is next for what is left."""
+        blotter, arrival = self._blotter, how.arrival
+        offer = next(iter(self._look.offers(order, arrival)), NOTHING)
+        iceberg = order.display_quantity is not None and order.time_in_force is not _FOK
+        bounds = offer.units, self._reducible(order, when), self._shown(order, how) if iceberg else None
+        most = min((bound for bound in bounds if bound is not None), default=None)
+        price = fill_price(order, how, self._supply, offer._replace(units=most), self._instrument)
         headroom, twin = blotter.headroom[order.portfolio_id], blotter.twin(order) if order.order_list_id else None
         quantity, after, unpaid = fill(order, price, self._instrument, units=most, headroom=headroom, twin=twin)
-        if tif is _FOK and (unpaid or after.leaves_quantity):
-            self._end(arrival, CancelReason.FOK_UNFILLED, when)
-            return
         if quantity:
             if iceberg and new_slice(order, after):
                 # A number whose turns are over is nobody else's in this record.
                 after = after._replace(priority=max(blotter.last_place(), max(self._gone, default=0) + 1))
-            self._supply.take(side, quantity)
+            self._supply.take(order.side, quantity, offer.price)
             self._fill(how, after, price, when)
             arrival = after.priority
         if unpaid:
             self._end(arrival, CancelReason.INSUFFICIENT_CASH, when)
         elif arrival not in blotter.orders:
-            return
-        elif closes and not blotter.positions.reducible(holder, side, when.sequence):
+            return False
+        elif self._reducible(order, when) == ZERO:
             self._end(arrival, CancelReason.NOTHING_TO_REDUCE, when)
-        elif arrival != how.arrival and (units is None or units > quantity):
+        elif not quantity or not self._look.goes_on(order, offer, quantity):
+            self._end_rest(order, arrival, when)
+        elif arrival == how.arrival:
+            return True
+        else:
             self._icebergs.come_again(arrival)
             insort(self._queue, how._replace(arrival=arrival), lo=self._turn)
-        else:
-            self._end_rest(order, arrival, when)
+        return False
+
+    def _reducible(self, order: Order, when: When) -> Decimal | None:
+        """Units that an order may reduce its position by; None for one that may open or enlarge it."""
+        if not only_closes(order):
+            return None
+        return self._blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, when.sequence)
+
+    def _whole(self, order: Order, how: Attempt, reducible: Decimal | None) -> bool:
+        """Whether a FOK gets all it wants of this record. Orders that have a twin may wait, so it has none."""
+        if reducible is not None and reducible < order.leaves_quantity:
+            return False
+        headroom = self._blotter.headroom[order.portfolio_id]
+        supply, instrument, offers = self._supply, self._instrument, self._look.offers(order, how.arrival)
+        priced = ((each.units, fill_price(order, how, supply, each, instrument)) for each in offers)
+        return fills_whole(order, priced, instrument, headroom)
 
     def _fill(self, how: Attempt, after: Order, price: Decimal, when: When) -> None:
         """A fill, with what it does to the others of its list: their turns may be over, a stop's may come."""
@@ -213,7 +231,8 @@ class Encounter:
 
     def _tell(self, events: list[OrderEvent]) -> None:
         self.events += events
-        self._gone.update(event.order.priority for event in events if event.order.order_list_id and _ended(event))
+        listed = [event.order for event in events if event.order.order_list_id]
+        self._gone.update(order.priority for order in listed if order.state in TERMINAL)
 
     def _shown(self, order: Order, how: Attempt) -> Decimal:
         """Units of an iceberg's turn: see ``Icebergs``."""
@@ -238,7 +257,3 @@ class Encounter:
         if not self._index.tape.values.item(self._row, 2):
             return list(self._book.closing)
         return [each for each in self._book.urgent if self._blotter.orders[each].time_in_force is _OPG]
-
-
-def _ended(event: OrderEvent) -> bool:
-    return event.order.state in TERMINAL

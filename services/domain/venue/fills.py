@@ -3,90 +3,48 @@
 Pure functions of an order's value and a record's figures; whether its price was reached is ``reach``'s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.costs import slipped
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
+from services.domain.money import ZERO, at_most_places, decimal_of, snap
 from services.domain.orders.lists import cut
-from services.domain.orders.order import LIMITED, Order, OrderState, Side, TimeInForce, reserved_together
-from services.domain.prices import Prices, prices_of
-from services.domain.tape import Kind
+from services.domain.orders.order import (
+    Order,
+    OrderState,
+    Side,
+    TimeInForce,
+    reserved_cash,
+    reserved_together,
+)
+from services.domain.venue.depth import Offer
 from services.domain.venue.reach import AT_CLOSE, Attempt
+from services.domain.venue.supply import Supply, worst_price
 
-_BUY, _SELL, _BAR, _QUOTE = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE
+_BUY, _SELL = Side.BUY, Side.SELL
 _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
 
-class Supply:
-    """What a record offers: prices for each side, and how many units the orders may still take of its sizes (rule 11).
+def fill_price(order: Order, how: Attempt, supply: Supply, offer: Offer, instrument: Instrument) -> Decimal:
+    """What ``order`` gets: its own price where it was reached inside the bar, else the record's, moved by slippage.
 
-    A bar's volume and a trade's size are one supply for both sides, a quote's sizes are two.
+    That is the record's first, at its close the last, or that of the level that is offered, which has so many units.
     """
-
-    __slots__ = ("_kind", "_most", "_sized", "_step", "_taken", "_values", "prices", "shared")
-
-    def __init__(self, kind: Kind, values: list[float], sized: bool, step: Decimal) -> None:
-        """Of a record of these values; unless its source is ``sized``, orders get all they want."""
-        self._kind, self._values, self._sized, self._step = kind, values, sized, step
-        self._most: dict[tuple[Side, Decimal], Decimal] = {}
-        self._taken = {_BUY: ZERO, _SELL: ZERO}
-        self.shared = kind is not _QUOTE
-        sells = prices_of(kind, values, _SELL)
-        self.prices: Mapping[Side, Prices] = {
-            _BUY: sells if self.shared else prices_of(kind, values, _BUY),
-            _SELL: sells,
-        }
-
-    def units(self, side: Side, share: Decimal | None) -> Decimal | None:
-        """How many units orders of ``side`` may still take, in whole steps, if all together get ``share`` of the size.
-
-        None for no limit.
-        """
-        if share is None or not self._sized:
-            return None
-        if self.shared:
-            side = _BUY
-        most = self._most.get((side, share))
-        if most is None:
-            most = self._most[side, share] = floor_to(share * self.size(side), self._step)
-        return max(ZERO, most - self._taken[side])
-
-    def beyond(self, ahead: Decimal) -> Decimal:
-        """How many units of a trade are left of what went beyond those ahead of an order at its price (rule 9)."""
-        return max(ZERO, floor_to(self.size(_BUY) - ahead, self._step) - self._taken[_BUY])
-
-    def size(self, side: Side) -> Decimal:
-        """The record's own size for orders of ``side``; 0 where it states none."""
-        return decimal_of(self._values[4 if self._kind is _BAR else 1 if self.shared else 3 if side is _BUY else 2])
-
-    @property
-    def spread(self) -> Decimal:
-        """What lies between a quote's two sides; none in bars and trades, or where a side is missing."""
-        bid, ask = self._values[:2]
-        return decimal_of(ask) - decimal_of(bid) if self._kind is _QUOTE and bid > 0 and ask > 0 else ZERO
-
-    def take(self, side: Side, quantity: Decimal) -> None:
-        """Use units up that ``units`` told of."""
-        self._taken[_BUY if self.shared else side] += quantity
+    price = how.price
+    if price is None:
+        prices = supply.prices[order.side]
+        met = offer.price or (prices.last if how.group == AT_CLOSE else prices.first)
+        price = snap(decimal_of(met), instrument.price_increment)
+    return price if order.costs is None else _slipped(order, price, supply, offer.units, instrument)
 
 
-def fill_price(how: Attempt, prices: Prices, instrument: Instrument) -> Decimal:
-    """The order's own price where it was reached inside the bar, else the record's first, at its close the last."""
-    if how.price is not None:
-        return how.price
-    price = prices.last if how.group == AT_CLOSE else prices.first
-    return snap(decimal_of(price), instrument.price_increment)
+def _slipped(order: Order, price: Decimal, supply: Supply, most: Decimal | None, instrument: Instrument) -> Decimal:
+    """What ``order`` gets instead of ``price`` where the venue slips (rule 14).
 
-
-def slipped_price(
-    order: Order, price: Decimal, supply: Supply, most: Decimal | None, instrument: Instrument
-) -> Decimal:
-    """What ``order`` gets instead of ``price`` where the venue slips (rule 14); ``most`` units may be filled.
-
-    Auctions have one price for all. An order by cash counts as as many units as it affords at ``price``.
+    Auctions have one price for all. An order by cash counts as as many units as it affords at ``price``. Where the
+    levels behind the best price are known, an order's own impact is that it walks them: the model's would count twice.
     """
     slippage = None if order.costs is None else order.costs.slippage
     if slippage is None or order.time_in_force in _AUCTIONS:
@@ -95,11 +53,10 @@ def slipped_price(
     if order.cash_quantity is not None:
         unit_cost = price * instrument.contract_multiplier
         units = _units_for(order.cash_quantity - order.gross_amount, unit_cost, instrument.quantity_increment)
-    size = supply.size(order.side)
+    size = ZERO if order.side in supply.depth else supply.size(order.side)
     share = min(Decimal(1), (units if most is None else min(units, most)) / size) if size else ZERO
     distance = slippage.distance(price, supply.spread, share)
-    limit = order.limit_price if order.order_type in LIMITED else None
-    return slipped(price, distance, instrument.price_increment, buys=order.side is _BUY, limit=limit)
+    return slipped(price, distance, instrument.price_increment, buys=order.side is _BUY, limit=worst_price(order))
 
 
 class Fill(NamedTuple):
@@ -161,34 +118,30 @@ def fill(
     return Fill(quantity, _filled(order, quantity, leaves, price, instrument), unpaid=True)
 
 
-def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float | None = None) -> Order:
-    """``order`` after a split of ``ratio`` new units for an old one (rule 20); ``best`` is the price that it trails.
+def fills_whole(
+    order: Order, offers: Iterable[tuple[Decimal | None, Decimal]], instrument: Instrument, headroom: Decimal
+) -> bool:
+    """Whether units at a price, and then others, fill an order that has no twin whole."""
+    for units, price in offers:
+        _, after, unpaid = fill(order, price, instrument, units=units, headroom=headroom)
+        if unpaid or not after.leaves_quantity:
+            return not unpaid
+        headroom += reserved_cash(order) - reserved_cash(after) + cash_moved(order, after)
+        order = after
+    return False
 
-    Units are floored, prices snapped. The money of past fills stays what it was.
-    """
-    step = instrument.quantity_increment
 
-    def units(quantity: Decimal) -> Decimal:
-        return floor_to(quantity * ratio, step)
-
-    def price(old: Decimal | None) -> Decimal | None:
-        tick = instrument.price_increment
-        return None if old is None else max(tick, snap(old / ratio, tick))
-
-    cum, leaves = units(order.cum_quantity), units(order.leaves_quantity)
-    return order._replace(
-        quantity=cum + leaves,
-        cum_quantity=cum,
-        leaves_quantity=leaves,
-        avg_price=at_most_places(order.avg_price / ratio, 9),
-        commission_quantity=units(order.commission_quantity),
-        limit_price=price(order.limit_price),
-        stop_price=price(order.stop_price),
-        trailing_amount=price(order.trailing_amount),
-        display_quantity=None if order.display_quantity is None else max(step, units(order.display_quantity)),
-        trail_price=None if best is None else at_most_places(decimal_of(best) / ratio, 9),
-        reservation=order.reservation._replace(quantity=order.reservation.quantity * ratio),
-    )
+def cash_moved(before: Order, after: Order) -> Decimal:
+    """By how much a fill's cost or proceeds move what a portfolio can spend beyond its reservations."""
+    amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
+    if before.side is _BUY:
+        if before.costs is not None and before.costs.in_units:
+            commission = ZERO
+        # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
+        return -amount - commission if before.reservation.cash or not before.reduce_only else ZERO
+    # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
+    # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
+    return -commission if before.reservation.cash else amount - commission
 
 
 def _units_for(cash: Decimal, unit_cost: Decimal, step: Decimal) -> Decimal:

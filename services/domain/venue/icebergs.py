@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from services.domain.filling import VenueSettings
-from services.domain.orders.order import Order, Side, only_closes
+from services.domain.orders.order import Order, only_closes
 from services.domain.venue.blotter import Blotter
-from services.domain.venue.fills import Supply
+from services.domain.venue.supply import Supply
 
 
 class Icebergs:
@@ -47,11 +47,11 @@ class Icebergs:
             members = [self._blotter.orders[each] for each in level]
             if not self._supply.shared:
                 members = [each for each in members if each.side is order.side]
-            rounds = self._full_rounds(members, order.side)
+            rounds = self._full_rounds(members)
             self._rounds.update((each.priority, rounds) for each in members)
         return self._rounds.pop(arrival) * display
 
-    def _full_rounds(self, icebergs: list[Order], side: Side) -> int:
+    def _full_rounds(self, icebergs: list[Order]) -> int:
         """How many turns give each of the icebergs a whole slice; one where that is not certain."""
 
         if any(map(_moves_price, icebergs)):
@@ -61,8 +61,11 @@ class Icebergs:
             return sum((each.display_quantity or each.quantity for each in orders), Decimal(0))
 
         rounds = min(each.leaves_quantity // slices([each]) for each in icebergs)
-        for share in {(each.fill_settings or self._settings).volume_share for each in icebergs}:
-            if (units := self._supply.units(side, share)) is not None:
+        offers = [self._supply.offer(each, (each.fill_settings or self._settings).volume_share) for each in icebergs]
+        if len({offer.price for offer in offers}) > 1:
+            return 1
+        for units in (offer.units for offer in offers):
+            if units is not None:
                 rounds = min(rounds, units // slices(icebergs))
         for each in icebergs:
             if only_closes(each):

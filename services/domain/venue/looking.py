@@ -1,5 +1,6 @@
 """What one record lets each order do, before any of them had its turn (rules 8 to 12)."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from services.domain.filling import VenueSettings
@@ -8,12 +9,13 @@ from services.domain.orders.order import TRIGGERED_STATES, Order, OrderType, Tim
 from services.domain.prices import Prices
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.fills import Supply
+from services.domain.venue.depth import NOTHING, Offer
 from services.domain.venue.paths import along, stated, trail_along
 from services.domain.venue.queues import queues
 from services.domain.venue.reach import BETTERED, MISSED, Attempt, at_close, attempt, trail
 from services.domain.venue.resting import Book
 from services.domain.venue.sessions import LEFT, begins_session
+from services.domain.venue.supply import Supply
 from services.domain.venue.trails import best_price
 
 _TRAILING, _OPG, _CLS = OrderType.TRAILING_STOP, TimeInForce.OPG, TimeInForce.CLS
@@ -52,7 +54,7 @@ class Look:
         self._kind, self._start = tape.sources[number].kind, tape.start.item(row)
         self._settings, self._instrument = settings, instrument
         step, sized = instrument.quantity_increment, index.sized(number)
-        self.supply = Supply(self._kind, tape.values[row].tolist(), sized, step)
+        self.supply = Supply(self._kind, tape.values[row].tolist(), sized, step, tape.behind(row))
         self.touches = self._kind is _TRADE and sized and index.shows_queues(instrument.symbol)
         # Of arrivals whose turn is to come, the units before them: a number may be another order's soon after.
         self._ahead: dict[int, Decimal] = {}
@@ -94,13 +96,22 @@ class Look:
             return prices.at_first()
         return prices.at_last() if order.time_in_force is _CLS else prices
 
-    def units(self, order: Order, arrival: int) -> Decimal | None:
-        """How many units there are for an order in its turn (rules 9 and 11); None for no limit."""
-        most = self.supply.units(order.side, (order.fill_settings or self._settings).volume_share)
+    def offers(self, order: Order, arrival: int) -> Iterable[Offer]:
+        """What there is for an order in its turn, level by level (rules 9 and 11)."""
+        found = self.supply.offers(order, self._share(order))
         if (ahead := self._ahead.pop(arrival, None)) is None:
-            return most
+            return found
         beyond = self.supply.beyond(ahead)
-        return beyond if most is None else min(most, beyond)
+        return [Offer(beyond if each.units is None else min(each.units, beyond)) for each in found]
+
+    def goes_on(self, order: Order, offer: Offer, quantity: Decimal) -> bool:
+        """Whether there is still something for an order that took ``quantity`` of an offer."""
+        if offer.units is None or offer.units > quantity:
+            return True
+        return offer.price is not None and self.supply.offer(order, self._share(order)) is not NOTHING
+
+    def _share(self, order: Order) -> Decimal | None:
+        return (order.fill_settings or self._settings).volume_share
 
     def admits_touch(self, order: Order) -> bool:
         """Whether a limit's own price will do: an auction trades at its one price with whoever asked for no better."""

@@ -16,6 +16,7 @@ from services.domain.orders.order import LIMITED, TOUCHED, CancelReason, ExecTyp
 from services.domain.orders.telling import end_told, refusal_told, terms_told
 from services.domain.prices import Prices
 from services.domain.venue.auction_reasons import auction_met, auction_missed
+from services.domain.venue.walked import level_met, level_told
 
 
 class PriceBasis(IntEnum):
@@ -29,6 +30,7 @@ class PriceBasis(IntEnum):
     SLIPPED = 5
     PARENT = 6
     AUCTION = 7
+    LEVEL = 8
 
 
 class Reason(NamedTuple):
@@ -69,7 +71,7 @@ def reason_of(
     match event.exec_type:
         case ExecType.TRADE:
             reason = _of_fill(event, previous, record, increment)
-            return reason._replace(text=reason.text + _of_rest(event, following))
+            return reason._replace(text=reason.text + _of_rest(event, following, record))
         case ExecType.TRIGGERED:
             return Reason(_of_trigger(order, record))
         case ExecType.REJECTED:
@@ -99,6 +101,8 @@ def _of_fill(event: OrderEvent, previous: OrderEvent | None, record: Record | No
         return Reason("The record that filled it cannot be shown.")
     if isinstance(record, Auction):
         return Reason(auction_met(order, event.last_price), PriceBasis.AUCTION)
+    if isinstance(record, Quote) and (level := level_met(event, previous, record, increment)) is not None:
+        return Reason(level_told(order, level, event.last_price), PriceBasis.LEVEL)
     here = (ExecType.TRIGGERED, event.tape_sequence)
     triggered = previous is not None and (previous.exec_type, previous.tape_sequence) == here
     return _of_price(
@@ -117,7 +121,7 @@ def _of_fill(event: OrderEvent, previous: OrderEvent | None, record: Record | No
     )
 
 
-def _of_rest(event: OrderEvent, following: OrderEvent | None) -> str:
+def _of_rest(event: OrderEvent, following: OrderEvent | None, record: Record | None) -> str:
     """Why a fill left some of its order; empty where it left nothing."""
     leaves = event.order.leaves_quantity
     if not leaves:
@@ -125,7 +129,8 @@ def _of_rest(event: OrderEvent, following: OrderEvent | None) -> str:
     why = "the record offered no more"
     if following is not None and following.tape_sequence == event.tape_sequence:
         if following.exec_type is ExecType.TRADE:
-            why = "others had their turn before the rest"
+            walks = isinstance(record, Quote) and following.last_price != event.last_price
+            why = "the level had no more" if walks else "others had their turn before the rest"
         else:
             why = _CUT.get(following.order.cancel_reason, why)
     return f" {_plain(event.last_quantity)} of the {_plain(event.last_quantity + leaves)} units left: {why}."

@@ -1,11 +1,13 @@
 """What a split does to the venue's open orders (rule 20)."""
 
-from services.domain.money import decimal_of
+from decimal import Decimal
+
+from services.domain.instrument import Instrument
+from services.domain.money import at_most_places, decimal_of, floor_to, snap
 from services.domain.orders.events import When
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, TimeInForce
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.blotter import Blotter
-from services.domain.venue.fills import restated
 from services.domain.venue.linked import follow
 from services.domain.venue.trails import best_price
 
@@ -27,6 +29,36 @@ def split(blotter: Blotter, index: TapeIndex, symbol: str, row: int) -> list[Ord
         else:
             events.append(blotter.change(arrival, ExecType.RESTATED, after, when))
     return events + follow(blotter, events, when)
+
+
+def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float | None = None) -> Order:
+    """``order`` after a split of ``ratio`` new units for an old one (rule 20); ``best`` is the price that it trails.
+
+    Units are floored, prices snapped. The money of past fills stays what it was.
+    """
+    step = instrument.quantity_increment
+
+    def units(quantity: Decimal) -> Decimal:
+        return floor_to(quantity * ratio, step)
+
+    def price(old: Decimal | None) -> Decimal | None:
+        tick = instrument.price_increment
+        return None if old is None else max(tick, snap(old / ratio, tick))
+
+    cum, leaves = units(order.cum_quantity), units(order.leaves_quantity)
+    return order._replace(
+        quantity=cum + leaves,
+        cum_quantity=cum,
+        leaves_quantity=leaves,
+        avg_price=at_most_places(order.avg_price / ratio, 9),
+        commission_quantity=units(order.commission_quantity),
+        limit_price=price(order.limit_price),
+        stop_price=price(order.stop_price),
+        trailing_amount=price(order.trailing_amount),
+        display_quantity=None if order.display_quantity is None else max(step, units(order.display_quantity)),
+        trail_price=None if best is None else at_most_places(decimal_of(best) / ratio, 9),
+        reservation=order.reservation._replace(quantity=order.reservation.quantity * ratio),
+    )
 
 
 def trailed(order: Order, index: TapeIndex, calendar: str, row: int) -> float | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
-from services.domain.tape import Source
+from services.domain.tape import NO_LEVELS, Levels, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class DataSet:
 
     Attributes:
         instruments: its symbols, with increments that its prices are written in.
-        kinds: `BAR 1d`, `QUOTE`, `TRADE`, `SPLIT`.
+        kinds: `BAR 1d`, `QUOTE`, `QUOTE 10` for one with ten price levels, `TRADE`, `SPLIT`.
         start_time, end_time: of its records, ns.
         max_move: the factor within which a price must lie of the one before it; further is a spike. 0 for any.
     """
@@ -47,6 +47,7 @@ class Records:
 
     Attributes:
         unread: lines that could not be read, by reason.
+        levels: price levels behind the best ones of quotes, as `tape.Levels` has them.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class Records:
     start: NDArray[np.int64]
     values: NDArray[np.float64]
     unread: dict[str, int] = field(default_factory=dict)
+    levels: Levels = NO_LEVELS
 
 
 class Provider(Protocol):

@@ -12,6 +12,7 @@ from services.domain.instrument import Instrument
 from services.domain.money import places
 from services.domain.tape import Kind, Series
 from services.marketdata.providers.base import Records
+from services.marketdata.providers.depth import any_of, faults
 
 Mask = NDArray[np.bool_]
 
@@ -38,12 +39,12 @@ def accept(records: Records, instrument: Instrument, max_move: float = 0.0) -> t
         np.logical_and(good, ~bad, out=good)
 
     prices, sizes = values[:, _PRICES.get(kind, ())], values[:, _SIZES.get(kind, ())]
-    refuse("not_a_number", _any(~np.isfinite(values)))
+    refuse("not_a_number", any_of(~np.isfinite(values)))
     with np.errstate(invalid="ignore"):
-        refuse("price_not_positive", _any(prices <= 0))
-        refuse("negative_size", _any(sizes < 0))
-        refuse("off_increment", _any(~on_increment(prices, instrument)))
-        for reason, bad in _shape(kind, records):
+        refuse("price_not_positive", any_of(prices <= 0))
+        refuse("negative_size", any_of(sizes < 0))
+        refuse("off_increment", any_of(~on_increment(prices, instrument)))
+        for reason, bad in (*_shape(kind, records), *faults(records, instrument, on_increment)):
             refuse(reason, bad)
     backwards = np.zeros(len(good), np.bool_)
     backwards[np.flatnonzero(good)] = ~rising(records.time[good])
@@ -53,13 +54,8 @@ def accept(records: Records, instrument: Instrument, max_move: float = 0.0) -> t
         level = prices[good].mean(axis=1) if kind is Kind.QUOTE else prices[good][:, -1]
         spiked[np.flatnonzero(good)] = spikes(level, max_move)
         refuse("spike", spiked)
-    series = Series(records.source, records.time[good], records.start[good], values[good])
-    return series, +refused
-
-
-def _any(bad: Mask) -> Mask:
-    """Rows of which any value is bad."""
-    return np.asarray(bad.any(axis=1), np.bool_)
+    columns = records.time[good], records.start[good], values[good]
+    return Series(records.source, *columns, records.levels.among(good)), +refused
 
 
 def _shape(kind: Kind, records: Records) -> list[tuple[str, Mask]]:
@@ -74,7 +70,7 @@ def _shape(kind: Kind, records: Records) -> list[tuple[str, Mask]]:
                 ("bar_without_duration", records.start >= records.time),
             ]
         case Kind.SPLIT:
-            return [("split_not_positive", _any(values[:, :2] <= 0))]
+            return [("split_not_positive", any_of(values[:, :2] <= 0))]
         case _:
             return []
 

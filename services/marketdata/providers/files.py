@@ -3,7 +3,7 @@
     <folder>/<data_set_id>/data_set.json     {"display_name": "…", "description": "…", "max_move": 1.5,
                                               "instruments": [{"symbol": "EURUSD", "calendar": "24/7",
                                                                "price_increment": "0.00001"}]}
-    <folder>/<data_set_id>/quotes.csv        symbol,time,bid,ask[,bid_size,ask_size]
+    <folder>/<data_set_id>/quotes.csv        symbol,time,bid,ask[,bid_size,ask_size[,bid_2,bid_size_2,ask_2,…]]
                            trades.csv        symbol,time,price[,size]
                            bars.<interval>.csv   symbol,start,open,high,low,close,volume[,end]
                            splits.csv        symbol,time,numerator,denominator
@@ -13,7 +13,8 @@
 Times are ISO 8601 in UTC (a `Z` or nothing at the end) or whole ns since the epoch. A bar, a split or an auction may
 name a bare date: then it begins with that date's first session; a bar of `1d` ends with its last, at whose close is a
 closing auction. An auction's time lies in its session, at whose edges it may be: one that is called before the open, or
-told after the close, is given by its date. Where a symbol has auctions of a kind, no bar stands for one of them.
+told after the close, is given by its date. Where a symbol has auctions of a kind, no bar stands for one of them. The
+columns of quotes may go on to any price level; what a quote has less is left empty.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from itertools import islice
@@ -37,8 +37,10 @@ from services.domain.bars import interval_length
 from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
 from services.domain.money import parse_decimal
-from services.domain.tape import VALUES, Kind, Source
+from services.domain.tape import NO_LEVELS, VALUES, Kind, Levels, Source, joined
 from services.marketdata.providers.base import DataSet, Records
+from services.marketdata.providers.cells import numbers_in, times_in
+from services.marketdata.providers.depth import levels_named, read_levels
 
 # Rows turned into arrays at a time: as text a row takes 600 bytes, as doubles 56.
 CHUNK: Final = 20_000
@@ -74,10 +76,6 @@ class _File:
     kind: Kind
     interval: str = ""
 
-    @property
-    def label(self) -> str:
-        return f"{self.kind.name} {self.interval}".strip()
-
 
 @dataclass(slots=True)
 class _Columns:
@@ -86,6 +84,7 @@ class _Columns:
     time: list[NDArray[np.int64]] = field(default_factory=list)
     start: list[NDArray[np.int64]] = field(default_factory=list)
     values: list[NDArray[np.float64]] = field(default_factory=list)
+    levels: list[Levels] = field(default_factory=list)
     unread: int = 0
 
 
@@ -144,7 +143,7 @@ def _describe(path: Path) -> DataSet:
         display_name=str(described.get("display_name", path.parent.name)),
         description=str(described.get("description", "")),
         instruments=tuple(_instrument(each) for each in described["instruments"]),
-        kinds=tuple(file.label for file in files),
+        kinds=tuple(_label(file) for file in files),
         start_time=min(ends),
         end_time=max(ends),
         record_count=sum(_lines(file.path) - 1 for file in files),
@@ -180,6 +179,16 @@ def _files(folder: Path) -> list[_File]:
     return found
 
 
+def _label(file: _File) -> str:
+    """Its kind, with a bar's interval, or how many price levels a quote has where they are more than one."""
+    more = file.interval
+    if file.kind is Kind.QUOTE:
+        with file.path.open(encoding="utf-8", errors="replace") as text:
+            levels = levels_named(text.readline().strip().split(","))
+        more = str(levels) if levels > 1 else ""
+    return f"{file.kind.name} {more}".strip()
+
+
 def _lines(path: Path) -> int:
     with path.open("rb") as data:
         return sum(block.count(b"\n") for block in iter(lambda: data.read(1 << 20), b""))
@@ -195,7 +204,7 @@ def _ends(path: Path) -> list[int]:
     names = header.decode().strip().split(",")
     column = names.index("time" if "time" in names else "start")
     rows = [next(csv.reader([line.decode()]), []) for line in (first, last[0])]
-    times, good = _times([row[column] for row in rows if len(row) > column])
+    times, good = times_in([row[column] for row in rows if len(row) > column])
     known: list[int] = times[good].tolist()
     return known
 
@@ -220,17 +229,17 @@ def _chunks(reader: Iterator[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
 def _take(file: _File, rows: list[dict[str, str]], columns: _Columns, sessions: Sessions | None) -> None:
     """Turns rows into arrays; what is no number stays a row of NaN, so that it is refused and counted as one."""
     texts = [row.get("time") or row.get("start") or "" for row in rows]
-    begin, good = _times(texts)
+    begin, good = times_in(texts)
     values = np.zeros((len(rows), VALUES))
     for place, name in enumerate(_COLUMNS[file.kind]):
         given = [row.get(name) or "" for row in rows]
         if (words := _WORDS.get(name)) is not None:
             given = [words.get(text, "") for text in given]
-        values[:, place] = _numbers(given, 0.0 if name in _OPTIONAL else np.nan)
+        values[:, place] = numbers_in(given, 0.0 if name in _OPTIONAL else np.nan)
     end = begin
     if file.kind is Kind.BAR:
         end = begin + interval_length(file.interval)
-        stated, known = _times([row.get("end") or "" for row in rows])
+        stated, known = times_in([row.get("end") or "" for row in rows])
         end = np.where(known, stated, end)
     if file.kind in {Kind.BAR, Kind.SPLIT, Kind.AUCTION} and sessions is not None:
         bare = np.array([len(text) == 10 and not text.isdigit() for text in texts], np.bool_) & good
@@ -241,6 +250,7 @@ def _take(file: _File, rows: list[dict[str, str]], columns: _Columns, sessions: 
     columns.time.append(end[good])
     columns.start.append(begin[good])
     columns.values.append(values[good])
+    columns.levels.append(read_levels(rows).among(good) if file.kind is Kind.QUOTE else NO_LEVELS)
 
 
 def _in_sessions(
@@ -263,35 +273,9 @@ def _in_sessions(
     return *placed, ~bare | (dates[rows] == asked)
 
 
-def _times(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """ns since the epoch, and which could be read."""
-    stripped = [text.removesuffix("Z") for text in texts]
-    with suppress(ValueError):
-        # Of texts that are all whole numbers, or all ISO, in one go; an empty one would be NaT, a number a far year.
-        if all(stripped) and len({text.isdigit() for text in stripped}) == 1:
-            kind = np.int64 if stripped[0].isdigit() else "datetime64[ns]"
-            return np.array(stripped, dtype=kind).astype(np.int64), np.ones(len(texts), np.bool_)
-    times, good = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
-    for row, text in enumerate(stripped):
-        with suppress(ValueError, OverflowError):
-            times[row] = int(text) if text.isdigit() else np.datetime64(text, "ns").astype(np.int64)
-            good[row] = bool(text)
-    return times, good
-
-
-def _numbers(texts: Sequence[str], missing: float) -> NDArray[np.float64]:
-    """Doubles; NaN for what is none, `missing` for nothing."""
-    with suppress(ValueError):
-        return np.array(texts, dtype="U").astype(np.float64)
-    numbers = np.full(len(texts), np.nan)
-    for row, text in enumerate(texts):
-        with suppress(ValueError):
-            numbers[row] = float(text) if text else missing
-    return numbers
-
-
 def _records(file: _File, symbol: str, found: _Columns) -> Records:
     source = Source(file.kind, symbol, file.interval)
     unread = {UNREADABLE: found.unread} if found.unread else {}
-    time, start = np.concatenate(found.time), np.concatenate(found.start)
-    return Records(source, time, start, np.concatenate(found.values), unread)
+    columns = np.concatenate(found.time), np.concatenate(found.start), np.concatenate(found.values)
+    levels = joined((len(time), own) for time, own in zip(found.time, found.levels, strict=True))
+    return Records(source, *columns, unread, levels)

@@ -73,7 +73,7 @@ def _explained(
 def _record(sequence: int, record: Record | None) -> order_explanation_pb2.TapeRecord | None:
     if record is None:
         return None
-    about = record._asdict()
+    about = _figures(record)
     symbol = about.pop("calendar") if isinstance(record, Clock) else about.pop("symbol")
     times = (about.pop("start"), about.pop("end")) if isinstance(record, Bar) else (about["time"], about.pop("time"))
     interval = about.pop("interval", "")
@@ -86,3 +86,12 @@ def _record(sequence: int, record: Record | None) -> order_explanation_pb2.TapeR
         event_time=timestamp(times[1]),
         values={name: text(decimal_of(float(value))) for name, value in about.items()},
     )
+
+
+def _figures(record: Record) -> dict[str, Any]:
+    """What a record holds by name; the levels behind a quote's best ones are `bid_2`, `bid_size_2` and so on."""
+    about = record._asdict()
+    for side in ("bid", "ask"):
+        for place, (price, size) in enumerate(about.pop(f"{side}s", ())[1:], 2):
+            about |= {f"{side}_{place}": price, f"{side}_size_{place}": size}
+    return about

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import zip_longest
 from random import Random
 from typing import Protocol
 
@@ -27,7 +28,7 @@ from services.domain.orders.order import (
     TimeInForce,
 )
 from services.domain.orders.replacing import CannotReplace, Replacement
-from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.tape import LEVEL_VALUES, Kind, Levels, Series, Source, Tape, merge
 
 MINUTE = 60_000_000_000
 OTO = ContingencyType.OTO
@@ -63,6 +64,13 @@ def series(kind: Kind, symbol: str, rows: Iterable[tuple[int, int, Iterable[floa
     start = np.array([r[0] * MINUTE for r in table], np.int64)
     time = np.array([r[1] * MINUTE for r in table], np.int64)
     return Series(Source(kind, symbol, interval), time, start, values)
+
+
+def deep(quotes: Series, levels: Iterable[Iterable[tuple[float, ...]]]) -> Series:
+    """Quotes with the levels behind their best prices: of each quote (bid, bid_size, ask, ask_size), the best first."""
+    table = [(row, level) for row, own in enumerate(levels) for level in own]
+    rows = np.array([row for row, _ in table], np.int64)
+    return replace(quotes, levels=Levels(rows, np.array([level for _, level in table]).reshape(-1, LEVEL_VALUES)))
 
 
 def bars(rows: Iterable[tuple[float, ...]], symbol: str = "BBB", minutes: int = 1) -> Series:
@@ -223,6 +231,20 @@ def _rows(rng: Random, kind: Kind, most: int, spread: int = 20) -> list[tuple[in
     return sorted(rows, key=lambda row: row[1])
 
 
+def _behind(rng: Random, quote: Sequence[float]) -> list[tuple[float, ...]]:
+    """Up to three levels of either side behind a quote's best ones, or none; behind a side that is missing none."""
+    if rng.random() < 0.4:
+        return []
+    sides = []
+    for best, away in ((quote[0], -1), (quote[1], 1)):
+        price, levels = best, []
+        for _ in range(rng.randint(0, 3) if best else 0):
+            price += away * rng.choice([0.5, 0.5, 2.0])
+            levels.append((price, rng.choice([5.0, 10.0, 40.0, 300.0])))
+        sides.append(levels)
+    return [bid + ask for bid, ask in zip_longest(*sides, fillvalue=(0.0, 0.0))]
+
+
 _AUCTIONS = [(20, 1), (0, 10), (40, 1), (49, 1), (29, 1), (20, 10)]
 """Start and length, in minutes, of bars at the edges of the sessions that ``any_tape`` has."""
 
@@ -237,7 +259,8 @@ def any_tape(rng: Random, most: int, spread: int = 20) -> Tape:
     for symbol in ("AAA", "BBB"):
         parts.append(series(Kind.SPLIT, symbol, _rows(rng, Kind.SPLIT, 1)))
         parts.append(series(Kind.BAR, symbol, _rows(rng, Kind.BAR, most, spread), "1m"))
-        parts.append(series(Kind.QUOTE, symbol, _rows(rng, Kind.QUOTE, most, spread)))
+        quotes = series(Kind.QUOTE, symbol, _rows(rng, Kind.QUOTE, most, spread))
+        parts.append(deep(quotes, (_behind(rng, row) for row in quotes.values.tolist())))
         parts.append(series(Kind.TRADE, symbol, _rows(rng, Kind.TRADE, most, spread)))
         # Where a tape knows of auctions, no bar stands for them; so most do not.
         if rng.random() < 0.3:

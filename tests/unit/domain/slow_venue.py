@@ -4,6 +4,7 @@ Reads like the rules. Knows nothing of reservations: cash abounds. Fills an iceb
 takes many at once; so ``merged`` is what both have in common.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from services.domain.filling import BarPath, VenueSettings
-from services.domain.market import Auction, Bar, Clock, Halt, Quote, Record, Split, Trade
+from services.domain.market import Auction, Bar, Clock, Halt, PriceLevel, Quote, Record, Split, Trade
 from services.domain.orders.order import ContingencyType, Order, OrderType, Side, TimeInForce
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, Tape
 from tests.unit.domain.matching_reference import INSTRUMENTS, RESTING, Command
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 RISING = {
     (Side.BUY, OrderType.STOP),
     (Side.BUY, OrderType.STOP_LIMIT),
@@ -25,6 +26,8 @@ RISING = {
     (Side.SELL, OrderType.LIMIT_IF_TOUCHED),
 }
 """Who waits for a trigger above the market."""
+Taken = defaultdict[tuple[object, ...], Decimal]
+"""What orders had of a record, by what they had it of."""
 LIMIT_LIKE = {OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}
 
 
@@ -99,6 +102,18 @@ class Path:
                 return length + abs(price - way[i]), way[i + 1 :]
             length += high - low
         return None
+
+
+@dataclass
+class Lot:
+    """Units that an order may take at a price: None for the record's own price, None for any number.
+
+    ``of`` is what they are part of, of which others may have had some.
+    """
+
+    price: Decimal | None
+    units: Decimal | None
+    of: tuple[object, ...]
 
 
 @dataclass
@@ -355,7 +370,7 @@ class SlowVenue:
                 continue
             turns.append(self.look(w, record, path, sequence))
             w.met = True
-        supply = dict.fromkeys(["B", "S"] if isinstance(record, Quote) else ["both"], ZERO)
+        supply: Taken = defaultdict(Decimal)
         turns.sort(key=lambda t: (t.group, t.distance))
         self.put_stops_first(turns)
         for w in self.waiting:
@@ -560,7 +575,7 @@ class SlowVenue:
         self,
         turn: Turn,
         turns: list[Turn],
-        supply: dict[str, Decimal],
+        supply: Taken,
         record: Bar | Quote | Trade | Auction,
         sequence: int,
         time: int,
@@ -598,7 +613,7 @@ class SlowVenue:
                     turns.insert(place, later)
                     return
         assert turn.price is not None
-        self.trade(turn, turns, turn.price, supply, record, sequence, time)
+        self.trade(turn, turns, supply, record, sequence, time)
 
     def same_turn(self, one: Turn, other: Turn) -> bool:
         return (one.group, one.distance) == (other.group, other.distance)
@@ -648,63 +663,111 @@ class SlowVenue:
             found.append(size * share)
         return [(units / step).to_integral_value(ROUND_FLOOR) * step for units in found]
 
+    def lots(self, w: Waiting, record: Bar | Quote | Trade | Auction, ahead: Decimal | None, had: Taken) -> list[Lot]:
+        """What is left for an order, by price, the best first; a limit takes what is at or better."""
+        side = ("B" if w.buys else "S") if isinstance(record, Quote) else "both"
+        levels: tuple[PriceLevel, ...] = ()
+        if isinstance(record, Quote):
+            levels = record.asks if w.buys else record.bids
+        if len(levels) < 2:
+            bounds = [max(ZERO, units - had[side,]) for units in self.units(w, record, ahead)]
+            return [Lot(None, min(bounds, default=None), (side,))]
+        sized, step = self.sized(type(record), record.symbol), INSTRUMENTS[record.symbol].quantity_increment
+        share, found = self.how(w.order).volume_share if sized else None, []
+        for at, size in levels:
+            price, part = Decimal(repr(at)), ONE if share is None else share
+            units = (Decimal(repr(size)) * part / step).to_integral_value(ROUND_FLOOR) * step
+            found.append(Lot(price, max(ZERO, units - had[side, price]), (side, price)))
+        if share is None:
+            # What lies behind it nobody knows: any number.
+            found[-1].units = None
+        limit = w.order.limit_price if w.order.order_type in LIMIT_LIKE else None
+        if limit is None:
+            return found
+        return [lot for lot in found if lot.price is None or (lot.price <= limit if w.buys else lot.price >= limit)]
+
     def trade(
         self,
         turn: Turn,
         turns: list[Turn],
-        price: Decimal,
-        supply: dict[str, Decimal],
+        supply: Taken,
         record: Bar | Quote | Trade | Auction,
         sequence: int,
         time: int,
     ) -> None:
         w, o = turn.w, turn.w.order
-        pool = "both" if "both" in supply else ("B" if w.buys else "S")
-        available = min((max(ZERO, units - supply[pool]) for units in self.units(w, record, turn.ahead)), default=None)
-        leaves = w.quantity - w.cum
-        reducible = max(ZERO, -self.positions[o.symbol] if w.buys else self.positions[o.symbol])
-        # A sale that set nothing aside for a short was checked as one that closes.
-        closes = o.reduce_only or (not w.buys and o.reservation.quantity and not o.reservation.cash)
-        if closes and not reducible:
+        lots = self.lots(w, record, turn.ahead, supply)
+        if self.reducible(w) == 0:
             self.end_all([w], "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
             return
-        if o.cash_quantity is not None:
-            leaves = self.affordable(w, price)
+        if o.time_in_force is TimeInForce.FOK and self.most(w, lots) < w.quantity - w.cum:
+            self.end_all([w], "CANCELED", "FOK_UNFILLED", sequence, time)
+            return
+        goes_on = True
+        while goes_on:
+            goes_on = self.trade_once(turn, turns, lots, supply, record, sequence, time)
+
+    def most(self, w: Waiting, lots: list[Lot]) -> Decimal:
+        """The most that an order by quantity can have of these."""
+        units = [lot.units for lot in lots]
+        offered = None if None in units else sum((each or ZERO for each in units), ZERO)
+        bounds = [w.quantity - w.cum, self.reducible(w), offered]
+        return min(each for each in bounds if each is not None)
+
+    def reducible(self, w: Waiting) -> Decimal | None:
+        o, position = w.order, self.positions[w.order.symbol]
+        # A sale that set nothing aside for a short was checked as one that closes.
+        closes = o.reduce_only or (not w.buys and o.reservation.quantity and not o.reservation.cash)
+        return max(ZERO, -position if w.buys else position) if closes else None
+
+    def trade_once(
+        self,
+        turn: Turn,
+        turns: list[Turn],
+        lots: list[Lot],
+        supply: Taken,
+        record: Bar | Quote | Trade | Auction,
+        sequence: int,
+        time: int,
+    ) -> bool:
+        """At the best price that is left; whether it goes on at the next one."""
+        w, o = turn.w, turn.w.order
+        lot = next((each for each in lots if each.units != 0), Lot(None, ZERO, ()))
+        price = turn.price if lot.price is None else lot.price
+        assert price is not None
+        leaves = w.quantity - w.cum if o.cash_quantity is None else self.affordable(w, price)
         iceberg = o.display_quantity if o.time_in_force is not TimeInForce.FOK else None
-        bounds = [] if available is None else [available]
-        bounds += [] if iceberg is None else [iceberg - w.cum % iceberg]
-        bounds += [reducible] if closes else []
+        slice_left = None if iceberg is None else iceberg - w.cum % iceberg
+        bounds = [each for each in (lot.units, slice_left, self.reducible(w)) if each is not None]
         price = self.slip(w, price, min([leaves, *bounds]), record)
         if o.cash_quantity is not None:
             leaves = self.affordable(w, price)
             if leaves <= 0:
                 self.end_all([w], "CANCELED", "INSUFFICIENT_CASH", sequence, time)
-                return
+                return False
         quantity = min([leaves, *bounds])
-        if o.time_in_force is TimeInForce.FOK and quantity < leaves:
-            self.end_all([w], "CANCELED", "FOK_UNFILLED", sequence, time)
-            return
         if quantity > 0:
             self.make_room(w, leaves, quantity, sequence, time)
             self.fill(w, leaves, quantity, price, sequence, time)
             self.release(turn, turns, quantity, price, sequence, time)
-            supply[pool] += quantity
-            if available is not None:
-                available -= quantity
+            supply[lot.of] += quantity
+            lot.units = None if lot.units is None else lot.units - quantity
         if w not in self.waiting:
-            return
-        if closes and not (-self.positions[o.symbol] if w.buys else self.positions[o.symbol]) > 0:
+            return False
+        if self.reducible(w) == 0:
             self.end_all([w], "CANCELED", "NOTHING_TO_REDUCE", sequence, time)
-        elif quantity and iceberg is not None and w.cum % iceberg == 0:
+            return False
+        sliced = quantity > 0 and iceberg is not None and w.cum % iceberg == 0
+        if sliced:
             self.waiting.remove(w)
             self.waiting.append(w)
-            if available is None or available > 0:
-                behind = [i for i, t in enumerate(turns) if self.same_turn(t, turn)]
-                turns.insert(behind[-1] + 1 if behind else 0, turn)
-            else:
-                self.end_rest(w, sequence, time)
-        else:
+        if quantity == 0 or all(each.units == 0 for each in lots):
             self.end_rest(w, sequence, time)
+            return False
+        if sliced:
+            behind = [i for i, t in enumerate(turns) if self.same_turn(t, turn)]
+            turns.insert(behind[-1] + 1 if behind else 0, turn)
+        return not sliced
 
     def affordable(self, w: Waiting, price: Decimal) -> Decimal:
         assert w.order.cash_quantity is not None
@@ -721,7 +784,8 @@ class SlowVenue:
             size = record.ask_size if w.buys else record.bid_size
         else:
             size = record.volume if isinstance(record, Bar) else record.size
-        part = min(Decimal(1), units / Decimal(repr(size))) if size else ZERO
+        walks = isinstance(record, Quote) and len(record.asks if w.buys else record.bids) > 1
+        part = min(ONE, units / Decimal(repr(size))) if size and not walks else ZERO
         away = price * model.basis_points / 10_000 + price * model.impact * part**2 + spread * model.spread_share
         step = INSTRUMENTS[w.order.symbol].price_increment
         ticks = (price + away if w.buys else price - away) / step
@@ -943,16 +1007,18 @@ def merged(told: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     Likewise what these fills made of its children.
     """
     made: list[list[Any]] = []
-    seen: dict[tuple[str, str, int], list[Any]] = {}
+    seen: dict[tuple[Any, ...], list[Any]] = {}
     for exec_id, what, *rest in told:
         order_id = exec_id.rpartition("-")[0]
         event = [order_id, what, *rest]
         kind = "TRADE" if what == "TRADE" else "GROWTH"
-        first = seen.get((order_id, kind, rest[2])) if what in {"TRADE", "RESTATED"} else None
+        # Each level of a quote is a fill of its own.
+        of = (order_id, kind, rest[2], rest[4] if what == "TRADE" else None)
+        first = seen.get(of) if what in {"TRADE", "RESTATED"} else None
         if first is None:
             made.append(event)
             if what in {"TRADE", "NEW", "RESTATED"}:
-                seen[order_id, kind, rest[2]] = event
+                seen[of] = event
         else:
             first[2:] = [*rest[:3], first[5] + rest[3], rest[4], first[7] + rest[5], *rest[6:]]
     return [tuple(event) for event in made]

@@ -167,16 +167,24 @@ def test_rule_11_all_fills_of_a_record_stay_within_the_share_of_its_size(
     tape: Tape, commands: list[Command], how: VenueSettings
 ) -> None:
     taken: dict[tuple[int, int], Decimal] = defaultdict(Decimal)
+    shares: dict[tuple[int, int], list[Decimal | None]] = defaultdict(list)
     for event in run(tape, commands, how):
         if not event.last_quantity:
             continue
         sequence, share = event.tape_sequence, (event.order.fill_settings or how).volume_share
         number = tape.source[sequence - 1]
-        columns = SIZES[tape.sources[number].kind]
+        columns, behind = SIZES[tape.sources[number].kind], tape.behind(sequence - 1)
         column = columns[event.order.side is Side.SELL]
         taken[sequence, column] += event.last_quantity
-        if share is not None and tape.values[tape.source == number][:, list(columns)].any():
-            assert taken[sequence, column] <= share * Decimal(tape.values[sequence - 1, column])
+        shares[sequence, column].append(share)
+        if None in shares[sequence, column] or not tape.values[tape.source == number][:, list(columns)].any():
+            continue
+        # At a level an order may meet less than its share, as others with larger ones had more of those before.
+        most = max(each for each in shares[sequence, column] if each is not None) if behind else share
+        own = 1 if event.order.side is Side.SELL else 3
+        size = tape.values[sequence - 1, column] + sum(level[own] for level in behind)
+        assert most is not None
+        assert taken[sequence, column] <= most * Decimal(size)
 
 
 @law

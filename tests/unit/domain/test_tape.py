@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.domain.market import Bar, Clock, Quote, Split, Trade
 from services.domain.orders.order import Side
-from services.domain.tape import Kind, Source, Tape, merge
+from services.domain.tape import Kind, Levels, Source, Tape, merge
 from services.domain.tape_index import NEVER, TapeIndex
 from tests.unit.domain.matching_reference import MINUTE, bars, series, tapes
 
@@ -59,9 +59,10 @@ def test_rule_31_a_position_of_a_time_has_seen_all_of_it(tape: Tape, time: int) 
 
 @given(tapes())
 def test_rule_34_equal_tapes_have_equal_digests_and_any_change_another(tape: Tape) -> None:
-    same = Tape(tape.sources, tape.source.copy(), tape.time.copy(), tape.start.copy(), tape.values.copy())
+    levels = Levels(tape.levels.rows.copy(), tape.levels.values.copy())
+    same = Tape(tape.sources, tape.source.copy(), tape.time.copy(), tape.start.copy(), tape.values.copy(), levels)
     assert same.digest() == tape.digest()
-    for column in (same.source, same.time, same.start, same.values):
+    for column in (same.source, same.time, same.start, same.values, *((levels.rows, levels.values) if levels else ())):
         first = (0,) * column.ndim
         column[first] += 1
         assert same.digest() != tape.digest()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.domain.instrument import Instrument
-from services.domain.tape import Kind, Source
+from services.domain.tape import Kind, Levels, Source
 from services.marketdata.providers.base import Records
 from services.marketdata.providers.checks import accept, on_increment, rising, spikes
 
@@ -101,3 +101,46 @@ def test_increments_are_exact_for_every_decimal_a_double_stands_for(steps: int, 
     price = float(steps * Decimal(increment))
     between = float(steps * Decimal(increment) + Decimal(increment) / 2)
     assert on_increment(np.array([price, between]), instrument).tolist() == [True, False]
+
+
+def deep(*behind: tuple[float, ...], best: tuple[float, ...] = (1.0, 1.01, 5, 5)) -> Records:
+    """Three quotes, of which the second has these best prices and these levels behind them, the others good ones."""
+    found = records(Kind.QUOTE, (1.0, 1.01, 5, 5), best, (1.0, 1.01, 5, 5))
+    good = (0.99, 3, 1.02, 4)
+    rows = np.array([0, *[1] * len(behind), 2, 2], np.int64)
+    found.levels = Levels(rows, np.array([good, *behind, good, (0.98, 1, 0, 0)], np.float64))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("behind", "reason"),
+    [
+        ([(1.0, 1, 1.02, 1)], "levels_unsorted"),
+        ([(1.005, 1, 1.02, 1)], "off_increment"),
+        ([(1.03, 1, 1.04, 1)], "levels_unsorted"),
+        ([(0.99, 1, 1.0, 1)], "levels_unsorted"),
+        ([(0.99, 1, 1.02, 1), (0.99, 1, 1.03, 1)], "levels_unsorted"),
+        ([(0.99, 1, 1.03, 1), (0.98, 1, 1.02, 1)], "levels_unsorted"),
+        ([(0, 0, 1.02, 1), (0.98, 1, 1.03, 1)], "levels_unsorted"),
+        ([(-0.99, 1, 1.02, 1)], "price_not_positive"),
+        ([(0.99, -1, 1.02, 1)], "negative_size"),
+        ([(0.99, 0, 1.02, 1)], "level_without_price_or_size"),
+        ([(0.99, 1, 0, 1)], "level_without_price_or_size"),
+        ([(float("nan"), 1, 1.02, 1)], "not_a_number"),
+        ([(0.99, 1, 1.02, float("inf"))], "not_a_number"),
+    ],
+)
+def test_rule_29_a_quote_is_refused_for_what_is_wrong_with_its_levels(
+    behind: list[tuple[float, ...]], reason: str
+) -> None:
+    series, refused = accept(deep(*behind), CENT)
+    assert refused == {reason: 1}
+    assert series.time.tolist() == [10, 12]
+    assert [len(series.levels.of(row)) for row in range(2)] == [1, 2]
+
+
+def test_rule_29_a_best_price_with_levels_behind_it_needs_a_size() -> None:
+    level = (0.99, 1, 1.02, 1)
+    assert accept(deep(level, best=(1.0, 1.01, 0, 5)), CENT)[1] == {"level_without_price_or_size": 1}
+    assert accept(deep((0, 0, 1.02, 1), best=(1.0, 1.01, 0, 5)), CENT)[1] == {}
+    assert accept(deep(level, best=(1.02, 1.01, 5, 5)), CENT)[1] == {"crossed_quote": 1}

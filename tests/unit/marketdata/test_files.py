@@ -164,3 +164,38 @@ def test_auctions_and_halts_are_read_by_their_words(tmp_path: Path) -> None:
     assert tape.record(1) == Auction("ABC", DAY * DAY_NS + 14 * HOUR, 10.5, 300.0, opening=True)
     assert tape.record(2) == Halt("ABC", DAY * DAY_NS + 15 * HOUR, halted=True)
     assert not tape.record(4).opening  # type: ignore[union-attr]
+
+
+def test_quotes_have_as_many_levels_as_their_columns_name_and_they_give(tmp_path: Path) -> None:
+    found = provider(
+        tmp_path,
+        quotes=(
+            "symbol,time,bid,ask,bid_size,ask_size,bid_2,bid_size_2,ask_2,ask_size_2,bid_3,bid_size_3,ask_3,ask_size_3\n"
+            "ABC,2013-01-01T14:00:00Z,1.01,1.02,5,6,1.00,7,1.03,8,0.99,9,,\n"
+            "ABC,yesterday,1.01,1.02,5,6,1.00,7,1.03,8,,,,\n"
+            "ABC,2013-01-01T14:00:01Z,1.01,1.02,5,6,,,,,,,,\n"
+            "ABC,2013-01-01T14:00:02Z,1.01,1.02,5,6,1.00,x,1.03,8,,,,\n"
+            "ABC,2013-01-01T14:00:03Z,1.01,1.02,5,6,,,1.03,8,,,1.05,1\n"
+        ),
+    )
+    (listed,) = found.data_sets({})
+    assert listed.kinds == ("QUOTE 3",)
+    (quotes,) = found.read("set", frozenset({"ABC"}), SESSIONS)
+    series, refused = accept(quotes, listed.instruments[0])
+    assert refused == {"unreadable": 1, "not_a_number": 1}
+    assert [series.levels.of(row) for row in range(3)] == [
+        [[1.0, 7, 1.03, 8], [0.99, 9, 0, 0]],
+        [],
+        [[0, 0, 1.03, 8], [0, 0, 1.05, 1]],
+    ]
+
+
+def test_levels_go_with_their_quotes_from_chunk_to_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.marketdata.providers.files.CHUNK", 3)
+    behind = [f"1.00,{n}" if n % 2 else "," for n in range(1, 9)]
+    lines = [f"ABC,{n},1.01,1.02,1,1,{level}" for n, level in enumerate(behind, 1)]
+    header = "symbol,time,bid,ask,bid_size,ask_size,bid_2,bid_size_2"
+    found = provider(tmp_path, quotes="\n".join([header, *lines, ""]))
+    (quotes,) = found.read("set", frozenset({"ABC"}), SESSIONS)
+    sizes = [[size for _, size, *_ in quotes.levels.of(row)] for row in range(8)]
+    assert sizes == [[1], [], [3], [], [5], [], [7], []]

@@ -25,7 +25,7 @@ from services.marketdata.instruments import Instruments
 from services.marketdata.streams import Item, Nothing, Records, Snapshot, Streams, Subscription
 from services.wire.columns import packed_varints
 from services.wire.streams import Envelopes
-from services.wire.tapes import stretch_to_proto
+from services.wire.tapes import stretches_to_proto
 
 COUNT = 300
 MINUTE = 60_000_000_000
@@ -258,7 +258,8 @@ def test_packed_varints(values: list[int]) -> None:
 
 def test_a_chunk_of_tape(feed: Feed) -> None:
     made = feed.timeline.tape  # type: ignore[union-attr]
-    chunk = tape_service_pb2.ReadTapeResponse.FromString(stretch_to_proto(made, 10, with_sources=True))
+    (data,) = stretches_to_proto(made, 10, len(made))
+    chunk = tape_service_pb2.ReadTapeResponse.FromString(data)
     assert (chunk.first_sequence, chunk.end_sequence, len(chunk.sources)) == (11, 900, 3)
     assert list(chunk.time) == made.time[10:].tolist()
     assert list(chunk.values) == made.values[10:].ravel().tolist()

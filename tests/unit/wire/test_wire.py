@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from tickmesh.common.v1 import side_pb2
-from tickmesh.marketdata.v1 import environment_pb2, tape_service_pb2
+from tickmesh.marketdata.v1 import environment_pb2
 from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 from tickmesh.risk.v1 import risk_pb2
@@ -23,7 +23,6 @@ from services.domain.orders.order import (
 )
 from services.domain.risk.limit import Checked, Where
 from services.domain.risk.limits import make_limit
-from services.domain.tape import merge
 from services.domain.timeline import Wake
 from services.order.mapping import refusal_error
 from services.risk.records import GUARD
@@ -31,10 +30,8 @@ from services.wire.environments import environment_from_proto
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_NAMES, check_from_proto, check_to_proto
 from services.wire.orders import event_from_proto, order_from_proto, refusal_from_proto, refusal_to_proto
-from services.wire.tapes import STRETCH, TapeReader, stretch_to_proto
 from services.wire.values import name_of, nanoseconds, numbers, time_from, timestamp
 from services.wire.wakes import wake_from_proto, wake_to_proto
-from tests.unit.domain.markets import clock, daily, splits, walk
 
 D = Decimal
 # Reasons of orders that come in groups, which the contract does not offer.
@@ -163,17 +160,6 @@ def test_an_environment_has_ended_when_it_is_completed_or_stopped() -> None:
         "ENVIRONMENT_STATE_COMPLETED",
         "ENVIRONMENT_STATE_STOPPED",
     }
-
-
-def test_a_tape_comes_back_from_its_stretches() -> None:
-    tape = merge([clock(2000), daily("A", walk(1, 2000)), splits("A", {3: (2.0, 1.0)})])
-    reader = TapeReader()
-    for first in range(0, len(tape), STRETCH):
-        data = stretch_to_proto(tape, first, with_sources=not first)
-        reader.add(tape_service_pb2.ReadTapeResponse.FromString(data))
-    assert reader.parts == 2
-    assert reader.tape().digest() == tape.digest()
-    assert len(TapeReader().tape()) == 0
 
 
 def test_what_is_waited_for_crosses_the_wire() -> None:

@@ -133,6 +133,32 @@ ENCODING_COLUMNS: Encoding.ValueType  # 2
 Global___Encoding: _TypeAlias = Encoding  # noqa: Y015
 
 @_typing.final
+class PriceLevel(_message.Message):
+    """Units that others would trade at a price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    price: _builtins.str
+    """The price."""
+    size: _builtins.str
+    """Units."""
+    def __init__(
+        self,
+        *,
+        price: _builtins.str = ...,
+        size: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceLevel: _TypeAlias = PriceLevel  # noqa: Y015
+
+@_typing.final
 class Quote(_message.Message):
     """The latest price of a symbol in an environment."""
 
@@ -149,6 +175,8 @@ class Quote(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
     TAPE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    BIDS_FIELD_NUMBER: _builtins.int
+    ASKS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol."""
     environment_id: _builtins.str
@@ -175,6 +203,16 @@ class Quote(_message.Message):
     def publish_time(self) -> _timestamp_pb2.Timestamp:
         """Wall time it was published at."""
 
+    @_builtins.property
+    def bids(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceLevel]:
+        """The bids' price levels, the highest first, as many as `depth` asks for; empty where nothing behind either best price is
+        known.
+        """
+
+    @_builtins.property
+    def asks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceLevel]:
+        """The asks' price levels, the lowest first; likewise."""
+
     def __init__(
         self,
         *,
@@ -189,10 +227,12 @@ class Quote(_message.Message):
         event_time: _timestamp_pb2.Timestamp | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
         tape_sequence: _builtins.int = ...,
+        bids: _abc.Iterable[Global___PriceLevel] | None = ...,
+        asks: _abc.Iterable[Global___PriceLevel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_price", b"ask_price", "ask_size", b"ask_size", "bid_price", b"bid_price", "bid_size", b"bid_size", "environment_id", b"environment_id", "event_time", b"event_time", "last_price", b"last_price", "publish_time", b"publish_time", "source", b"source", "symbol", b"symbol", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_price", b"ask_price", "ask_size", b"ask_size", "asks", b"asks", "bid_price", b"bid_price", "bid_size", b"bid_size", "bids", b"bids", "environment_id", b"environment_id", "event_time", b"event_time", "last_price", b"last_price", "publish_time", b"publish_time", "source", b"source", "symbol", b"symbol", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -493,6 +533,11 @@ class QuoteColumns(_message.Message):
     ASK_PRICES_FIELD_NUMBER: _builtins.int
     BID_SIZES_FIELD_NUMBER: _builtins.int
     ASK_SIZES_FIELD_NUMBER: _builtins.int
+    LEVEL_COUNTS_FIELD_NUMBER: _builtins.int
+    LEVEL_BID_PRICES_FIELD_NUMBER: _builtins.int
+    LEVEL_BID_SIZES_FIELD_NUMBER: _builtins.int
+    LEVEL_ASK_PRICES_FIELD_NUMBER: _builtins.int
+    LEVEL_ASK_SIZES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tape_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Places on the tape."""
@@ -521,6 +566,28 @@ class QuoteColumns(_message.Message):
     def ask_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Units at the asks; 0 where unknown."""
 
+    @_builtins.property
+    def level_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many price levels behind its best ones each quote has here, at most `depth` less one; empty unless `depth` asks for
+        them.
+        """
+
+    @_builtins.property
+    def level_bid_prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The bids of these levels, quote by quote, the best first; 0 where a quote has no more bids."""
+
+    @_builtins.property
+    def level_bid_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Units at them."""
+
+    @_builtins.property
+    def level_ask_prices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The asks of these levels, quote by quote, the best first; 0 where a quote has no more asks."""
+
+    @_builtins.property
+    def level_ask_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Units at them."""
+
     def __init__(
         self,
         *,
@@ -531,10 +598,15 @@ class QuoteColumns(_message.Message):
         ask_prices: _abc.Iterable[_builtins.float] | None = ...,
         bid_sizes: _abc.Iterable[_builtins.float] | None = ...,
         ask_sizes: _abc.Iterable[_builtins.float] | None = ...,
+        level_counts: _abc.Iterable[_builtins.int] | None = ...,
+        level_bid_prices: _abc.Iterable[_builtins.float] | None = ...,
+        level_bid_sizes: _abc.Iterable[_builtins.float] | None = ...,
+        level_ask_prices: _abc.Iterable[_builtins.float] | None = ...,
+        level_ask_sizes: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_prices", b"ask_prices", "ask_sizes", b"ask_sizes", "bid_prices", b"bid_prices", "bid_sizes", b"bid_sizes", "event_times", b"event_times", "symbols", b"symbols", "tape_sequences", b"tape_sequences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_prices", b"ask_prices", "ask_sizes", b"ask_sizes", "bid_prices", b"bid_prices", "bid_sizes", b"bid_sizes", "event_times", b"event_times", "level_ask_prices", b"level_ask_prices", "level_ask_sizes", b"level_ask_sizes", "level_bid_prices", b"level_bid_prices", "level_bid_sizes", b"level_bid_sizes", "level_counts", b"level_counts", "symbols", b"symbols", "tape_sequences", b"tape_sequences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

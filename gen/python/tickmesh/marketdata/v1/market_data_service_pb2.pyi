@@ -30,19 +30,25 @@ class GetQuoteRequest(_message.Message):
 
     SYMBOL_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """The symbol; a `/` in it is written `%2F` in a path."""
     environment_id: _builtins.str
     """The environment; default the newest running one."""
+    depth: _builtins.int
+    """How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
+    """
     def __init__(
         self,
         *,
         symbol: _builtins.str = ...,
         environment_id: _builtins.str = ...,
+        depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "symbol", b"symbol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "environment_id", b"environment_id", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -56,8 +62,13 @@ class BatchGetQuotesRequest(_message.Message):
 
     SYMBOLS_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment; default the newest running one."""
+    depth: _builtins.int
+    """How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
+    """
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols, 1 to 1000."""
@@ -67,10 +78,11 @@ class BatchGetQuotesRequest(_message.Message):
         *,
         symbols: _abc.Iterable[_builtins.str] | None = ...,
         environment_id: _builtins.str = ...,
+        depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "environment_id", b"environment_id", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -115,22 +127,28 @@ class ListQuotesRequest(_message.Message):
     ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment; default the newest running one."""
     page_size: _builtins.int
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    depth: _builtins.int
+    """How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
+    """
     def __init__(
         self,
         *,
         environment_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "environment_id", b"environment_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,12 +431,17 @@ class StreamMarketDataRequest(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     MAX_DELAY_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """The environment; default the newest running one."""
     encoding: _market_data_pb2.Encoding.ValueType
     """How records are written; default ROWS."""
     resume_token: _builtins.str
     """`resume_token` of the last message seen: what was missed comes first."""
+    depth: _builtins.int
+    """How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
+    """
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols; default all."""
@@ -445,10 +468,11 @@ class StreamMarketDataRequest(_message.Message):
         encoding: _market_data_pb2.Encoding.ValueType = ...,
         max_delay: _duration_pb2.Duration | None = ...,
         resume_token: _builtins.str = ...,
+        depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_delay", b"max_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoding", b"encoding", "environment_id", b"environment_id", "intervals", b"intervals", "kinds", b"kinds", "max_delay", b"max_delay", "resume_token", b"resume_token", "symbols", b"symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "encoding", b"encoding", "environment_id", b"environment_id", "intervals", b"intervals", "kinds", b"kinds", "max_delay", b"max_delay", "resume_token", b"resume_token", "symbols", b"symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,11 +80,12 @@ class MarketDataServiceServicer:
     """
 
     def GetQuote(self, request, context):
-        """Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
+        """Returns the latest price of a symbol, with as many price levels as `depth` asks for where the tape has them. On a tape of
+        bars that is the last close, with `source` BAR and no bid or ask.
 
         Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
-        GET /api/v1/market-data/AAPL
+        GET /api/v1/market-data/AAPL?depth=5
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

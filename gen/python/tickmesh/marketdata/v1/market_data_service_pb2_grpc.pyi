@@ -20,11 +20,12 @@ class MarketDataServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetQuote: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.GetQuoteRequest, _market_data_pb2.Quote]
-    """Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
+    """Returns the latest price of a symbol, with as many price levels as `depth` asks for where the tape has them. On a tape of
+    bars that is the last close, with `source` BAR and no bid or ask.
 
     Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
-        GET /api/v1/market-data/AAPL
+        GET /api/v1/market-data/AAPL?depth=5
     """
     BatchGetQuotes: _aio.UnaryUnaryMultiCallable[_market_data_service_pb2.BatchGetQuotesRequest, _market_data_service_pb2.BatchGetQuotesResponse]
     """Returns the latest prices of several symbols, in the order asked; those without a price are named apart.
@@ -90,11 +91,12 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _market_data_service_pb2.GetQuoteRequest,
         context: _aio.ServicerContext[_market_data_service_pb2.GetQuoteRequest, _abc.Awaitable[_market_data_pb2.Quote]],
     ) -> _abc.Awaitable[_market_data_pb2.Quote]:
-        """Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
+        """Returns the latest price of a symbol, with as many price levels as `depth` asks for where the tape has them. On a tape of
+        bars that is the last close, with `source` BAR and no bid or ask.
 
         Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
-            GET /api/v1/market-data/AAPL
+            GET /api/v1/market-data/AAPL?depth=5
         """
 
     @_abc_1.abstractmethod

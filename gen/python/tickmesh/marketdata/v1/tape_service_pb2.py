@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tickmesh/marketdata/v1/tape_service.proto\x12\x16tickmesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1etickmesh/common/v1/rules.proto\"\x96\x01\n\x0fReadTapeRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12.\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\rafterSequence\x12\x1d\n\x05limit\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x05limit\"v\n\nTapeSource\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32 .tickmesh.marketdata.v1.TapeKindR\x04kind\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1a\n\x08interval\x18\x03 \x01(\tR\x08interval\"\xf4\x01\n\x10ReadTapeResponse\x12<\n\x07sources\x18\x01 \x03(\x0b\x32\".tickmesh.marketdata.v1.TapeSourceR\x07sources\x12%\n\x0e\x66irst_sequence\x18\x02 \x01(\x03R\rfirstSequence\x12\x16\n\x06source\x18\x03 \x03(\rR\x06source\x12\x12\n\x04time\x18\x04 \x03(\x10R\x04time\x12\x14\n\x05start\x18\x05 \x03(\x10R\x05start\x12\x16\n\x06values\x18\x06 \x03(\x01R\x06values\x12!\n\x0c\x65nd_sequence\x18\x07 \x01(\x03R\x0b\x65ndSequence*\xb7\x01\n\x08TapeKind\x12\x19\n\x15TAPE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fTAPE_KIND_CLOCK\x10\x01\x12\x13\n\x0fTAPE_KIND_SPLIT\x10\x02\x12\x13\n\x0fTAPE_KIND_QUOTE\x10\x03\x12\x13\n\x0fTAPE_KIND_TRADE\x10\x04\x12\x11\n\rTAPE_KIND_BAR\x10\x05\x12\x15\n\x11TAPE_KIND_AUCTION\x10\x06\x12\x12\n\x0eTAPE_KIND_HALT\x10\x07\x32s\n\x0bTapeService\x12\x64\n\x08ReadTape\x12\'.tickmesh.marketdata.v1.ReadTapeRequest\x1a(.tickmesh.marketdata.v1.ReadTapeResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tickmesh/marketdata/v1/tape_service.proto\x12\x16tickmesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1etickmesh/common/v1/rules.proto\"\x96\x01\n\x0fReadTapeRequest\x12\x34\n\x0e\x65nvironment_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc0\xbb\x18\x01R\renvironmentId\x12.\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\rafterSequence\x12\x1d\n\x05limit\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x05limit\"v\n\nTapeSource\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32 .tickmesh.marketdata.v1.TapeKindR\x04kind\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1a\n\x08interval\x18\x03 \x01(\tR\x08interval\"\xaf\x02\n\x10ReadTapeResponse\x12<\n\x07sources\x18\x01 \x03(\x0b\x32\".tickmesh.marketdata.v1.TapeSourceR\x07sources\x12%\n\x0e\x66irst_sequence\x18\x02 \x01(\x03R\rfirstSequence\x12\x16\n\x06source\x18\x03 \x03(\rR\x06source\x12\x12\n\x04time\x18\x04 \x03(\x10R\x04time\x12\x14\n\x05start\x18\x05 \x03(\x10R\x05start\x12\x16\n\x06values\x18\x06 \x03(\x01R\x06values\x12!\n\x0c\x65nd_sequence\x18\x07 \x01(\x03R\x0b\x65ndSequence\x12!\n\x0clevel_record\x18\x08 \x03(\rR\x0blevelRecord\x12\x16\n\x06levels\x18\t \x03(\x01R\x06levels*\xb7\x01\n\x08TapeKind\x12\x19\n\x15TAPE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fTAPE_KIND_CLOCK\x10\x01\x12\x13\n\x0fTAPE_KIND_SPLIT\x10\x02\x12\x13\n\x0fTAPE_KIND_QUOTE\x10\x03\x12\x13\n\x0fTAPE_KIND_TRADE\x10\x04\x12\x11\n\rTAPE_KIND_BAR\x10\x05\x12\x15\n\x11TAPE_KIND_AUCTION\x10\x06\x12\x12\n\x0eTAPE_KIND_HALT\x10\x07\x32s\n\x0bTapeService\x12\x64\n\x08ReadTape\x12\'.tickmesh.marketdata.v1.ReadTapeRequest\x1a(.tickmesh.marketdata.v1.ReadTapeResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,14 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READTAPEREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_TAPESERVICE'].methods_by_name['ReadTape']._loaded_options = None
   _globals['_TAPESERVICE'].methods_by_name['ReadTape']._serialized_options = b'\220\002\001'
-  _globals['_TAPEKIND']._serialized_start=684
-  _globals['_TAPEKIND']._serialized_end=867
+  _globals['_TAPEKIND']._serialized_start=743
+  _globals['_TAPEKIND']._serialized_end=926
   _globals['_READTAPEREQUEST']._serialized_start=164
   _globals['_READTAPEREQUEST']._serialized_end=314
   _globals['_TAPESOURCE']._serialized_start=316
   _globals['_TAPESOURCE']._serialized_end=434
   _globals['_READTAPERESPONSE']._serialized_start=437
-  _globals['_READTAPERESPONSE']._serialized_end=681
-  _globals['_TAPESERVICE']._serialized_start=869
-  _globals['_TAPESERVICE']._serialized_end=984
+  _globals['_READTAPERESPONSE']._serialized_end=740
+  _globals['_TAPESERVICE']._serialized_start=928
+  _globals['_TAPESERVICE']._serialized_end=1043
 # @@protoc_insertion_point(module_scope)

@@ -136,6 +136,8 @@ class ReadTapeResponse(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     END_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LEVEL_RECORD_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
     first_sequence: _builtins.int
     """The position of element 0."""
     end_sequence: _builtins.int
@@ -163,6 +165,14 @@ class ReadTapeResponse(_message.Message):
         HALT 1 (halted) or 0 (resumed) 0 0 0 0; CLOCK 1 (open) or 0 (close) 0 0 0 0.
         """
 
+    @_builtins.property
+    def level_record(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each price level behind a quote's best ones, which element of this message it belongs to; never falling."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Four values a level, level by level, a quote's best first: bid bid_size ask ask_size; 0 0 where a side has no more."""
+
     def __init__(
         self,
         *,
@@ -173,10 +183,12 @@ class ReadTapeResponse(_message.Message):
         start: _abc.Iterable[_builtins.int] | None = ...,
         values: _abc.Iterable[_builtins.float] | None = ...,
         end_sequence: _builtins.int = ...,
+        level_record: _abc.Iterable[_builtins.int] | None = ...,
+        levels: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_sequence", b"end_sequence", "first_sequence", b"first_sequence", "source", b"source", "sources", b"sources", "start", b"start", "time", b"time", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_sequence", b"end_sequence", "first_sequence", b"first_sequence", "level_record", b"level_record", "levels", b"levels", "source", b"source", "sources", b"sources", "start", b"start", "time", b"time", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

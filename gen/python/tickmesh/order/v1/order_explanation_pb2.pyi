@@ -47,6 +47,8 @@ class _PriceBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceBasis
     """What its parent filled at, in that bar, which was beyond the order's trigger already."""
     PRICE_BASIS_AUCTION: _PriceBasis.ValueType  # 7
     """The one price of an auction."""
+    PRICE_BASIS_LEVEL: _PriceBasis.ValueType  # 8
+    """A price level behind a quote's best one, where the order took more than that has."""
 
 class PriceBasis(_PriceBasis, metaclass=_PriceBasisEnumTypeWrapper):
     """What a fill's price is."""
@@ -67,6 +69,8 @@ PRICE_BASIS_PARENT: PriceBasis.ValueType  # 6
 """What its parent filled at, in that bar, which was beyond the order's trigger already."""
 PRICE_BASIS_AUCTION: PriceBasis.ValueType  # 7
 """The one price of an auction."""
+PRICE_BASIS_LEVEL: PriceBasis.ValueType  # 8
+"""A price level behind a quote's best one, where the order took more than that has."""
 Global___PriceBasis: _TypeAlias = PriceBasis  # noqa: Y015
 
 @_typing.final
@@ -224,7 +228,9 @@ class TapeRecord(_message.Message):
 
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Its figures by name: `open`, `high`, `low`, `close` and `volume` of a bar."""
+        """Its figures by name: `open`, `high`, `low`, `close` and `volume` of a bar; `bid`, `ask`, `bid_size` and `ask_size` of a
+        quote, and the same of its further price levels, `bid_2` and so on, as far as the tape has them.
+        """
 
     def __init__(
         self,

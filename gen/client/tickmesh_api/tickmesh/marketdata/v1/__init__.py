@@ -66,6 +66,7 @@ __all__ = (
     "Pace",
     "ParticipantRole",
     "PauseReplayRequest",
+    "PriceLevel",
     "Quote",
     "QuoteColumns",
     "QuoteSource",
@@ -755,6 +756,12 @@ class BatchGetQuotesRequest(betterproto2.Message):
     The environment; default the newest running one.
     """
 
+    depth: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "BatchGetQuotesRequest", BatchGetQuotesRequest)
 
@@ -1221,6 +1228,12 @@ class GetQuoteRequest(betterproto2.Message):
     environment_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     The environment; default the newest running one.
+    """
+
+    depth: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
     """
 
 
@@ -1948,6 +1961,12 @@ class ListQuotesRequest(betterproto2.Message):
     `next_page_token` of the page before.
     """
 
+    depth: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "ListQuotesRequest", ListQuotesRequest)
 
@@ -2212,6 +2231,26 @@ default_message_pool.register_message("tickmesh.marketdata.v1", "PauseReplayRequ
 
 
 @dataclass(eq=False, repr=False)
+class PriceLevel(betterproto2.Message):
+    """
+    Units that others would trade at a price.
+    """
+
+    price: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The price.
+    """
+
+    size: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Units.
+    """
+
+
+default_message_pool.register_message("tickmesh.marketdata.v1", "PriceLevel", PriceLevel)
+
+
+@dataclass(eq=False, repr=False)
 class Quote(betterproto2.Message):
     """
     The latest price of a symbol in an environment.
@@ -2276,6 +2315,17 @@ class Quote(betterproto2.Message):
     The record's place on the tape.
     """
 
+    bids: "list[PriceLevel]" = betterproto2.field(12, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The bids' price levels, the highest first, as many as `depth` asks for; empty where nothing behind either best price is
+    known.
+    """
+
+    asks: "list[PriceLevel]" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The asks' price levels, the lowest first; likewise.
+    """
+
 
 default_message_pool.register_message("tickmesh.marketdata.v1", "Quote", Quote)
 
@@ -2319,6 +2369,32 @@ class QuoteColumns(betterproto2.Message):
     ask_sizes: "list[float]" = betterproto2.field(7, betterproto2.TYPE_DOUBLE, repeated=True)
     """
     Units at the asks; 0 where unknown.
+    """
+
+    level_counts: "list[int]" = betterproto2.field(8, betterproto2.TYPE_UINT32, repeated=True)
+    """
+    How many price levels behind its best ones each quote has here, at most `depth` less one; empty unless `depth` asks for
+    them.
+    """
+
+    level_bid_prices: "list[float]" = betterproto2.field(9, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    The bids of these levels, quote by quote, the best first; 0 where a quote has no more bids.
+    """
+
+    level_bid_sizes: "list[float]" = betterproto2.field(10, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    Units at them.
+    """
+
+    level_ask_prices: "list[float]" = betterproto2.field(11, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    The asks of these levels, quote by quote, the best first; 0 where a quote has no more asks.
+    """
+
+    level_ask_sizes: "list[float]" = betterproto2.field(12, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    Units at them.
     """
 
 
@@ -2421,6 +2497,16 @@ class ReadTapeResponse(betterproto2.Message):
     end_sequence: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
     """
     The tape's last position.
+    """
+
+    level_record: "list[int]" = betterproto2.field(8, betterproto2.TYPE_UINT32, repeated=True)
+    """
+    Of each price level behind a quote's best ones, which element of this message it belongs to; never falling.
+    """
+
+    levels: "list[float]" = betterproto2.field(9, betterproto2.TYPE_DOUBLE, repeated=True)
+    """
+    Four values a level, level by level, a quote's best first: bid bid_size ask ask_size; 0 0 where a side has no more.
     """
 
 
@@ -2579,6 +2665,12 @@ class StreamMarketDataRequest(betterproto2.Message):
     resume_token: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
     `resume_token` of the last message seen: what was missed comes first.
+    """
+
+    depth: "int" = betterproto2.field(8, betterproto2.TYPE_INT32)
+    """
+    How many price levels of each side a quote brings where the tape has them; default 1: the best alone, which is in
+    `bid_price` and `ask_price`. Maximum 1000.
     """
 
 
@@ -3226,11 +3318,12 @@ class MarketDataServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Quote":
         """
-        Returns the latest price of a symbol. On a tape of bars that is the last close, with `source` BAR and no bid or ask.
+        Returns the latest price of a symbol, with as many price levels as `depth` asks for where the tape has them. On a tape of
+        bars that is the last close, with `source` BAR and no bid or ask.
 
         Fails with NOT_FOUND `QUOTE_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `ENVIRONMENT_BLOCKED` where the tape is lost.
 
-            GET /api/v1/market-data/AAPL
+            GET /api/v1/market-data/AAPL?depth=5
         """
 
         return await self._unary_unary(

@@ -625,6 +625,11 @@ class PriceBasis(betterproto2.Enum):
     The one price of an auction.
     """
 
+    LEVEL = 8
+    """
+    A price level behind a quote's best one, where the order took more than that has.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -636,6 +641,7 @@ class PriceBasis(betterproto2.Enum):
             5: "PRICE_BASIS_SLIPPED",
             6: "PRICE_BASIS_PARENT",
             7: "PRICE_BASIS_AUCTION",
+            8: "PRICE_BASIS_LEVEL",
         }
 
     @classmethod
@@ -649,6 +655,7 @@ class PriceBasis(betterproto2.Enum):
             "PRICE_BASIS_SLIPPED": 5,
             "PRICE_BASIS_PARENT": 6,
             "PRICE_BASIS_AUCTION": 7,
+            "PRICE_BASIS_LEVEL": 8,
         }
 
 
@@ -3477,7 +3484,8 @@ class TapeRecord(betterproto2.Message):
         7, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
     """
-    Its figures by name: `open`, `high`, `low`, `close` and `volume` of a bar.
+    Its figures by name: `open`, `high`, `low`, `close` and `volume` of a bar; `bid`, `ask`, `bid_size` and `ask_size` of a
+    quote, and the same of its further price levels, `bid_2` and so on, as far as the tape has them.
     """
 
 
