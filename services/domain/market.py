@@ -1,5 +1,6 @@
 """What a market says: immutable values. Times are ns since the epoch, UTC; prices and sizes are the tape's doubles."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -26,6 +27,27 @@ class Quote(NamedTuple):
     ask_size: float = 0.0
     bids: tuple[PriceLevel, ...] = ()
     asks: tuple[PriceLevel, ...] = ()
+
+
+def sides_of(quote: Quote) -> tuple[tuple[PriceLevel, ...], tuple[PriceLevel, ...]]:
+    """The levels of a quote's bids and of its asks that are known: their best ones at least, where there are any."""
+    if quote.bids or quote.asks:
+        return quote.bids, quote.asks
+    best = PriceLevel(quote.bid, quote.bid_size), PriceLevel(quote.ask, quote.ask_size)
+    bid, ask = ((level,) if level.price > 0 else () for level in best)
+    return bid, ask
+
+
+def requoted(quote: "Record", price: Callable[[float], float]) -> Quote:
+    """A quote with what ``price`` makes of each of its prices.
+
+    Raises:
+        TypeError: the record is none.
+    """
+    if not isinstance(quote, Quote):
+        raise TypeError(f"{type(quote).__name__} is no quote")
+    bids, asks = (tuple(PriceLevel(price(each.price), each.size) for each in side) for side in (quote.bids, quote.asks))
+    return quote._replace(bid=price(quote.bid), ask=price(quote.ask), bids=bids, asks=asks)
 
 
 class Trade(NamedTuple):

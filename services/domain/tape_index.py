@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.domain.market import Quote, requoted
 from services.domain.orders.order import Side
 from services.domain.prices import column_of
 from services.domain.tape import Kind, Tape
@@ -244,10 +245,7 @@ class TapeIndex:
         return self._met[key]
 
     def last_price(self, symbol: str, side: Side, position: int) -> float | None:
-        """What ``side`` last had to pay or got within ``position`` records, in today's units; None before the first.
-
-        A quote's ask for buys and bid for sells, a trade's price, a bar's close; a split since then is applied.
-        """
+        """What ``side`` last paid (a quote's ask) or got (its bid), in today's units; None before the first price."""
         row = source = -1
         for each in self.data_sources(symbol):
             if (before := self._row_before(each, position)) > row:
@@ -258,14 +256,12 @@ class TapeIndex:
         price = self.tape.values.item(row, 3 if kind is _BAR else int(kind is _QUOTE and side is _BUY))
         return self._restated(symbol, price, row, position)
 
-    def last_quote(self, symbol: str, position: int) -> tuple[float, float] | None:
-        """Bid and ask of the last quote within ``position`` records, in today's units; None before the first."""
+    def last_quote(self, symbol: str, position: int) -> Quote | None:
+        """The last quote within ``position`` records, its prices in today's units; None before the first."""
         quotes = [each for each in self.data_sources(symbol) if self.tape.sources[each].kind is _QUOTE]
         row = max((self._row_before(each, position) for each in quotes), default=-1)
-        if row < 0:
-            return None
-        bid, ask = (self._restated(symbol, each, row, position) for each in self.tape.values[row, :2].tolist())
-        return bid, ask
+        quote = self.tape.record(row + 1) if row >= 0 else None
+        return requoted(quote, lambda each: self._restated(symbol, each, row, position)) if quote else None
 
     def _restated(self, symbol: str, price: float, row: int, position: int) -> float:
         """A price of ``row`` after the splits before ``position``."""

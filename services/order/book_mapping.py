@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from tickmesh.marketdata.v1 import market_data_pb2
 from tickmesh.order.v1 import order_book_pb2
 
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO
+from services.domain.market import PriceLevel, Quote, sides_of
+from services.domain.money import ZERO, decimal_of
 from services.domain.orders.order import Order
 from services.domain.venue.order_book import Level, OrderBook, displayed
 from services.order.mapping import places_of
@@ -23,6 +25,7 @@ class Scene(NamedTuple):
         sequence: the last order event that the book knows.
         event_time: market time, ns.
         references: what a buy and what a sale would be checked against; None before the first price.
+        market: the last quote; None where there is none.
     """
 
     environment_id: str
@@ -30,6 +33,7 @@ class Scene(NamedTuple):
     tape_sequence: int
     event_time: int
     references: tuple[Decimal | None, Decimal | None]
+    market: Quote | None
 
 
 def book_to_proto(
@@ -38,6 +42,7 @@ def book_to_proto(
     """The book as one portfolio sees it, with its own orders marked."""
     units, price = places_of(instrument)
     buying, selling = ("" if each is None else text(each, price) for each in scene.references)
+    bids, asks = ((), ()) if scene.market is None else sides_of(scene.market)
     return order_book_pb2.OrderBook(
         environment_id=scene.environment_id,
         symbol=instrument.symbol,
@@ -50,7 +55,15 @@ def book_to_proto(
         asks=[_level(level, portfolio_id, units, price) for level in book.asks[:depth]],
         waiting=[_entry(order, units, price) for order in book.waiting[:depth]],
         omitted_count=sum(max(0, len(each) - depth) for each in book),
+        market_bids=[_shown(level, units, price) for level in bids[:depth]],
+        market_asks=[_shown(level, units, price) for level in asks[:depth]],
     )
+
+
+def _shown(level: PriceLevel, units: int, price: int) -> market_data_pb2.PriceLevel:
+    # The tape's 0 is "unknown".
+    size = text(decimal_of(level.size), units) if level.size else ""
+    return market_data_pb2.PriceLevel(price=text(decimal_of(level.price), price), size=size)
 
 
 def _level(level: Level, portfolio_id: str, units: int, price: int) -> order_book_pb2.OrderBookLevel:

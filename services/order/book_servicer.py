@@ -106,7 +106,8 @@ def _message(envelopes: Envelopes, desk: Desk, instrument: Instrument, request: 
 def _book(desk: Desk, instrument: Instrument, request: Any) -> Any:
     row, venue, symbol = desk.row, desk.venue, instrument.symbol
     references = (venue.reference_price(symbol, Side.BUY), venue.reference_price(symbol, Side.SELL))
-    scene = Scene(row.environment_id, desk.journal.committed_head, row.tape_sequence, row.market_time, references)
+    head, market = desk.journal.committed_head, venue.market(symbol)
+    scene = Scene(row.environment_id, head, row.tape_sequence, row.market_time, references, market)
     return book_to_proto(
         order_book(desk.journal.open_orders(symbol), request.portfolio_id),
         scene,

@@ -12,6 +12,7 @@ from decimal import Decimal
 from services.domain.costs import Slip
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.market import Quote
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.events import When, refuse
 from services.domain.orders.order import (
@@ -103,6 +104,10 @@ class Venue:
     def slip(self, order: Order) -> Slip:
         """What can be said now of the records that will fill an order, if it slips (rule 14)."""
         return slip_of(order, self._index, self._position, order.fill_settings or self._settings)
+
+    def market(self, symbol: str) -> Quote | None:
+        """The last quote at the position, with the levels that it shows, in today's units; None before the first."""
+        return self._index.last_quote(symbol, self._position) if self._index else None
 
     def prime(self, tape: Tape, through: int) -> None:
         """Stand at ``through`` without meeting the records before it: history, or what was met before a restart."""

@@ -17,8 +17,9 @@ def slip_of(order: Order, index: TapeIndex | None, position: int, settings: Venu
     """
     if index is None or order.costs is None or order.costs.slippage is None:
         return NO_SLIP
-    bid, ask = index.last_quote(order.symbol, position) or (0.0, 0.0)
-    spread = at_most_places(decimal_of(ask) - decimal_of(bid), 9) if bid > 0 and ask > 0 else ZERO
+    quote, spread = index.last_quote(order.symbol, position), ZERO
+    if quote is not None and quote.bid > 0 and quote.ask > 0:
+        spread = at_most_places(decimal_of(quote.ask) - decimal_of(quote.bid), 9)
     sized = any(map(index.sized, index.data_sources(order.symbol)))
     most = settings.volume_share
     return Slip(spread, ZERO if not sized else Decimal(1) if most is None else most)

@@ -48,6 +48,7 @@ from services.order.mapping import decode_event
 from services.wire.cycle import SEAT_KEY
 from services.wire.limits import check_to_proto
 from services.wire.orders import order_from_proto, refusal_to_proto
+from services.wire.tapes import stretches_to_proto
 from services.wire.values import nanoseconds
 from tests.nursery import Child
 from tests.ports import free_ports
@@ -229,25 +230,10 @@ class Tapes(tape_service_pb2_grpc.TapeServiceServicer):
         self._market = market
 
     async def ReadTape(self, request: Any, context: Any) -> AsyncIterator[tape_service_pb2.ReadTapeResponse]:
-        tape, first = self._market.tape, True
-        after = request.after_sequence
+        tape, after = self._market.tape, request.after_sequence
         stop = min(len(tape), after + request.limit) if request.limit else len(tape)
-        for row in range(after, stop, 50):
-            part = slice(row, min(row + 50, stop))
-            sources = [
-                tape_service_pb2.TapeSource(kind=s.kind.value, symbol=s.symbol, interval=s.interval)
-                for s in tape.sources
-            ]
-            yield tape_service_pb2.ReadTapeResponse(
-                sources=sources if first else [],
-                first_sequence=row + 1,
-                source=tape.source[part].tolist(),
-                time=tape.time[part].tolist(),
-                start=tape.start[part].tolist(),
-                values=tape.values[part].ravel().tolist(),
-                end_sequence=len(tape),
-            )
-            first = False
+        for data in stretches_to_proto(tape, after, stop):
+            yield tape_service_pb2.ReadTapeResponse.FromString(data)
 
 
 class Prices(market_data_service_pb2_grpc.MarketDataServiceServicer):

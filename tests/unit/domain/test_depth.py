@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.costs import Commission, Costs
+from services.domain.costs import Commission, Costs, Slippage
 from services.domain.filling import VenueSettings
-from services.domain.market import PriceLevel, Quote
+from services.domain.market import PriceLevel, Quote, sides_of
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.tape import Kind, Levels, Tape, merge
 from services.domain.venue.matching import Venue
+from services.domain.venue.reasons import PriceBasis, reason_of
 from tests.unit.domain.fill_semantics.depth import book
 from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, deep, drive, order, series, tapes
 
@@ -104,3 +105,50 @@ def test_rule_14_its_commission_counts_too(headroom: str, filled: int) -> None:
     events = run(order(1, "B", "M", 10, time_in_force=FOK, reservation=reservation, costs=costs))
     assert sum(e.last_quantity for e in events) == filled
     assert sum(e.last_commission for e in events) == (5 if filled else 0)
+
+
+def test_what_the_market_shows_is_its_last_quote_in_today_s_units() -> None:
+    split = series(Kind.SPLIT, "BBB", [(3, 3, (2, 1))])
+    tape = merge([deep(series(Kind.QUOTE, "BBB", [(1, 1, FIRST), (2, 2, SECOND)]), [[(8, 5, 12, 6)], []]), split])
+    venue = Venue(INSTRUMENTS, SHARE)
+    assert venue.market("BBB") is None
+    told = []
+    for position in range(4):
+        venue.prime(tape, position)
+        told.append(venue.market("BBB"))
+    assert told[0] is None
+    assert told[1] == tape.record(1)
+    assert told[2] is not None
+    assert sides_of(told[2]) == ((PriceLevel(8, 1),), (PriceLevel(12, 2),))
+    assert told[3] is not None
+    assert sides_of(told[3]) == ((PriceLevel(4, 1),), (PriceLevel(6, 2),))
+    assert sides_of(Quote("BBB", 1, 0.0, 11.0, 0.0, 4.0)) == ((), (PriceLevel(11, 4),))
+
+
+def reasons(sent: Order) -> list[tuple[PriceBasis, str]]:
+    """Why each fill by the book is what it is."""
+    events, told = run(sent), []
+    for previous, event, following in zip([None, *events], events, [*events[1:], None], strict=False):
+        if event.exec_type is ExecType.TRADE:
+            reason = reason_of(event, previous, book().record(1), Decimal("0.5"), following=following)
+            told.append((reason.basis, reason.text))
+    return told
+
+
+def test_an_order_s_story_says_which_level_each_fill_came_from() -> None:
+    used_up, left = "What was better was used up: it takes the asks' level", "units left: the level had no more."
+    assert reasons(order(1, "B", "M", 12)) == [
+        (PriceBasis.FIRST, f"It fills at the first price there is: the ask 100. 4 of the 12 {left}"),
+        (PriceBasis.LEVEL, f"{used_up} 2, 100.5. 6 of the 8 {left}"),
+        (PriceBasis.LEVEL, f"{used_up} 3, 101."),
+    ]
+    [_, (basis, text)] = reasons(order(1, "S", "M", 12))
+    assert (basis, text) == (PriceBasis.LEVEL, "What was better was used up: it takes the bids' level 2, 98.5.")
+
+
+def test_an_order_s_story_tells_levels_that_slippage_moved_to_one_price_apart() -> None:
+    costs = Costs(slippage=Slippage(basis_points=Decimal(40)))
+    found = reasons(order(1, "B", "L", 12, 101, costs=costs))
+    assert [basis for basis, _ in found] == [PriceBasis.SLIPPED, PriceBasis.LEVEL, PriceBasis.LEVEL]
+    assert "level 2, 100.5, which slippage moved to 101." in found[1][1]
+    assert "level 3, 101." in found[2][1]

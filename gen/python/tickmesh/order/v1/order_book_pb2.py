@@ -24,20 +24,21 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tickmesh.common.v1 import side_pb2 as tickmesh_dot_common_dot_v1_dot_side__pb2
+from tickmesh.marketdata.v1 import market_data_pb2 as tickmesh_dot_marketdata_dot_v1_dot_market__data__pb2
 from tickmesh.order.v1 import order_pb2 as tickmesh_dot_order_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tickmesh/order/v1/order_book.proto\x12\x11tickmesh.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtickmesh/common/v1/side.proto\x1a\x1dtickmesh/order/v1/order.proto\"\xf8\x03\n\tOrderBook\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence\x12\x39\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12.\n\x13\x62uy_reference_price\x18\x06 \x01(\tR\x11\x62uyReferencePrice\x12\x30\n\x14sell_reference_price\x18\x07 \x01(\tR\x12sellReferencePrice\x12\x35\n\x04\x62ids\x18\x08 \x03(\x0b\x32!.tickmesh.order.v1.OrderBookLevelR\x04\x62ids\x12\x35\n\x04\x61sks\x18\t \x03(\x0b\x32!.tickmesh.order.v1.OrderBookLevelR\x04\x61sks\x12;\n\x07waiting\x18\n \x03(\x0b\x32!.tickmesh.order.v1.OrderBookEntryR\x07waiting\x12#\n\romitted_count\x18\x0b \x01(\x05R\x0comittedCount\"\xce\x01\n\x0eOrderBookLevel\x12\x14\n\x05price\x18\x01 \x01(\tR\x05price\x12\x1a\n\x08quantity\x18\x02 \x01(\tR\x08quantity\x12\'\n\x0fhidden_quantity\x18\x03 \x01(\tR\x0ehiddenQuantity\x12\x1f\n\x0border_count\x18\x04 \x01(\x05R\norderCount\x12@\n\nown_orders\x18\x05 \x03(\x0b\x32!.tickmesh.order.v1.OrderBookEntryR\townOrders\"\xc9\x03\n\x0eOrderBookEntry\x12\x19\n\x08order_id\x18\x01 \x01(\tR\x07orderId\x12&\n\x0f\x63lient_order_id\x18\x02 \x01(\tR\rclientOrderId\x12!\n\x0cportfolio_id\x18\x03 \x01(\tR\x0bportfolioId\x12,\n\x04side\x18\x04 \x01(\x0e\x32\x18.tickmesh.common.v1.SideR\x04side\x12;\n\norder_type\x18\x05 \x01(\x0e\x32\x1c.tickmesh.order.v1.OrderTypeR\torderType\x12\x42\n\rtime_in_force\x18\x06 \x01(\x0e\x32\x1e.tickmesh.order.v1.TimeInForceR\x0btimeInForce\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32\x1d.tickmesh.order.v1.OrderStateR\x05state\x12\'\n\x0fleaves_quantity\x18\x08 \x01(\tR\x0eleavesQuantity\x12\x1d\n\nstop_price\x18\t \x01(\tR\tstopPrice\x12%\n\x0equantity_ahead\x18\n \x01(\tR\rquantityAheadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tickmesh/order/v1/order_book.proto\x12\x11tickmesh.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtickmesh/common/v1/side.proto\x1a(tickmesh/marketdata/v1/market_data.proto\x1a\x1dtickmesh/order/v1/order.proto\"\x82\x05\n\tOrderBook\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12\x16\n\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12#\n\rtape_sequence\x18\x04 \x01(\x03R\x0ctapeSequence\x12\x39\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12.\n\x13\x62uy_reference_price\x18\x06 \x01(\tR\x11\x62uyReferencePrice\x12\x30\n\x14sell_reference_price\x18\x07 \x01(\tR\x12sellReferencePrice\x12\x35\n\x04\x62ids\x18\x08 \x03(\x0b\x32!.tickmesh.order.v1.OrderBookLevelR\x04\x62ids\x12\x35\n\x04\x61sks\x18\t \x03(\x0b\x32!.tickmesh.order.v1.OrderBookLevelR\x04\x61sks\x12;\n\x07waiting\x18\n \x03(\x0b\x32!.tickmesh.order.v1.OrderBookEntryR\x07waiting\x12#\n\romitted_count\x18\x0b \x01(\x05R\x0comittedCount\x12\x43\n\x0bmarket_bids\x18\x0c \x03(\x0b\x32\".tickmesh.marketdata.v1.PriceLevelR\nmarketBids\x12\x43\n\x0bmarket_asks\x18\r \x03(\x0b\x32\".tickmesh.marketdata.v1.PriceLevelR\nmarketAsks\"\xce\x01\n\x0eOrderBookLevel\x12\x14\n\x05price\x18\x01 \x01(\tR\x05price\x12\x1a\n\x08quantity\x18\x02 \x01(\tR\x08quantity\x12\'\n\x0fhidden_quantity\x18\x03 \x01(\tR\x0ehiddenQuantity\x12\x1f\n\x0border_count\x18\x04 \x01(\x05R\norderCount\x12@\n\nown_orders\x18\x05 \x03(\x0b\x32!.tickmesh.order.v1.OrderBookEntryR\townOrders\"\xc9\x03\n\x0eOrderBookEntry\x12\x19\n\x08order_id\x18\x01 \x01(\tR\x07orderId\x12&\n\x0f\x63lient_order_id\x18\x02 \x01(\tR\rclientOrderId\x12!\n\x0cportfolio_id\x18\x03 \x01(\tR\x0bportfolioId\x12,\n\x04side\x18\x04 \x01(\x0e\x32\x18.tickmesh.common.v1.SideR\x04side\x12;\n\norder_type\x18\x05 \x01(\x0e\x32\x1c.tickmesh.order.v1.OrderTypeR\torderType\x12\x42\n\rtime_in_force\x18\x06 \x01(\x0e\x32\x1e.tickmesh.order.v1.TimeInForceR\x0btimeInForce\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32\x1d.tickmesh.order.v1.OrderStateR\x05state\x12\'\n\x0fleaves_quantity\x18\x08 \x01(\tR\x0eleavesQuantity\x12\x1d\n\nstop_price\x18\t \x01(\tR\tstopPrice\x12%\n\x0equantity_ahead\x18\n \x01(\tR\rquantityAheadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.order.v1.order_book_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDERBOOK']._serialized_start=153
-  _globals['_ORDERBOOK']._serialized_end=657
-  _globals['_ORDERBOOKLEVEL']._serialized_start=660
-  _globals['_ORDERBOOKLEVEL']._serialized_end=866
-  _globals['_ORDERBOOKENTRY']._serialized_start=869
-  _globals['_ORDERBOOKENTRY']._serialized_end=1326
+  _globals['_ORDERBOOK']._serialized_start=195
+  _globals['_ORDERBOOK']._serialized_end=837
+  _globals['_ORDERBOOKLEVEL']._serialized_start=840
+  _globals['_ORDERBOOKLEVEL']._serialized_end=1046
+  _globals['_ORDERBOOKENTRY']._serialized_start=1049
+  _globals['_ORDERBOOKENTRY']._serialized_end=1506
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tickmesh.common.v1 import side_pb2 as _side_pb2
+from tickmesh.marketdata.v1 import market_data_pb2 as _market_data_pb2
 from tickmesh.order.v1 import order_pb2 as _order_pb2
 import builtins as _builtins
 import sys
@@ -40,6 +41,8 @@ class OrderBook(_message.Message):
     ASKS_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     OMITTED_COUNT_FIELD_NUMBER: _builtins.int
+    MARKET_BIDS_FIELD_NUMBER: _builtins.int
+    MARKET_ASKS_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Whose venue it is."""
     symbol: _builtins.str
@@ -72,6 +75,16 @@ class OrderBook(_message.Message):
         their parent or the next record. By priority.
         """
 
+    @_builtins.property
+    def market_bids(self) -> _containers.RepeatedCompositeFieldContainer[_market_data_pb2.PriceLevel]:
+        """What the market showed last on the side that sales meet: the levels of the last quote's bids, the highest first, its best
+        one alone where no more is known. In today's units; empty before the first quote.
+        """
+
+    @_builtins.property
+    def market_asks(self) -> _containers.RepeatedCompositeFieldContainer[_market_data_pb2.PriceLevel]:
+        """What it showed on the side that purchases meet: the asks, the lowest first."""
+
     def __init__(
         self,
         *,
@@ -86,10 +99,12 @@ class OrderBook(_message.Message):
         asks: _abc.Iterable[Global___OrderBookLevel] | None = ...,
         waiting: _abc.Iterable[Global___OrderBookEntry] | None = ...,
         omitted_count: _builtins.int = ...,
+        market_bids: _abc.Iterable[_market_data_pb2.PriceLevel] | None = ...,
+        market_asks: _abc.Iterable[_market_data_pb2.PriceLevel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "bids", b"bids", "buy_reference_price", b"buy_reference_price", "environment_id", b"environment_id", "event_time", b"event_time", "omitted_count", b"omitted_count", "sell_reference_price", b"sell_reference_price", "sequence", b"sequence", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "bids", b"bids", "buy_reference_price", b"buy_reference_price", "environment_id", b"environment_id", "event_time", b"event_time", "market_asks", b"market_asks", "market_bids", b"market_bids", "omitted_count", b"omitted_count", "sell_reference_price", b"sell_reference_price", "sequence", b"sequence", "symbol", b"symbol", "tape_sequence", b"tape_sequence", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2388,6 +2388,21 @@ class OrderBook(betterproto2.Message):
     Levels and waiting orders that `depth` left out.
     """
 
+    market_bids: "list[__marketdata__v1__.PriceLevel]" = betterproto2.field(
+        12, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    What the market showed last on the side that sales meet: the levels of the last quote's bids, the highest first, its best
+    one alone where no more is known. In today's units; empty before the first quote.
+    """
+
+    market_asks: "list[__marketdata__v1__.PriceLevel]" = betterproto2.field(
+        13, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    What it showed on the side that purchases meet: the asks, the lowest first.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "OrderBook", OrderBook)
 
