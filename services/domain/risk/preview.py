@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, exactly
+from services.domain.money import ZERO, exactly, floor_to
 from services.domain.orders.order import Order, Refusal
 from services.domain.risk.gate import Gate, Verdict
 
@@ -18,7 +18,9 @@ class Preview(NamedTuple):
 
     Attributes:
         verdict: what a check would say.
-        price: what it may trade at, ``quantity`` and ``notional`` at that price.
+        price: what it may trade at.
+        quantity: its units; of one by cash those that it buys at ``price``.
+        notional: the value of these, of one that only reduces too, for which nothing is set aside.
         slippage: what of the cash to set aside is for a fill that is worse.
         initial_margin: what of it is the margin of a sale that opens a short.
         largest: the most units with which an order of these terms passes, zero where none do; None where nothing stops
@@ -34,6 +36,14 @@ class Preview(NamedTuple):
     beyond: Refusal | None
     slippage: Decimal = ZERO
     initial_margin: Decimal = ZERO
+
+    def unless(self, objection: Refusal | None) -> "Preview":
+        """The same where somebody else, for ``objection``, refuses whatever passes the check, however many units."""
+        if objection is None:
+            return self
+        verdict = self.verdict._replace(reservation=None, refusal=self.verdict.refusal or objection)
+        beyond = self.beyond if self.largest == ZERO else objection
+        return self._replace(verdict=verdict, largest=ZERO, beyond=beyond)
 
 
 @exactly
@@ -70,10 +80,7 @@ def preview(
             else:
                 refused, beyond = middle, found
         largest = passing * step
-    seen = (intent.price, _units(order, intent.signed), intent.notional)
+    value = intent.price * instrument.contract_multiplier
+    units = order.quantity if order.cash_quantity is None else floor_to(order.cash_quantity / value, step)
+    seen = (intent.price, units, units * value)
     return Preview(verdict, *seen, largest, beyond, intent.slippage, intent.initial_margin)
-
-
-def _units(order: Order, signed: Decimal) -> Decimal:
-    """The order's units; of one by cash those that it would buy."""
-    return abs(signed) if order.cash_quantity is not None else order.quantity

@@ -144,10 +144,14 @@ class Venue:
         """
         check_shape(order)
         when = _when(When, at, time)
-        state = first_state(order, when, self._index, self._instruments[order.symbol], self._settings)
+        state = self._first_state(order, when)
         if state is OrderState.REJECTED:
             return [refuse(order, _CLOSED, when)]
         return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
+
+    def objection(self, order: Order, at: int, time: int) -> Refusal | None:
+        """Why ``accept`` would refuse a checked order; None where it would take it in."""
+        return _CLOSED if self._first_state(order, When(at, time)) is OrderState.REJECTED else None
 
     def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]:
         """Take in all the checked orders of a list, as ``listed`` makes them, or REJECTED every one of them.
@@ -158,12 +162,7 @@ class Venue:
         when = When(at, time)
         for order in orders:
             check_shape(order)
-        states = [
-            OrderState.HELD
-            if each.parent_order_id
-            else first_state(each, when, self._index, self._instruments[each.symbol], self._settings)
-            for each in orders
-        ]
+        states = [OrderState.HELD if each.parent_order_id else self._first_state(each, when) for each in orders]
         if OrderState.REJECTED in states:
             return [refuse(order, _CLOSED, when) for order in orders]
         types = [ExecType.NEW if state is _NEW else ExecType.HELD for state in states]
@@ -298,6 +297,9 @@ class Venue:
             if (filled := fill_alone(index, row, self._blotter, self._settings, instrument)) is not None:
                 return [filled]
         return Encounter(index, row, self._blotter, self._settings, instrument).run()
+
+    def _first_state(self, order: Order, when: When) -> OrderState:
+        return first_state(order, when, self._index, self._instruments[order.symbol], self._settings)
 
     def _met_by(self, order: Order, row: int) -> float | None:
         if self._index is None:

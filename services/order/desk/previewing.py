@@ -108,7 +108,9 @@ class Previewing:
         for trial, order, price in asked:
             unpriced = Verdict(order.order_id, refusal=NO_PRICE)
             preview = previews.get(order.order_id) or Preview(unpriced, ZERO, order.quantity, ZERO, ZERO, NO_PRICE)
-            trial.answer_with(self._outlook(order, preview, price))
+            # The venue looks at its session last, as when an order comes in.
+            closed = self._desk.venue.objection(order, order.basis_sequence, order.basis_time)
+            trial.answer_with(self._outlook(order, preview.unless(closed), price))
 
     def _outlook(self, order: Order, preview: Preview, reference: Decimal | None) -> Outlook:
         row, costs = self._desk.row, order.costs or Costs()

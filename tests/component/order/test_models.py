@@ -98,6 +98,13 @@ async def test_a_preview_counts_the_commission(mesh: Mesh) -> None:
     largest, price = Decimal(found.largest_quantity), Decimal(found.estimated_price)
     assert largest * price + largest * Decimal("0.05") <= 100_000
     assert (largest + 1) * price + (largest + 1) * Decimal("0.05") > 100_000
+    # One that only reduces has its commission too, though none is set aside.
+    await put(mesh, commission=Commission(per_unit="0.05", basis_points="10"))
+    sell = order_preview_pb2.PreviewOrderRequest(side=2, reduce_only=True)
+    asked.MergeFrom(sell)
+    found = await mesh.orders.PreviewOrder(asked)
+    assert Decimal(found.commission) == 2 + Decimal(found.notional) / 1000
+    assert (Decimal(found.notional), found.reservation.commission) == (40 * Decimal(found.estimated_price), "")
 
 
 async def test_what_a_buy_may_slip_is_set_aside_and_previewed(mesh: Mesh) -> None:
@@ -208,7 +215,12 @@ async def test_rule_15_a_day_order_outside_its_session_is_held_or_refused_as_it_
     mesh.market.idle(len(mesh.market.tape), cycle=1)
     held = await mesh.orders.CreateOrder(request("a", time_in_force=order_pb2.TIME_IN_FORCE_DAY))
     assert held.state == order_pb2.ORDER_STATE_HELD
+    asked = order_preview_pb2.PreviewOrderRequest.FromString(
+        request("", time_in_force=order_pb2.TIME_IN_FORCE_DAY).SerializeToString()
+    )
+    assert (await mesh.orders.PreviewOrder(asked)).passes
     await put(mesh, portfolio_id="trend", fills=Fills(hold_day_orders=False))
+    assert (await mesh.orders.PreviewOrder(asked)).refusal.reason == "MARKET_CLOSED"
     with pytest.raises(ApiError) as refused:
         await mesh.orders.CreateOrder(request("b", time_in_force=order_pb2.TIME_IN_FORCE_DAY))
     assert (refused.value.code, refused.value.reason) == (StatusCode.FAILED_PRECONDITION, "MARKET_CLOSED")

@@ -69,6 +69,7 @@ async def test_every_type_can_be_previewed(mesh: Mesh) -> None:
     of = order_pb2.OrderType
     by_cash = await preview(mesh, quantity="", cash_quantity="1000")
     assert decimal(by_cash.quantity) * decimal(by_cash.reference_price) <= 1000
+    assert decimal(by_cash.notional) == decimal(by_cash.quantity) * decimal(by_cash.reference_price)
     assert by_cash.reservation.cash == "1000.00"
     at_limit = await preview(mesh, order_type=of.ORDER_TYPE_LIMIT, limit_price="50")
     assert (at_limit.estimated_price, at_limit.notional) == ("50.0000", "500.00")
@@ -76,6 +77,8 @@ async def test_every_type_can_be_previewed(mesh: Mesh) -> None:
     assert (stop.estimated_price, stop.notional) == ("120.0000", "1200.00")
     reducing = await preview(mesh, side=2, reduce_only=True)
     assert (reducing.passes, reducing.largest_quantity) == (True, "")
+    assert decimal(reducing.notional) == 10 * decimal(reducing.reference_price)
+    assert reducing.reservation.cash == "0.00"
     assert not reducing.HasField("next_refusal")
 
 
@@ -100,6 +103,24 @@ async def test_a_symbol_without_a_price_is_refused_in_the_preview_too(mesh: Mesh
     found = await preview(mesh, portfolio_id="early")
     assert (found.passes, found.refusal.reason, found.reference_price) == (False, "NO_REFERENCE_PRICE", "")
     assert found.next_refusal == found.refusal
+
+
+async def test_rule_15_who_may_not_wait_for_the_session_is_refused_in_the_preview_too(mesh: Mesh) -> None:
+    end = len(mesh.market.tape)
+    await mesh.market.run(1, end)
+    mesh.market.idle(end)
+    for time_in_force in (order_pb2.TIME_IN_FORCE_IOC, order_pb2.TIME_IN_FORCE_FOK):
+        found = await preview(mesh, time_in_force=time_in_force)
+        assert (found.passes, found.refusal.reason, found.refusal.limit) == (False, "MARKET_CLOSED", "session")
+        assert not found.HasField("reservation")
+        assert (found.largest_quantity, found.next_refusal) == ("0", found.refusal)
+        error = await refused(mesh.orders.CreateOrder(request(f"a-{time_in_force}", time_in_force=time_in_force)))
+        assert error.reason == "MARKET_CLOSED"
+    # Who waits passes, and what risk refuses is told first, as of the order.
+    assert (await preview(mesh, time_in_force=order_pb2.TIME_IN_FORCE_DAY)).passes
+    dear = await preview(mesh, quantity="1000000", time_in_force=order_pb2.TIME_IN_FORCE_IOC)
+    assert dear.refusal.reason == "INSUFFICIENT_BUYING_POWER"
+    assert (dear.largest_quantity, dear.next_refusal.reason) == ("0", "MARKET_CLOSED")
 
 
 async def test_risk_is_not_there(mesh: Mesh) -> None:

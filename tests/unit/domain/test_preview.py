@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.orders.order import OrderType, Side
+from services.domain.orders.order import OrderType, Refusal, Side
+from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import KillScope, make_limit
 from services.domain.risk.preview import preview
 from tests.unit.domain.gates import state
@@ -83,13 +84,30 @@ def test_a_preview_tells_price_units_and_value() -> None:
     at_limit = market.order(Side.BUY, "30", order_type=OrderType.LIMIT, limit_price=D(80))
     assert preview(market.gate, at_limit, stock, PRICE, 0)[1:5] == (D(80), D(30), D(2400), D(125))
     by_cash = market.order(Side.BUY, "", cash_quantity=D(1050))
-    assert preview(market.gate, by_cash, stock, PRICE, 0)[1:5] == (PRICE, D(10), D(1050), D(100))
+    assert preview(market.gate, by_cash, stock, PRICE, 0)[1:5] == (PRICE, D(10), D(1000), D(100))
+    by_cash = by_cash._replace(order_type=OrderType.LIMIT, limit_price=D(110))
+    assert preview(market.gate, by_cash, stock, PRICE, 0)[1:4] == (D(110), D(9), D(990))
     short = Market("10000", shorts=True)
     short.gate.set_limit(make_limit("initial_margin", D("0.7")))
     assert preview(short.gate, short.order(Side.SELL, "30"), stock, PRICE, 0).initial_margin == 2100
-    # Nothing stops one that only reduces.
+    # Nothing stops one that only reduces; it has a value, though nothing is set aside for it.
     reducing = market.order(Side.SELL, "5", reduce_only=True)
-    assert preview(market.gate, reducing, stock, PRICE, 0)[4:6] == (None, None)
+    assert preview(market.gate, reducing, stock, PRICE, 0)[1:6] == (PRICE, D(5), D(500), None, None)
+
+
+def test_what_the_venue_would_refuse_passes_in_no_quantity() -> None:
+    market, closed = Market("10000"), Refusal("MARKET_CLOSED", "session", D(0), D(0))
+    found = preview(market.gate, market.order(Side.BUY, "30"), INSTRUMENTS["AAPL"], PRICE, 0)
+    assert found.unless(None) is found
+    turned = found.unless(closed)
+    assert turned.verdict == Verdict(found.verdict.order_id, None, closed)
+    assert (turned.largest, turned.beyond, turned.notional) == (D(0), closed, D(3000))
+    # What the gate refuses is told first, as of an order.
+    found = preview(market.gate, market.order(Side.BUY, "300"), INSTRUMENTS["AAPL"], PRICE, 0)
+    turned = found.unless(closed)
+    assert (turned.verdict, turned.largest, turned.beyond) == (found.verdict, D(0), closed)
+    found = preview(market.gate, market.order(Side.SELL, "1"), INSTRUMENTS["AAPL"], PRICE, 0)
+    assert found.unless(closed) == found
 
 
 def test_nobody_knows_the_portfolio() -> None:

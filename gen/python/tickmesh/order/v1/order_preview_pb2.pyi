@@ -154,11 +154,11 @@ class OrderPreview(_message.Message):
     quantity: _builtins.str
     """Its units; of one by cash those that it would buy at the estimated price."""
     notional: _builtins.str
-    """Its value at the estimated price."""
+    """The value of its units at the estimated price, also of a reduce-only order, for which nothing is set aside."""
     commission: _builtins.str
     """The commission of all of it there."""
     passes: _builtins.bool
-    """Whether it would pass the check."""
+    """Whether it would pass the check, and the venue would take it now or hold it for its session."""
     largest_quantity: _builtins.str
     """The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it."""
     slippage: _builtins.str
@@ -178,7 +178,7 @@ class OrderPreview(_message.Message):
 
     @_builtins.property
     def refusal(self) -> _order_pb2.Refusal:
-        """The bound that would refuse it; where it does not pass."""
+        """The bound that would refuse it, or `MARKET_CLOSED`; where it does not pass."""
 
     @_builtins.property
     def next_refusal(self) -> _order_pb2.Refusal:

@@ -161,9 +161,10 @@ class OrderServiceStub:
     """Tells what would become of an order, were it sent now, and changes nothing: its costs, what would be set aside for it,
     whether it passes the check that every order passes, and how many units would.
 
-    A refusal is part of the answer, also `NO_REFERENCE_PRICE`. Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` or
-    `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
-    `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`.
+    A refusal is part of the answer, also `NO_REFERENCE_PRICE` and `MARKET_CLOSED`. Fails with INVALID_ARGUMENT
+    `INVALID_ARGUMENT` or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION
+    `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
+    `SERVICE_UNAVAILABLE`.
 
         POST /api/v1/orders:preview
         {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY", "order_type": "ORDER_TYPE_MARKET",
@@ -443,9 +444,10 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells what would become of an order, were it sent now, and changes nothing: its costs, what would be set aside for it,
         whether it passes the check that every order passes, and how many units would.
 
-        A refusal is part of the answer, also `NO_REFERENCE_PRICE`. Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` or
-        `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
-        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`.
+        A refusal is part of the answer, also `NO_REFERENCE_PRICE` and `MARKET_CLOSED`. Fails with INVALID_ARGUMENT
+        `INVALID_ARGUMENT` or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
+        `SERVICE_UNAVAILABLE`.
 
             POST /api/v1/orders:preview
             {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY", "order_type": "ORDER_TYPE_MARKET",

@@ -2806,7 +2806,7 @@ class OrderPreview(betterproto2.Message):
 
     notional: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    Its value at the estimated price.
+    The value of its units at the estimated price, also of a reduce-only order, for which nothing is set aside.
     """
 
     commission: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
@@ -2816,7 +2816,7 @@ class OrderPreview(betterproto2.Message):
 
     passes: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
     """
-    Whether it would pass the check.
+    Whether it would pass the check, and the venue would take it now or hold it for its session.
     """
 
     reservation: "Reservation | None" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, optional=True)
@@ -2826,7 +2826,7 @@ class OrderPreview(betterproto2.Message):
 
     refusal: "Refusal | None" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, optional=True)
     """
-    The bound that would refuse it; where it does not pass.
+    The bound that would refuse it, or `MARKET_CLOSED`; where it does not pass.
     """
 
     largest_quantity: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
@@ -4025,9 +4025,10 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Tells what would become of an order, were it sent now, and changes nothing: its costs, what would be set aside for it,
         whether it passes the check that every order passes, and how many units would.
 
-        A refusal is part of the answer, also `NO_REFERENCE_PRICE`. Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` or
-        `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
-        `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`.
+        A refusal is part of the answer, also `NO_REFERENCE_PRICE` and `MARKET_CLOSED`. Fails with INVALID_ARGUMENT
+        `INVALID_ARGUMENT` or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION
+        `ENVIRONMENT_COMPLETED` or `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or
+        `SERVICE_UNAVAILABLE`.
 
             POST /api/v1/orders:preview
             {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY", "order_type": "ORDER_TYPE_MARKET",
