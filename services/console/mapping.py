@@ -66,7 +66,7 @@ def limit_changes(changes: Iterable[risk_pb2.LimitChange]) -> Iterator[LimitChan
         if limit.limit_type == risk_pb2.LIMIT_TYPE_RUNAWAY_GUARD:
             continue
         where = (limit.portfolio_id, limit.strategy_id, limit.symbol)
-        made = make_limit(LIMIT_NAMES[limit.limit_type], Decimal(limit.bound), *where)
+        made = make_limit(LIMIT_NAMES[limit.limit_type], Decimal(limit.bound), *where, stored=True)
         yield LimitChange(int(after or 0), made, each.deleted)
 
 

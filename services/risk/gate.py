@@ -188,7 +188,7 @@ class EnvironmentGate:
             self.folding.gate.delete_limit(record.name, *record.where)
             self.folding.watch.forget(record.name, record.where)
         elif record.name != GUARD:
-            self.folding.gate.set_limit(make_limit(record.name, record.bound, *record.where))
+            self.folding.gate.set_limit(make_limit(record.name, record.bound, *record.where, stored=True))
 
     def apply_guard(self, record: LimitRecord) -> None:
         """Set or delete a runaway guard, which is durable now: the order service holds to it."""

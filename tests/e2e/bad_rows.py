@@ -302,6 +302,7 @@ ROWS: dict[str, list[Row]] = {
         NO_PORTFOLIO,
         row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
         row(limit_type="LIMIT_TYPE_SHORT_SALES", bound="0.5"),
+        row(limit_type="LIMIT_TYPE_INITIAL_MARGIN", bound="0"),
         row(limit_type="LIMIT_TYPE_RESTRICTED"),
         row(limit_type="LIMIT_TYPE_RESTRICTED", bound="2", symbol="AAPL"),
         row(limit_type="LIMIT_TYPE_MAX_LEVERAGE", symbol="AAPL"),

@@ -57,10 +57,12 @@ class MaxDrawdown(Limit):
 class InitialMargin(Limit):
     """The margin that a short sale needs beside its proceeds, as a fraction of its value: a rate, and no bound itself.
 
-    Buying power checks it. The narrowest that covers a sale holds.
+    Buying power checks it. The narrowest that covers a sale holds. It is never 0: the cash that a sale reserves says
+    that it opens a short.
     """
 
     name = "initial_margin"
+    above_zero = True
     places = frozenset({_ALL, _PORTFOLIO, frozenset({"symbol"}), frozenset({"portfolio_id", "symbol"})})
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:

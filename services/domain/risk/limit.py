@@ -156,6 +156,8 @@ class Limit(ABC):
     places: ClassVar[Collection[frozenset[str]]] = PLACES
     switch: ClassVar[bool] = False
     """Whether its bound is 0 or 1: off or on."""
+    above_zero: ClassVar[bool] = False
+    """Whether a bound of 0 cannot be set."""
     of_curve: ClassVar[bool] = False
     """Whether it looks at where the equity curve stands."""
     bare: ClassVar[bool] = False

@@ -57,8 +57,19 @@ _SETTABLE = {kind.name: kind for kind in ORDERED if kind.places}
 _RANK = {kind.name: rank for rank, kind in enumerate(ORDERED)}
 
 
-def make_limit(name: str, bound: Decimal, portfolio_id: str = "", strategy_id: str = "", symbol: str = "") -> Limit:
+def make_limit(
+    name: str,
+    bound: Decimal,
+    portfolio_id: str = "",
+    strategy_id: str = "",
+    symbol: str = "",
+    *,
+    stored: bool = False,
+) -> Limit:
     """The limit of that name, for what is named.
+
+    Args:
+        stored: somebody set it before. An initial margin of nothing was let pass once, and may still be there.
 
     Raises:
         ValueError: no limit that can be set has this name, its bound cannot be this, or it cannot be set for these.
@@ -68,6 +79,8 @@ def make_limit(name: str, bound: Decimal, portfolio_id: str = "", strategy_id: s
         raise ValueError(f"no limit is called {name!r}; there are {', '.join(_SETTABLE)}")
     if bound < 0 or (kind.switch and bound not in {0, 1}):
         raise ValueError(f"a bound of {bound} for {name}")
+    if kind.above_zero and not bound and not stored:
+        raise ValueError(f"a bound of 0 for {name}, which must be above it")
     where = Where(portfolio_id, strategy_id, symbol)
     named = frozenset(each for each, given in zip(Where._fields, where, strict=True) if given)
     if named not in kind.places:

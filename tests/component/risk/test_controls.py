@@ -253,6 +253,7 @@ BAD: list[tuple[Call, str, str]] = [
     (limit(limit_type=99), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
     (limit(limit_type=0), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
     (limit(limit_type=6, bound="2"), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+    (limit(limit_type=16, bound="0.0"), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
     (limit(environment_id=""), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
     (limit(environment_id="a:b"), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
     (limit(portfolio_id="x" * 10_000), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),

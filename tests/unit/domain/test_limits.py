@@ -324,7 +324,9 @@ def test_both_a_portfolios_and_the_environments_bound_hold_its_own_first(desk: D
     assert [limit.where.portfolio_id for limit in desk.gate.limits()] == ["", "p"]
 
 
-@pytest.mark.parametrize(("name", "bound"), [("max_luck", "1"), ("buying_power", "1"), ("price_band", "-1")])
+@pytest.mark.parametrize(
+    ("name", "bound"), [("max_luck", "1"), ("buying_power", "1"), ("price_band", "-1"), ("initial_margin", "0.0")]
+)
 def test_a_limit_that_cannot_be_set_is_refused(name: str, bound: str) -> None:
     with pytest.raises(ValueError, match=f"{name}"):
         make_limit(name, D(bound))
@@ -350,3 +352,9 @@ def test_rule_12_an_order_that_its_fill_sizes_is_not_one_that_only_reduces(desk:
     assert desk.refusal(cash_quantity="9000", limit_price="100000")[0] == "SYMBOL_RESTRICTED"
     desk.gate.engage(KillScope("q"), allow_reducing=True)
     assert desk.refusal(cash_quantity="500", portfolio_id="q", instrument=OTHER)[0] == "KILL_SWITCH_ENGAGED"
+
+
+def test_an_initial_margin_of_nothing_is_read_where_it_was_set_before() -> None:
+    assert make_limit("initial_margin", D(0), stored=True).bound == 0
+    with pytest.raises(ValueError, match="a bound of -1"):
+        make_limit("initial_margin", D(-1), stored=True)

@@ -68,7 +68,7 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     """`1` lets a symbol only be reduced, `0` changes nothing. Needs a symbol."""
     LIMIT_TYPE_INITIAL_MARGIN: _LimitType.ValueType  # 16
     """What a short sale needs beside its proceeds, as a fraction of its value; a rate that buying power uses, the narrowest
-    that covers the sale. Default 0.5. Not of a strategy.
+    that covers the sale. Above 0; default 0.5. Not of a strategy.
     """
     LIMIT_TYPE_MAINTENANCE_MARGIN: _LimitType.ValueType  # 17
     """The equity that a portfolio with short positions must have, as a fraction of its positions' absolute values; below it only
@@ -121,7 +121,7 @@ LIMIT_TYPE_RESTRICTED: LimitType.ValueType  # 15
 """`1` lets a symbol only be reduced, `0` changes nothing. Needs a symbol."""
 LIMIT_TYPE_INITIAL_MARGIN: LimitType.ValueType  # 16
 """What a short sale needs beside its proceeds, as a fraction of its value; a rate that buying power uses, the narrowest
-that covers the sale. Default 0.5. Not of a strategy.
+that covers the sale. Above 0; default 0.5. Not of a strategy.
 """
 LIMIT_TYPE_MAINTENANCE_MARGIN: LimitType.ValueType  # 17
 """The equity that a portfolio with short positions must have, as a fraction of its positions' absolute values; below it only

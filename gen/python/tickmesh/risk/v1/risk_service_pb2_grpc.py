@@ -121,8 +121,8 @@ class RiskServiceServicer:
         strategy is one that the strategy service has, or that a participant of the environment has named as its own; while nobody
         can say that there is none of that name, there may be.
 
-        Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, or a switch that is neither 0 nor 1; NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
+        Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, a switch that is neither 0 nor 1, or an
+        initial margin of 0; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
         `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those, but for a strategy, cannot be looked up.
 
         POST /api/v1/risk/limits
