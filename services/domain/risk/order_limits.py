@@ -10,16 +10,22 @@ _ONE = Decimal(1)
 
 
 class PriceBand(Limit):
-    """Limit and stop prices lie within ``bound`` of the reference price, as a fraction of it: 0.1 is ten per cent."""
+    """Limit and stop prices lie within ``bound`` of the reference price, as a fraction of it: 0.1 is ten per cent.
+
+    So does a trailing stop's distance: its trigger begins that far from the best price there was.
+    """
 
     name, reason = "price_band", "PRICE_OUT_OF_BAND"
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """The larger distance as a fraction, rounded up to nine places."""
-        prices = [p for p in (intent.order.limit_price, intent.order.stop_price) if p is not None]
-        if not prices:
-            return None
-        return (self.bound, round_up(max(abs(p - intent.reference) for p in prices) / intent.reference))
+        order, reference = intent.order, intent.reference
+        shares = [abs(p - reference) / reference for p in (order.limit_price, order.stop_price) if p is not None]
+        if order.trailing_amount is not None:
+            shares.append(order.trailing_amount / reference)
+        elif order.trailing_percent is not None:
+            shares.append(order.trailing_percent / 100)
+        return (self.bound, round_up(max(shares))) if shares else None
 
 
 class MaxOrderNotional(Limit):

@@ -42,9 +42,11 @@ class Desk:
         **terms: Any,
     ) -> Verdict:
         self.orders += 1
-        own = {name: D(value) for name, value in terms.items() if name.endswith(("price", "cash_quantity"))}
+        decimals = ("price", "cash_quantity", "trailing_amount", "trailing_percent")
+        own = {name: D(value) for name, value in terms.items() if name.endswith(decimals)}
         rest = {name: value for name, value in terms.items() if name not in own}
-        order_type = OrderType.LIMIT if "limit_price" in own else OrderType.STOP if "stop_price" in own else None
+        kinds = {"limit": OrderType.LIMIT, "stop": OrderType.STOP, "trailing": OrderType.TRAILING_STOP}
+        order_type = next((kind for word, kind in kinds.items() if any(name.startswith(word) for name in own)), None)
         order = Order(
             f"e-{self.orders}",
             f"c-{self.orders}",
@@ -140,6 +142,8 @@ def test_rule_4_a_reservation_has_the_wires_places_and_is_never_too_small(desk: 
         ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"limit_price": "105"}, {"limit_price": "105.01"}, "0.0501"),
         ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"limit_price": "95"}, {"limit_price": "94.99"}, "0.0501"),
         ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"stop_price": "105"}, {"stop_price": "105.01"}, "0.0501"),
+        ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"trailing_amount": "5"}, {"trailing_amount": "5.01"}, "0.0501"),
+        ("price_band", "PRICE_OUT_OF_BAND", "0.05", {"trailing_percent": "5"}, {"trailing_percent": "5.1"}, "0.051"),
         ("price_band", "PRICE_OUT_OF_BAND", "0", {}, {"limit_price": "100.01"}, "0.0001"),
     ],
 )

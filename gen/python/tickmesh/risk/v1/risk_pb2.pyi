@@ -37,7 +37,9 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_MAX_ORDER_RATE: _LimitType.ValueType  # 4
     """Orders, and new terms of open ones, in a minute of market time."""
     LIMIT_TYPE_PRICE_BAND: _LimitType.ValueType  # 5
-    """How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent."""
+    """How far a limit or stop price may be from the reference price, and a trailing stop from the best one, as a fraction: `0.1`
+    is ten per cent.
+    """
     LIMIT_TYPE_SHORT_SALES: _LimitType.ValueType  # 6
     """`1` allows short sales, `0` does not. Default 0."""
     LIMIT_TYPE_MAX_ORDER_QUANTITY: _LimitType.ValueType  # 7
@@ -90,7 +92,9 @@ LIMIT_TYPE_MAX_GROSS_EXPOSURE: LimitType.ValueType  # 3
 LIMIT_TYPE_MAX_ORDER_RATE: LimitType.ValueType  # 4
 """Orders, and new terms of open ones, in a minute of market time."""
 LIMIT_TYPE_PRICE_BAND: LimitType.ValueType  # 5
-"""How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent."""
+"""How far a limit or stop price may be from the reference price, and a trailing stop from the best one, as a fraction: `0.1`
+is ten per cent.
+"""
 LIMIT_TYPE_SHORT_SALES: LimitType.ValueType  # 6
 """`1` allows short sales, `0` does not. Default 0."""
 LIMIT_TYPE_MAX_ORDER_QUANTITY: LimitType.ValueType  # 7

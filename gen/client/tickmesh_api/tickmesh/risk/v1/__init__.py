@@ -140,7 +140,8 @@ class LimitType(betterproto2.Enum):
 
     PRICE_BAND = 5
     """
-    How far a limit or stop price may be from the reference price, as a fraction of it: `0.1` is ten per cent.
+    How far a limit or stop price may be from the reference price, and a trailing stop from the best one, as a fraction: `0.1`
+    is ten per cent.
     """
 
     SHORT_SALES = 6
