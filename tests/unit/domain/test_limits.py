@@ -159,6 +159,16 @@ def test_rule_4_a_limit_passes_at_its_bound_and_refuses_beyond(
     assert desk.passes(**beyond)
 
 
+def test_no_bound_on_units_or_values_stops_a_reduce_only_order(desk: Desk) -> None:
+    for name in ("order_notional", "order_quantity", "position_quantity", "position_notional", "gross_exposure"):
+        desk.limit(f"max_{name}", "1")
+    assert not desk.passes(quantity="10")
+    for side in Side:
+        assert desk.passes(side, quantity="10", reduce_only=True)
+    desk.limit("price_band", "0.05")
+    assert not desk.passes(Side.SELL, quantity="10", limit_price="106", reduce_only=True)
+
+
 def test_a_limit_holds_for_its_portfolio_alone_and_the_environments_for_all(desk: Desk) -> None:
     desk.limit("max_order_quantity", "1", "p")
     assert desk.passes(quantity="5", portfolio_id="q")

@@ -78,7 +78,7 @@ class PreviewOrderRequest(_message.Message):
     """A LIMIT order that only rests: where the first record it meets would fill it at once, it is canceled. DAY, GTC or GTD."""
     reduce_only: _builtins.bool
     """Fills only what brings the position in the symbol nearer to zero, and is canceled when there is nothing left to. Reserves
-    nothing at risk.
+    nothing at risk, and no bound on units or values stops it, MAX_ORDER_QUANTITY and MAX_ORDER_NOTIONAL among them.
     """
     display_quantity: _builtins.str
     """What an iceberg shows of its `quantity`, below that and a multiple of the increment. One record fills so much of it in its

@@ -29,7 +29,7 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_UNSPECIFIED: _LimitType.ValueType  # 0
     """Not a limit: refused."""
     LIMIT_TYPE_MAX_ORDER_NOTIONAL: _LimitType.ValueType  # 1
-    """Notional of one order, in the instrument's currency."""
+    """Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays."""
     LIMIT_TYPE_MAX_POSITION_QUANTITY: _LimitType.ValueType  # 2
     """Units of a position, long or short, pending orders counted."""
     LIMIT_TYPE_MAX_GROSS_EXPOSURE: _LimitType.ValueType  # 3
@@ -43,7 +43,7 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_SHORT_SALES: _LimitType.ValueType  # 6
     """`1` allows short sales, `0` does not. Default 0."""
     LIMIT_TYPE_MAX_ORDER_QUANTITY: _LimitType.ValueType  # 7
-    """Units of one order."""
+    """Units of one order; never stops a reduce-only one either."""
     LIMIT_TYPE_MAX_POSITION_NOTIONAL: _LimitType.ValueType  # 8
     """Value of a position at its mark, long or short, pending orders counted."""
     LIMIT_TYPE_MAX_NET_EXPOSURE: _LimitType.ValueType  # 9
@@ -84,7 +84,7 @@ class LimitType(_LimitType, metaclass=_LimitTypeEnumTypeWrapper):
 LIMIT_TYPE_UNSPECIFIED: LimitType.ValueType  # 0
 """Not a limit: refused."""
 LIMIT_TYPE_MAX_ORDER_NOTIONAL: LimitType.ValueType  # 1
-"""Notional of one order, in the instrument's currency."""
+"""Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays."""
 LIMIT_TYPE_MAX_POSITION_QUANTITY: LimitType.ValueType  # 2
 """Units of a position, long or short, pending orders counted."""
 LIMIT_TYPE_MAX_GROSS_EXPOSURE: LimitType.ValueType  # 3
@@ -98,7 +98,7 @@ is ten per cent.
 LIMIT_TYPE_SHORT_SALES: LimitType.ValueType  # 6
 """`1` allows short sales, `0` does not. Default 0."""
 LIMIT_TYPE_MAX_ORDER_QUANTITY: LimitType.ValueType  # 7
-"""Units of one order."""
+"""Units of one order; never stops a reduce-only one either."""
 LIMIT_TYPE_MAX_POSITION_NOTIONAL: LimitType.ValueType  # 8
 """Value of a position at its mark, long or short, pending orders counted."""
 LIMIT_TYPE_MAX_NET_EXPOSURE: LimitType.ValueType  # 9

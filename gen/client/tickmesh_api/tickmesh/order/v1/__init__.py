@@ -1158,7 +1158,7 @@ class CreateOrderRequest(betterproto2.Message):
     reduce_only: "bool" = betterproto2.field(21, betterproto2.TYPE_BOOL)
     """
     Fills only what brings the position in the symbol nearer to zero, and is canceled when there is nothing left to. Reserves
-    nothing at risk.
+    nothing at risk, and no bound on units or values stops it, MAX_ORDER_QUANTITY and MAX_ORDER_NOTIONAL among them.
     """
 
     display_quantity: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
@@ -2976,7 +2976,7 @@ class PreviewOrderRequest(betterproto2.Message):
     reduce_only: "bool" = betterproto2.field(21, betterproto2.TYPE_BOOL)
     """
     Fills only what brings the position in the symbol nearer to zero, and is canceled when there is nothing left to. Reserves
-    nothing at risk.
+    nothing at risk, and no bound on units or values stops it, MAX_ORDER_QUANTITY and MAX_ORDER_NOTIONAL among them.
     """
 
     display_quantity: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)

@@ -120,7 +120,7 @@ class LimitType(betterproto2.Enum):
 
     MAX_ORDER_NOTIONAL = 1
     """
-    Notional of one order, in the instrument's currency.
+    Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays.
     """
 
     MAX_POSITION_QUANTITY = 2
@@ -151,7 +151,7 @@ class LimitType(betterproto2.Enum):
 
     MAX_ORDER_QUANTITY = 7
     """
-    Units of one order.
+    Units of one order; never stops a reduce-only one either.
     """
 
     MAX_POSITION_NOTIONAL = 8
