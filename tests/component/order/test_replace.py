@@ -87,6 +87,17 @@ async def test_a_request_is_done_once(mesh: Mesh) -> None:
     assert len(await mesh.events()) == 4
 
 
+async def test_a_request_that_was_refused_is_decided_anew(mesh: Mesh) -> None:
+    order_id, request_id = (await mesh.orders.CreateOrder(limit("a"))).order_id, str(uuid.uuid4())
+    mesh.gate.gate.set_limit(make_limit("max_order_quantity", Decimal(15)))
+    asked = replace(order_id, quantity="20", request_id=request_id)
+    assert (await refused(mesh.orders.ReplaceOrder(asked))).reason == "LIMIT_EXCEEDED"
+    mesh.gate.gate.delete_limit("max_order_quantity")
+    assert (await mesh.orders.ReplaceOrder(asked)).quantity == "20"
+    await mesh.orders.ReplaceOrder(replace(order_id, quantity="5"))
+    assert (await mesh.orders.ReplaceOrder(asked)).quantity == "5", "done already"
+
+
 async def test_the_same_request_a_hundred_times_at_once_is_done_once(mesh: Mesh) -> None:
     order_id, request_id = (await mesh.orders.CreateOrder(limit("a"))).order_id, str(uuid.uuid4())
     once = replace(order_id, limit_price="51", request_id=request_id)

@@ -357,7 +357,9 @@ class ReplaceOrderRequest(_message.Message):
     display_quantity: _builtins.str
     """What an iceberg shows, below its quantity."""
     request_id: _builtins.str
-    """A repeat with this id is answered with the order as it is then, whatever has become of it, and changes nothing."""
+    """Once a request with this id has been answered with the order, a repeat is answered with the order as it is then, whatever has
+    become of it, and changes nothing. One that failed keeps no id: its repeat is decided anew, and may be done.
+    """
     deployment_id: _builtins.str
     """A strategy's command: the deployment that decided it, which decided the order."""
     basis_sequence: _builtins.int

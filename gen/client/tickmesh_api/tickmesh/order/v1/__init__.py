@@ -3085,7 +3085,8 @@ class ReplaceOrderRequest(betterproto2.Message):
 
     request_id: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
     """
-    A repeat with this id is answered with the order as it is then, whatever has become of it, and changes nothing.
+    Once a request with this id has been answered with the order, a repeat is answered with the order as it is then, whatever has
+    become of it, and changes nothing. One that failed keeps no id: its repeat is decided anew, and may be done.
     """
 
     deployment_id: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
