@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.domain.filling import VenueSettings
 from services.domain.market import Bar, Split
+from services.domain.orders.events import position_change
 from services.domain.orders.lifecycle import TRANSITIONS
 from services.domain.orders.lists import paired, sized_by_parent
 from services.domain.orders.order import (
@@ -179,7 +180,7 @@ class VenueMachine(RuleBasedStateMachine):
                 ratio = Decimal(record.numerator) / Decimal(record.denominator)  # type: ignore[union-attr]
                 held[record.symbol] = int(held[record.symbol] * ratio / step) * step  # type: ignore[union-attr]
             while fill is not None and fill.tape_sequence == sequence:
-                held[fill.order.symbol] += fill.last_quantity if fill.order.side is Side.BUY else -fill.last_quantity
+                held[fill.order.symbol] += position_change(fill)
                 fill = next(fills, None)
         assert {("P", symbol): units for symbol, units in held.items() if units} == self.venue.positions
 
