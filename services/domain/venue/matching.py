@@ -144,8 +144,7 @@ class Venue:
         """
         check_shape(order)
         when = _when(When, at, time)
-        state = self._first_state(order, when)
-        if state is OrderState.REJECTED:
+        if (state := self._first_state(order, when)) is OrderState.REJECTED:
             return [refuse(order, _CLOSED, when)]
         return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
 
@@ -302,6 +301,5 @@ class Venue:
         return first_state(order, when, self._index, self._instruments[order.symbol], self._settings)
 
     def _met_by(self, order: Order, row: int) -> float | None:
-        if self._index is None:
-            return None
-        return trailed(order, self._index, self._instruments[order.symbol].calendar, row)
+        index, calendar = self._index, self._instruments[order.symbol].calendar
+        return None if index is None else trailed(order, index, calendar, row)
