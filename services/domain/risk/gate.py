@@ -33,8 +33,7 @@ from services.domain.risk.valued import Valued
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _REJECTED, _REPLACED = Side.BUY, ExecType.TRADE, ExecType.REJECTED, ExecType.REPLACED
 _new_claim, _new_reservation = Claim.__new__, Reservation.__new__
-_NOTHING = Counted(Funds(), (), Curve())
-_FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
+_NOTHING, _FLOWS = Counted(Funds(), (), Curve()), frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
 
 
 class Verdict(NamedTuple):

@@ -13,7 +13,7 @@ from services.domain.costs import Slip
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.market import Quote
-from services.domain.money import ZERO, decimal_of, snap
+from services.domain.money import decimal_of, snap
 from services.domain.orders.events import When, refuse
 from services.domain.orders.order import (
     CancelReason,
@@ -35,19 +35,14 @@ from services.domain.venue.blotter import Blotter
 from services.domain.venue.encounter import Encounter
 from services.domain.venue.linked import end
 from services.domain.venue.positions import Holder
-from services.domain.venue.sessions import first_state, strike
+from services.domain.venue.sessions import CLOSED, MARKET_CLOSED, first_state, strike
 from services.domain.venue.slips import slip_of
 from services.domain.venue.splitting import split, trailed
 
 __all__ = ["MARKET_CLOSED", "CannotReplace", "Replacement", "Venue", "VenueSettings"]
 
-MARKET_CLOSED = "MARKET_CLOSED"
-"""Reason of the refusal of an order that may not wait for its session, or whose instrument has no auctions."""
-
 # Bound once, for what every order passes (see ``ledger``).
-_CLOSED = Refusal(MARKET_CLOSED, "session", ZERO, ZERO)
-_NEW = OrderState.NEW
-_CLOCK, _SPLIT, _AUCTION, _HALT = Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
+_NEW, _CLOCK, _SPLIT, _AUCTION, _HALT = OrderState.NEW, Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
 _when = When.__new__
 
 
@@ -145,12 +140,12 @@ class Venue:
         check_shape(order)
         when = _when(When, at, time)
         if (state := self._first_state(order, when)) is OrderState.REJECTED:
-            return [refuse(order, _CLOSED, when)]
+            return [refuse(order, CLOSED, when)]
         return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
 
     def objection(self, order: Order, at: int, time: int) -> Refusal | None:
         """Why ``accept`` would refuse a checked order; None where it would take it in."""
-        return _CLOSED if self._first_state(order, When(at, time)) is OrderState.REJECTED else None
+        return CLOSED if self._first_state(order, When(at, time)) is OrderState.REJECTED else None
 
     def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]:
         """Take in all the checked orders of a list, as ``listed`` makes them, or REJECTED every one of them.
@@ -163,7 +158,7 @@ class Venue:
             check_shape(order)
         states = [OrderState.HELD if each.parent_order_id else self._first_state(each, when) for each in orders]
         if OrderState.REJECTED in states:
-            return [refuse(order, _CLOSED, when) for order in orders]
+            return [refuse(order, CLOSED, when) for order in orders]
         types = [ExecType.NEW if state is _NEW else ExecType.HELD for state in states]
         return [self._blotter.accept(*each, when) for each in zip(orders, types, states, strict=True)]
 

@@ -2,8 +2,9 @@
 
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
+from services.domain.money import ZERO
 from services.domain.orders.events import When
-from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, TimeInForce
+from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, Refusal, TimeInForce
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.blotter import Blotter
@@ -12,6 +13,9 @@ from services.domain.venue.linked import follow
 _BAR, _AUCTION, _NEW = Kind.BAR, Kind.AUCTION, OrderState.NEW
 _DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
 _OPG, _CLS = TimeInForce.OPG, TimeInForce.CLS
+MARKET_CLOSED = "MARKET_CLOSED"
+"""Reason of the refusal of an order that may not wait for its session, or whose instrument has no auctions."""
+CLOSED = Refusal(MARKET_CLOSED, "session", ZERO, ZERO)
 LEFT = {
     _IOC: CancelReason.IOC_REMAINDER,
     _FOK: CancelReason.FOK_UNFILLED,
