@@ -36,6 +36,8 @@ _INSTRUCTIONS = slice(Order._fields.index("expire_time"), Order._fields.index("t
 _NO_INSTRUCTIONS = tuple(Order._field_defaults[name] for name in Order._fields[_INSTRUCTIONS])
 _FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
 _SESSION = frozenset({"MARKET_CLOSED"})
+# Of a refusal, what its answer tells by the same names.
+_TOLD = ("limit", "bound", "value", "missing", "portfolio_id", "strategy_id", "symbol")
 
 
 class Encoded(NamedTuple):
@@ -222,7 +224,7 @@ def provenance_from_proto(event: order_pb2.OrderEvent, key: str, asked: str) -> 
 
 def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
     """How a refused order is answered, the first time and at every repeat; or what was asked of an open one."""
-    named = {"limit": refusal.limit, "bound": refusal.bound, "value": refusal.value, "missing": refusal.missing}
+    named = {name: getattr(refusal, name) for name in _TOLD} | {"refused_order_id": refusal.order_id}
     metadata = {"order_id": order_id} | {name: value for name, value in named.items() if value}
     kind = "FUNDS" if refusal.reason in _FUNDS else "SESSION" if refusal.reason in _SESSION else "RISK"
     short = f", missing {refusal.missing}" if refusal.missing else ""

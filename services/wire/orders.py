@@ -131,10 +131,23 @@ def refusal_to_proto(refusal: Refusal) -> order_pb2.Refusal:
         bound=text(refusal.bound) if refusal.measured else "",
         value=text(refusal.value) if refusal.measured else "",
         missing=text(refusal.missing) if refusal.missing else "",
+        portfolio_id=refusal.portfolio_id,
+        strategy_id=refusal.strategy_id,
+        symbol=refusal.symbol,
+        order_id=refusal.order_id,
     )
 
 
 def refusal_from_proto(refusal: order_pb2.Refusal) -> Refusal:
     """The bound that was hit."""
-    bounds = map(decimal, (refusal.bound, refusal.value, refusal.missing))
-    return Refusal(refusal.reason, refusal.limit, *bounds)
+    return Refusal(
+        refusal.reason,
+        refusal.limit,
+        decimal(refusal.bound),
+        decimal(refusal.value),
+        decimal(refusal.missing),
+        refusal.portfolio_id,
+        refusal.strategy_id,
+        refusal.symbol,
+        refusal.order_id,
+    )

@@ -104,7 +104,7 @@ class Trading:
         accepted = []
         for order, verdict in zip(orders, verdicts, strict=True):
             if verdict.reservation is None:
-                refusal = verdict.refusal or NO_PRICE
+                refusal = (verdict.refusal or NO_PRICE)._replace(order_id=order.order_id)
                 return [event for each in orders for event in self._venue.refuse(each, refusal, at, time)]
             accepted.append(order._replace(reservation=verdict.reservation))
         first = orders[0]

@@ -128,6 +128,8 @@ class Refusal(NamedTuple):
         bound, value: what the limit allows and what the order would have made it; both zero where there is nothing to
             measure.
         missing: what would have to be there for it to pass; zero where that says nothing.
+        portfolio_id, strategy_id, symbol: what the limit or the kill switch is set for; with none the environment.
+        order_id: of a list, the order that was refused, and the others with it.
     """
 
     reason: str
@@ -135,6 +137,10 @@ class Refusal(NamedTuple):
     bound: Decimal
     value: Decimal
     missing: Decimal = ZERO
+    portfolio_id: str = ""
+    strategy_id: str = ""
+    symbol: str = ""
+    order_id: str = ""
 
     @property
     def measured(self) -> bool:

@@ -25,8 +25,8 @@ from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_down
 from services.domain.risk.claim import Claim, claim_of, covering_of, pair_of
 from services.domain.risk.curve import Curve
 from services.domain.risk.intents import intent_of, reservation_of_all
-from services.domain.risk.limit import Checked, Counted, Intent, reduces
-from services.domain.risk.limits import KillScope
+from services.domain.risk.limit import Checked, Counted, Intent, Where, reduces
+from services.domain.risk.limits import KillScope, stopping
 from services.domain.risk.order_limits import BuyingPower
 from services.domain.risk.valued import Valued
 
@@ -273,8 +273,8 @@ class Gate(Valued):
 
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""
-        if self._kills and self._killed(intent):
-            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO), ()
+        if self._kills and (scope := stopping(self._kills, intent.order, reduces(intent, intent.funds))) is not None:
+            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO, ZERO, *scope), ()
         funds = intent.funds
         checks: tuple[Checked, ...] = ()
         for limit, breadth, told in self._limits.plan(intent.order):
@@ -288,13 +288,8 @@ class Gate(Valued):
                 checks += (Checked(limit.name, limit.where, *((None, None) if limit.bare else measured)),)
             if value > bound:
                 missing = value - bound if limit.tells_missing else ZERO
-                figures = (ZERO, ZERO) if limit.bare else (bound, value, missing)
-                return Refusal(limit.reason, limit.name, *figures), checks
+                figures = (ZERO, ZERO, ZERO) if limit.bare else (bound, value, missing)
+                # What always holds is the portfolio's own.
+                where = limit.where if told else Where(intent.order.portfolio_id)
+                return Refusal(limit.reason, limit.name, *figures, *where), checks
         return None, checks
-
-    def _killed(self, intent: Intent) -> bool:
-        reducing = reduces(intent, intent.funds)
-        return any(
-            scope.covers(intent.order) and not (allow_reducing and reducing)
-            for scope, allow_reducing in self._kills.items()
-        )

@@ -1,6 +1,6 @@
 """All limits there are, those that are set, which of them hold for an order, and the kill switch (rules 4 and 5)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -210,3 +210,9 @@ class KillScope(NamedTuple):
     def covers(self, order: Order) -> bool:
         """Whether ``order`` is one of them."""
         return self.portfolio_id in {"", order.portfolio_id} and self.strategy_id in {"", order.strategy_id}
+
+
+def stopping(kills: Mapping[KillScope, bool], order: Order, reducing: bool) -> KillScope | None:
+    """The widest switch that stops an order, if one does; each says whether those that only reduce still pass."""
+    found = (scope for scope, allowed in kills.items() if scope.covers(order) and not (allowed and reducing))
+    return min(found, default=None)

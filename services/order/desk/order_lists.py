@@ -142,7 +142,7 @@ class OrderLists:
         for order in orders:
             verdict = verdicts.get(order.order_id)
             if verdict is None or verdict.reservation is None:
-                refusal = refusal_of(verdict)
+                refusal = refusal_of(verdict)._replace(order_id=order.order_id)
                 return [event for each in orders for event in venue.refuse(each, refusal, at, decided)]
             accepted.append(order._replace(reservation=verdict.reservation))
         if clash := inverted(orders, venue.reference_price(orders[0].symbol, orders[0].side)):

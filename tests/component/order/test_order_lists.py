@@ -153,6 +153,7 @@ async def test_a_refused_list_is_refused_whole_and_however_often_it_is_sent(mesh
         assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "INSUFFICIENT_BUYING_POWER")
         assert (error.metadata["bound"], error.metadata["value"]) == ("99500", "99550")
         assert error.metadata["order_id"] == "replay-1-2", "the list's first order, though its second was too dear"
+        assert error.metadata["refused_order_id"] == "replay-1-3"
     assert states(await get(mesh, "replay-1-2")) == ["REJECTED", "REJECTED"]
     assert await folded(mesh) == 500
 

@@ -97,6 +97,7 @@ async def test_a_refusal_is_an_order_and_a_repeat_gets_the_same_answer(mesh: Mes
             "bound": "100000",
             "value": "200010",
             "missing": "100010",
+            "portfolio_id": "trend",
         }
         assert error.precondition_violations[0].type == "FUNDS"
     order = await mesh.get("a")

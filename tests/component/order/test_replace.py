@@ -115,6 +115,7 @@ async def test_what_risk_refuses_leaves_the_order_as_it_was(mesh: Mesh) -> None:
         "bound": "100000",
         "value": "100050",
         "missing": "50",
+        "portfolio_id": "trend",
     }
     assert await mesh.get("a") == first
     assert await folded(mesh) == 500

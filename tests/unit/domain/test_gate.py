@@ -569,7 +569,9 @@ def test_rule_5_reducing_orders_stay_possible_where_asked_for() -> None:
     assert refusal.reason == "KILL_SWITCH_ENGAGED", "the position is sold already"
     market.gate.engage(KillScope("p"))
     market.gate.drop_unconfirmed()
-    assert market.check(market.order(Side.SELL, "10")).refusal == refusal, "the stricter of two switches holds"
+    assert market.check(market.order(Side.SELL, "10")).refusal == refusal._replace(portfolio_id="p"), (
+        "the stricter holds"
+    )
 
 
 def test_rule_23_the_order_rate_slides_in_market_time() -> None:

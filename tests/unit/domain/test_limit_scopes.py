@@ -219,7 +219,7 @@ def test_a_restricted_symbol_can_only_be_reduced() -> None:
     room = Room()
     room.fill(room.place(3))
     room.limit("restricted", "1", symbol="A")
-    bare = ("SYMBOL_RESTRICTED", "restricted", 0, 0, 0)
+    bare = ("SYMBOL_RESTRICTED", "restricted", 0, 0, 0, "", "", "A", "")
     assert room.asks(1).refusal == bare, "nothing is measured"
     [check] = room.asks(1).checks
     assert (check.limit, check.where.symbol, check.bound, check.value) == ("restricted", "A", None, None)
@@ -374,3 +374,19 @@ def test_the_very_value_passes_and_any_less_refuses_and_what_reduces_always_pass
         "max_order_rate",
         "price_band",
     }
+
+
+@pytest.mark.parametrize("place", sorted(map(sorted, PLACES)))
+def test_a_refusal_says_whose_bound_it_was(place: list[str]) -> None:
+    room, named = Room(), {"portfolio_id": "p", "strategy_id": "s", "symbol": "A"}
+    where = {name: named[name] for name in place}
+    room.limit("max_order_quantity", "5", **where)
+    refusal = room.asks(6, strategy_id="s").refusal
+    assert refusal is not None
+    assert (refusal.limit, refusal[5:8]) == ("max_order_quantity", Where(**where))
+
+
+def test_what_always_holds_is_the_portfolios_own() -> None:
+    refusal = Room().asks(5000, strategy_id="s").refusal
+    assert refusal is not None
+    assert (refusal.limit, refusal[5:8]) == ("buying_power", Where("p"))

@@ -273,7 +273,8 @@ class TestKillSwitch:
     @pytest.mark.parametrize("scope", [KillScope(), KillScope("p"), KillScope("", "s"), KillScope("p", "s")])
     def test_it_stops_the_orders_it_covers(self, desk: Desk, scope: KillScope) -> None:
         desk.gate.engage(scope)
-        assert desk.check(strategy_id="s").refusal == self.REFUSED
+        whose = {"portfolio_id": scope.portfolio_id, "strategy_id": scope.strategy_id}
+        assert desk.check(strategy_id="s").refusal == self.REFUSED._replace(**whose)
         assert desk.passes(portfolio_id="q", strategy_id="t") == (scope != KillScope())
         assert desk.gate.kill_switches() == {scope: False}
         assert desk.gate.release(scope)

@@ -127,6 +127,15 @@ def test_rule_5_a_refusal_where_nothing_is_measured_has_no_figures_on_its_way() 
     assert (told.bound, told.value, told.missing) == ("0", "5", "5")
     assert refusal_from_proto(told) == short
     assert refusal_error("e-1", told).metadata["bound"] == "0"
+    whose = short._replace(portfolio_id="p", strategy_id="s", symbol="A", order_id="e-2")
+    assert refusal_from_proto(refusal_to_proto(whose)) == whose
+    assert refusal_error("e-1", refusal_to_proto(whose)).metadata.items() >= {
+        ("order_id", "e-1"),
+        ("refused_order_id", "e-2"),
+        ("portfolio_id", "p"),
+        ("strategy_id", "s"),
+        ("symbol", "A"),
+    }
     for check in (Checked("restricted", Where("p"), None, None), Checked("short_sale", Where("", "s"), D(0), D(5))):
         assert check_from_proto(check_to_proto(check)) == check
 

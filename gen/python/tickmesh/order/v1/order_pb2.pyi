@@ -364,6 +364,10 @@ class Refusal(_message.Message):
     BOUND_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    PORTFOLIO_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_ID_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """The error reason, `INSUFFICIENT_BUYING_POWER` for instance."""
     limit: _builtins.str
@@ -374,6 +378,16 @@ class Refusal(_message.Message):
     """What the order would have made it; empty likewise."""
     missing: _builtins.str
     """What would have to be there; empty where that says nothing."""
+    portfolio_id: _builtins.str
+    """The portfolio that the limit or the kill switch is set for, or whose cash it is. Where neither this, nor a strategy, nor a
+    symbol is given, it is set for the environment.
+    """
+    strategy_id: _builtins.str
+    """The strategy it is set for, if it is for one."""
+    symbol: _builtins.str
+    """The symbol it is set for, if it is for one."""
+    order_id: _builtins.str
+    """Of an order of a list, the order that was refused, and this one with it."""
     def __init__(
         self,
         *,
@@ -382,10 +396,14 @@ class Refusal(_message.Message):
         bound: _builtins.str = ...,
         value: _builtins.str = ...,
         missing: _builtins.str = ...,
+        portfolio_id: _builtins.str = ...,
+        strategy_id: _builtins.str = ...,
+        symbol: _builtins.str = ...,
+        order_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "limit", b"limit", "missing", b"missing", "reason", b"reason", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "limit", b"limit", "missing", b"missing", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "reason", b"reason", "strategy_id", b"strategy_id", "symbol", b"symbol", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3020,6 +3020,27 @@ class Refusal(betterproto2.Message):
     What would have to be there; empty where that says nothing.
     """
 
+    portfolio_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The portfolio that the limit or the kill switch is set for, or whose cash it is. Where neither this, nor a strategy, nor a
+    symbol is given, it is set for the environment.
+    """
+
+    strategy_id: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The strategy it is set for, if it is for one.
+    """
+
+    symbol: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The symbol it is set for, if it is for one.
+    """
+
+    order_id: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    Of an order of a list, the order that was refused, and this one with it.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "Refusal", Refusal)
 
@@ -3709,7 +3730,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Checks an order and sends it to the venue. When it returns, the order is durable.
         The same client order id with the same values returns the order as it is now, however often it is sent.
 
-        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
+        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id`, the bound, and whose
+        bound or kill switch it is, as a `Refusal` says it:
         `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`,
         `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`, `MARKET_CLOSED`.
 
@@ -3827,7 +3849,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         client order ids with the same values return the list as it is now. An OCO's legs reserve the larger of what each needs.
 
         A list is refused as an order is, and whole: each of its orders is stored REJECTED with the bound that one of them hit, and
-        that is answered FAILED_PRECONDITION with the `order_id` of the first: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
+        that is answered FAILED_PRECONDITION with the `order_id` of the first, and as `refused_order_id` that of the one that was
+        refused, the others with it: `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`,
         `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
         `NO_REFERENCE_PRICE`, `MARKET_CLOSED`, `BRACKET_INVERTED`.
 
@@ -3925,7 +3948,7 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         its new terms fill on later records only.
 
         Where it asks for more units, more cash or another price, risk checks it, and an order rate counts it as an order. What is
-        refused leaves the order as it was, and is answered FAILED_PRECONDITION with its `order_id` and the bound:
+        refused leaves the order as it was, and is answered FAILED_PRECONDITION with its `order_id`, the bound and whose it is:
         `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`,
         `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
@@ -3993,7 +4016,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
         and repeated as one of `CreateOrder`, and needs no cash set aside.
 
-        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id` and the bound:
+        A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id`, the bound, and whose
+        bound or kill switch it is, as a `Refusal` says it:
         `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
         Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
