@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import re
 import sys
@@ -32,6 +33,8 @@ _export: Any = None
 _ratio = 0.0
 # Its own generator: a strategy that seeds the global one must not make two processes draw the same ids.
 _random = random.Random()
+# A process that was forked would draw what its siblings draw: Python seeds only the global one anew.
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def configure(service: str, *, otlp_endpoint: str | None = None, ratio: float = 1.0, log_level: str = "INFO") -> None:

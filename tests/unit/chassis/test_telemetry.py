@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -46,6 +47,27 @@ def test_a_child_joins_its_parents_trace(exporter: InMemorySpanExporter) -> None
     }
     assert child.kind.name == "CLIENT"
     assert parent.resource.attributes["service.name"] == "toy"
+
+
+FORKED = """
+import os
+from services.chassis import telemetry
+
+for _ in range(2):
+    pid = os.fork()
+    if not pid:
+        with telemetry.span("work"):
+            print(telemetry.current_traceparent(), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_processes_forked_from_one_draw_ids_of_their_own() -> None:
+    ended = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+    first, second = ended.stdout.split()
+    assert first[3:35] != second[3:35]
+    assert first[36:52] != second[36:52]
 
 
 def test_an_asynchronous_part_joins_by_the_stored_traceparent_and_may_be_back_dated(
