@@ -18,13 +18,13 @@ from services.domain.calendar import Sessions
 from services.domain.deployment.parameters import BadParameter
 from services.domain.instrument import Instrument
 from services.domain.tape import Tape
-from services.marketdata.data_sets import DataSets
 from services.marketdata.environment import Wanted
 from services.marketdata.providers.files import FilesProvider
 from services.marketdata.providers.sample import SampleProvider
-from services.marketdata.sessions import Calendar, Calendars
+from services.marketdata.reference.sessions import Calendar, Calendars
 from services.marketdata.settings import Settings
-from services.marketdata.tapes import session_ends
+from services.marketdata.tapes.cutting import session_ends
+from services.marketdata.tapes.data_sets import DataSets
 from services.strategy.kinds import Kinds
 
 

@@ -10,8 +10,8 @@ from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServi
 
 from services.chassis.handlers import principal
 from services.marketdata import mapping
-from services.marketdata.data_sets import DataSets
 from services.marketdata.environments import Environments
+from services.marketdata.tapes.data_sets import DataSets
 from services.wire.pages import Page
 
 Context = grpc.aio.ServicerContext[Any, Any]

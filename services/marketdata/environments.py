@@ -13,8 +13,6 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline
-from services.marketdata.archive import Archive
-from services.marketdata.coordinator import Coordinator
 from services.marketdata.environment import (
     ENDED,
     OURSELVES,
@@ -29,10 +27,12 @@ from services.marketdata.environment import (
     Writes,
     tape_lost,
 )
-from services.marketdata.feed import Feed, Feeds
-from services.marketdata.instruments import Instruments
-from services.marketdata.participants import Ended, Lost, Participants, Seats
-from services.marketdata.tapes import session_ends
+from services.marketdata.feed.feed import Feed, Feeds
+from services.marketdata.reference.instruments import Instruments
+from services.marketdata.replay.coordinator import Coordinator
+from services.marketdata.replay.participants import Ended, Lost, Participants, Seats
+from services.marketdata.tapes.archive import Archive
+from services.marketdata.tapes.cutting import session_ends
 
 PREFIX: Final = "replay-"
 MOVING: Final = frozenset({State.RUNNING, State.BLOCKED})

@@ -16,23 +16,23 @@ from services.chassis.server import Server, run
 from services.chassis.settings import begin
 from services.chassis.tokens import ResumeTokens
 from services.marketdata import migrations
-from services.marketdata.archive import Archive
-from services.marketdata.bars import Bars
-from services.marketdata.data_sets import DataSets
 from services.marketdata.environment_servicer import EnvironmentServicer
 from services.marketdata.environments import Environments
-from services.marketdata.instruments import Instruments
-from services.marketdata.notices import Notices
+from services.marketdata.feed.bars import Bars
+from services.marketdata.feed.notices import Notices
+from services.marketdata.feed.quotes import Quotes
+from services.marketdata.feed.streams import Streams
 from services.marketdata.providers.files import FilesProvider
 from services.marketdata.providers.sample import CALENDAR, INSTRUMENTS, SampleProvider
-from services.marketdata.quotes import Quotes
+from services.marketdata.reference.instruments import Instruments
+from services.marketdata.reference.sessions import Calendars
 from services.marketdata.replay_servicer import ReplayServicer, TapeServicer
 from services.marketdata.servicer import InstrumentServicer, MarketDataServicer
-from services.marketdata.sessions import Calendars
 from services.marketdata.settings import Settings
 from services.marketdata.store import Store
-from services.marketdata.streams import Streams
-from services.marketdata.tapes import TapeFiles
+from services.marketdata.tapes.archive import Archive
+from services.marketdata.tapes.data_sets import DataSets
+from services.marketdata.tapes.files import TapeFiles
 
 
 async def main() -> None:

@@ -22,7 +22,7 @@ from services.domain.market import Auction, Bar, Halt, PriceLevel
 from services.domain.money import format_decimal, places
 from services.domain.tape import Kind
 from services.marketdata.environment import FULL_SPEED, Pace, Request, State, View, Wanted
-from services.marketdata.feed import Latest
+from services.marketdata.feed.feed import Latest
 from services.marketdata.providers import DataSet
 from services.wire.instruments import instrument_from_proto
 from services.wire.values import numbers, time_from, timestamp

@@ -17,7 +17,7 @@ from services.chassis.errors import ApiError, api_error
 from services.marketdata.environment import Claim
 from services.marketdata.environments import Environments
 from services.marketdata.mapping import environment_to_proto, state_to_proto
-from services.marketdata.participants import (
+from services.marketdata.replay.participants import (
     Announced,
     Decide,
     Grant,

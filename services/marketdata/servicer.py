@@ -25,16 +25,16 @@ from services.domain.calendar import UnknownTime
 from services.domain.market import Auction, Halt
 from services.domain.tape import Kind
 from services.marketdata import mapping
-from services.marketdata.bars import BarPage, Bars
-from services.marketdata.broadcast import Selection, Terms
 from services.marketdata.environments import Environments
-from services.marketdata.feed import Latest
-from services.marketdata.feed_mapping import FeedWriter, write
-from services.marketdata.instruments import Instruments
-from services.marketdata.notices import N, NoticePage, Notices
-from services.marketdata.quotes import Quotes
-from services.marketdata.sessions import DAY_NS, Calendars
-from services.marketdata.streams import Streams, Subscription
+from services.marketdata.feed.bars import BarPage, Bars
+from services.marketdata.feed.broadcast import Selection, Terms
+from services.marketdata.feed.feed import Latest
+from services.marketdata.feed.mapping import FeedWriter, write
+from services.marketdata.feed.notices import N, NoticePage, Notices
+from services.marketdata.feed.quotes import Quotes
+from services.marketdata.feed.streams import Streams, Subscription
+from services.marketdata.reference.instruments import Instruments
+from services.marketdata.reference.sessions import DAY_NS, Calendars
 from services.wire.pages import Page
 from services.wire.streams import Envelopes, resume_point
 from services.wire.values import time_range

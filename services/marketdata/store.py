@@ -16,7 +16,7 @@ from services.chassis.database import Database, DecimalText, columns, upsert
 from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
 from services.marketdata.environment import Control, Enrolment, Pace, Plan, Position, State, Stored
-from services.marketdata.sessions import Calendar
+from services.marketdata.reference.sessions import Calendar
 
 _metadata = sa.MetaData()
 _OWNED = ("principal", "owner")

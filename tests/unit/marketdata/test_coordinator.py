@@ -9,9 +9,9 @@ from typing import Any
 
 from services.domain.tape import Tape, merge
 from services.domain.timeline import Timeline, Wake
-from services.marketdata.coordinator import Coordinator
 from services.marketdata.environment import Claim, Control, Enrolment, Plan, Position, State, Stored
-from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Decide, Grant, Link, Role
+from services.marketdata.replay.coordinator import Coordinator
+from services.marketdata.replay.participants import PORTFOLIO, RISK, VENUE, Decide, Grant, Link, Role
 from services.wire.cycle import Fold
 from tests.unit.domain.markets import clock, daily, splits, walk
 

@@ -10,11 +10,12 @@ from tickmesh.marketdata.v1 import market_data_pb2
 from services.domain.market import PriceLevel
 from services.domain.tape import Kind, Tape, merge
 from services.domain.timeline import Timeline
-from services.marketdata.feed import latest
-from services.marketdata.feed_mapping import FeedWriter
+from services.marketdata.feed.feed import latest
+from services.marketdata.feed.mapping import FeedWriter
+from services.marketdata.feed.quotes import _read, _write
 from services.marketdata.mapping import quote_to_proto
-from services.marketdata.quotes import _read, _write
-from services.marketdata.tapes import TapeFiles, _between
+from services.marketdata.tapes.cutting import _between
+from services.marketdata.tapes.files import TapeFiles
 from tests.unit.domain.matching_reference import MINUTE, deep, series
 from tests.unit.marketdata.test_streams import Known, feed_of, parse
 

@@ -12,7 +12,7 @@ from services.chassis.errors import ApiError
 from services.domain.tape import Tape
 from services.domain.timeline import Timeline
 from services.marketdata.environment import Plan, tape_lost
-from services.marketdata.feed import Feed
+from services.marketdata.feed.feed import Feed
 from tests.unit.marketdata.test_coordinator import tape_of
 
 PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, "", "", "local", 0)

@@ -11,7 +11,7 @@ from services.domain.market import Auction, Halt
 from services.domain.tape import Kind, merge
 from services.marketdata.providers.checks import accept
 from services.marketdata.providers.files import FilesProvider
-from services.marketdata.sessions import DAY_NS, Sessions
+from services.marketdata.reference.sessions import DAY_NS, Sessions
 
 HOUR = 3_600_000_000_000
 DAY = 15_706  # 2013-01-01

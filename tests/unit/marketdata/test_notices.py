@@ -10,11 +10,11 @@ from services.chassis.errors import ApiError
 from services.domain.market import Auction, Halt
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
-from services.marketdata.broadcast import Selection
 from services.marketdata.environment import Plan
-from services.marketdata.feed import Feed, Feeds
-from services.marketdata.feed_mapping import FeedWriter
-from services.marketdata.notices import NoticePage, Notices, standing
+from services.marketdata.feed.broadcast import Selection
+from services.marketdata.feed.feed import Feed, Feeds
+from services.marketdata.feed.mapping import FeedWriter
+from services.marketdata.feed.notices import NoticePage, Notices, standing
 from tests.unit.marketdata.test_streams import Known
 
 OPENING, CLOSING = market_data_pb2.AUCTION_TYPE_OPENING, market_data_pb2.AUCTION_TYPE_CLOSING

@@ -5,8 +5,8 @@ import pytest
 
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.marketdata.environment import Pace
-from services.marketdata.pacing import Pacer
-from services.marketdata.tapes import session_ends
+from services.marketdata.replay.pacing import Pacer
+from services.marketdata.tapes.cutting import session_ends
 
 SECOND = 1_000_000_000
 OPENS = np.array([0, 100, 200], np.int64) * SECOND

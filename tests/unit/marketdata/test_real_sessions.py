@@ -27,8 +27,8 @@ from services.domain.orders.order import (
 )
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.venue.matching import Venue, VenueSettings
-from services.marketdata.sessions import Calendar, compile_calendar
-from services.marketdata.special_sessions import special_sessions
+from services.marketdata.reference.sessions import Calendar, compile_calendar
+from services.marketdata.reference.special_sessions import special_sessions
 
 MINUTE = 60_000_000_000
 DAY, GTC, GTD, OPG, CLS, IOC = (TimeInForce[name] for name in ("DAY", "GTC", "GTD", "OPG", "CLS", "IOC"))

@@ -16,13 +16,13 @@ from services.chassis.stream import Closed, Reset
 from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
-from services.marketdata import broadcast as module
-from services.marketdata.broadcast import Selection, Terms
 from services.marketdata.environment import Plan
-from services.marketdata.feed import Feed
-from services.marketdata.feed_mapping import FeedWriter, write
-from services.marketdata.instruments import Instruments
-from services.marketdata.streams import Item, Nothing, Records, Snapshot, Streams, Subscription
+from services.marketdata.feed import broadcast as module
+from services.marketdata.feed.broadcast import Selection, Terms
+from services.marketdata.feed.feed import Feed
+from services.marketdata.feed.mapping import FeedWriter, write
+from services.marketdata.feed.streams import Item, Nothing, Records, Snapshot, Streams, Subscription
+from services.marketdata.reference.instruments import Instruments
 from services.wire.columns import packed_varints
 from services.wire.streams import Envelopes
 from services.wire.tapes import stretches_to_proto

@@ -15,8 +15,9 @@ from services.domain.market import Bar, Clock, Split
 from services.domain.tape import Kind, Tape
 from services.marketdata.providers.base import Records
 from services.marketdata.providers.sample import INSTRUMENTS, SampleProvider
-from services.marketdata.sessions import DAY_NS, Calendar, Calendars, compile_in_child
-from services.marketdata.tapes import Cut, NoRecords, TapeFiles, build, session_ends
+from services.marketdata.reference.sessions import DAY_NS, Calendar, Calendars, compile_in_child
+from services.marketdata.tapes.cutting import Cut, NoRecords, build, session_ends
+from services.marketdata.tapes.files import TapeFiles
 
 BY_SYMBOL = {each.symbol: each for each in INSTRUMENTS}
 

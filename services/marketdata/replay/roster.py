@@ -12,7 +12,7 @@ from time import monotonic
 from services.chassis.errors import ApiError
 from services.domain.timeline import Wake
 from services.marketdata.environment import Claim, Enrolment, Position
-from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Link, Message
+from services.marketdata.replay.participants import PORTFOLIO, RISK, VENUE, Link, Message
 
 _log = logging.getLogger(__name__)
 

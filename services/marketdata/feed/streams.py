@@ -13,8 +13,8 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError, api_error
 from services.chassis.stream import Closed, Reset
 from services.domain.timeline import Timeline
-from services.marketdata.broadcast import Broadcast, Budget, Cursor, Terms
-from services.marketdata.feed import Feed
+from services.marketdata.feed.broadcast import Broadcast, Budget, Cursor, Terms
+from services.marketdata.feed.feed import Feed
 
 
 class Snapshot(NamedTuple):

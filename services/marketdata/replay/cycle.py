@@ -10,8 +10,8 @@ from typing import Self
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.marketdata.environment import Position
-from services.marketdata.participants import PORTFOLIO, RISK, VENUE, Decide, Grant, Link
-from services.marketdata.roster import Roster
+from services.marketdata.replay.participants import PORTFOLIO, RISK, VENUE, Decide, Grant, Link
+from services.marketdata.replay.roster import Roster
 from services.wire.cycle import Fold
 
 _log = logging.getLogger(__name__)

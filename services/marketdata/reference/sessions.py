@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.calendar import Sessions, UnknownTime
-from services.marketdata.special_sessions import NSE, edition, special_sessions
+from services.marketdata.reference.special_sessions import NSE, edition, special_sessions
 
 ALWAYS_OPEN: Final = "24/7"
 DAY_NS: Final = 86_400_000_000_000
@@ -144,7 +144,7 @@ def _may_tell_more(found: Calendar, until: int) -> bool:
 
 async def compile_in_child(name: str) -> Calendar | None:
     """Compiles in a process of its own (2 to 4 s); None where the library has no such calendar."""
-    arguments = (sys.executable, "-m", "services.marketdata.sessions", name)
+    arguments = (sys.executable, "-m", "services.marketdata.reference.sessions", name)
     child = await asyncio.create_subprocess_exec(
         *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

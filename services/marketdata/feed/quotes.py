@@ -14,7 +14,7 @@ from services.chassis.cache import Cache
 from services.domain.market import PriceLevel
 from services.domain.tape import Kind
 from services.domain.timeline import Timeline
-from services.marketdata.feed import Feed, Feeds, Latest, latest
+from services.marketdata.feed.feed import Feed, Feeds, Latest, latest
 
 # The cache is for those who look now and then: every 50 ms took a tenth of this process at full speed.
 INTERVAL_SECONDS: Final = 0.25

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from services.domain.tape import Kind, Source, Tape
 from services.domain.timeline import Timeline
-from services.marketdata.feed import Feed
+from services.marketdata.feed.feed import Feed
 
 # Bytes that a broadcast keeps for subscribers who lag; who lags more has its own encoding made.
 KEPT_BYTES: Final = 16 << 20

@@ -13,8 +13,8 @@ from services.domain.market import Bar, Quote, Trade
 from services.domain.tape import Kind
 from services.domain.tape_index import NEVER
 from services.domain.timeline import Timeline
-from services.marketdata.feed import Feeds
-from services.marketdata.sessions import ALWAYS_OPEN, Calendars
+from services.marketdata.feed.feed import Feeds
+from services.marketdata.reference.sessions import ALWAYS_OPEN, Calendars
 
 # What a derived bar is made of where there are several: prints tell more than quotes do.
 _DERIVED_FROM = (Kind.TRADE, Kind.QUOTE)

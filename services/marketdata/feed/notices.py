@@ -9,7 +9,7 @@ from services.chassis.errors import ApiError
 from services.domain.market import Auction, Halt
 from services.domain.tape import Kind
 from services.domain.timeline import Timeline
-from services.marketdata.feed import Feeds
+from services.marketdata.feed.feed import Feeds
 
 N = TypeVar("N", Auction, Halt)
 _KINDS = {Auction: Kind.AUCTION, Halt: Kind.HALT}

@@ -18,9 +18,10 @@ from services.domain.instrument import Instrument
 from services.domain.market import Auction, Bar, Halt
 from services.domain.tape import LEVEL_VALUES, Kind, Tape, side_of
 from services.domain.timeline import Timeline
-from services.marketdata.broadcast import PUBLIC, Encoding, Rows
-from services.marketdata.feed import Feed
-from services.marketdata.instruments import Instruments
+from services.marketdata.feed.broadcast import PUBLIC, Encoding, Rows
+from services.marketdata.feed.feed import Feed
+from services.marketdata.feed.notices import standing
+from services.marketdata.feed.streams import Item, Nothing, Records, Snapshot
 from services.marketdata.mapping import (
     Writer,
     auction_to_proto,
@@ -29,8 +30,7 @@ from services.marketdata.mapping import (
     levels_to_proto,
     quote_to_proto,
 )
-from services.marketdata.notices import standing
-from services.marketdata.streams import Item, Nothing, Records, Snapshot
+from services.marketdata.reference.instruments import Instruments
 from services.wire.columns import packed, packed_varints
 from services.wire.streams import Envelopes
 from services.wire.values import now as wall_time

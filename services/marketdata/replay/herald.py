@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from services.marketdata.cycle import Cycle
 from services.marketdata.environment import Plan, Position, State, View
-from services.marketdata.helm import Helm
-from services.marketdata.participants import VENUE, Idle, Link
-from services.marketdata.roster import Roster
+from services.marketdata.replay.cycle import Cycle
+from services.marketdata.replay.helm import Helm
+from services.marketdata.replay.participants import VENUE, Idle, Link
+from services.marketdata.replay.roster import Roster
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from services.domain.instrument import Instrument
 from services.domain.tape import Tape
 from services.marketdata.environment import Wanted
 from services.marketdata.providers import DataSet, Provider
-from services.marketdata.sessions import Calendars
-from services.marketdata.tapes import Cut, NoRecords, build
+from services.marketdata.reference.sessions import Calendars
+from services.marketdata.tapes.cutting import Cut, NoRecords, build
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from services.marketdata.environment import ENDED, Control, Pace, Plan, State, Writes
-from services.marketdata.pacing import Pacer
+from services.marketdata.replay.pacing import Pacer
 
 
 class Helm:

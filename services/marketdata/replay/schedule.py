@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.domain.timeline import Timeline, Wake, next_through
-from services.marketdata.cycle import Cycle
 from services.marketdata.environment import Plan, Position
-from services.marketdata.pacing import Pacer
+from services.marketdata.replay.cycle import Cycle
+from services.marketdata.replay.pacing import Pacer
 
 
 class Schedule:

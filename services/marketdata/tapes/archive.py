@@ -6,10 +6,10 @@ import logging
 
 from services.chassis.errors import ApiError
 from services.domain.tape import Tape
-from services.marketdata.data_sets import DataSets
 from services.marketdata.environment import Plan, Wanted, tape_lost
-from services.marketdata.instruments import Instruments
-from services.marketdata.tapes import TapeFiles
+from services.marketdata.reference.instruments import Instruments
+from services.marketdata.tapes.data_sets import DataSets
+from services.marketdata.tapes.files import TapeFiles
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,6 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.timeline import Timeline, Wake
-from services.marketdata.cycle import Cycle
 from services.marketdata.environment import (
     Claim,
     Control,
@@ -30,13 +29,14 @@ from services.marketdata.environment import (
     View,
     Writes,
 )
-from services.marketdata.helm import Helm
-from services.marketdata.herald import Herald
-from services.marketdata.pacing import Pacer
-from services.marketdata.participants import TOLD_THE_ROLL, VENUE, Announced, Link, Roll, Welcome
-from services.marketdata.roster import Roster
-from services.marketdata.schedule import Schedule
-from services.marketdata.tapes import session_ends
+from services.marketdata.replay.cycle import Cycle
+from services.marketdata.replay.helm import Helm
+from services.marketdata.replay.herald import Herald
+from services.marketdata.replay.pacing import Pacer
+from services.marketdata.replay.participants import TOLD_THE_ROLL, VENUE, Announced, Link, Roll, Welcome
+from services.marketdata.replay.roster import Roster
+from services.marketdata.replay.schedule import Schedule
+from services.marketdata.tapes.cutting import session_ends
 
 # A shorter wait for the pace is not worth telling the participants of.
 SHORTEST_IDLE_SECONDS: Final = 0.002

@@ -12,7 +12,7 @@ from typing import Protocol
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
-from services.marketdata.sessions import Calendars
+from services.marketdata.reference.sessions import Calendars
 
 
 class InstrumentStore(Protocol):

@@ -1,0 +1,1 @@
+"""What no tape says: what can be traded, and when."""

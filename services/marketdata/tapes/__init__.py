@@ -1,0 +1,1 @@
+"""What environments go along: tapes, from the data sets that they are cut from to the files that keep them."""
