@@ -13,7 +13,7 @@ from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 from services.chassis.channel import Channel
 from services.chassis.errors import ApiError
 from services.domain.timeline import Timeline
-from services.risk.folding import NumberedEntry, NumberedEvent, Scene
+from services.risk.gate.folding import NumberedEntry, NumberedEvent, Scene
 from services.risk.mapping import entry_from_wire, event_from_wire
 from services.wire import feeds
 from services.wire.environments import Environment

@@ -12,7 +12,7 @@ from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.handlers import principal
 from services.domain.risk.limit import EVERYWHERE, Where
-from services.risk.journal import Gate as Stored
+from services.risk.journal.journal import Gate as Stored
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord, RiskKind, Scope
 
 T = TypeVar("T")

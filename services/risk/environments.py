@@ -10,10 +10,10 @@ from services.chassis import deadline
 from services.chassis.errors import ApiError
 from services.risk.clients import Peers
 from services.risk.controls import Controls
-from services.risk.following import Following
-from services.risk.gate import EnvironmentGate
-from services.risk.journal import Journal
-from services.risk.parts import Part
+from services.risk.gate.following import Following
+from services.risk.gate.gate import EnvironmentGate
+from services.risk.gate.parts import Part
+from services.risk.journal.journal import Journal
 from services.risk.settings import Settings
 from services.risk.store import Store, Stored
 from services.wire.cycle import Fold

@@ -16,11 +16,11 @@ from services.risk import migrations
 from services.risk.clients import IDEMPOTENT_PORTFOLIO, Peers
 from services.risk.controls import Controls
 from services.risk.environments import Environments
-from services.risk.event_mapping import event_entry
-from services.risk.events import RiskEvents, reader
-from services.risk.journal import Journal
+from services.risk.journal.events import RiskEvents, reader
+from services.risk.journal.journal import Journal
+from services.risk.journal.mapping import event_entry
+from services.risk.journal.runaways import Runaways
 from services.risk.records import Journalled
-from services.risk.runaways import Runaways
 from services.risk.servicer import RiskGateServicer, RiskServicer
 from services.risk.settings import Settings
 from services.risk.store import Store

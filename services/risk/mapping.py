@@ -15,11 +15,11 @@ from services.domain.risk.exposure import Exposure, SymbolExposure
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
 from services.domain.risk.valued import Usage
-from services.risk.folding import NumberedEntry, NumberedEvent
-from services.risk.parts import Cursor
+from services.risk.gate.folding import NumberedEntry, NumberedEvent
+from services.risk.gate.parts import Cursor
+from services.risk.gate.session import Batch, Check, Told, Verdicts
+from services.risk.journal.runaways import Runaway
 from services.risk.records import KillRecord, LimitRecord, Scope
-from services.risk.runaways import Runaway
-from services.risk.session import Batch, Check, Told, Verdicts
 from services.wire.ledger import entry_from_proto
 from services.wire.limits import LIMIT_TYPES, check_to_proto
 from services.wire.orders import (

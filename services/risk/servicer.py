@@ -27,9 +27,11 @@ from services.domain.risk.limit import Where
 from services.domain.risk.limits import make_limit
 from services.risk.controls import Controls
 from services.risk.environments import Environments
-from services.risk.event_mapping import LIMIT_CHANGES, event_to_proto, kinds_from_proto, limit_change_to_proto
-from services.risk.events import RiskEvents
-from services.risk.gate import EnvironmentGate
+from services.risk.gate.gate import EnvironmentGate
+from services.risk.gate.session import Session
+from services.risk.journal.events import RiskEvents
+from services.risk.journal.mapping import LIMIT_CHANGES, event_to_proto, kinds_from_proto, limit_change_to_proto
+from services.risk.journal.runaways import Runaways
 from services.risk.mapping import (
     batch_from_proto,
     kill_switch_to_proto,
@@ -41,8 +43,6 @@ from services.risk.mapping import (
     told_to_proto,
 )
 from services.risk.records import GUARD, KillRecord, Scope
-from services.risk.runaways import Runaways
-from services.risk.session import Session
 from services.wire.limits import LIMIT_NAMES
 from services.wire.pages import Page
 

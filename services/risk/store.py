@@ -19,7 +19,7 @@ from services.chassis.writer import Unit
 from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind
-from services.risk.parts import Cursor, Part
+from services.risk.gate.parts import Cursor, Part
 from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
 from services.wire.versions import RISK_EVENT, check_version
 

@@ -17,7 +17,8 @@ from services.chassis.channel import connect
 from services.chassis.database import Database
 from services.chassis.errors import ApiError
 from services.domain.orders.order import OrderType, Side
-from services.risk import gate, migrations
+from services.risk import migrations
+from services.risk.gate import gate
 from services.risk.store import Store
 from services.wire.versions import UnknownVersion
 from tests.component.risk.world import ENVIRONMENT, Desk, World, accepted, filled, risk_of

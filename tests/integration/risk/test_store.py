@@ -21,8 +21,8 @@ from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind
 from services.risk import migrations
-from services.risk.event_mapping import event_to_proto
-from services.risk.parts import Cursor, OpenGate, Part
+from services.risk.gate.parts import Cursor, OpenGate, Part
+from services.risk.journal.mapping import event_to_proto
 from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
 from services.risk.store import Store
 from tests.component.risk.conftest import SYMBOLS, market

@@ -9,7 +9,7 @@ from typing import Any
 from services.domain.instrument import Instrument
 from services.domain.risk.buying_power import Funds, Holding
 from services.domain.risk.gate import Gate
-from services.risk.parts import Cursor, OpenGate, Part
+from services.risk.gate.parts import Cursor, OpenGate, Part
 
 
 def state(gate: Gate) -> dict[str, Any]:

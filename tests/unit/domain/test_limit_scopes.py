@@ -13,7 +13,7 @@ from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.limit import PLACES, Where
 from services.domain.risk.limits import ORDERED, make_limit
-from services.risk.parts import OpenGate
+from services.risk.gate.parts import OpenGate
 
 D = Decimal
 INSTRUMENTS = {"A": Instrument("A"), "B": Instrument("B"), "F": Instrument("F", contract_multiplier=D(50))}

@@ -21,7 +21,7 @@ from services.domain.orders.order import Order, OrderEvent, Side
 from services.domain.risk.claim import Claim, claim_of, pair_of, together
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
-from services.risk.parts import OpenGate
+from services.risk.gate.parts import OpenGate
 from tests.unit.domain.compare_venues import restored
 from tests.unit.domain.gates import restarted, state
 from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape

@@ -27,8 +27,8 @@ from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.risk.watch import AlarmKind
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
-from services.risk.folding import Folding, NumberedEntry, NumberedEvent, Scene
-from services.risk.parts import Part
+from services.risk.gate.folding import Folding, NumberedEntry, NumberedEvent, Scene
+from services.risk.gate.parts import Part
 from services.risk.records import Happening, RiskKind
 from tests.unit.domain.markets import clock, daily, instrument, splits, walk
 from tests.unit.domain.test_simulation import INSTRUMENTS, OnBars

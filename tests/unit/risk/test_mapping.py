@@ -12,11 +12,11 @@ from services.domain.orders.lists import sized_by_parent
 from services.domain.orders.order import ContingencyType, Refusal, Reservation
 from services.domain.risk.claim import pair_of
 from services.domain.risk.gate import Verdict
+from services.risk.gate.session import Verdicts
 from services.risk.mapping import (
     batch_from_proto,
     told_to_proto,
 )
-from services.risk.session import Verdicts
 
 D = Decimal
 ORDER = {"order_id": "e-1", "portfolio_id": "p", "symbol": "A", "side": 2, "order_type": 2, "time_in_force": 1}

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from services.chassis.ring import Entry
 from services.chassis.stream import EventLog
-from services.risk.parts import Part
+from services.risk.gate.parts import Part
 from services.risk.records import Happening, Journalled, KillRecord, LimitRecord
 from services.risk.store import Store
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from services.chassis.errors import ApiError
 from services.risk.clients import Peers
-from services.risk.gate import EnvironmentGate
+from services.risk.gate.gate import EnvironmentGate
 from services.wire.environments import Environment
 
 FIRST_BACKOFF_SECONDS = 0.05

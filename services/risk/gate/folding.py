@@ -19,8 +19,8 @@ from services.domain.risk.limit import Mark
 from services.domain.risk.valuing import Valuing
 from services.domain.risk.watch import Watch
 from services.domain.timeline import Timeline
-from services.risk.happenings import breaches, warning
-from services.risk.parts import Cursor, OpenGate, Part
+from services.risk.gate.happenings import breaches, warning
+from services.risk.gate.parts import Cursor, OpenGate, Part
 from services.risk.records import Happening
 
 # Events folded before others may run: about 20 ms.

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.chassis.deadline import detach
-from services.risk.gate import EnvironmentGate
-from services.risk.journal import Journal
+from services.risk.gate.gate import EnvironmentGate
+from services.risk.journal.journal import Journal
 from services.risk.records import GUARD, Happening, RiskKind
 from services.risk.store import Store
 

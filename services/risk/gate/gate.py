@@ -15,10 +15,10 @@ from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import make_limit
 from services.domain.risk.preview import Preview, preview
 from services.domain.risk.valued import Usage
-from services.risk.folding import WARNING_SHARE, Folding, Scene
-from services.risk.parts import Part
+from services.risk.gate.folding import WARNING_SHARE, Folding, Scene
+from services.risk.gate.parts import Part
+from services.risk.gate.session import Batch, Check, Ready, Session, Verdicts
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord
-from services.risk.session import Batch, Check, Ready, Session, Verdicts
 
 # Longest wait of a change for an order service that an earlier life knew: it dials again within a second.
 MEETING_SECONDS = 2.0

@@ -1,0 +1,1 @@
+"""What happened at the gates: made durable, numbered, and told."""
