@@ -24,8 +24,8 @@ from services.domain.costs import ModelChange
 from services.domain.risk.limits import LimitChange
 from services.domain.tape import Kind, Tape
 from services.marketdata.settings import Settings as MarketdataSettings
-from services.strategy.kinds import discover
 from services.strategy.settings import Settings as StrategySettings
+from services.strategy.workshop.kinds import discover
 
 if TYPE_CHECKING:
     from services.console.repeat import Comparison

@@ -13,7 +13,7 @@ from services.console.records import Deployment, Replay, Strategy
 from services.domain.backtest.digest import History, digest, history
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.deployment.parameters import BadParameter
-from services.strategy.kinds import Kinds
+from services.strategy.workshop.kinds import Kinds
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from services.marketdata.reference.sessions import Calendar, Calendars
 from services.marketdata.settings import Settings
 from services.marketdata.tapes.cutting import session_ends
 from services.marketdata.tapes.data_sets import DataSets
-from services.strategy.kinds import Kinds
+from services.strategy.workshop.kinds import Kinds
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from services.domain.deployment.commands import NewOrder, NewOrderList, ReplaceO
 from services.domain.orders.order import Order
 from services.domain.timeline import Wake
 from services.strategy.answers import FIRST_BACKOFF_SECONDS, REFUSALS, until_answered
+from services.strategy.host.runner import Nonsense, Stale
+from services.strategy.host.sites import OwnEvents
 from services.strategy.mapping import done_to_proto, list_to_proto, order_to_proto, replacement_to_proto
 from services.strategy.records import Deployment, Moment, Seat
-from services.strategy.runner import Nonsense, Stale
 from services.strategy.settings import Settings
-from services.strategy.sites import OwnEvents
 from services.wire.cycle import SEAT_KEY, environment_of, hello
 from services.wire.environments import Environment, environment_from_proto
 from services.wire.feeds import follow_orders

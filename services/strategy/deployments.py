@@ -13,11 +13,11 @@ from typing import Final
 from services.chassis import deadline
 from services.chassis.errors import ApiError
 from services.strategy.clients import Peers
-from services.strategy.host import Host
-from services.strategy.places import Place
+from services.strategy.host.host import Host
+from services.strategy.host.places import Place
 from services.strategy.records import Deployment, State, unused_id
 from services.strategy.store import Store
-from services.strategy.strategies import Strategies
+from services.strategy.workshop.strategies import Strategies
 
 # What is left of a call's deadline for the answer's way back.
 ANSWER_SECONDS: Final = 0.1

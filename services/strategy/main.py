@@ -16,15 +16,15 @@ from services.chassis.tokens import ResumeTokens
 from services.strategy import migrations
 from services.strategy.clients import connected
 from services.strategy.deployments import Deployments
-from services.strategy.host import Host
-from services.strategy.journal import Journal
-from services.strategy.kinds import discover
+from services.strategy.host.host import Host
+from services.strategy.host.journal import Journal
 from services.strategy.records import SignalKey
 from services.strategy.servicer import StrategyServicer
 from services.strategy.settings import Settings
 from services.strategy.signals import Signals
 from services.strategy.store import Store
-from services.strategy.strategies import Strategies
+from services.strategy.workshop.kinds import discover
+from services.strategy.workshop.strategies import Strategies
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from services.domain.deployment.context import Signal
 from services.domain.money import format_decimal
 from services.domain.orders.order import OrderType, Side, TimeInForce
 from services.domain.timeline import Wake
-from services.strategy import kinds
 from services.strategy.records import Deployment, Progress, StrategyRecord
+from services.strategy.workshop import kinds
 from services.wire.values import numbers, timestamp
 from services.wire.versions import SIGNAL, check_version
 from services.wire.wakes import wake_to_proto

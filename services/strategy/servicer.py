@@ -17,10 +17,10 @@ from services.chassis.tokens import (
     filter_hash,
 )
 from services.strategy.deployments import Deployments, NewDeployment
+from services.strategy.host.places import Place
 from services.strategy.mapping import decode_signal, deployment_to_proto, kind_to_proto, strategy_to_proto
-from services.strategy.places import Place
 from services.strategy.signals import Signals
-from services.strategy.strategies import NewStrategy, Strategies
+from services.strategy.workshop.strategies import NewStrategy, Strategies
 from services.wire.pages import Page
 from services.wire.streams import Envelopes, resume_point
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from services.chassis.stream import EventLog, Subscription
 from services.strategy.clients import Peers
-from services.strategy.host import Host
+from services.strategy.host.host import Host
 from services.strategy.records import SignalKey
 from services.strategy.store import Store
 

@@ -31,7 +31,7 @@ from services.domain.risk.limit import Limit
 from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import Kind
 from services.marketdata.settings import Settings as MarketdataSettings
-from services.strategy.kinds import discover
+from services.strategy.workshop.kinds import discover
 from services.wire.costs import put_model
 from services.wire.limits import LIMIT_TYPES
 from tests.e2e.mesh import RECOVERY_SECONDS, Clients, Mesh, repeated

@@ -9,7 +9,7 @@ from tickmesh.strategy.v1 import strategy_pb2
 from services.chassis.errors import ApiError
 from services.domain.backtest.simulation import DeploymentPlan, Simulation
 from services.domain.strategy import Strategy
-from services.strategy.kinds import discover
+from services.strategy.workshop.kinds import discover
 from tests.component.strategy.mesh import ENVIRONMENT, Supervised, Toy, peers, plans, settings_for, strategy_service
 from tests.component.strategy.runs import (
     INSTRUMENTS,

@@ -18,7 +18,7 @@ from services.domain.costs import Commission, Latency, ModelChange, Scope, Slipp
 from services.domain.instrument import Instrument
 from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import Kind, Series, Source, merge
-from services.strategy.kinds import discover
+from services.strategy.workshop.kinds import discover
 
 DAY = 86_400_000_000_000
 DEFAULTS = {

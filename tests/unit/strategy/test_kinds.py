@@ -10,8 +10,8 @@ import pytest
 from services.domain.deployment.parameters import BadParameter
 from services.domain.strategies import SmaCross
 from services.domain.strategy import Strategy
-from services.strategy import kinds
-from services.strategy.kinds import Kinds, discover
+from services.strategy.workshop import kinds
+from services.strategy.workshop.kinds import Kinds, discover
 
 MINE = """
 from dataclasses import dataclass

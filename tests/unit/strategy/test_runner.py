@@ -24,11 +24,11 @@ from services.domain.strategies import MeanReversion, SmaCross
 from services.domain.strategy import Strategy
 from services.domain.tape import Tape, merge
 from services.domain.timeline import Timeline, next_through
-from services.strategy import mind
+from services.strategy.host.runner import Decider
 from services.strategy.mapping import number_signal
-from services.strategy.mind import Decision, Mind, StrategyFailed
 from services.strategy.records import Deployment, Moment, Progress, State
-from services.strategy.runner import Decider
+from services.strategy.workshop import mind
+from services.strategy.workshop.mind import Decision, Mind, StrategyFailed
 from tests.unit.domain.markets import clock, daily, instrument, splits, walk
 
 INSTRUMENTS = {symbol: instrument(symbol) for symbol in ("A", "B")}

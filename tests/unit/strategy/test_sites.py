@@ -9,9 +9,9 @@ import pytest
 from services.chassis.errors import ApiError
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderType, Side, TimeInForce
 from services.domain.tape import merge
-from services.strategy.places import Place
+from services.strategy.host.places import Place
+from services.strategy.host.sites import OwnEvents, Sites
 from services.strategy.records import Deployment, Moment, Progress, State
-from services.strategy.sites import OwnEvents, Sites
 from services.wire.environments import Environment
 from tests.unit.domain.markets import daily, walk
 

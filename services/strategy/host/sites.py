@@ -13,7 +13,7 @@ from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.domain.orders.order import OrderEvent
 from services.domain.timeline import Timeline
-from services.strategy.places import Place
+from services.strategy.host.places import Place
 from services.strategy.records import Moment
 from services.wire.market import Market
 

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 from services.domain.timeline import Wake
+from services.strategy.host.runner import Decider
 from services.strategy.records import Deployment, Progress, Seat
-from services.strategy.runner import Decider
 
 
 @dataclass(slots=True, eq=False)

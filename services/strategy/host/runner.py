@@ -17,10 +17,10 @@ from services.domain.deployment.commands import Command, NewOrder, NewOrderList,
 from services.domain.deployment.runner import acknowledgement
 from services.domain.orders.order import Order, OrderEvent
 from services.domain.timeline import Wake
-from services.strategy.mind import Decision, Mind, Step, StrategyFailed
+from services.strategy.host.traces import Traces
 from services.strategy.records import Deployment, Moment
-from services.strategy.traces import Traces
-from services.strategy.workbench import Abandoned, Workbench
+from services.strategy.workshop.mind import Decision, Mind, Step, StrategyFailed
+from services.strategy.workshop.workbench import Abandoned, Workbench
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from services.chassis.stream import EventLog
+from services.strategy.host.places import Place
 from services.strategy.mapping import number_signal
-from services.strategy.mind import Decision
-from services.strategy.places import Place
 from services.strategy.records import Made, Moment, Progress, SignalKey
 from services.strategy.store import Store, Unit, signal_entry
+from services.strategy.workshop.mind import Decision
 
 
 class Journal:

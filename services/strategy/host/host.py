@@ -19,14 +19,14 @@ from services.chassis.failpoints import failpoint
 from services.domain.strategy import Strategy
 from services.domain.timeline import Wake
 from services.strategy.clients import Peers
-from services.strategy.journal import Journal
-from services.strategy.mind import Decision, Mind, StrategyFailed
-from services.strategy.places import Place
+from services.strategy.host.journal import Journal
+from services.strategy.host.places import Place
+from services.strategy.host.runner import Decider, Stale
+from services.strategy.host.sites import Site, Sites
+from services.strategy.host.turns import Turn
 from services.strategy.records import Deployment, Made, Moment, Seat, State
-from services.strategy.runner import Decider, Stale
-from services.strategy.sites import Site, Sites
 from services.strategy.store import Store, Stored
-from services.strategy.turns import Turn
+from services.strategy.workshop.mind import Decision, Mind, StrategyFailed
 from services.wire.environments import Environment
 
 # The order service and the coordinator disagree on the position for as long as one of them restarts.

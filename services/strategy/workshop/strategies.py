@@ -10,10 +10,10 @@ from services.chassis.details import FieldViolation
 from services.chassis.errors import ApiError
 from services.domain.deployment.parameters import BadParameter
 from services.domain.strategy import Strategy
-from services.strategy.kinds import Kinds
 from services.strategy.records import Deployment, StrategyRecord, unused_id
 from services.strategy.store import Store
-from services.strategy.workbench import Workbench
+from services.strategy.workshop.kinds import Kinds
+from services.strategy.workshop.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The strategies' side of replays: who takes part, what each decides, and how that is stored."""
