@@ -10,8 +10,8 @@ from typing import Any
 
 from services.domain.market import Bar
 from services.domain.strategy import Context, Strategy, parameter
-from tests.unit.domain.fill_semantics.reference import REFERENCES, orders_of
-from tests.unit.domain.fill_semantics.scenario import ALL, place
+from tests.unit.domain.venue.fill_semantics.reference import REFERENCES, orders_of
+from tests.unit.domain.venue.fill_semantics.scenario import ALL, place
 
 DATA_SET = "reference"
 MINUTE = 60_000_000_000

@@ -11,7 +11,7 @@ from services.domain.risk.limits import LimitChange, make_limit
 from tests.e2e.conftest import Meshes
 from tests.e2e.scripted import BY_SYMBOL, DATA_SET, write_bars
 from tests.e2e.trading import Replayed, trial
-from tests.unit.domain.fill_semantics.scenario import backtest
+from tests.unit.domain.venue.fill_semantics.scenario import backtest
 
 SCRIPTED = str(Path(__file__).with_name("scripted.py"))
 WANTED = Scenario(

@@ -40,7 +40,8 @@ from services.domain.risk.limits import make_limit
 from services.domain.risk.preview import Preview, preview
 from services.domain.tape import Kind, Tape
 from services.domain.venue.matching import Venue
-from tests.unit.domain.matching_reference import (
+from tests.unit.domain.backtest.test_simulation import OnBars, anything, cross, market, simulate
+from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,
     Command,
     any_costs,
@@ -54,7 +55,6 @@ from tests.unit.domain.matching_reference import (
     settings_drawn,
     tapes,
 )
-from tests.unit.domain.test_simulation import OnBars, anything, cross, market, simulate
 
 D = Decimal
 money = st.decimals(0, 100_000, places=4)

@@ -8,7 +8,7 @@ from services.domain.market import Bar, Clock, Quote, Split, Trade
 from services.domain.orders.order import Side
 from services.domain.tape import Kind, Levels, Source, Tape, merge
 from services.domain.tape_index import NEVER, TapeIndex
-from tests.unit.domain.matching_reference import MINUTE, bars, series, tapes
+from tests.unit.domain.venue.matching_reference import MINUTE, bars, series, tapes
 
 FLAT = (100, 100, 100, 100, 1)
 

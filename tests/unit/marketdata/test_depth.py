@@ -16,7 +16,7 @@ from services.marketdata.feed.quotes import _read, _write
 from services.marketdata.mapping import quote_to_proto
 from services.marketdata.tapes.cutting import _between
 from services.marketdata.tapes.files import TapeFiles
-from tests.unit.domain.matching_reference import MINUTE, deep, series
+from tests.unit.domain.venue.matching_reference import MINUTE, deep, series
 from tests.unit.marketdata.test_streams import Known, feed_of, parse
 
 BEST = (1.01, 1.02, 5, 6)

@@ -7,7 +7,7 @@ from tickmesh.marketdata.v1 import tape_service_pb2
 from services.domain.tape import Kind, Tape, merge
 from services.wire.tapes import LEVELS, TapeReader, stretches_to_proto
 from tests.unit.domain.markets import clock, daily, splits, walk
-from tests.unit.domain.matching_reference import deep, series, tapes
+from tests.unit.domain.venue.matching_reference import deep, series, tapes
 
 
 def read(tape: Tape, after: int = 0) -> TapeReader:

@@ -6,9 +6,9 @@ from decimal import Decimal
 from services.domain.filling import BarPath, VenueSettings
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, Tape, merge
-from tests.unit.domain.fill_semantics.lists import bracket, limit, oco, stop
-from tests.unit.domain.fill_semantics.scenario import ALL, DAY, FLAT, SHARE, SPLIT, Scenario, days, limited, path
-from tests.unit.domain.matching_reference import order, series
+from tests.unit.domain.venue.fill_semantics.lists import bracket, limit, oco, stop
+from tests.unit.domain.venue.fill_semantics.scenario import ALL, DAY, FLAT, SHARE, SPLIT, Scenario, days, limited, path
+from tests.unit.domain.venue.matching_reference import order, series
 
 NINETY_FIVE = order(1, "B", "L", 10, 95)
 KNOWN = replace(ALL, bar_path=BarPath.BY_DIRECTION)

@@ -16,7 +16,7 @@ from services.domain.market import Auction, Bar, Clock, Halt, PriceLevel, Quote,
 from services.domain.orders.order import ContingencyType, Order, OrderType, Side, TimeInForce
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, Tape
-from tests.unit.domain.matching_reference import INSTRUMENTS, RESTING, Command
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, RESTING, Command
 
 ZERO, ONE = Decimal(0), Decimal(1)
 RISING = {

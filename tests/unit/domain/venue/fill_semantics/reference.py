@@ -10,8 +10,8 @@ from services.domain.filling import VenueSettings
 from services.domain.orders.lists import listed
 from services.domain.orders.order import ContingencyType, Order
 from services.domain.tape import merge
-from tests.unit.domain.fill_semantics.scenario import ALL, TOUCH, Scenario
-from tests.unit.domain.matching_reference import bars, order
+from tests.unit.domain.venue.fill_semantics.scenario import ALL, TOUCH, Scenario
+from tests.unit.domain.venue.matching_reference import bars, order
 
 Bar = tuple[int, int, int, int, int]
 Action = tuple[str, str, int] | tuple[str, str, int, int] | tuple[str, str, int, int, int]

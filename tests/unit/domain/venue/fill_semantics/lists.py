@@ -5,7 +5,7 @@ from decimal import Decimal
 from services.domain.orders.lists import listed
 from services.domain.orders.order import ContingencyType, Order
 from services.domain.tape import Kind
-from tests.unit.domain.fill_semantics.scenario import (
+from tests.unit.domain.venue.fill_semantics.scenario import (
     DAY,
     FLAT,
     SHARE,
@@ -18,7 +18,7 @@ from tests.unit.domain.fill_semantics.scenario import (
     path,
     quotes,
 )
-from tests.unit.domain.matching_reference import order, series
+from tests.unit.domain.venue.matching_reference import order, series
 
 THIN = (100, 100, 100, 100, 40)
 UP, DOWN, BOTH = (100, 106, 99, 105, 100), (100, 101, 94, 96, 100), (100, 106, 94, 100, 100)

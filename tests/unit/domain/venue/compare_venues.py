@@ -2,7 +2,7 @@
 
 And whether one that is restored after every step says it too.
 
-    python -m tests.unit.domain.compare_venues --orders 1000000 [--first-seed N]
+    python -m tests.unit.domain.venue.compare_venues --orders 1000000 [--first-seed N]
 
 It stops at the first difference, and names the seed.
 """
@@ -15,7 +15,7 @@ from random import Random
 from services.domain.filling import VenueSettings
 from services.domain.tape import Tape
 from services.domain.venue.matching import Venue
-from tests.unit.domain.matching_reference import (
+from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,
     AnyVenue,
     Command,
@@ -25,7 +25,7 @@ from tests.unit.domain.matching_reference import (
     drive,
     told,
 )
-from tests.unit.domain.slow_venue import SlowVenue, merged
+from tests.unit.domain.venue.slow_venue import SlowVenue, merged
 
 
 def drawn(seed: int) -> tuple[Tape, list[Command], VenueSettings]:

@@ -14,8 +14,18 @@ from services.domain.orders.order import CancelReason, ExecType, Order, OrderEve
 from services.domain.tape import Kind, Levels, Tape, merge
 from services.domain.venue.matching import Venue
 from services.domain.venue.reasons import PriceBasis, reason_of
-from tests.unit.domain.fill_semantics.depth import book
-from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, deep, drive, order, series, tapes
+from tests.unit.domain.venue.fill_semantics.depth import book
+from tests.unit.domain.venue.matching_reference import (
+    INSTRUMENTS,
+    MINUTE,
+    Command,
+    bars,
+    deep,
+    drive,
+    order,
+    series,
+    tapes,
+)
 
 SHARE = VenueSettings()
 FLAT = (100, 100, 100, 100, 1)

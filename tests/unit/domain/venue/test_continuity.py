@@ -16,7 +16,7 @@ from services.domain.filling import VenueSettings
 from services.domain.orders.order import LIMITED, STOPS, ExecType, Order, OrderType, Side
 from services.domain.tape import merge
 from services.domain.venue.matching import Venue
-from tests.unit.domain.matching_reference import INSTRUMENTS, bars, order
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, bars, order
 
 halves = st.integers(190, 210)
 KINDS = ["L", "S", "SL", "MIT", "LIT", "TS"]

@@ -28,7 +28,7 @@ from services.domain.orders.order import (
 from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import KillScope, make_limit
 from services.risk.gate.parts import OpenGate
-from tests.unit.domain.gates import restarted, state
+from tests.unit.domain.risk.gates import restarted, state
 
 D = Decimal
 SECOND = 1_000_000_000

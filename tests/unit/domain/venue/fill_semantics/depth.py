@@ -7,8 +7,8 @@ from services.domain.filling import VenueSettings
 from services.domain.orders.lists import listed
 from services.domain.orders.order import ContingencyType, Order
 from services.domain.tape import Kind, Tape, merge
-from tests.unit.domain.fill_semantics.scenario import FOK, IOC, SHARE, TOUCH, Scenario, limited
-from tests.unit.domain.matching_reference import deep, order, series
+from tests.unit.domain.venue.fill_semantics.scenario import FOK, IOC, SHARE, TOUCH, Scenario, limited
+from tests.unit.domain.venue.matching_reference import deep, order, series
 
 WHOLE = VenueSettings(volume_share=Decimal(1))
 BEST = (99, 100, 100, 40)

@@ -16,9 +16,9 @@ from services.domain.risk.valuing import Valuing
 from services.domain.risk.watch import Alarm, AlarmKind, Watch
 from services.domain.tape import merge
 from services.domain.timeline import Timeline
-from tests.unit.domain.gates import restarted, state
 from tests.unit.domain.markets import clock, daily
-from tests.unit.domain.test_limit_scopes import INSTRUMENTS, Room
+from tests.unit.domain.risk.gates import restarted, state
+from tests.unit.domain.risk.test_limit_scopes import INSTRUMENTS, Room
 
 D = Decimal
 

@@ -25,9 +25,9 @@ from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import CannotReplace, Replacement, Venue, VenueSettings
-from tests.unit.domain.compare_venues import restored
-from tests.unit.domain.gates import state
-from tests.unit.domain.matching_reference import INSTRUMENTS, any_commands, any_settings, any_tape, order, series
+from tests.unit.domain.risk.gates import state
+from tests.unit.domain.venue.compare_venues import restored
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, any_commands, any_settings, any_tape, order, series
 
 D = Decimal
 OCO, OTO, BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET

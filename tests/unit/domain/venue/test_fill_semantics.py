@@ -9,11 +9,21 @@ from typing import Any
 import pytest
 
 from services.domain.venue.matching import Venue
-from tests.unit.domain.fill_semantics import brackets, chosen, depth, lists, prices, reference, sessions, terms, volume
-from tests.unit.domain.fill_semantics.reference import REFERENCES, Reference
-from tests.unit.domain.fill_semantics.scenario import TOUCH, Scenario, backtest, commands, number_of, told_of
-from tests.unit.domain.matching_reference import INSTRUMENTS, drive, told
-from tests.unit.domain.slow_venue import SlowVenue, merged
+from tests.unit.domain.venue.fill_semantics import (
+    brackets,
+    chosen,
+    depth,
+    lists,
+    prices,
+    reference,
+    sessions,
+    terms,
+    volume,
+)
+from tests.unit.domain.venue.fill_semantics.reference import REFERENCES, Reference
+from tests.unit.domain.venue.fill_semantics.scenario import TOUCH, Scenario, backtest, commands, number_of, told_of
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, drive, told
+from tests.unit.domain.venue.slow_venue import SlowVenue, merged
 
 PARTS = (reference, prices, volume, depth, sessions, terms, lists, brackets, chosen)
 TABLE = [scenario for part in PARTS for scenario in part.SCENARIOS]

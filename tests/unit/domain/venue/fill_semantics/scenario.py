@@ -21,7 +21,7 @@ from services.domain.risk.limits import ShortSale
 from services.domain.strategy import Strategy
 from services.domain.tape import Kind, Series, Tape, merge
 from services.domain.venue.matching import Replacement
-from tests.unit.domain.matching_reference import INSTRUMENTS, MINUTE, Command, bars, order, series
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, MINUTE, Command, bars, order, series
 
 FLAT = (100, 100, 100, 100, 100)
 ALL, SHARE = VenueSettings(volume_share=None), VenueSettings()

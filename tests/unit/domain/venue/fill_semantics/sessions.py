@@ -1,7 +1,7 @@
 """What opens, closes, expires, is auctioned or halted."""
 
 from services.domain.tape import Kind, merge
-from tests.unit.domain.fill_semantics.scenario import (
+from tests.unit.domain.venue.fill_semantics.scenario import (
     CLS,
     DAY,
     FLAT,
@@ -16,7 +16,7 @@ from tests.unit.domain.fill_semantics.scenario import (
     path,
     quotes,
 )
-from tests.unit.domain.matching_reference import bars, order, series
+from tests.unit.domain.venue.matching_reference import bars, order, series
 
 DAILY = aaa(Kind.BAR, (10, 20, (100, 103, 97, 101, 1000)), (110, 120, (105, 107, 102, 106, 1000)))
 

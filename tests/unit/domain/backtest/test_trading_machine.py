@@ -22,9 +22,9 @@ from services.domain.risk.claim import Claim, claim_of, pair_of, together
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from services.risk.gate.parts import OpenGate
-from tests.unit.domain.compare_venues import restored
-from tests.unit.domain.gates import restarted, state
-from tests.unit.domain.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
+from tests.unit.domain.risk.gates import restarted, state
+from tests.unit.domain.venue.compare_venues import restored
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
 
 CASH = Decimal(6_000)
 seeds = st.integers(0, 2**32).map(Random)

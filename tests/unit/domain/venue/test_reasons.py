@@ -13,8 +13,8 @@ from services.domain.orders.order import CancelReason, ExecType, Order, OrderEve
 from services.domain.orders.order import TimeInForce as Time
 from services.domain.venue.matching import Venue
 from services.domain.venue.reasons import PriceBasis, reason_of
-from tests.unit.domain.compare_venues import drawn
-from tests.unit.domain.matching_reference import INSTRUMENTS, drive
+from tests.unit.domain.venue.compare_venues import drawn
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, drive
 
 D = Decimal
 CENT = D("0.01")

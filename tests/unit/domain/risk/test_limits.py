@@ -9,7 +9,7 @@ from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.limits import ORDERED, KillScope, make_limit
-from tests.unit.domain.gates import state
+from tests.unit.domain.risk.gates import state
 
 D = Decimal
 STOCK = Instrument("AAPL")

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import Replacement
-from tests.unit.domain.fill_semantics.scenario import (
+from tests.unit.domain.venue.fill_semantics.scenario import (
     FLAT,
     IOC,
     SPLIT,
@@ -14,7 +14,7 @@ from tests.unit.domain.fill_semantics.scenario import (
     path,
     quotes,
 )
-from tests.unit.domain.matching_reference import order, series, type_of
+from tests.unit.domain.venue.matching_reference import order, series, type_of
 
 # On a bar of 100, 103, 97 and 101, and on a quote of 99 and 101: side, type, price, and what it fills at.
 ON_A_BAR = [

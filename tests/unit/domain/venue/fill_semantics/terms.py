@@ -5,7 +5,7 @@ from decimal import Decimal
 from services.domain.costs import Commission, Costs, Slippage
 from services.domain.tape import Kind, merge
 from services.domain.venue.matching import Replacement
-from tests.unit.domain.fill_semantics.scenario import (
+from tests.unit.domain.venue.fill_semantics.scenario import (
     CLOSING,
     FLAT,
     FOK,
@@ -15,7 +15,7 @@ from tests.unit.domain.fill_semantics.scenario import (
     path,
     quotes,
 )
-from tests.unit.domain.matching_reference import MINUTE, order, series
+from tests.unit.domain.venue.matching_reference import MINUTE, order, series
 
 SCENARIOS = [
     Scenario(

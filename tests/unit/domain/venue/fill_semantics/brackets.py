@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, merge
-from tests.unit.domain.fill_semantics.lists import (
+from tests.unit.domain.venue.fill_semantics.lists import (
     BOTH,
     DIP,
     DOWN,
@@ -21,7 +21,7 @@ from tests.unit.domain.fill_semantics.lists import (
     market,
     stop,
 )
-from tests.unit.domain.fill_semantics.scenario import (
+from tests.unit.domain.venue.fill_semantics.scenario import (
     CLS,
     DAY,
     FLAT,
@@ -38,7 +38,7 @@ from tests.unit.domain.fill_semantics.scenario import (
     path,
     quotes,
 )
-from tests.unit.domain.matching_reference import order, series
+from tests.unit.domain.venue.matching_reference import order, series
 
 SCENARIOS = [
     Scenario("the target", "13", path(FLAT, UP), [(1, LONG)], [*ENTERED, STOPPED, "2 10 x 105 #3"]),

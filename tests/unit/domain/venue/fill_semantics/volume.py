@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from services.domain.tape import Kind, merge
 from services.domain.venue.matching import Replacement
-from tests.unit.domain.fill_semantics.scenario import (
+from tests.unit.domain.venue.fill_semantics.scenario import (
     FLAT,
     FOK,
     IOC,
@@ -16,7 +16,7 @@ from tests.unit.domain.fill_semantics.scenario import (
     of_aaa,
     path,
 )
-from tests.unit.domain.matching_reference import bars, order, series
+from tests.unit.domain.venue.matching_reference import bars, order, series
 
 SCENARIOS = [
     Scenario(

@@ -20,7 +20,7 @@ from services.domain.orders.order import (
 )
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import MARKET_CLOSED, Venue
-from tests.unit.domain.matching_reference import INSTRUMENTS, Command, bars, drive, order, series
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, Command, bars, drive, order, series
 
 FLAT = (100, 100, 100, 100, 100_000)
 UNLIMITED = VenueSettings(volume_share=None)

@@ -16,7 +16,7 @@ from services.domain.strategies import SmaCross
 from services.domain.tape import Kind, merge
 from services.domain.venue.fills import fill
 from services.domain.venue.matching import MARKET_CLOSED, CannotReplace, Replacement, Venue
-from tests.unit.domain.matching_reference import INSTRUMENTS, bars, order, series
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, bars, order, series
 
 FLAT = (100, 100, 100, 100, 100)
 LIMIT = order(1, "B", "L", 10, 95)

@@ -28,8 +28,8 @@ from services.domain.orders.order import (
 from services.domain.tape import Kind, Tape
 from services.domain.venue import resting
 from services.domain.venue.matching import Venue
-from tests.unit.domain.compare_venues import compare, differ, restored
-from tests.unit.domain.matching_reference import (
+from tests.unit.domain.venue.compare_venues import compare, differ, restored
+from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,
     RESTING,
     Command,
