@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from services.chassis.database import Database
 from services.order.tables import CANCEL_TIMERS
+from tests.component.order.desk.test_cancel_timer import OPEN, arm, timed_out
+from tests.component.order.desk.test_preview import preview
+from tests.component.order.entry.test_disconnect import how
+from tests.component.order.story.test_explain import explain, gaps
 from tests.component.order.support import Mesh, limit, request, running
-from tests.component.order.test_cancel_timer import OPEN, arm, timed_out
-from tests.component.order.test_disconnect import how
-from tests.component.order.test_explain import explain, gaps
-from tests.component.order.test_preview import preview
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -10,9 +10,9 @@ from tickmesh.order.v1 import cancel_timer_pb2, order_pb2
 
 from services.chassis.database import Database
 from services.order.tables import CANCEL_TIMERS
+from tests.component.order.entry.test_disconnect import how
 from tests.component.order.sessions import until
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, running
-from tests.component.order.test_disconnect import how
 from tests.component.order.test_orders import refused
 
 STATE = order_pb2.OrderState

@@ -9,10 +9,10 @@ from tickmesh.portfolio.v1 import portfolio_pb2
 
 from services.domain.risk.limits import make_limit
 from services.wire.values import timestamp
+from tests.component.order.desk.test_order_lists import bracket
+from tests.component.order.desk.test_replace import replace
 from tests.component.order.support import ENVIRONMENT, MINUTE, Mesh, limit, request, stop_peer
-from tests.component.order.test_order_lists import bracket
 from tests.component.order.test_orders import cancel, refused
-from tests.component.order.test_replace import replace
 
 BASIS = order_explanation_pb2.PriceBasis
 

@@ -16,9 +16,9 @@ from services.chassis.errors import ApiError
 from services.domain.risk.limits import KillScope, make_limit
 from services.wire.values import timestamp
 from tests.component.order import sessions
+from tests.component.order.desk.test_risk import state_of
 from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, request, running
 from tests.component.order.test_orders import cancel, refused
-from tests.component.order.test_risk import state_of
 
 STATE, EXEC = order_pb2.OrderState, order_pb2.ExecType
 

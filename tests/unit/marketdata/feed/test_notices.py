@@ -15,7 +15,7 @@ from services.marketdata.feed.broadcast import Selection
 from services.marketdata.feed.feed import Feed, Feeds
 from services.marketdata.feed.mapping import FeedWriter
 from services.marketdata.feed.notices import NoticePage, Notices, standing
-from tests.unit.marketdata.test_streams import Known
+from tests.unit.marketdata.feed.test_streams import Known
 
 OPENING, CLOSING = market_data_pb2.AUCTION_TYPE_OPENING, market_data_pb2.AUCTION_TYPE_CLOSING
 SECOND = 1_000_000_000
