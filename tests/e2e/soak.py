@@ -17,9 +17,9 @@ from collections.abc import Awaitable
 from tests.e2e.blows import KINDS
 from tests.e2e.command import in_mesh
 from tests.e2e.mesh import Mesh
+from tests.e2e.replaying import replay_under_blows
 from tests.e2e.rounds import Tally, kill_rounds
 from tests.e2e.scenarios import QUOTED, QUOTING, SHORT, write_quotes
-from tests.e2e.test_parity import replay_under_blows
 from tests.e2e.trading import trial
 
 ROUNDS_OF_AN_ENVIRONMENT = 50

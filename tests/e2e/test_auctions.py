@@ -15,7 +15,7 @@ from services.wire.values import nanoseconds
 from tests.e2e.auctions import AUCTIONED, CALLING, SYMBOLS, write_auctions
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import Clients
-from tests.e2e.test_parity import replay_under_blows, replayed
+from tests.e2e.replaying import replay_under_blows, replayed
 from tests.e2e.trading import Trial, trial
 
 pytestmark = pytest.mark.timeout(300)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import replace
 from decimal import Decimal
 
@@ -14,9 +13,10 @@ from services.domain.costs import Commission, Latency, ModelChange, Scope, Slipp
 from services.domain.filling import BarPath, FillModel
 from services.domain.market import Quote
 from tests.e2e.conftest import Meshes
-from tests.e2e.mesh import NAMES, Clients, Mesh
+from tests.e2e.mesh import NAMES
+from tests.e2e.replaying import replay_under_blows, replayed
 from tests.e2e.scenarios import DEEP, LIMITED, QUOTED, QUOTING, REFUSED, SHORT, WHOLE, write_deep_quotes, write_quotes
-from tests.e2e.trading import Replayed, Trial, trial
+from tests.e2e.trading import Replayed, trial
 
 # Every named point of the code, and at which of its passings to die: late enough that trading is under way.
 POINTS = {
@@ -57,20 +57,6 @@ CHANGES = (
 )
 DELAYS = ("order.after_reserve=delay:3", "risk.mid_fold=delay:2", "portfolio.mid_fold=delay:4")
 DELAYS += ("strategy.before_command=delay:5", "marketdata.after_reached=delay:1")
-
-
-async def replayed(mesh: Mesh, clients: Clients, wanted: Trial, suffix: str, meanwhile: object = None) -> None:
-    """One replay of the scenario, which must come to the same."""
-    replay = Replayed(clients, wanted.scenario, suffix, wanted.strategy_path)
-    await replay.make()
-    await replay.start()
-    disturbing = asyncio.create_task(meanwhile(replay)) if callable(meanwhile) else None
-    await replay.ended()
-    if disturbing is not None:
-        await disturbing
-    await mesh.serving()
-    assert await replay.digest(mesh) == wanted.digest
-    assert await replay.repeats(mesh)
 
 
 @pytest.mark.timeout(300)
@@ -197,24 +183,3 @@ async def test_rule_33_kills_and_halts_at_any_moment_change_nothing(meshes: Mesh
         for seed, wanted in enumerate((await trial(SHORT, mesh), quoted, quoted)):
             await replay_under_blows(mesh, clients, wanted, seed)
         assert all(mesh.deaths[name] >= 6 for name in NAMES)
-
-
-async def replay_under_blows(mesh: Mesh, clients: Clients, wanted: Trial, seed: int) -> None:
-    """A replay in which everybody is killed, one after the other and then all at once, and halted in between."""
-    chance = random.Random(seed)
-
-    async def disturb(_: Replayed) -> None:
-        for names in [*chance.sample([(name,) for name in NAMES], k=len(NAMES)), NAMES]:
-            await asyncio.sleep(chance.uniform(0.05, 0.25))
-            # Now and then for longer than anybody waits for risk.
-            halt = chance.choices(((0.0, 0.02), (0.05, 0.25), (2.2, 2.8)), weights=(5, 4, 1))[0]
-            with mesh.stopped(chance.choice(NAMES)):
-                await asyncio.sleep(chance.uniform(*halt))
-            await asyncio.sleep(chance.uniform(0.0, 0.1))
-            await asyncio.to_thread(mesh.kill, *names)
-
-    try:
-        await replayed(mesh, clients, wanted, f"seed-{seed}", disturb)
-    except BaseException:
-        print(f"seed {seed}, {wanted.scenario.data_set_id}")
-        raise

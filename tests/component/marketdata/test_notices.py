@@ -6,9 +6,8 @@ from typing import Any
 
 from tickmesh.marketdata.v1 import environment_service_pb2, market_data_pb2, market_data_service_pb2
 
+from tests.component.marketdata.calls import collect, refused
 from tests.component.marketdata.support import client_of, copied, inner_of, running
-from tests.component.marketdata.test_requests import refused
-from tests.component.marketdata.test_streams import collect
 
 Data = market_data_service_pb2
 OPENING, CLOSING = market_data_pb2.AUCTION_TYPE_OPENING, market_data_pb2.AUCTION_TYPE_CLOSING

@@ -17,18 +17,12 @@ from tickmesh.marketdata.v1 import (
 )
 
 from services.chassis.errors import ApiError
+from tests.component.marketdata.calls import refused
 from tests.component.marketdata.support import Client, client_of, copied, inner_of, running
 
 Envs, Data, Ins = environment_service_pb2, market_data_service_pb2, instrument_service_pb2
 CUT: dict[str, Any] = {"symbols": ["AAPL", "MSFT"], "start_time": {"seconds": 1356998400}}
 SECOND = 1_000_000_000
-
-
-async def refused(call: Any) -> tuple[str, str, list[str]]:
-    """The code, reason and fields that a call fails with."""
-    with pytest.raises(ApiError) as error:
-        await call
-    return error.value.code.name, error.value.reason, [each.field for each in error.value.field_violations]
 
 
 async def test_the_packaged_prices_are_a_data_set(client: Client) -> None:

@@ -13,29 +13,12 @@ from tickmesh.common.v1 import stream_pb2
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 
 from services.chassis.errors import ApiError
+from tests.component.marketdata.calls import collect, stream
 from tests.component.marketdata.support import Client, Inner, StrategyPeer, client_of, copied, inner_of, running
 
 Request = market_data_service_pb2.StreamMarketDataRequest
 CUT: dict[str, Any] = {"symbols": ["AAPL", "MSFT"], "start_time": {"seconds": 1325376000}}  # 2012 on
 COLUMNS = market_data_pb2.ENCODING_COLUMNS
-
-
-@asynccontextmanager
-async def stream(client: Client, **values: Any) -> AsyncIterator[Any]:
-    call = client.prices.StreamMarketData(Request(**values))
-    try:
-        yield call
-    finally:
-        call.cancel()
-
-
-async def collect(client: Client, end: int, **values: Any) -> list[Any]:
-    """A stream's messages until it reaches a position."""
-    found: list[Any] = []
-    async with asyncio.timeout(20), stream(client, **values) as call:
-        while not found or found[-1].sequence < end:
-            found.append(await call.read())
-    return found
 
 
 def sequences(messages: list[Any]) -> list[int]:

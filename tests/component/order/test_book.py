@@ -13,8 +13,8 @@ from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
 
 from services.chassis.tokens import ResumeTokens, filter_hash
 from services.domain.tape import Kind, Levels, Series, Source, merge
+from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, OPEN, Mesh, limit, make_tape, request, running
-from tests.component.order.test_orders import cancel, refused
 
 
 def books(mesh: Mesh) -> OrderBookServiceStub:

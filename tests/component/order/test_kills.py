@@ -15,8 +15,8 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from services.chassis.errors import ApiError
 from services.domain.orders.order import TERMINAL, OrderState, reserved_cash
 from services.wire.orders import order_from_proto
+from tests.component.order.calls import cancel
 from tests.component.order.support import Mesh, limit, request, running
-from tests.component.order.test_orders import cancel
 
 pytestmark = pytest.mark.timeout(180)
 

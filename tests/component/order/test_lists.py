@@ -7,8 +7,8 @@ from tickmesh.order.v1 import order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.wire.values import timestamp
+from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, MINUTE, OPEN, Mesh, limit, request
-from tests.component.order.test_orders import cancel, refused
 
 
 async def orders(mesh: Mesh, **fields: Any) -> list[str]:

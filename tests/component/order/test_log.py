@@ -4,8 +4,8 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+from tests.component.order.calls import cancel
 from tests.component.order.support import Mesh, limit, request, running
-from tests.component.order.test_orders import cancel
 
 # In one statement, so of one moment: gaps, and orders whose row does not point at their last event.
 _FAULTS = """

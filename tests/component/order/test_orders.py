@@ -9,19 +9,10 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.tokens import decode_page_token, encode_page_token
+from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, start_peer, stop_peer
 
 STATE = order_pb2.OrderState
-
-
-async def refused(call: Any) -> ApiError:
-    with pytest.raises(ApiError) as caught:
-        await call
-    return caught.value
-
-
-def cancel(order_id: str) -> order_service_pb2.CancelOrderRequest:
-    return order_service_pb2.CancelOrderRequest(order_id=order_id)
 
 
 def listing(**fields: Any) -> order_service_pb2.ListOrdersRequest:

@@ -9,8 +9,8 @@ from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
+from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
-from tests.component.order.test_orders import cancel, refused
 
 Response = order_service_pb2.StreamOrderEventsResponse
 NEW, TRADE = order_pb2.ExecType.EXEC_TYPE_NEW, order_pb2.ExecType.EXEC_TYPE_TRADE

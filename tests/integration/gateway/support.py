@@ -18,6 +18,15 @@ from services.chassis import catalog
 
 BACKEND = Path(__file__).with_name("backend.py")
 CLOSED = "127.0.0.1:9"  # The port of `discard`, which nobody serves.
+ORDER = {
+    "client_order_id": "first-1",
+    "portfolio_id": "trend",
+    "symbol": "AAPL",
+    "side": "SIDE_BUY",
+    "order_type": "ORDER_TYPE_MARKET",
+    "time_in_force": "TIME_IN_FORCE_DAY",
+    "quantity": "10",
+}
 
 
 class Backend:

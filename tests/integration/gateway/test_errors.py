@@ -11,18 +11,9 @@ import httpx
 import pytest
 
 from gateway.render import GATEWAY
-from tests.integration.gateway.support import Backend, Edge
+from tests.integration.gateway.support import ORDER, Backend, Edge
 
 ORDERS = "/api/v1/orders"
-ORDER = {
-    "client_order_id": "first-1",
-    "portfolio_id": "trend",
-    "symbol": "AAPL",
-    "side": "SIDE_BUY",
-    "order_type": "ORDER_TYPE_MARKET",
-    "time_in_force": "TIME_IN_FORCE_DAY",
-    "quantity": "10",
-}
 MakeEdge = Callable[..., tuple[Edge, Backend]]
 
 

@@ -9,8 +9,7 @@ import grpc
 import httpx
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
-from tests.integration.gateway.support import Backend, Edge
-from tests.integration.gateway.test_errors import ORDER
+from tests.integration.gateway.support import ORDER, Backend, Edge
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from tickmesh.order.v1 import order_pb2
 
-from tests.component.order.desk.test_close import cancel_all, close, hold
-from tests.component.order.desk.test_replace import replace
+from tests.component.order.calls import cancel_all, close, hold, refused, replace
 from tests.component.order.support import Mesh, limit, request, running
-from tests.component.order.test_orders import refused
 
 pytestmark = pytest.mark.timeout(180)
 

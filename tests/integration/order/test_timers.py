@@ -8,10 +8,7 @@ import sqlalchemy as sa
 
 from services.chassis.database import Database
 from services.order.tables import CANCEL_TIMERS
-from tests.component.order.desk.test_cancel_timer import OPEN, arm, timed_out
-from tests.component.order.desk.test_preview import preview
-from tests.component.order.entry.test_disconnect import how
-from tests.component.order.story.test_explain import explain, gaps
+from tests.component.order.calls import STANDING, arm, explain, gaps, how, preview, timed_out
 from tests.component.order.support import Mesh, limit, request, running
 
 pytestmark = pytest.mark.timeout(180)
@@ -39,7 +36,7 @@ async def test_a_timer_outlives_a_restart_and_a_story_tells_of_it(mesh: Mesh, ur
         await database.run(lambda connection: connection.execute(due))
     await mesh.start()
     await timed_out(mesh, "a")
-    assert how(await mesh.get("b", "other")) == OPEN
+    assert how(await mesh.get("b", "other")) == STANDING
     story = await explain(mesh, resting.order_id)
     assert not gaps(story)
     assert story.events[-1].reason == "A cancel timer was not armed again in time."

@@ -40,7 +40,7 @@ from services.domain.risk.limits import make_limit
 from services.domain.risk.preview import Preview, preview
 from services.domain.tape import Kind, Tape
 from services.domain.venue.matching import Venue
-from tests.unit.domain.backtest.test_simulation import OnBars, anything, cross, market, simulate
+from tests.unit.domain.backtest.simulations import OnBars, anything, cross, market, simulate
 from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,
     Command,

@@ -2,37 +2,14 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from grpc import StatusCode
-from tickmesh.order.v1 import cancel_timer_pb2, order_pb2
 
 from services.chassis.database import Database
 from services.order.tables import CANCEL_TIMERS
-from tests.component.order.entry.test_disconnect import how
-from tests.component.order.sessions import until
+from tests.component.order.calls import STANDING, TIMED_OUT, arm, how, refused, timed_out
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, running
-from tests.component.order.test_orders import refused
-
-STATE = order_pb2.OrderState
-OPEN = (STATE.ORDER_STATE_NEW, order_pb2.CANCEL_REASON_UNSPECIFIED)
-TIMED_OUT = (STATE.ORDER_STATE_CANCELED, order_pb2.CANCEL_REASON_CANCEL_TIMER)
-
-
-async def arm(mesh: Mesh, seconds: int, **fields: Any) -> cancel_timer_pb2.CancelTimer:
-    asked = cancel_timer_pb2.ArmCancelTimerRequest(**({"portfolio_id": "trend"} | fields))
-    asked.timeout.seconds = seconds
-    return await mesh.orders.ArmCancelTimer(asked)
-
-
-async def timed_out(mesh: Mesh, client_order_id: str, portfolio_id: str = "trend") -> None:
-    """Waits until an order has been canceled by a timer."""
-
-    async def gone() -> bool:
-        return how(await mesh.get(client_order_id, portfolio_id)) == TIMED_OUT
-
-    await until(gone, 20)
 
 
 async def test_what_is_open_is_canceled_once_unless_the_timer_is_armed_again(mesh: Mesh) -> None:
@@ -48,12 +25,12 @@ async def test_what_is_open_is_canceled_once_unless_the_timer_is_armed_again(mes
     assert [each.order.client_order_id for each in ended] == ["a", "b"]
     assert {(each.cause, each.principal) for each in ended} == {("cancel_timer", "local")}
     assert ended[0].create_time.ToNanoseconds() >= later.trigger_time.ToNanoseconds()
-    assert how(await mesh.get("c", "other")) == OPEN
+    assert how(await mesh.get("c", "other")) == STANDING
     # It has gone off: what comes later works.
     await mesh.orders.CreateOrder(limit("d"))
     await arm(mesh, 1, portfolio_id="other")
     await timed_out(mesh, "c", "other")
-    assert how(await mesh.get("d")) == OPEN
+    assert how(await mesh.get("d")) == STANDING
 
 
 async def test_a_disarmed_timer_cancels_nothing(mesh: Mesh) -> None:
@@ -65,7 +42,7 @@ async def test_a_disarmed_timer_cancels_nothing(mesh: Mesh) -> None:
     assert not disarmed.HasField("trigger_time")
     assert await arm(mesh, 0) == disarmed
     await timed_out(mesh, "b", "other")
-    assert how(await mesh.get("a")) == OPEN
+    assert how(await mesh.get("a")) == STANDING
 
 
 async def test_one_for_an_environment_covers_all_of_the_callers_portfolios(mesh: Mesh) -> None:
@@ -92,7 +69,7 @@ async def test_one_that_should_have_gone_off_while_nobody_was_there_does_so_at_t
         await mesh.orders.CreateOrder(limit("b"))
         await mesh.stop()
         await mesh.start()
-        assert how(await mesh.get("b")) == OPEN
+        assert how(await mesh.get("b")) == STANDING
         assert (await mesh.events())[-1].order.client_order_id == "b"
 
 
@@ -110,7 +87,7 @@ async def test_a_kill_after_the_cancels_are_durable_repeats_none_of_them(tmp_pat
         await mesh.market.joined()
         await mesh.place(limit("b"))
         assert [each.order.client_order_id for each in await mesh.events()] == ["a", "a", "b"]
-        assert how(await mesh.get("b")) == OPEN
+        assert how(await mesh.get("b")) == STANDING
 
 
 async def test_a_request_is_done_once_and_one_that_comes_late_does_not_arm_again(mesh: Mesh) -> None:

@@ -8,28 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from tickmesh.common.v1 import side_pb2
-from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.order.v1 import order_pb2
 
 from services.domain.tape import Kind, Series, Source, Tape, merge
+from tests.component.order.calls import cancel_all, close, hold, refused
 from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, make_tape, request, running
-from tests.component.order.test_orders import refused
 
 STATE, REASON = order_pb2.OrderState, order_pb2.CancelReason
-
-
-def cancel_all(**of: Any) -> order_service_pb2.BatchCancelOrdersRequest:
-    return order_service_pb2.BatchCancelOrdersRequest(**{"portfolio_id": "trend", **of})
-
-
-def close(client_order_id: str, position_id: str = "trend~AAPL") -> order_service_pb2.ClosePositionRequest:
-    return order_service_pb2.ClosePositionRequest(position_id=position_id, client_order_id=client_order_id)
-
-
-async def hold(mesh: Mesh, **of: Any) -> None:
-    """Buys, or what `of` says, and lets it fill at the next bar."""
-    await mesh.orders.CreateOrder(request("opening", **of))
-    await mesh.market.run(1, 5)
-    mesh.market.idle(5)
 
 
 @pytest.mark.parametrize(

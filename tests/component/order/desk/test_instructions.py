@@ -8,8 +8,8 @@ import pytest
 from tickmesh.order.v1 import order_pb2
 
 from services.wire.values import timestamp
+from tests.component.order.calls import refused
 from tests.component.order.support import MINUTE, OPEN, Mesh, request, running
-from tests.component.order.test_orders import refused
 
 TYPE, TIF = order_pb2.OrderType, order_pb2.TimeInForce
 # A minute's open is a cent above the one before, from 100 on; its high two cents above that, its low two below.

@@ -14,34 +14,12 @@ from tickmesh.risk.v1 import risk_pb2
 from services.chassis.errors import ApiError
 from services.domain.risk.limits import KillScope
 from tests.component.order import sessions
+from tests.component.order.calls import BRACKET, BUY, LIMIT, STOP, bracket, cancel, listed, refused
 from tests.component.order.support import SEAT, Mesh, limit, request, running
-from tests.component.order.test_orders import cancel, refused
 
 CancelReason, State = order_pb2.CancelReason, order_pb2.OrderState
-ListedOrder, CreateOrderList = order_list_pb2.ListedOrder, order_list_pb2.CreateOrderListRequest
 OCO, OTO = order_pb2.CONTINGENCY_TYPE_OCO, order_pb2.CONTINGENCY_TYPE_OTO
-BRACKET = order_pb2.CONTINGENCY_TYPE_BRACKET
-MARKET, LIMIT, STOP = order_pb2.ORDER_TYPE_MARKET, order_pb2.ORDER_TYPE_LIMIT, order_pb2.ORDER_TYPE_STOP
-BUY, SELL = 1, 2
-
-
-def listed(client_order_id: str, side: int, **values: Any) -> ListedOrder:
-    fields: dict[str, Any] = {
-        "symbol": "AAPL",
-        "order_type": MARKET,
-        "time_in_force": order_pb2.TIME_IN_FORCE_GTC,
-    }
-    return ListedOrder(client_order_id=client_order_id, side=side, **(fields | values))  # type: ignore[arg-type]
-
-
-def bracket(name: str = "b", target: str = "100.3", stop: str = "90", **entry: Any) -> CreateOrderList:
-    """A purchase of ten at the market, to be sold at the target or else at the stop."""
-    orders = [
-        listed(f"{name}-entry", BUY, **({"quantity": "10"} | entry)),
-        listed(f"{name}-target", SELL, order_type=LIMIT, limit_price=target),
-        listed(f"{name}-stop", SELL, order_type=STOP, stop_price=stop),
-    ]
-    return CreateOrderList(portfolio_id="trend", contingency_type=BRACKET, orders=orders)
+ListedOrder, CreateOrderList = order_list_pb2.ListedOrder, order_list_pb2.CreateOrderListRequest
 
 
 def breakout(low: str = "90", high: str = "110", quantity: str = "10") -> CreateOrderList:

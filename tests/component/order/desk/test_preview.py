@@ -1,14 +1,12 @@
 """Previews of orders: what a check would say, and nothing comes of it."""
 
-from typing import Any
-
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2
 
 from services.domain.risk.limits import make_limit
 from services.wire.values import decimal
+from tests.component.order.calls import preview, refused
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
-from tests.component.order.test_orders import refused
 
 # What a strategy's command says is the strategy's own; the rest is the order's.
 OF_STRATEGIES = {"deployment_id", "strategy_id", "signal_id", "basis_sequence", "basis_time"}
@@ -19,12 +17,6 @@ def test_a_preview_is_asked_for_with_the_fields_of_an_order() -> None:
     order = order_service_pb2.CreateOrderRequest.DESCRIPTOR.fields
     told = {(each.name, each.number, each.type) for each in order if each.name not in OF_STRATEGIES}
     assert {(each.name, each.number, each.type) for each in asked} == told
-
-
-async def preview(mesh: Mesh, **values: Any) -> order_preview_pb2.OrderPreview:
-    """Of a buy of 10 AAPL at market, or what `values` make of it."""
-    order = request("", **values)
-    return await mesh.orders.PreviewOrder(order_preview_pb2.PreviewOrderRequest.FromString(order.SerializeToString()))
 
 
 async def test_a_preview_says_what_the_order_would_be_answered_and_leaves_nothing(mesh: Mesh) -> None:

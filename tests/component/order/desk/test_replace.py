@@ -16,15 +16,10 @@ from services.chassis.errors import ApiError
 from services.domain.risk.limits import KillScope, make_limit
 from services.wire.values import timestamp
 from tests.component.order import sessions
-from tests.component.order.desk.test_risk import state_of
+from tests.component.order.calls import cancel, refused, replace, state_of
 from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, request, running
-from tests.component.order.test_orders import cancel, refused
 
 STATE, EXEC = order_pb2.OrderState, order_pb2.ExecType
-
-
-def replace(order_id: str, **terms: Any) -> order_service_pb2.ReplaceOrderRequest:
-    return order_service_pb2.ReplaceOrderRequest(order_id=order_id, **terms)
 
 
 def reserved(mesh: Mesh) -> Decimal:

@@ -11,8 +11,8 @@ from tickmesh.order.v1 import order_pb2
 
 from services.wire.cycle import SEAT_KEY
 from services.wire.values import timestamp
+from tests.component.order.calls import cancel, refused
 from tests.component.order.support import SEAT, Mesh, limit, make_tape, request, running, start_peer, stop_peer
-from tests.component.order.test_orders import cancel, refused
 
 STATE = order_pb2.OrderState
 BLOCKED = environment_pb2.ENVIRONMENT_STATE_BLOCKED

@@ -10,22 +10,12 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
+from tests.component.order.calls import cancel, refused, state_of
 from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, request, running, start_peer, stop_peer
-from tests.component.order.test_orders import cancel, refused
 
 STATE = order_pb2.OrderState
 REASON = order_pb2.CancelReason
 SCOPE = risk_pb2.KillSwitchScope
-
-
-async def state_of(mesh: Mesh, name: str, state: int, portfolio_id: str = "trend") -> order_pb2.Order:
-    """Waits for an order's state, for at most a second: what a kill switch is given."""
-    for _ in range(50):
-        order = await mesh.get(name, portfolio_id)
-        if order.state == state:
-            return order
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{name} is {order.state}")
 
 
 async def test_without_risk_orders_are_refused_in_time_and_ids_stay_free(tmp_path: Path) -> None:

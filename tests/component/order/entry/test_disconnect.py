@@ -6,6 +6,7 @@ from pathlib import Path
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
+from tests.component.order.calls import how
 from tests.component.order.sessions import (
     ENDS,
     Request,
@@ -23,11 +24,6 @@ from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, reques
 STATE, REASON = order_pb2.OrderState, order_pb2.CancelReason
 NEW = STATE.ORDER_STATE_NEW
 DISCONNECTED = (STATE.ORDER_STATE_CANCELED, REASON.CANCEL_REASON_DISCONNECTED)
-
-
-def how(order: order_pb2.Order) -> tuple[int, int]:
-    """How an order stands, and why."""
-    return order.state, order.cancel_reason
 
 
 async def all_ended(mesh: Mesh, *client_order_ids: str) -> list[order_pb2.Order]:

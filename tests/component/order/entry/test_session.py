@@ -9,19 +9,9 @@ import pytest
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
-from tests.component.order.sessions import (
-    Command,
-    Request,
-    Session,
-    cancel,
-    create,
-    error_of,
-    orders_of,
-    resting,
-    said,
-)
+from tests.component.order.calls import refused
+from tests.component.order.sessions import Command, Request, Session, cancel, create, error_of, orders_of, resting, said
 from tests.component.order.support import SEAT, Mesh, limit, request
-from tests.component.order.test_orders import refused
 
 STATE = order_pb2.OrderState
 ANY = order_service_pb2.SessionOptions()

@@ -3,27 +3,15 @@
 from decimal import Decimal
 
 from tickmesh.marketdata.v1 import environment_pb2, market_data_pb2
-from tickmesh.order.v1 import order_explanation_pb2, order_explanation_service_pb2
-from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanationServiceStub
+from tickmesh.order.v1 import order_explanation_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 
 from services.domain.risk.limits import make_limit
 from services.wire.values import timestamp
-from tests.component.order.desk.test_order_lists import bracket
-from tests.component.order.desk.test_replace import replace
+from tests.component.order.calls import bracket, cancel, explain, gaps, refused, replace
 from tests.component.order.support import ENVIRONMENT, MINUTE, Mesh, limit, request, stop_peer
-from tests.component.order.test_orders import cancel, refused
 
 BASIS = order_explanation_pb2.PriceBasis
-
-
-async def explain(mesh: Mesh, order_id: str) -> order_explanation_pb2.OrderExplanation:
-    asked = order_explanation_service_pb2.ExplainOrderRequest(order_id=order_id)
-    return await OrderExplanationServiceStub(mesh.channel).ExplainOrder(asked)
-
-
-def gaps(story: order_explanation_pb2.OrderExplanation) -> list[tuple[str, str]]:
-    return [(gap.part, gap.service) for gap in story.gaps]
 
 
 async def test_a_fill_is_told_with_the_record_that_made_it(mesh: Mesh) -> None:

@@ -18,7 +18,7 @@ from services.domain.tape import merge
 from services.domain.timeline import Timeline
 from tests.unit.domain.markets import clock, daily
 from tests.unit.domain.risk.gates import restarted, state
-from tests.unit.domain.risk.test_limit_scopes import INSTRUMENTS, Room
+from tests.unit.domain.risk.room import INSTRUMENTS, Room
 
 D = Decimal
 

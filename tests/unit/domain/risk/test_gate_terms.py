@@ -9,7 +9,7 @@ import pytest
 from services.domain.orders.order import ExecType, OrderType, Side
 from services.domain.risk.limits import KillScope, make_limit
 from tests.unit.domain.risk.gates import state
-from tests.unit.domain.risk.test_gate import Market
+from tests.unit.domain.risk.market import Market
 
 D = Decimal
 

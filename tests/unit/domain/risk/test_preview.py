@@ -11,7 +11,7 @@ from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import KillScope, make_limit
 from services.domain.risk.preview import preview
 from tests.unit.domain.risk.gates import state
-from tests.unit.domain.risk.test_gate import INSTRUMENTS, Market
+from tests.unit.domain.risk.market import INSTRUMENTS, Market
 
 D = Decimal
 PRICE = D(100)

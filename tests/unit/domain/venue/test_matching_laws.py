@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from services.domain.filling import VenueSettings
 from services.domain.market import Bar
-from services.domain.orders.lists import paired, sized_by_parent
+from services.domain.orders.lists import paired
 from services.domain.orders.order import (
-    STOPS,
     TERMINAL,
     ContingencyType,
     ExecType,
@@ -29,9 +28,9 @@ from services.domain.tape import Kind, Tape
 from services.domain.venue import resting
 from services.domain.venue.matching import Venue
 from tests.unit.domain.venue.compare_venues import compare, differ, restored
+from tests.unit.domain.venue.laws import in_parents_bar, plain_limit, rank
 from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,
-    RESTING,
     Command,
     any_commands,
     command_lists,
@@ -233,29 +232,10 @@ def test_rule_13_twins_together_never_fill_more_than_one_of_them_was_to(
             filled[order.order_id + "+"] += event.last_quantity
 
 
-def in_parents_bar(event: OrderEvent) -> bool:
-    """Whether it is of a stop that the bar which filled its parent reached too (rule 13)."""
-    order = event.order
-    stop = order.order_type in STOPS and sized_by_parent(order)
-    return stop and event.tape_sequence <= order.basis_sequence
-
-
-def plain_limit(order: Order) -> bool:
-    """Whether an order takes all that it gets at its limit; one that is post-only may be canceled instead."""
-    patient = order.time_in_force in {*RESTING, TimeInForce.IOC}
-    instructed = order.reduce_only or order.display_quantity or order.post_only or order.order_list_id
-    return order.order_type is OrderType.LIMIT and patient and not instructed
-
-
 def terms(order: Order) -> tuple[object, ...]:
     """What orders must have in common to stand in one queue; one that may not rest has no place in any."""
     rests = order.time_in_force is not TimeInForce.IOC
     return order.symbol, order.side, order.fill_settings, order.basis_time, order.latency, rests
-
-
-def rank(order: Order) -> tuple[Decimal, int]:
-    """By price, then time."""
-    return (order.limit_price or Decimal(0)) * (-1 if order.side is Side.BUY else 1), order.priority
 
 
 @law

@@ -27,8 +27,8 @@ from services.domain.orders.order import (
 from services.domain.tape import Tape
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from tests.unit.domain.venue.compare_venues import restored
+from tests.unit.domain.venue.laws import in_parents_bar, plain_limit, rank
 from tests.unit.domain.venue.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
-from tests.unit.domain.venue.test_matching_laws import in_parents_bar, plain_limit, rank
 
 seeds = st.integers(0, 2**32).map(Random)
 

@@ -17,7 +17,7 @@ from services.marketdata.mapping import quote_to_proto
 from services.marketdata.tapes.cutting import _between
 from services.marketdata.tapes.files import TapeFiles
 from tests.unit.domain.venue.matching_reference import MINUTE, deep, series
-from tests.unit.marketdata.feed.test_streams import Known, feed_of, parse
+from tests.unit.marketdata.feeds import Known, feed_of, parse
 
 BEST = (1.01, 1.02, 5, 6)
 BEHIND = [(1.00, 7, 1.03, 8), (0.99, 9, 0, 0), (0.98, 4, 0, 0)]

@@ -13,7 +13,7 @@ from services.domain.tape import Tape
 from services.domain.timeline import Timeline
 from services.marketdata.environment import Plan, tape_lost
 from services.marketdata.feed.feed import Feed
-from tests.unit.marketdata.replay.test_coordinator import tape_of
+from tests.unit.marketdata.feeds import tape_of
 
 PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, "", "", "local", 0)
 

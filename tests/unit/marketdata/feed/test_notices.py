@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
+from tickmesh.marketdata.v1 import market_data_pb2
 
 from services.chassis.errors import ApiError
 from services.domain.market import Auction, Halt
@@ -15,7 +15,7 @@ from services.marketdata.feed.broadcast import Selection
 from services.marketdata.feed.feed import Feed, Feeds
 from services.marketdata.feed.mapping import FeedWriter
 from services.marketdata.feed.notices import NoticePage, Notices, standing
-from tests.unit.marketdata.feed.test_streams import Known
+from tests.unit.marketdata.feeds import Known, parse
 
 OPENING, CLOSING = market_data_pb2.AUCTION_TYPE_OPENING, market_data_pb2.AUCTION_TYPE_CLOSING
 SECOND = 1_000_000_000
@@ -54,10 +54,6 @@ def notices(feed: Feed) -> Notices:
     feeds = Feeds()
     feeds._all[feed.plan.environment_id] = feed
     return Notices(feeds)
-
-
-def parse(data: bytes) -> market_data_service_pb2.StreamMarketDataResponse:
-    return market_data_service_pb2.StreamMarketDataResponse.FromString(data)
 
 
 def test_rows_and_columns_say_the_same(feed: Feed) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from decimal import Decimal
 from functools import partial
 
 import numpy as np
@@ -13,19 +12,17 @@ from hypothesis import strategies as st
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2, tape_service_pb2
 
 from services.chassis.stream import Closed, Reset
-from services.domain.instrument import Instrument
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
-from services.marketdata.environment import Plan
 from services.marketdata.feed import broadcast as module
 from services.marketdata.feed.broadcast import Selection, Terms
 from services.marketdata.feed.feed import Feed
 from services.marketdata.feed.mapping import FeedWriter, write
 from services.marketdata.feed.streams import Item, Nothing, Records, Snapshot, Streams, Subscription
-from services.marketdata.reference.instruments import Instruments
 from services.wire.columns import packed_varints
 from services.wire.streams import Envelopes
 from services.wire.tapes import stretches_to_proto
+from tests.unit.marketdata.feeds import Known, feed_of, parse
 
 COUNT = 300
 MINUTE = 60_000_000_000
@@ -51,18 +48,6 @@ def tape() -> Tape:
     )
 
 
-class Known(Instruments):
-    """Two instruments of a cent."""
-
-    def __init__(self) -> None:
-        self._known = {symbol: Instrument(symbol, price_increment=Decimal("0.01")) for symbol in "AB"}
-
-
-def feed_of(made: Tape) -> Feed:
-    plan = Plan("replay-1", 1, "", "x", ("A", "B"), None, None, "d", 0, len(made), 0, "", "", "local", 0)
-    return Feed(plan, 0, Timeline(made), None)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def feed() -> Feed:
     return feed_of(tape())
@@ -84,10 +69,6 @@ async def subscribed(
         yield items
     finally:
         await items.aclose()  # type: ignore[attr-defined]
-
-
-def parse(data: bytes) -> market_data_service_pb2.StreamMarketDataResponse:
-    return market_data_service_pb2.StreamMarketDataResponse.FromString(data)
 
 
 async def test_everybody_who_asked_the_same_gets_the_same_bytes(feed: Feed, writer: FeedWriter) -> None:

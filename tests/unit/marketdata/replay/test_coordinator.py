@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from services.domain.tape import Tape, merge
+from services.domain.tape import Tape
 from services.domain.timeline import Timeline, Wake
 from services.marketdata.environment import Claim, Control, Enrolment, Plan, Position, State, Stored
 from services.marketdata.replay.coordinator import Coordinator
 from services.marketdata.replay.participants import PORTFOLIO, RISK, VENUE, Decide, Grant, Link, Role
 from services.wire.cycle import Fold
-from tests.unit.domain.markets import clock, daily, splits, walk
+from tests.unit.domain.markets import splits
+from tests.unit.marketdata.feeds import tape_of
 
 PLAN = Plan("r", 1, "", "d", ("S",), None, None, "", 0, 0, 0, "", "", "local", 0)
 SEAT = Claim("s", "digest")
@@ -76,10 +77,6 @@ class Side:
             message = link._messages.popleft()
             found = message if isinstance(message, kind) else found
         return found
-
-
-def tape_of(*more: Any) -> Tape:
-    return merge([daily("S", walk(1, 8)), clock(8), *more])
 
 
 @contextlib.asynccontextmanager

@@ -30,7 +30,7 @@ from services.domain.timeline import Timeline
 from services.risk.gate.folding import Folding, NumberedEntry, NumberedEvent, Scene
 from services.risk.gate.parts import Part
 from services.risk.records import Happening, RiskKind
-from tests.unit.domain.backtest.test_simulation import INSTRUMENTS, OnBars
+from tests.unit.domain.backtest.simulations import INSTRUMENTS, OnBars
 from tests.unit.domain.markets import clock, daily, instrument, splits, walk
 
 D = Decimal
