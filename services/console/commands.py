@@ -20,37 +20,37 @@ def _down(_: argparse.Namespace) -> int:
 
 
 def _status(_: argparse.Namespace) -> int:
-    from services.console.status import status
+    from services.console.screen.status import status
 
     return status()
 
 
 def _logs(options: argparse.Namespace) -> int:
-    from services.console.processes import logs
+    from services.console.processes.processes import logs
 
     return logs(options.service, options.lines, follow=options.follow)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from services.console.processes import run
+    from services.console.processes.processes import run
 
     return run(options.service)
 
 
 def _config(_: argparse.Namespace) -> int:
-    from services.console.processes import config
+    from services.console.processes.processes import config
 
     return config()
 
 
 def _backtest(options: argparse.Namespace) -> int:
-    from services.console.backtest import backtest
+    from services.console.trial.backtest import backtest
 
     return backtest(options)
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from services.console.explain import explain
+    from services.console.story.explain import explain
 
     return explain(options.order_id)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from services.chassis.settings import load
 from services.console.layout import PROGRAMS, Layout, Trouble
+from services.console.processes.supervision import Process, Supervisor
 from services.console.settings import ConsoleSettings
-from services.console.supervision import Process, Supervisor
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -94,7 +94,7 @@ class Session:
                     self._say_detached()
                     return 0
                 if began:
-                    from services.console.live import show
+                    from services.console.screen.live import show
 
                     scene_of = self._begin_time, self._attached
                     await _unless(leave, show(mesh, self._settings, self._supervisor, *scene_of, plain=self._plain))
@@ -111,7 +111,7 @@ class Session:
         Raises:
             Trouble: something is in the way.
         """
-        from services.console.probe import addresses, taken
+        from services.console.processes.probe import addresses, taken
 
         left = self._supervisor.leftovers()
         if left:
@@ -146,7 +146,7 @@ class Session:
         Raises:
             Trouble: one died instead, or takes too long.
         """
-        from services.console.probe import serving
+        from services.console.processes.probe import serving
 
         first: dict[str, int] = {}
         deadline = time.monotonic() + SERVING_SECONDS
@@ -170,7 +170,7 @@ class Session:
         if self._plain:
             yield
             return
-        from services.console.view import terminal
+        from services.console.screen.view import terminal
 
         with terminal().status("Starting …", spinner="dots") as status:
             self._status = status

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from tickmesh.order.v1 import order_pb2
 
-from services.console.trial import Market
+from services.console.trial.trial import Market
 from services.domain.accounting.books import Books
 from services.domain.accounting.ledger import Ledger
 from services.domain.orders.lifecycle import check_transition

@@ -14,7 +14,7 @@ import pytest
 
 from services.chassis.catalog import MARKETDATA, SERVICES
 from services.chassis.database import Database
-from services.console.trial import CalendarFiles
+from services.console.trial.trial import CalendarFiles
 from services.marketdata.reference.sessions import compile_in_child
 from services.marketdata.store import Store
 from tests.e2e.mesh import Mesh

@@ -24,7 +24,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2, venue_model_pb2, ven
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 
 from services.console.scenario import Scenario
-from services.console.trial import market_of
+from services.console.trial.trial import market_of
 from services.marketdata.settings import Settings as MarketdataSettings
 from tests.e2e.books import World, list_all
 from tests.e2e.chronicle import Chronicle

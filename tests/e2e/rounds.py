@@ -16,7 +16,7 @@ from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
 
 from services.console.scenario import Scenario
-from services.console.trial import Market, market_of
+from services.console.trial.trial import Market, market_of
 from services.marketdata.settings import Settings as MarketdataSettings
 from tests.e2e.blows import Blow, blows
 from tests.e2e.books import World

@@ -20,9 +20,9 @@ from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
 
 from services.console.clients import Mesh as Console
-from services.console.repeat import histories_to, mesh_digest, repeat
 from services.console.scenario import Scenario, Trader
-from services.console.trial import market_of
+from services.console.trial.repeat import histories_to, mesh_digest, repeat
+from services.console.trial.trial import market_of
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.costs import ModelChange
 from services.domain.money import format_decimal

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from services.console import supervision
 from services.console.layout import PROGRAMS, Layout, Trouble
-from services.console.pids import memory_bytes
-from services.console.supervision import Supervisor
+from services.console.processes import supervision
+from services.console.processes.pids import memory_bytes
+from services.console.processes.supervision import Supervisor
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from tickmesh.marketdata.v1 import market_data_pb2
 from tickmesh.order.v1 import order_explanation_pb2, order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 
-from services.console.explanation_mapping import lines_of
+from services.console.story.mapping import lines_of
 
 NOON = Timestamp(seconds=1_362_139_200)
 LATER = Timestamp(seconds=1_362_139_260)

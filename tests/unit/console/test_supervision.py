@@ -8,8 +8,8 @@ import pytest
 
 from services.chassis.catalog import SERVICES
 from services.console.layout import LONGEST_SOCKET_PATH, Layout
-from services.console.pids import memory_bytes
-from services.console.supervision import GROUP, Supervisor, command, render
+from services.console.processes.pids import memory_bytes
+from services.console.processes.supervision import GROUP, Supervisor, command, render
 
 
 def parsed(layout: Layout, drain_seconds: float = 5.0) -> configparser.RawConfigParser:

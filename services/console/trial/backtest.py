@@ -28,7 +28,7 @@ from services.strategy.settings import Settings as StrategySettings
 from services.strategy.workshop.kinds import discover
 
 if TYPE_CHECKING:
-    from services.console.repeat import Comparison
+    from services.console.trial.repeat import Comparison
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def backtest(options: argparse.Namespace) -> int:
     """Runs it and prints what came of it; 1 where the mesh came to something else."""
     if options.environment:
         return _repeat(options)
-    from services.console.trial import market_of, simulation_of
+    from services.console.trial.trial import market_of, simulation_of
 
     scenario = scenario_of(options)
     kinds = discover(load(StrategySettings).strategy_path)
@@ -118,7 +118,7 @@ def _repeat(options: argparse.Namespace) -> int:
 
 async def _compare(environment_id: str) -> Comparison:
     from services.console.clients import Mesh
-    from services.console.repeat import repeat
+    from services.console.trial.repeat import repeat
 
     kinds = discover(load(StrategySettings).strategy_path)
     async with Mesh(load(ConsoleSettings)) as mesh:
@@ -129,7 +129,7 @@ def _print_result(result: Result, tape: Tape | None, start_sequence: int, second
     from rich.table import Table
     from rich.text import Text
 
-    from services.console.view import money, terminal
+    from services.console.screen.view import money, terminal
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("Portfolio", "Fills", "Refused", "Equity", "Profit", "Commission"):

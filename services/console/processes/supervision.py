@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.console.layout import EDGE, PROGRAMS, Layout, Trouble
-from services.console.pids import alive, command_line, kill
+from services.console.processes.pids import alive, command_line, kill
 
 GROUP: Final = "mesh"
 # A service that died comes back at once; one that dies within its first second waits a second more each time.

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.console import live
 from services.console.records import Replay
-from services.console.watch import Scene
+from services.console.screen import live
+from services.console.screen.watch import Scene
 
 REPLAY = Replay("replay-2", "Demonstration", "RUNNING", (), "us-daily", ("IBM",), 100, 1100, 600, 0, 40)
 

@@ -7,7 +7,7 @@ from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanatio
 
 from services.chassis.channel import connect
 from services.chassis.settings import ServiceSettings
-from services.console.explanation_mapping import lines_of
+from services.console.story.mapping import lines_of
 
 
 async def story(settings: ServiceSettings, order_id: str) -> list[str]:

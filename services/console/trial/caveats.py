@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from services.console.history_clients import Account
 from services.console.records import Deployment, Replay
+from services.console.trial.clients import Account
 from services.domain.backtest.simulation import Result
 from services.domain.orders.order import CancelReason, ExecType
 

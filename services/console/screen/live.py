@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rich.live import Live
 
 from services.chassis.errors import ApiError
-from services.console import view
 from services.console.demonstration import ensure, number_of, portfolio_id
 from services.console.layout import Trouble
-from services.console.pids import together_bytes
-from services.console.probe import serving
+from services.console.processes.pids import together_bytes
+from services.console.processes.probe import serving
+from services.console.processes.supervision import Supervisor
 from services.console.scenario import DEMONSTRATION
+from services.console.screen import view
+from services.console.screen.watch import Scene, watch
 from services.console.settings import ConsoleSettings
-from services.console.supervision import Supervisor
-from services.console.watch import Scene, watch
 
 if TYPE_CHECKING:
     from services.console.clients import Mesh

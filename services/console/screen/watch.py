@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from services.chassis.errors import ApiError
+from services.console.processes.supervision import Process
 from services.console.records import Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews
-from services.console.supervision import Process
 
 T = TypeVar("T")
 

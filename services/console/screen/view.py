@@ -16,7 +16,7 @@ from rich.text import Text
 
 from services.console.layout import PROGRAMS
 from services.console.records import Fill
-from services.console.watch import Scene
+from services.console.screen.watch import Scene
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH: Final = 24

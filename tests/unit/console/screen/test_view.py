@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from services.console import view
 from services.console.records import Fill, MarketNews, OrderNews, Portfolio, Replay
-from services.console.watch import KEPT_EQUITY, Curve, Rate, Scene
+from services.console.screen import view
+from services.console.screen.watch import KEPT_EQUITY, Curve, Rate, Scene
 
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 NOON = 957_182_400_000_000_000

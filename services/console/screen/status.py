@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from services.chassis.settings import load
 from services.console.layout import PROGRAMS, Layout
-from services.console.pids import memory_bytes, together_bytes
+from services.console.processes.pids import memory_bytes, together_bytes
+from services.console.processes.supervision import Supervisor
 from services.console.settings import ConsoleSettings
-from services.console.supervision import Supervisor
 
 if TYPE_CHECKING:
     from services.console.records import Replay
@@ -38,7 +38,7 @@ def status() -> int:
 async def _ask(settings: ConsoleSettings) -> tuple[dict[str, bool], list[Replay]]:
     from services.chassis.errors import ApiError
     from services.console.clients import Mesh
-    from services.console.probe import serving
+    from services.console.processes.probe import serving
 
     async with Mesh(settings) as mesh:
         health = await serving(mesh, settings)
@@ -53,7 +53,7 @@ def _print_processes(supervisor: Supervisor, health: dict[str, bool]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from services.console.view import terminal
+    from services.console.screen.view import terminal
 
     processes, own = supervisor.processes(), supervisor.pid
     sizes = memory_bytes([own, *(each.pid for each in processes)])
@@ -75,7 +75,7 @@ def _print_processes(supervisor: Supervisor, health: dict[str, bool]) -> None:
 def _print_replays(replays: list[Replay]) -> None:
     from rich.table import Table
 
-    from services.console.view import market_time, terminal
+    from services.console.screen.view import market_time, terminal
 
     if not replays:
         return

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.console.backtest import scenario_of
 from services.console.layout import Trouble
 from services.console.main import main
-from services.console.repeat import histories_to, run_to
 from services.console.scenario import DEMONSTRATION, Scenario
-from services.console.trial import Market, simulation_of
+from services.console.trial.backtest import scenario_of
+from services.console.trial.repeat import histories_to, run_to
+from services.console.trial.trial import Market, simulation_of
 from services.domain.backtest.digest import digest
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, VenueModel
 from services.domain.instrument import Instrument

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from services.console.caveats import caveats
-from services.console.history_clients import Account
 from services.console.records import Deployment, Portfolio, Replay
+from services.console.trial.caveats import caveats
+from services.console.trial.clients import Account
 from services.domain.backtest.digest import History, RefusalLine
 from services.domain.backtest.simulation import Result
 from services.domain.orders.order import (

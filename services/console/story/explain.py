@@ -17,7 +17,7 @@ def explain(order_id: str) -> int:
         Trouble: there is no such order, or nobody who knows of it.
     """
     from services.chassis.errors import ApiError
-    from services.console.explanation_clients import story
+    from services.console.story.clients import story
 
     try:
         lines = asyncio.run(story(load(ConsoleSettings), order_id))

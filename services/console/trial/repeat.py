@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.chassis.garbage import rare_collections
-from services.console.caveats import caveats
 from services.console.clients import Mesh
-from services.console.history_clients import Account, Archive
 from services.console.layout import Trouble
 from services.console.records import Deployment, Replay, Strategy
+from services.console.trial.caveats import caveats
+from services.console.trial.clients import Account, Archive
 from services.domain.backtest.digest import History, digest, history
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.deployment.parameters import BadParameter

@@ -1,0 +1,1 @@
+"""What a person sees of the mesh: a live view, lines, a table."""

@@ -1,0 +1,1 @@
+"""An order's story, told to a person."""

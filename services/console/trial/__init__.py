@@ -1,0 +1,1 @@
+"""What the mesh trades, run in this process: scenarios, and replays repeated."""
