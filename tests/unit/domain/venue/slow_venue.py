@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from services.domain.filling import BarPath, VenueSettings
-from services.domain.market import Auction, Bar, Clock, Halt, PriceLevel, Quote, Record, Split, Trade
+from services.domain.market import Auction, Bar, Clock, Halt, PriceLevel, Quote, Record, Split, Trade, sides_of
 from services.domain.orders.order import ContingencyType, Order, OrderType, Side, TimeInForce
 from services.domain.orders.replacing import Replacement
 from services.domain.tape import Kind, Tape
@@ -558,13 +558,16 @@ class SlowVenue:
         return ahead
 
     def shown(self, w: Waiting, quote: Quote) -> Decimal | None:
-        touch, size = (quote.bid, quote.bid_size) if w.buys else (quote.ask, quote.ask_size)
-        price, limit = Decimal(repr(touch)), w.order.limit_price
+        """How many a quote displays at an order's price: nobody where it is passed over, None where it does not say."""
+        sides, limit = sides_of(quote), w.order.limit_price
+        levels = [(Decimal(repr(price)), size) for price, size in sides[0 if w.buys else 1]]
         assert limit is not None
-        if price == limit:
-            return Decimal(repr(size)) if size else None
-        betters = 0 < price < limit if w.buys else price > limit
-        return ZERO if betters else None
+        for price, size in levels:
+            if price == limit:
+                return Decimal(repr(size)) if size else None
+            if price < limit if w.buys else price > limit:
+                return ZERO
+        return None
 
     def admits(self, w: Waiting, price: Decimal) -> bool:
         assert w.order.limit_price is not None

@@ -31,6 +31,22 @@ def thin(first: float, second: float) -> Tape:
     return merge([deep(series(Kind.QUOTE, "BBB", [(1, 1, (99, 100, 10, first))]), [[(0, 0, 101, second)]])])
 
 
+def shown(*bids: tuple[tuple[float, float], ...] | tuple[float, float]) -> Tape:
+    """Quotes by their bids (price, size), the best first, and prints (price, size), one a minute from 1 on.
+
+    Bids come as pairs in a tuple, a print as one pair.
+    """
+    quotes, behind, prints = [], [], []
+    for at, row in enumerate(bids, 1):
+        if not isinstance(row[0], tuple):
+            prints.append((at, at, row))
+            continue
+        (price, size), *others = (each for each in row if isinstance(each, tuple))
+        quotes.append((at, at, (price, 97, size, 40)))
+        behind.append([(*each, 0, 0) for each in others])
+    return merge([deep(series(Kind.QUOTE, "BBB", quotes), behind), series(Kind.TRADE, "BBB", prints)])
+
+
 def market(quantity: int, side: str = "B", number: int = 1, **terms: object) -> Order:
     return order(number, side, "M", quantity, **terms)
 
@@ -267,5 +283,52 @@ SCENARIOS = [
         [(0, limit(12, 101, costs=slipping(basis_points=40)))],
         ["1 4 x 100.5 #1", "1 6 x 101 #1", "1 2 x 101 #1"],
         SHARE,
+    ),
+    Scenario(
+        "a limit behind the best price stands behind what its level displays",
+        "9",
+        shown(((96, 40), (95, 20)), (95, 15), (95, 8)),
+        [(1, limit(10, 95))],
+        ["1 3 x 95 #3"],
+    ),
+    Scenario(
+        "a sale likewise",
+        "9",
+        merge(
+            [
+                deep(series(Kind.QUOTE, "BBB", [(1, 1, (95, 96, 40, 40))]), [[(0, 0, 97, 20)]]),
+                series(Kind.TRADE, "BBB", [(2, 2, (97, 25))]),
+            ]
+        ),
+        [(1, order(1, "S", "L", 10, 97))],
+        ["1 5 x 97 #2"],
+    ),
+    Scenario(
+        "between two levels it has nobody ahead",
+        "9",
+        shown(((96, 40), (94, 20)), (95, 7)),
+        [(1, limit(10, 95))],
+        ["1 7 x 95 #2"],
+    ),
+    Scenario(
+        "beyond the last level nobody knows who is ahead, until a quote displays that",
+        "9",
+        shown(((96, 40), (95.5, 20)), (95, 50), ((96, 40), (95.5, 20), (95, 30)), (95, 34)),
+        [(1, limit(10, 95))],
+        ["1 4 x 95 #4"],
+    ),
+    Scenario(
+        "its level becomes the best one: those ahead stay, as far as that quote still displays them",
+        "9",
+        shown(((96, 40), (95, 20)), ((95, 60),), (95, 22), ((95, 3),), (95, 20)),
+        [(1, limit(10, 95)), (3, limit(10, 95, 2))],
+        ["1 2 x 95 #3", "1 8 x 95 #5", "2 9 x 95 #5"],
+    ),
+    Scenario(
+        "some leave a level behind the best one, or all of them",
+        "9",
+        shown(((96, 40), (95, 20)), ((96, 40), (95, 6)), (95, 8), ((96, 40), (94, 9)), (95, 12)),
+        [(1, limit(10, 95)), (3, limit(10, 95, 2))],
+        ["1 2 x 95 #3", "1 8 x 95 #5", "2 4 x 95 #5"],
     ),
 ]
