@@ -15,7 +15,16 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import ZERO, at_most_places, format_decimal
-from services.domain.orders.order import STOPS, ContingencyType, Order, OrderType, Refusal, Side, TimeInForce
+from services.domain.orders.order import (
+    STOPS,
+    TRIGGERED_STATES,
+    ContingencyType,
+    Order,
+    OrderType,
+    Refusal,
+    Side,
+    TimeInForce,
+)
 
 _OCO, _OTO, _BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
@@ -109,12 +118,19 @@ def clash_of(child: Order, other: Order, reference: Decimal | None = None) -> Cl
 
     Args:
         other: its twin, on whose side it is, or its parent.
-        reference: what a parent at MARKET would fill at now, where that is known.
+        reference: the last price for the parent's side, where it is held against that too.
     """
     twin, stops = other.side is child.side, stops_loss(child)
-    bound = (None if stops_loss(other) is stops else aim(other)) if twin else _entry(other, child, reference)
     price, above = aim(child), stops is (child.side is Side.BUY)
-    if price is None or bound is None or (price > bound if above else price < bound):
+    if twin:
+        bounds = [None if stops_loss(other) is stops else aim(other)]
+    else:
+        bounds = [_entry(other, child), None if reference is None else _at_once(other, reference)]
+    known = [each for each in bounds if each is not None]
+    if price is None or not known:
+        return None
+    bound = max(known) if above else min(known)
+    if price > bound if above else price < bound:
         return None
     field = "limit_price" if child.order_type is OrderType.LIMIT else "stop_price"
     where = "its twin is" if twin else "the entry is"
@@ -122,7 +138,7 @@ def clash_of(child: Order, other: Order, reference: Decimal | None = None) -> Cl
 
 
 def inverted(orders: Sequence[Order], reference: Decimal | None) -> Refusal | None:
-    """Why a list that is asked for now is none: its first order's ``reference`` price lies beyond one of its exits."""
+    """Why a list that is asked for now is none: at its first order's ``reference`` price it would fill beyond an exit."""
     parent, *children = orders
     if parent.contingency_type is not _BRACKET:
         return None
@@ -189,14 +205,29 @@ def _check_bracket(orders: Sequence[Order]) -> None:
             raise BadList(clash.message, place, clash.field)
 
 
-def _entry(parent: Order, child: Order, reference: Decimal | None) -> Decimal | None:
-    """Where a parent enters, as far as it matters to an exit; None where nobody knows."""
+def _entry(parent: Order, child: Order) -> Decimal | None:
+    """Where a parent enters by its own prices, as far as it matters to an exit; None where it has none."""
     limit, trigger = parent.limit_price, parent.stop_price
-    if parent.order_type is OrderType.MARKET:
-        return reference
     if limit is None or trigger is None:
         return trigger if limit is None else limit
     # It pays its limit at worst, and may fill at its trigger already.
     if not stops_loss(child):
         return limit
     return min(limit, trigger) if child.side is Side.SELL else max(limit, trigger)
+
+
+def _at_once(parent: Order, reference: Decimal) -> Decimal | None:
+    """What a parent fills at if the next price is ``reference``; None where it waits for another, or is canceled.
+
+    A limit that the market has passed, or a trigger that it has reached, fills where the market is, as at MARKET.
+    """
+    limit, trigger, buys = parent.limit_price, parent.stop_price, parent.side is Side.BUY
+    if parent.post_only or parent.order_type is OrderType.TRAILING_STOP:
+        return None
+    if limit is not None and (reference > limit if buys else reference < limit):
+        return None
+    if trigger is not None and parent.state not in TRIGGERED_STATES:
+        rises = (parent.order_type in STOPS) is buys
+        if reference < trigger if rises else reference > trigger:
+            return None
+    return reference

@@ -70,7 +70,7 @@ def replaced(
         reservation: what a check set aside for all of it, filled units included; without one each unit keeps what it
             has reserved.
         relatives: the open orders of its list.
-        reference: what the list's first order would fill at now if it is at MARKET; None where that is not asked.
+        reference: the last price for the list's first order, where its exits are held against what it would fill at.
 
     Raises:
         CannotReplace: it would be no more than what has filled, or another quantity than its list's; its trigger has
@@ -153,14 +153,14 @@ def _check_bracket(before: Order, after: Order, relatives: Sequence[Order], refe
     others = [each for each in relatives if each.order_id != after.order_id]
     for other in others:
         if not sized_by_parent(after):
-            _check_entry(before, after, other)
+            _check_entry(before, after, other, reference)
         elif sized_by_parent(other) or after.state is OrderState.HELD:
             _check_exit(before, after, other, reference)
 
 
-def _check_entry(before: Order, after: Order, child: Order) -> None:
+def _check_entry(before: Order, after: Order, child: Order, reference: Decimal | None) -> None:
     moved = any(getattr(after, name) != getattr(before, name) for name in ("limit_price", "stop_price"))
-    if moved and child.state is OrderState.HELD and (clash := clash_of(child, after)):
+    if moved and child.state is OrderState.HELD and (clash := clash_of(child, after, reference)):
         raise CannotReplace(INVERTED, f"the {clash.field} of its exit {child.order_id} {clash.message}")
 
 

@@ -212,10 +212,10 @@ class Venue:
         return [self._blotter.replace(order.priority, after, reservation, When(at, time))]
 
     def replaced(self, order: Order, terms: Replacement) -> Order:
-        """What ``replace`` would make of an open order, for who asks; of a bracket's entry at MARKET by today's price.
+        """What ``replace`` would make of an open order, for who asks.
 
         Raises:
-            CannotReplace: as ``replace``; or an exit lies beyond that price.
+            CannotReplace: as ``replace``; or a bracket's entry would fill at the last price, beyond one of its exits.
         """
         entry, members = self._blotter.order(order.parent_order_id) or order, self._blotter.members(order)
         return replaced(order, terms, None, members, self.reference_price(entry.symbol, entry.side))

@@ -311,10 +311,21 @@ async def test_orders_that_make_no_list_are_refused_by_name_and_leave_none(mesh:
     assert (await refused(get(mesh, "replay-1-1"))).reason == "ORDER_LIST_NOT_FOUND", "an order on its own is no list"
 
 
-async def test_rule_13_a_bracket_at_market_is_refused_whole_where_the_price_is_beyond_an_exit(mesh: Mesh) -> None:
-    error = await refused(mesh.orders.CreateOrderList(bracket(target="76", stop="20")))
+@pytest.mark.parametrize(
+    ("wrong", "limit", "value"),
+    [
+        (bracket(target="76", stop="20"), "limit_price", "76"),
+        # Through the market, or past its trigger: it fills where the price is.
+        (bracket(order_type=LIMIT, limit_price="110", target="120", stop="105"), "stop_price", "105"),
+        (bracket(order_type=STOP, stop_price="80", target="90", stop="70"), "limit_price", "90"),
+    ],
+)
+async def test_rule_13_a_bracket_that_fills_at_once_is_refused_whole_where_the_price_is_beyond_an_exit(
+    mesh: Mesh, wrong: CreateOrderList, limit: str, value: str
+) -> None:
+    error = await refused(mesh.orders.CreateOrderList(wrong))
     assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "BRACKET_INVERTED")
-    assert (error.metadata["limit"], error.metadata["value"]) == ("limit_price", "76")
+    assert (error.metadata["limit"], error.metadata["value"]) == (limit, value)
     assert {event.exec_type for event in await mesh.events()} == {order_pb2.EXEC_TYPE_REJECTED}
     assert len(await mesh.events()) == 3
     assert await folded(mesh) == 0

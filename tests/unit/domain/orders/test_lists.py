@@ -231,6 +231,67 @@ def test_rule_13_an_exit_beyond_the_price_that_its_entry_at_market_meets(
     assert inverted(listed(OTO, [ENTRY, TARGET]), D(200)) is None
 
 
+def entry(kind: str, price: float, limit: int | None = None, **terms: object) -> Order:
+    return order(1, "B", kind, 10, price, **({} if limit is None else {"limit_price": D(limit)}), **terms)
+
+
+@pytest.mark.parametrize(
+    ("first", "target", "stop", "clashes", "waits"),
+    [
+        # What the entry is, its exits, the prices at which it would fill beyond one of them, those at which it does not.
+        (entry("L", 110), 115, 105, [95, 104, 105], [106, 110, 111, 200]),
+        (entry("S", 90), 95, 85, [95, 96, 100], [80, 89, 90, 94]),
+        (entry("MIT", 110), 115, 105, [95, 105], [106, 111]),
+        (entry("LIT", 100, 102), 110, 97, [90, 97], [98, 101, 103]),
+        # Its limit keeps it out above, its trigger below.
+        (entry("SL", 100, 105), 106, 98, [], [90, 99, 101, 105, 107, 110]),
+        (entry("TS", 5), 115, 105, [], [100, 104, 116]),
+        (entry("L", 110, post_only=True), 115, 105, [], [95, 105]),
+    ],
+)
+def test_rule_13_an_exit_beyond_the_price_at_which_its_entry_would_fill_at_once(
+    first: Order, target: int, stop: int, clashes: list[int], waits: list[int]
+) -> None:
+    orders = [first, TARGET._replace(limit_price=D(target)), EXIT._replace(stop_price=D(stop))]
+    check_list(BRACKET, orders)
+    found = {at: inverted(listed(BRACKET, orders), D(at)) for at in (*clashes, *waits)}
+    assert [at for at, refusal in found.items() if refusal is not None] == clashes
+    assert {refusal.bound for refusal in found.values() if refusal is not None} == set(map(D, clashes))
+
+
+def test_rule_13_a_sale_that_would_fill_at_once_is_held_against_its_exits_likewise() -> None:
+    orders = shorted(PRICED, TARGET._replace(limit_price=D(90)), EXIT._replace(stop_price=D(110)))
+    refusal = inverted(listed(BRACKET, orders), D(111))
+    assert refusal is not None
+    assert (refusal.limit, refusal.bound, refusal.value) == ("stop_price", 111, 110)
+    assert inverted(listed(BRACKET, orders), D(109)) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "target", "stop", "name", "terms", "field"),
+    [
+        (entry("L", 108), 115, 90, "env-3", {"stop_price": D(101)}, "stop_price"),
+        (entry("L", 108), 115, 101, "env-1", {"limit_price": D(109)}, "stop_price"),
+        (entry("S", 90), 110, 85, "env-2", {"limit_price": D(96)}, "limit_price"),
+        (entry("S", 90), 96, 85, "env-1", {"stop_price": D(91)}, "limit_price"),
+    ],
+)
+def test_rule_13_new_terms_do_not_let_an_entry_fill_at_once_beyond_an_exit(
+    first: Order, target: int, stop: int, name: str, terms: dict[str, Decimal], field: str
+) -> None:
+    """The market stands at 100, where each of the entries fills."""
+    market = Market(bars(100, 100), ALL)
+    market.advance(1)
+    exits = TARGET._replace(limit_price=D(target)), EXIT._replace(stop_price=D(stop))
+    market.send(*listed(BRACKET, [first, *exits]))
+    before = market.venue.order(name)
+    assert before is not None
+    with pytest.raises(CannotReplace) as refused:
+        market.venue.replaced(before, Replacement(**terms))  # type: ignore[arg-type]
+    assert refused.value.reason == "BRACKET_INVERTED"
+    assert f"the {field} " in str(refused.value)
+
+
 class Market:
     """A venue and a gate that checks what is sent to it, both as the order service and risk have them."""
 

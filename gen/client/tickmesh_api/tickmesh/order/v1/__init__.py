@@ -3854,6 +3854,10 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         `LIMIT_EXCEEDED`, `ORDER_RATE_EXCEEDED`, `PRICE_OUT_OF_BAND`, `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`,
         `NO_REFERENCE_PRICE`, `MARKET_CLOSED`, `BRACKET_INVERTED`.
 
+        A bracket's exits lie on either side of where its entry fills: beyond its own prices, at worst its limit, which is looked at
+        first (INVALID_ARGUMENT); and where the last price would fill it at once, at MARKET, through its limit or past its trigger,
+        beyond that price too (`BRACKET_INVERTED`). An entry that waits for another price is held against no other than its own.
+
         Fails, leaving no order, as `CreateOrder` does: with INVALID_ARGUMENT `INVALID_ARGUMENT`, also where the orders make no list
         of this kind, or `OFF_INCREMENT`; NOT_FOUND `PORTFOLIO_NOT_FOUND` or `INSTRUMENT_NOT_FOUND`; ALREADY_EXISTS
         `CLIENT_ORDER_ID_REUSED`, also where one of the ids is that of an order on its own; FAILED_PRECONDITION
@@ -3956,7 +3960,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
         `QUANTITY_BELOW_FILLED` for a quantity, or cash, that is no more than what has filled, `LIST_QUANTITY_FIXED` for that of a
         list's order, `ORDER_TRIGGERED` for another trigger of an order that has been triggered, `BRACKET_INVERTED` where an exit
-        would lie beyond its twin, or beyond an entry that has not filled, `ENVIRONMENT_COMPLETED`;
+        would lie beyond its twin, or beyond an entry that has not filled, where that is or would fill at once,
+        `ENVIRONMENT_COMPLETED`;
         ALREADY_EXISTS `REQUEST_ID_REUSED`; RESOURCE_EXHAUSTED `RUNAWAY_GUARD` for new terms from outside; UNAVAILABLE
         `RISK_UNAVAILABLE`, `ENVIRONMENT_BLOCKED` or `SERVICE_UNAVAILABLE`: repeat the call. A strategy's command, one with a
         `deployment_id`, is served in its own cycle; it carries the deployment's seat token as an order does, and also fails with
