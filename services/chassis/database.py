@@ -60,7 +60,7 @@ class Database:
         self.url = url
         self.dialect = make_url(url).get_backend_name()
         self._store = _store(url, self.dialect)
-        self.writer = Writer(self._store.write, on_failure)
+        self.writer = Writer(self._store.write, on_failure, self._store.write_here)
 
     @classmethod
     async def open(

@@ -98,6 +98,10 @@ class Postgres:
                 for statement, rows in groups:
                     await connection.execute(statement, rows)
 
+    def write_here(self, groups: Groups) -> bool:
+        """Never: to wait for a server would hold up everything else."""
+        return False
+
     async def close(self) -> None:
         """Disconnects, and lets others claim the database."""
         async with self._turn:

@@ -25,6 +25,7 @@ Parameters = Sequence[Mapping[str, Any]]
 Unit = Sequence[tuple[Statement, Parameters]]
 Groups = Sequence[tuple[Statement, list[Mapping[str, Any]]]]
 Transaction = Callable[[Groups], Awaitable[None]]
+Here = Callable[[Groups], bool]
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +41,33 @@ class _Queued(NamedTuple):
     then: Callable[[], None] | None
     done: asyncio.Future[None]
 
+    def conclude(self) -> None:
+        """It is durable."""
+        if self.then is not None:
+            self.then()
+        if not self.done.done():
+            self.done.set_result(None)
+
 
 class Writer:
     """The only writer of a database. A unit is all or nothing, units commit in the order they were given."""
 
-    def __init__(self, transaction: Transaction, on_failure: Callable[[BaseException], None] = exit_at_once) -> None:
-        """Wraps a function which runs statements in one durable transaction; see `Database.writer`."""
+    def __init__(
+        self,
+        transaction: Transaction,
+        on_failure: Callable[[BaseException], None] = exit_at_once,
+        here: Here | None = None,
+    ) -> None:
+        """Wraps functions which run statements in one durable transaction; see `Database.writer`.
+
+        Args:
+            transaction: runs them.
+            on_failure: called when a commit fails.
+            here: runs them before it returns, or says that it would take too long.
+        """
         self._transaction = transaction
         self._on_failure = on_failure
+        self._here = here
         self._queue: list[_Queued] = []
         self._running: asyncio.Task[None] | None = None
         self._failed: BaseException | None = None
@@ -66,21 +86,43 @@ class Writer:
         """
         await self.enqueue(unit, then)
 
-    def enqueue(self, unit: Unit, then: Callable[[], None] | None = None) -> asyncio.Future[None]:
-        """As `commit`, but takes its place in the order at once and returns what to wait for."""
+    def enqueue(
+        self, unit: Unit, then: Callable[[], None] | None = None, *, alone: bool = False
+    ) -> asyncio.Future[None]:
+        """As `commit`, but takes its place in the order at once and returns what to wait for.
+
+        Args:
+            unit: as of `commit`.
+            then: as of `commit`.
+            alone: nobody else has work that could go on meanwhile. Where nothing is being committed and a commit is
+                brief, it is made before this returns: two switches of threads and four turns of the loop are most of
+                what it takes beside the disk.
+        """
         if self._failed is not None:
             raise RuntimeError("the writer has failed") from self._failed
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._queue.append(_Queued(unit, then, done))
-        if self._running is None:
-            self._running = deadline.detach(self._run(), name="writer")
-        return done
+        queued = _Queued(unit, then, loop.create_future())
+        if self._running is not None or not (alone and self._commit_here(queued)):
+            self._queue.append(queued)
+            if self._running is None:
+                self._running = deadline.detach(self._run(), name="writer")
+        return queued.done
 
     async def drain(self) -> None:
         """Returns when all that was queued before is durable."""
         if self._queue or self._running is not None:
             await self.enqueue(())
+
+    def _commit_here(self, queued: _Queued) -> bool:
+        if self._here is None or self._queue:
+            return False
+        try:
+            if not self._here(merge([queued.unit])):
+                return False
+            queued.conclude()
+        except Exception as error:  # noqa: BLE001 who waits is told, as by a commit of the task's
+            self._fail(error, [queued])
+        return True
 
     async def _run(self) -> None:
         batch: list[_Queued] = []
@@ -92,10 +134,7 @@ class Writer:
                 if groups:
                     await self._transaction(groups)
                 for each in batch:
-                    if each.then is not None:
-                        each.then()
-                    if not each.done.done():
-                        each.done.set_result(None)
+                    each.conclude()
         except asyncio.CancelledError as error:
             # The loop is ending. Whether the batch is stored is unknown, and nobody is told that it is.
             self._failed = error

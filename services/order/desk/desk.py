@@ -245,7 +245,7 @@ class Desk:
             command.deadline = command.deadline or due
         again: Sequence[AnyCommand] = ()
         if creates := self._next(Create):
-            again = await self._placing.place(creates)
+            again = await self._placing.place(creates, alone=not self._ready)
         elif lists := self._next(CreateList):
             again = await self._lists.place(lists)
         elif trials := self._next(Trial):

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from services.chassis import telemetry
@@ -37,8 +38,7 @@ class Seen(NamedTuple):
 
     portfolio_id: str
     exec_type: int
-    symbol: str = ""
-    """Empty where the event was read back from the store."""
+    symbol: str = ""  # Empty where the event was read back from the store.
 
 
 class OpenOrder(NamedTuple):
@@ -63,10 +63,8 @@ def reader(store: Store) -> Callable[[str, int, int], Awaitable[list[Entry[Seen]
 
     async def read(environment_id: str, after: int, limit: int) -> list[Entry[Seen]]:
         rows = await store.events_after(environment_id, after, limit)
-        return [
-            Entry(row.sequence, Seen(row.portfolio_id, row.exec_type), length_delimited(REPEATED_FIELD, row.payload))
-            for row in rows
-        ]
+        kept = ((row, Seen(row.portfolio_id, row.exec_type)) for row in rows)
+        return [Entry(row.sequence, seen, length_delimited(REPEATED_FIELD, row.payload)) for row, seen in kept]
 
     return read
 
@@ -169,9 +167,10 @@ class Journal:
         cause: str,
         principal: str = "",
         held: Mapping[Holder, Decimal] | None = None,
+        alone: bool = False,
     ) -> dict[str, bytes]:
         """Writes events and waits; returns each order as it is after them, encoded."""
-        written = self.write(events, cause=cause, principal=principal, held=held)
+        written = self.write(events, cause=cause, principal=principal, held=held, alone=alone)
         await written.done
         failpoint("order.after_commit")
         return written.orders
@@ -184,6 +183,7 @@ class Journal:
         principal: str = "",
         held: Mapping[Holder, Decimal] | None = None,
         request: RequestRow | None = None,
+        alone: bool = False,
     ) -> Written:
         """Numbers, encodes and commits events with the orders' rows, the headroom and where the environment stands.
 
@@ -193,6 +193,7 @@ class Journal:
             principal: who did; of each order its own where not given.
             held: the positions that fills among them have changed, as they are now.
             request: what must not be done again.
+            alone: as of `Writer.enqueue`.
         """
         now = self._clock()
         event_rows, entries = [], []
@@ -222,8 +223,8 @@ class Journal:
         written = (event_rows, list(order_rows.values()), [self._portfolio(*each) for each in headrooms.items()])
         unit = self._store.unit(self.row, *written, positions=positions, request=request)
         failpoint("order.before_commit")
-        done = self._store.writer.enqueue(unit, lambda: self._publish(entries, after, orders))
-        return Written(done, orders)
+        publish = partial(self._publish, entries, after, orders)
+        return Written(self._store.writer.enqueue(unit, publish, alone=alone), orders)
 
     def _publish(self, entries: Sequence[Entry[Seen]], after: Mapping[int, Order], orders: Mapping[str, bytes]) -> None:
         """Shows what is durable now: to snapshots, then to the streams, with nothing in between."""

@@ -99,8 +99,12 @@ class Placing:
         self._store = store
         self._asking = checks
 
-    async def place(self, batch: Iterable[Create]) -> list[Create]:
+    async def place(self, batch: Iterable[Create], *, alone: bool) -> list[Create]:
         """Decides on orders and answers them.
+
+        Args:
+            batch: what has queued.
+            alone: nothing else has.
 
         Returns:
             Those that must be looked at again: another order of the same client's id has just come in.
@@ -112,7 +116,7 @@ class Placing:
         # Who queued so long that risk may be given up soon is asked about alone: it must not fail those behind it.
         for together in (late, [each for each in creates if each.deadline >= soonest]):
             if together:
-                await self._decide(together)
+                await self._decide(together, alone=alone)
         return again
 
     async def _unknown(self, creates: Sequence[Create]) -> list[Create]:
@@ -137,7 +141,7 @@ class Placing:
             create.fail(objection)
         return objection is None
 
-    async def _decide(self, creates: Sequence[Create]) -> None:
+    async def _decide(self, creates: Sequence[Create], *, alone: bool) -> None:
         desk, row = self._desk, self._desk.row
         orders = [self.order(create, row.order_count + n) for n, create in enumerate(creates, start=1)]
         origins = [self.origin(create) for create in creates]
@@ -158,7 +162,7 @@ class Placing:
             desk.journal.checked(order.order_id, verdict)
             events += self._take(order, verdict)
         row.order_count += len(orders)
-        placed = await desk.journal.commit(events, cause="command")
+        placed = await desk.journal.commit(events, cause="command", alone=alone and len(orders) == 1)
         for create, event in zip(creates, events, strict=True):
             create.answer_with(placed[event.order.order_id], event.order.state)
 

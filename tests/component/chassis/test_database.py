@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,62 @@ async def test_units_in_parallel_all_arrive_in_order(database: Database) -> None
     await asyncio.gather(*(place(n) for n in range(1, 501)))
     assert done == list(range(1, 501))
     assert [row.id for row in await database.fetch_all(by_id)] == done
+
+
+async def test_a_unit_that_is_alone_is_stored_and_told_of_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 60.0)
+    told: list[int] = []
+    for n in range(1, 4):
+        row = {"id": n, "price": None, "state": "NEW"}
+        done = database.writer.enqueue([(insert, [row])], partial(told.append, n), alone=True)
+        if n > 1:
+            # The first one opens the writer's connection, in its thread.
+            assert (done.done(), told[-1]) == (True, n)
+        await done
+        assert [each.id for each in await database.fetch_all(by_id)] == told == list(range(1, n + 1))
+
+
+async def test_a_unit_that_is_alone_waits_for_what_is_being_committed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 60.0)
+    told: list[int] = []
+    units = [[(insert, [{"id": n, "price": None, "state": "NEW"}])] for n in range(1, 5)]
+    await database.writer.enqueue(units[0], partial(told.append, 1))
+    waited = [
+        database.writer.enqueue(unit, partial(told.append, n), alone=n == 3) for n, unit in enumerate(units[1:], 2)
+    ]
+    assert [each.done() for each in waited] == [False, False, False]
+    await asyncio.gather(*waited)
+    assert told == [1, 2, 3, 4]
+
+
+async def test_nothing_stands_still_for_a_commit_that_usually_takes_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.writer.commit([(insert, [{"id": 1, "price": None, "state": "NEW"}])])
+    monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 0.0)
+    done = database.writer.enqueue([(insert, [{"id": 2, "price": None, "state": "NEW"}])], alone=True)
+    assert not done.done()
+    await done
+    assert len(await database.fetch_all(by_id)) == 2
+
+
+async def test_a_unit_that_is_alone_is_stored_whole_or_not_at_all(
+    tmp_path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 60.0)
+    failures: list[BaseException] = []
+    database = await Database.open(f"sqlite:///{tmp_path}/order.db", migrations, on_failure=failures.append)
+    row = {"id": 1, "price": None, "state": "NEW"}
+    await database.writer.commit([(insert, [row])])
+    done = database.writer.enqueue([(insert, [{**row, "id": 2}, row])], alone=True)
+    with pytest.raises(RuntimeError, match="commit failed"):
+        await done
+    assert isinstance(failures[0], sqlite3.IntegrityError)
+    assert [each.id for each in await database.fetch_all(by_id)] == [1]
 
 
 async def test_an_upsert_inserts_then_replaces_and_keeps_what_it_is_told_to(database: Database) -> None:

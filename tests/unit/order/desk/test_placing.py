@@ -26,11 +26,11 @@ async def test_an_order_that_waited_too_long_is_asked_about_alone() -> None:
     gate: Any = None
     placing, asked = Placing(desk, store, gate), list[list[str]]()
 
-    async def decide(creates: Sequence[Create]) -> None:
+    async def decide(creates: Sequence[Create], *, alone: bool) -> None:
         asked.append([each.ticket.client_key for each in creates])
 
     placing._decide = decide  # type: ignore[method-assign]
     now = time.monotonic()
     fresh = [create(f"{n}", now + 2) for n in range(3)]
-    await placing.place([create("old", now - 1), create("soon", now + 0.05), *fresh])
+    await placing.place([create("old", now - 1), create("soon", now + 0.05), *fresh], alone=False)
     assert asked == [["old", "soon"], ["0", "1", "2"]]
