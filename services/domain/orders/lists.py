@@ -138,7 +138,7 @@ def clash_of(child: Order, other: Order, reference: Decimal | None = None) -> Cl
 
 
 def inverted(orders: Sequence[Order], reference: Decimal | None) -> Refusal | None:
-    """Why a list that is asked for now is none: at its first order's ``reference`` price it would fill beyond an exit."""
+    """Why a list asked for now is none: at its first order's ``reference`` price it would fill beyond an exit."""
     parent, *children = orders
     if parent.contingency_type is not _BRACKET:
         return None

@@ -238,7 +238,7 @@ def entry(kind: str, price: float, limit: int | None = None, **terms: object) ->
 @pytest.mark.parametrize(
     ("first", "target", "stop", "clashes", "waits"),
     [
-        # What the entry is, its exits, the prices at which it would fill beyond one of them, those at which it does not.
+        # The entry, its exits, the prices at which it would fill beyond one of them, those at which it does not.
         (entry("L", 110), 115, 105, [95, 104, 105], [106, 110, 111, 200]),
         (entry("S", 90), 95, 85, [95, 96, 100], [80, 89, 90, 94]),
         (entry("MIT", 110), 115, 105, [95, 105], [106, 111]),
