@@ -15,6 +15,8 @@ from services.domain.filling import FillModel, VenueSettings, settled
 from services.domain.money import ZERO, at_most_places, floor_to
 
 _PER_POINT = Decimal("0.0001")
+_ENDLESS = Decimal(10) ** 27
+"""More money than any order is for."""
 
 
 class Tier(NamedTuple):
@@ -57,6 +59,19 @@ class Commission:
             total += max(ZERO, min(amount, end) - tier.above) * tier.basis_points * _PER_POINT
         total = max(total, self.minimum)
         return at_most_places(total if self.maximum is None else min(total, self.maximum), 9)
+
+    def most_traded(self, quantity: Decimal, total: Decimal) -> Decimal:
+        """The most money that ``quantity`` units may be traded for where their commission is ``total``, or less."""
+        if self.maximum is not None and total >= self.maximum:
+            return _ENDLESS
+        left, above = max(ZERO, total - self.per_order - self.per_unit * quantity), [tier.above for tier in self.tiers]
+        rates = [ZERO, *(tier.basis_points for tier in self.tiers)]
+        for begin, end, rate in zip([ZERO, *above], [*above, _ENDLESS], rates, strict=True):
+            each = (self.basis_points + rate) * _PER_POINT
+            if left < (end - begin) * each:
+                return begin + left / each
+            left -= (end - begin) * each
+        return _ENDLESS
 
 
 @dataclass(frozen=True, slots=True)

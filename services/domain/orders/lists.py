@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.domain.money import ZERO, at_most_places, format_decimal
+from services.domain.money import ZERO, format_decimal
 from services.domain.orders.order import (
     STOPS,
     TRIGGERED_STATES,
@@ -25,6 +25,7 @@ from services.domain.orders.order import (
     Side,
     TimeInForce,
 )
+from services.domain.orders.shrinking import share_of_reservation
 
 _OCO, _OTO, _BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
@@ -155,12 +156,9 @@ def aim(child: Order) -> Decimal | None:
 
 def cut(order: Order, units: Decimal) -> Order:
     """``order`` for so many units fewer, because its twin has filled them; what it reserved shrinks likewise."""
-    quantity, held = order.quantity - units, order.reservation
-    share = held._replace(
-        cash=at_most_places(held.cash * quantity / order.quantity, 9),
-        quantity=at_most_places(held.quantity * quantity / order.quantity, 9),
-    )
-    return order._replace(quantity=quantity, leaves_quantity=order.leaves_quantity - units, reservation=share)
+    quantity = order.quantity - units
+    held = share_of_reservation(order, quantity)
+    return order._replace(quantity=quantity, leaves_quantity=order.leaves_quantity - units, reservation=held)
 
 
 def _check_waiting(kind: ContingencyType, order: Order, place: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.domain.money import ZERO, at_most_places
+from services.domain.money import ZERO
 from services.domain.orders.lists import aim, clash_of, sized_by_parent
 from services.domain.orders.order import (
     TRIGGERED_STATES,
@@ -15,6 +15,7 @@ from services.domain.orders.order import (
     Reservation,
 )
 from services.domain.orders.shape import BadShape, check_shape
+from services.domain.orders.shrinking import share_of_reservation, size_of
 
 _TRIGGERS = frozenset({"stop_price", "trailing_amount", "trailing_percent"})
 BELOW_FILLED, TRIGGERED, IMPOSSIBLE = "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "INVALID_ARGUMENT"
@@ -92,7 +93,7 @@ def replaced(
     _check_shape(after, terms)
     if order.contingency_type is ContingencyType.BRACKET:
         _check_bracket(order, after, relatives, reference)
-    return after._replace(reservation=reservation or _in_proportion(order, after))
+    return after._replace(reservation=reservation or share_of_reservation(order, size_of(after)))
 
 
 def needs_check(before: Order, after: Order) -> bool:
@@ -102,7 +103,7 @@ def needs_check(before: Order, after: Order) -> bool:
     """
     if any(getattr(after, name) != getattr(before, name) for name in _PRICES):
         return True
-    return _size(after) > _size(before)
+    return size_of(after) > size_of(before)
 
 
 def keeps_priority(before: Order, after: Order) -> bool:
@@ -113,12 +114,7 @@ def keeps_priority(before: Order, after: Order) -> bool:
         leaves_quantity=before.leaves_quantity,
         reservation=before.reservation,
     )
-    return same == before and _size(after) <= _size(before)
-
-
-def _size(order: Order) -> Decimal:
-    """What the order asks for: units, or cash."""
-    return order.quantity if order.cash_quantity is None else order.cash_quantity
+    return same == before and size_of(after) <= size_of(before)
 
 
 def _check_size(order: Order, terms: Replacement) -> None:
@@ -169,11 +165,3 @@ def _check_exit(before: Order, after: Order, other: Order, reference: Decimal | 
         raise CannotReplace(INVERTED, f"the {clash.field} {clash.message}")
     if after.expire_time not in {before.expire_time, other.expire_time} and sized_by_parent(other):
         raise CannotReplace(IMPOSSIBLE, f"must stay that of its twin {other.order_id}", "expire_time")
-
-
-def _in_proportion(order: Order, after: Order) -> Reservation:
-    held, before, now = order.reservation, _size(order), _size(after)
-    if now == before:
-        return held
-    quantity = at_most_places(held.quantity * now / before, 9)
-    return held._replace(cash=at_most_places(held.cash * now / before, 9), quantity=quantity)

@@ -25,12 +25,16 @@ from services.domain.costs import (
 )
 from services.domain.filling import BarPath, FillModel, VenueSettings
 from services.domain.money import ZERO
+from services.domain.orders.lists import cut, listed
 from services.domain.orders.order import (
     LIMITED,
     TERMINAL,
+    CancelReason,
+    ContingencyType,
     ExecType,
     Order,
     OrderEvent,
+    Reservation,
     Side,
     TimeInForce,
     reserved_cash,
@@ -39,10 +43,11 @@ from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
 from services.domain.risk.preview import Preview, preview
 from services.domain.tape import Kind, Tape
-from services.domain.venue.matching import Venue
+from services.domain.venue.matching import Replacement, Venue
 from tests.unit.domain.backtest.simulations import OnBars, anything, cross, market, simulate
 from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,
+    MINUTE,
     Command,
     any_costs,
     any_order,
@@ -136,6 +141,29 @@ def test_rules_8_and_14_no_fill_passes_its_limit_whatever_the_slippage(
         if event.exec_type is ExecType.TRADE and sent.order_type in LIMITED and sent.limit_price is not None:
             buys = sent.side is Side.BUY
             assert event.last_price <= sent.limit_price if buys else event.last_price >= sent.limit_price
+
+
+COMMISSIONS = st.builds(
+    Commission,
+    per_order=st.sampled_from([ZERO, D(1)]),
+    per_unit=st.sampled_from([ZERO, D("0.005")]),
+    basis_points=st.sampled_from([ZERO, D(2), D("7.5")]),
+    tiers=st.sampled_from([(), (Tier(ZERO, D(25)), Tier(D(10_000), D(10))), (Tier(D(500), D(3)), Tier(D(900), ZERO))]),
+    minimum=st.sampled_from([ZERO, D("1.5"), D(7)]),
+    maximum=st.none() | st.sampled_from([D(7), D(40)]),
+)
+
+
+@given(COMMISSIONS, st.integers(1, 1_000), st.decimals(0, 100_000, places=2))
+def test_rule_14_what_may_be_traded_for_a_commission_costs_that_and_more_of_it_more(
+    model: Commission, units: int, amount: Decimal
+) -> None:
+    total = model.total(D(units), amount)
+    most = model.most_traded(D(units), total)
+    assert most >= amount
+    assert model.total(D(units), most) == total
+    if most < 10**20:
+        assert model.total(D(units), most + D("0.01")) > total
 
 
 class Books:
@@ -321,6 +349,81 @@ def test_rule_4_a_check_counts_the_commission() -> None:
         books.go(1)
         books.send(order(1, "B", "M", 10, costs=costs))
         assert bool(books.venue.open_orders()) is passes
+
+
+@pytest.mark.parametrize(
+    ("side", "model", "before", "after"),
+    [
+        ("B", Commission(basis_points=D(10), minimum=D(1)), "10", "2"),
+        ("B", Commission(basis_points=D(10), minimum=D(4)), "10", "4"),
+        ("B", Commission(per_order=D(3), per_unit=D("0.1")), "13", "5"),
+        ("B", Commission(basis_points=D(100), maximum=D(30)), "30", "20"),
+        ("B", Commission(basis_points=D(10), tiers=(Tier(D(3000), D(90)),)), "73", "2"),
+        ("S", Commission(basis_points=D(10)), "10", "2"),
+        ("S", Commission(per_order=D(3), per_unit=D("0.1"), minimum=D(4)), "13", "5"),
+        # Nobody knows how much more than its maximum it would have been.
+        ("S", Commission(basis_points=D(100), maximum=D(30)), "30", "30"),
+    ],
+)
+def test_rule_4_what_shrinks_gives_back_the_commission_of_what_it_no_longer_asks_for(
+    side: str, model: Commission, before: str, after: str
+) -> None:
+    books = Books(merge([bars([(100, 100, 100, 100, 1)])]), VenueSettings(), D(20_000), shorts=True)
+    books.go(1)
+    sent = books.send(order(1, side, "M", 100, costs=Costs(model)))
+    assert sent is not None
+    assert sent.reservation.commission == D(before)
+    books.fold(books.venue.replace("env-1", Replacement(quantity=D(20)), 1, 0))
+    (left,) = books.venue.open_orders()
+    assert left.reservation.commission == D(after)
+    assert books.gate.exposure("P").reserved_cash == reserved_cash(left) == left.reservation.cash + D(after)
+
+
+def test_rule_4_an_order_by_cash_gives_it_back_too() -> None:
+    books = Books(merge([bars([(100, 100, 100, 100, 1)])]), VenueSettings(), D(20_000), shorts=False)
+    books.go(1)
+    model = Commission(basis_points=D(10), minimum=D(1))
+    sent = books.send(order(1, "B", "M", 0, costs=Costs(model), cash_quantity=D(6000)))
+    assert sent is not None
+    assert sent.reservation.commission == 6
+    books.fold(books.venue.replace("env-1", Replacement(cash_quantity=D("0.000000001")), 1, 0))
+    assert books.venue.open_orders()[0].reservation.commission == 1
+    assert books.gate.exposure("P").reserved_cash == D("1.000000001")
+
+
+def test_rules_4_and_13_the_leg_of_an_oco_gives_back_the_commission_of_what_its_twin_has_filled() -> None:
+    legs = [order(1, "B", "L", 10, 99), order(2, "B", "S", 10, 110)]
+    costs = Costs(Commission(basis_points=D(10)))
+    waits, triggered = (
+        each._replace(reservation=Reservation(D(100) * 10, D(10), ZERO, D(1)), costs=costs)
+        for each in listed(ContingencyType.OCO, legs)
+    )
+    assert cut(triggered, D(4)).reservation == Reservation(D(600), D(6), ZERO, D("0.6"))
+    # What it was charged stays.
+    paid = waits._replace(commission=D("0.8"), cum_quantity=D(2), leaves_quantity=D(8), gross_amount=D(800))
+    assert cut(paid, D(8)).reservation.commission == D("0.8")
+
+
+@law
+@given(COMMISSIONS, st.integers(2, 400), st.data(), st.booleans())
+def test_rules_4_and_19_what_has_shrunk_still_pays_for_all_of_itself(
+    model: Commission, units: int, data: st.DataObject, in_parts: bool
+) -> None:
+    """The price stands still, and what shrinking sets free goes to others."""
+    needed = D(units) * 101 + model.total(D(units), D(units) * 101)
+    tape = merge([bars([(101, 101, 101, 101, 40 if in_parts else 10**6)] * 110)])
+    books = Books(tape, VenueSettings(), needed, shorts=False)
+    books.go(1)
+    assert books.send(order(1, "B", "M", units, costs=Costs(model))) is not None
+    books.go(2)
+    fewer = data.draw(st.integers(1, units - 1))
+    open_orders = books.venue.open_orders()
+    if open_orders and open_orders[0].cum_quantity < fewer:
+        books.fold(books.venue.replace("env-1", Replacement(quantity=D(fewer)), 2, 2 * MINUTE))
+    books.venue.restore([], {"P": ZERO})
+    books.go(len(tape))
+    assert not books.venue.open_orders()
+    assert {event.order.cancel_reason for event in books.events} == {CancelReason.NONE}
 
 
 def test_rule_19_a_sale_that_does_not_bring_its_commission_is_canceled() -> None:
