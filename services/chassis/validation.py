@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+import re
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from protovalidate import Validator, Violation
@@ -17,6 +19,11 @@ from services.chassis.errors import ApiError
 MAX_VIOLATIONS = 16
 # What protobuf says a duration can be: 10,000 years. JSON cannot say more, but a message can.
 _MOST_SECONDS, _MOST_NANOS = 315_576_000_000, 999_999_999
+
+# A rule over several fields says first which of them it is about: `limit_price: must be given for …`.
+_NAMED: Final = re.compile("([a-z_]+): ")
+# Their own words give numbers, which no client writes.
+_OF_ENUMS: Final = frozenset({"enum.not_in", "enum.defined_only"})
 
 _validator = Validator()
 
@@ -33,18 +40,38 @@ def validate(message: Message) -> None:
             raise ApiError.invalid_field(".".join(path), "is no duration: at most 10,000 years, its parts of one sign")
     violations = _validator.collect_violations(message)
     if violations:
-        raise invalid(violations)
+        raise _invalid(message.DESCRIPTOR, violations)
 
 
-def invalid(violations: list[Violation]) -> ApiError:
-    """One error of all violations."""
-    found = [
-        FieldViolation(_path(violation.proto.field), _message(violation), violation.proto.rule_id or "")
-        for violation in violations[:MAX_VIOLATIONS]
-    ]
-    first = found[0]
-    text = f"{first.field}: {first.description}" if first.field else first.description
-    return ApiError.invalid_argument(text, field_violations=found)
+def _invalid(of: Any, violations: list[Violation]) -> ApiError:
+    """One error of all violations; the text is the first one's, of a single field before one over several."""
+    found = sorted(map(partial(_found, of), violations), key=lambda each: each[0])[:MAX_VIOLATIONS]
+    [_, first], *_ = found
+    text = f"{first.field}: {first.description}"
+    return ApiError.invalid_argument(text, field_violations=[violation for _, violation in found])
+
+
+def _found(of: Descriptor, violation: Violation) -> tuple[bool, FieldViolation]:
+    """What is told of a violation, and whether its rule is over several fields: then its words begin with one."""
+    elements = violation.proto.field.elements if violation.proto.field else ()
+    path, description, rule = _path(elements), violation.proto.message, violation.proto.rule_id or ""
+    named = _NAMED.match(description)
+    if named:
+        path, description = f"{path}.{named[1]}".removeprefix("."), description[named.end() :]
+    elif rule in _OF_ENUMS:
+        description = f"must be one of {', '.join(_choices(of, elements))}"
+    return named is not None, FieldViolation(path, description or f"breaks the rule {rule}", rule)
+
+
+def _choices(of: Descriptor | None, elements: Sequence[Any]) -> list[str]:
+    """The values of the enum at a path; 0 is no choice."""
+    enum: EnumDescriptor | None = None
+    for element in elements:
+        field = of.fields_by_name[element.field_name] if of else None
+        if field and field.message_type and field.message_type.GetOptions().map_entry:
+            field = field.message_type.fields_by_name["value"]
+        of, enum = (field.message_type, field.enum_type) if field else (None, None)
+    return [value.name for value in enum.values if value.number] if enum else []
 
 
 @lru_cache(None)
@@ -77,16 +104,10 @@ def _sound(duration: Duration) -> bool:
     return abs(seconds) <= _MOST_SECONDS and abs(nanos) <= _MOST_NANOS and seconds * nanos >= 0
 
 
-def _message(violation: Violation) -> str:
-    return violation.proto.message or f"breaks the rule {violation.proto.rule_id}"
-
-
-def _path(path: Any) -> str:
+def _path(elements: Sequence[Any]) -> str:
     """The field's path as a client writes it: `legs[2].limit_price`, `labels["a"]`."""
-    if path is None:
-        return ""
     parts: list[str] = []
-    for element in path.elements:
+    for element in elements:
         subscript = element.subscript
         suffix = ""
         if subscript is not None:

@@ -335,6 +335,8 @@ ROWS: dict[str, list[Row]] = {
         row(KILL_SWITCH_NOT_FOUND, environment_id="nobody"),
         row(KILL_SWITCH_NOT_FOUND, target_id="nobody"),
         row(KILL_SWITCH_NOT_FOUND, scope="KILL_SWITCH_SCOPE_STRATEGY", target_id=FROZEN),
+        row(target_id=None),
+        row(scope="KILL_SWITCH_SCOPE_ENVIRONMENT"),
     ],
     "PortfolioService/CreatePortfolio": [
         NO_ENVIRONMENT,

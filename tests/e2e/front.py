@@ -41,6 +41,7 @@ class Answer:
         body: of a success: one message as a dict of its JSON, of a stream the first.
         message: for people.
         metadata: of the ErrorInfo.
+        fields: the paths of the fields that are wrong.
     """
 
     code: str
@@ -48,6 +49,7 @@ class Answer:
     body: dict[str, Any] = field(default_factory=dict)
     message: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> tuple[str, str]:
@@ -164,7 +166,8 @@ def refused(error: dict[str, Any]) -> Answer:
     infos = [each for each in error["details"] if each["@type"].endswith("google.rpc.ErrorInfo")]
     code = next(each.name for each in grpc.StatusCode if each.value[0] == error["code"])
     info = infos[0] if infos else {"reason": ""}
-    return Answer(code, info["reason"], message=error["message"], metadata=info.get("metadata", {}))
+    fields = tuple(wrong.get("field", "") for each in error["details"] for wrong in each.get("field_violations", ()))
+    return Answer(code, info["reason"], message=error["message"], metadata=info.get("metadata", {}), fields=fields)
 
 
 def _query(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -178,11 +181,11 @@ def _query(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 
 def _refusal(error: Any) -> Answer:
     status = rpc_status.from_call(error)
-    info = error_details_pb2.ErrorInfo()
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details if status else ():
-        if detail.Is(info.DESCRIPTOR):
-            detail.Unpack(info)
-    return Answer(error.code().name, info.reason, message=error.details() or "", metadata=dict(info.metadata))
+        _ = detail.Unpack(info) or detail.Unpack(bad)
+    told, fields = error.details() or "", tuple(each.field for each in bad.field_violations)
+    return Answer(error.code().name, info.reason, message=told, metadata=dict(info.metadata), fields=fields)
 
 
 def _json(message: Any) -> dict[str, Any]:

@@ -56,6 +56,7 @@ UNARY = {name: method for name, method in METHODS.items() if not method.client_s
 BODIES = [name for name, method in UNARY.items() if bindings(method)[0][0] == "POST"]
 INTERNAL = methods(internal=True)
 ENTER = "OrderService/EnterOrders"
+UNREADABLE = "The request cannot be read: "
 TIMES = [name for name, method in UNARY.items() if _times(method)]
 DURATIONS = [name for name, method in UNARY.items() if _durations(method.input_type)]
 
@@ -104,6 +105,9 @@ def test_a_wrong_request_is_told_what_is_wrong(front: Front, name: str) -> None:
         answers.append(("gRPC", row.change, row.outcome, front.grpc(method, request)))
         answers.append(("REST", row.change, _over_rest(name, row), front.http(method, request)))
     told(answers)
+    refusals = [answer for *_, answer in answers if answer.code == "INVALID_ARGUMENT"]
+    # Where Envoy cannot make a message of what it got, its own words say of which field.
+    assert not [each for each in refusals if not (all(each.fields or [""]) or each.message.startswith(UNREADABLE))]
 
 
 def _over_rest(name: str, row: Row) -> Outcome:

@@ -24,6 +24,8 @@ _NUMBER = {
 _FORMATS = ("email", "hostname", "ipv4", "ipv6", "uri", "uuid")
 _WIDE = ("int64", "sint64", "sfixed64", "uint64", "fixed64")
 _NARROW = ("int32", "sint32", "sfixed32", "uint32", "fixed32", "float", "double")
+# `'limit_price: must be …'`: such words name their field first.
+_ANSWERS = re.compile(r"'([a-z_]+: [^']*)'")
 _MATCHES = re.compile(r"this\.matches\((r?'(?:[^'\\]|\\.)*'|r?\"(?:[^\"\\]|\\.)*\")\)")
 
 
@@ -33,7 +35,7 @@ def keywords(contract: Contract, rules: Json) -> Json:
     Rules that JSON Schema cannot say are told in `description`.
     """
     found: Json = {}
-    told = [rule["message"] for rule in rules.get("cel", ()) if rule.get("message")]
+    told = _words(rules)
     for kind, of_kind in rules.items():
         if kind == "string":
             found |= _string(of_kind)
@@ -65,11 +67,20 @@ _SIGNS = {"gt": "above", "gte": "at least", "lt": "below", "lte": "at most"}
 def message_rules(options: Json) -> list[str]:
     """What a message's rules over several fields say, for people."""
     rules = options.get("[buf.validate.message]", {})
-    told = [rule["message"] for rule in rules.get("cel", ()) if rule.get("message")]
+    told = _words(rules)
     for oneof in rules.get("oneof", ()):
         count = "exactly one" if oneof.get("required") else "at most one"
         told.append(f"{count} of {', '.join(f'`{name}`' for name in oneof['fields'])}")
     return told
+
+
+def _words(rules: Json) -> list[str]:
+    """What CEL rules answer: each one's message, or all that its expression may."""
+    return [
+        words
+        for rule in rules.get("cel", ())
+        for words in ([rule["message"]] if rule.get("message") else _ANSWERS.findall(rule["expression"]))
+    ]
 
 
 def _string(rules: Json) -> Json:

@@ -47,7 +47,46 @@ def basket() -> type[Message]:
     )
     message.field.add(name="first", number=4, type=kinds.TYPE_MESSAGE, type_name=".toy.Leg", label=kinds.LABEL_OPTIONAL)
     rule = message.options.Extensions[validate_pb2.message].cel.add()
-    rule.id, rule.message, rule.expression = "basket.name", "a basket is not a leg", "this.name != 'leg'"
+    rule.id, rule.message, rule.expression = "basket.name", "name: is not that of a leg", "this.name != 'leg'"
+    rule = leg.options.Extensions[validate_pb2.message].cel.add()
+    rule.id = "leg.symbol"
+    rule.expression = "this.symbol == 'OLD' && has(this.delay) ? 'delay: is none for OLD' : ''"
+    moods = file.enum_type.add(name="Mood")
+    for number, value in enumerate(("MOOD_UNSPECIFIED", "MOOD_UP", "MOOD_DOWN")):
+        moods.value.add(name=value, number=number)
+    entry = message.nested_type.add(name="ByNameEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    entry.field.add(name="value", number=2, type=kinds.TYPE_ENUM, type_name=".toy.Mood", label=kinds.LABEL_OPTIONAL)
+    # Not looked at where it is not given, so that only a test of it must.
+    mood = message.field.add(
+        name="mood",
+        number=5,
+        type=kinds.TYPE_ENUM,
+        type_name=".toy.Mood",
+        label=kinds.LABEL_OPTIONAL,
+        proto3_optional=True,
+        oneof_index=0,
+    )
+    message.oneof_decl.add(name="_mood")
+    several = message.field.add(
+        name="moods", number=6, type=kinds.TYPE_ENUM, type_name=".toy.Mood", label=kinds.LABEL_REPEATED
+    )
+    by_name = message.field.add(
+        name="by_name",
+        number=7,
+        type=kinds.TYPE_MESSAGE,
+        type_name=".toy.Basket.ByNameEntry",
+        label=kinds.LABEL_REPEATED,
+    )
+    rules = validate_pb2.field
+    for of in (
+        mood.options.Extensions[rules],
+        several.options.Extensions[rules].repeated.items,
+        by_name.options.Extensions[rules].map.values,
+    ):
+        of.enum.defined_only = True
+        of.enum.not_in.append(0)
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("toy.Basket"))
@@ -72,9 +111,36 @@ def test_each_bad_field_is_named(basket: type[Message]) -> None:
     assert error.message.startswith("name: ")
 
 
-def test_a_rule_over_the_whole_message_names_no_field(basket: type[Message]) -> None:
-    [violation] = refusal(basket(name="leg")).field_violations
-    assert violation == ("", "a basket is not a leg", "basket.name")
+def test_a_rule_over_several_fields_names_the_one_that_its_words_begin_with(basket: type[Message]) -> None:
+    error = refusal(basket(name="leg"))
+    assert error.field_violations == (("name", "is not that of a leg", "basket.name"),)
+    assert error.message == "name: is not that of a leg"
+
+
+def test_so_it_does_within_the_message_that_it_is_of(basket: type[Message]) -> None:
+    old = {"symbol": "OLD", "delay": {"seconds": 1}}
+    error = refusal(basket(name="tech", first=old, legs=[{}, old], labels={"a": old}))
+    assert sorted(each.field for each in error.field_violations) == [
+        "first.delay",
+        'labels["a"].delay',
+        "legs[1].delay",
+    ]
+    assert {each.description for each in error.field_violations} == {"is none for OLD"}
+
+
+def test_what_is_wrong_with_a_field_alone_comes_first(basket: type[Message]) -> None:
+    """What is wrong with several together often follows from it."""
+    old = {"symbol": "OLD", "delay": {"seconds": 1}}
+    error = refusal(basket(first=old, legs=[{"symbol": "GOOGL"}]))
+    assert [each.field for each in error.field_violations] == ["name", "legs[0].symbol", "first.delay"]
+    assert error.message.startswith("name: ")
+
+
+@pytest.mark.parametrize("mood", [0, 9])
+def test_the_choices_of_an_enum_are_named(basket: type[Message], mood: int) -> None:
+    error = refusal(basket(name="tech", mood=mood, moods=[mood], by_name={"a": mood}))
+    assert [each.field for each in error.field_violations] == ["mood", "moods[0]", 'by_name["a"]']
+    assert {each.description for each in error.field_violations} == {"must be one of MOOD_UP, MOOD_DOWN"}
 
 
 @pytest.mark.parametrize(

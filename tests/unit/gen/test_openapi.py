@@ -51,6 +51,13 @@ def test_predefined_rules_become_patterns(document: dict[str, Any]) -> None:
     assert {"client_order_id", "symbol", "side"} <= set(order["required"])
 
 
+def test_rules_over_several_fields_are_told_in_words(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    rule = "- limit_price: must be given for LIMIT, STOP_LIMIT and LIMIT_IF_TOUCHED orders and for no other\n"
+    assert rule in schemas["order.v1.CreateOrderRequest"]["description"]
+    assert "- portfolio_id: exactly one of" in schemas["order.v1.ArmCancelTimerRequest"]["description"]
+
+
 def test_wide_integers_are_strings_and_times_are_dates(document: dict[str, Any]) -> None:
     envelope = document["components"]["schemas"]["order.v1.StreamOrderEventsResponse"]["properties"]
     assert envelope["sequence"]["type"] == "string"

@@ -1,11 +1,20 @@
 """Our predefined rules hold at run time in the generated messages, not only in the protos' text."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import protovalidate
 import pytest
+from buf.validate import validate_pb2
+from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
 from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
+
+CONTRACT = Path(__file__).parents[3] / "gen/tickmesh.binpb"
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "100.50", "999999999999999999.999999999"])
@@ -37,3 +46,34 @@ def test_what_other_ids_begin_with_has_no_tilde(request_: Message, field: str) -
         found[name] = [each.rule_id for each in own]
     wrong = ["tickmesh.part_id"]
     assert found == {"a": [], "a-b": [], "x" * 64: [], **dict.fromkeys(("a~b", "a~", "~a", "x" * 65), wrong)}
+
+
+def over_several() -> Iterator[tuple[str, Any, set[str]]]:
+    """Each CEL rule over several fields: the message it is of, the rule, and the names of those fields."""
+    contract = descriptor_pb2.FileDescriptorSet.FromString(CONTRACT.read_bytes())
+    messages = {
+        f".{file.package}.{message.name}": message
+        for file in contract.file
+        if file.package.startswith("tickmesh.")
+        for message in file.message_type
+    }
+    for message in messages.values():
+        for rule in message.options.Extensions[validate_pb2.message].cel:
+            yield message.name, rule, {field.name for field in message.field}
+        for field in message.field:
+            if field.type_name in messages:
+                for rule in field.options.Extensions[validate_pb2.field].cel:
+                    yield message.name, rule, {each.name for each in messages[field.type_name].field}
+
+
+def test_the_words_of_a_rule_over_several_fields_begin_with_one_of_them() -> None:
+    """So validation can tell which field is wrong."""
+    found = list(over_several())
+    assert len(found) > 12
+    for name, rule, fields in found:
+        # Of what an expression quotes, words have blanks.
+        quoted = re.findall("'([^']*)'", rule.expression)
+        told = [rule.message] if rule.message else [each for each in quoted if " " in each]
+        assert told, (name, rule.id)
+        for words in told:
+            assert words.partition(": ")[0] in fields, (name, rule.id, words)

@@ -20,7 +20,7 @@ OF_ALL_IN_A_LIST = {"portfolio_id"}
 def rules(message: Any) -> list[str]:
     """What a message says of its fields together: each condition, with what is wrong where it holds."""
     (rule,) = message.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel
-    return re.split(r"(?<='): ", rule.expression)
+    return re.split(r"(?<=')\)?: ", rule.expression)
 
 
 def fields(message: Any) -> dict[str, Any]:

@@ -145,7 +145,7 @@ async def test_what_cannot_be_is_told(mesh: Mesh) -> None:
         (replace(resting.order_id, trailing_amount="1"), "INVALID_ARGUMENT", ["trailing_amount"]),
         (replace(resting.order_id, expire_time=timestamp(10**18)), "INVALID_ARGUMENT", ["expire_time"]),
         (replace(resting.order_id, display_quantity="10"), "INVALID_ARGUMENT", ["display_quantity"]),
-        (replace(resting.order_id), "INVALID_ARGUMENT", [""]),
+        (replace(resting.order_id), "INVALID_ARGUMENT", ["quantity"]),
     ):
         error = await refused(mesh.orders.ReplaceOrder(wrong))
         assert (error.reason, [each.field for each in error.field_violations]) == (reason, fields), wrong

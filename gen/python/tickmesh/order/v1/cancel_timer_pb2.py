@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tickmesh/order/v1/cancel_timer.proto\x12\x11tickmesh.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etickmesh/common/v1/rules.proto\"\xee\x03\n\x15\x41rmCancelTimerRequest\x12/\n\x0cportfolio_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12\x33\n\x0e\x65nvironment_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12\xac\x01\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationBw\xe2\x41\x01\x02\xbaHp\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\xba\x01_\n\x10tickmesh.timeout\x12\x19must be 0 or at least 1 s\x1a\x30this == duration(\'0s\') || this >= duration(\'1s\')\xc8\x01\x01R\x07timeout\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId:\x93\x01\xbaH\x8f\x01\x1a\x8c\x01\n\x12tickmesh.one_scope\x12<exactly one of portfolio_id and environment_id must be given\x1a\x38(this.portfolio_id == \'\') != (this.environment_id == \'\')\"\xb4\x01\n\x0b\x43\x61ncelTimer\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12!\n\x0cportfolio_id\x18\x02 \x01(\tR\x0bportfolioId\x12\x1c\n\tprincipal\x18\x03 \x01(\tR\tprincipal\x12=\n\x0ctrigger_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0btriggerTimeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tickmesh/order/v1/cancel_timer.proto\x12\x11tickmesh.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etickmesh/common/v1/rules.proto\"\xfc\x03\n\x15\x41rmCancelTimerRequest\x12/\n\x0cportfolio_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\x0bportfolioId\x12\x33\n\x0e\x65nvironment_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xc0\xbb\x18\x01\xd8\x01\x01R\renvironmentId\x12\xac\x01\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationBw\xe2\x41\x01\x02\xbaHp\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\xba\x01_\n\x10tickmesh.timeout\x12\x19must be 0 or at least 1 s\x1a\x30this == duration(\'0s\') || this >= duration(\'1s\')\xc8\x01\x01R\x07timeout\x12*\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01R\trequestId:\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x12tickmesh.one_scope\x12Jportfolio_id: exactly one of portfolio_id and environment_id must be given\x1a\x38(this.portfolio_id == \'\') != (this.environment_id == \'\')\"\xb4\x01\n\x0b\x43\x61ncelTimer\x12%\n\x0e\x65nvironment_id\x18\x01 \x01(\tR\renvironmentId\x12!\n\x0cportfolio_id\x18\x02 \x01(\tR\x0bportfolioId\x12\x1c\n\tprincipal\x18\x03 \x01(\tR\tprincipal\x12=\n\x0ctrigger_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0btriggerTimeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,9 +45,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARMCANCELTIMERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ARMCANCELTIMERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_ARMCANCELTIMERREQUEST']._loaded_options = None
-  _globals['_ARMCANCELTIMERREQUEST']._serialized_options = b'\272H\217\001\032\214\001\n\022tickmesh.one_scope\022<exactly one of portfolio_id and environment_id must be given\0328(this.portfolio_id == \'\') != (this.environment_id == \'\')'
+  _globals['_ARMCANCELTIMERREQUEST']._serialized_options = b'\272H\235\001\032\232\001\n\022tickmesh.one_scope\022Jportfolio_id: exactly one of portfolio_id and environment_id must be given\0328(this.portfolio_id == \'\') != (this.environment_id == \'\')'
   _globals['_ARMCANCELTIMERREQUEST']._serialized_start=219
-  _globals['_ARMCANCELTIMERREQUEST']._serialized_end=713
-  _globals['_CANCELTIMER']._serialized_start=716
-  _globals['_CANCELTIMER']._serialized_end=896
+  _globals['_ARMCANCELTIMERREQUEST']._serialized_end=727
+  _globals['_CANCELTIMER']._serialized_start=730
+  _globals['_CANCELTIMER']._serialized_end=910
 # @@protoc_insertion_point(module_scope)
