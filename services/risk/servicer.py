@@ -24,7 +24,7 @@ from services.chassis.errors import ApiError
 from services.chassis.tokens import filter_hash
 from services.domain.money import NotADecimal, parse_decimal
 from services.domain.risk.limit import Where
-from services.domain.risk.limits import make_limit
+from services.domain.risk.limits import NoSuchLimit, make_limit
 from services.risk.controls import Controls
 from services.risk.environments import Environments
 from services.risk.gate.gate import EnvironmentGate
@@ -253,9 +253,8 @@ def _check_limit(name: str, bound: Decimal, where: Where) -> None:
         return
     try:
         make_limit(name, bound, *where)
-    except ValueError as error:
-        field = "bound" if str(error).startswith("a bound") else "limit_type"
-        raise ApiError.invalid_field(field, str(error)) from None
+    except NoSuchLimit as error:
+        raise ApiError.invalid_field("bound" if error.bounded else "limit_type", str(error)) from None
 
 
 def _kill_key(record: KillRecord) -> tuple[str, ...]:

@@ -33,6 +33,19 @@ from services.domain.risk.position_limits import (
     MaxPositionQuantity,
 )
 
+
+class NoSuchLimit(ValueError):
+    """A limit that there cannot be.
+
+    Attributes:
+        bounded: whether another bound would do; else the limit is wrong for what is named.
+    """
+
+    def __init__(self, message: str, *, bounded: bool = False) -> None:
+        super().__init__(message)
+        self.bounded = bounded
+
+
 ORDERED: tuple[type[Limit], ...] = (
     Restricted,
     MaxDailyLoss,
@@ -72,20 +85,21 @@ def make_limit(
         stored: somebody set it before. An initial margin of nothing was let pass once, and may still be there.
 
     Raises:
-        ValueError: no limit that can be set has this name, its bound cannot be this, or it cannot be set for these.
+        NoSuchLimit: none that can be set has this name, its bound cannot be this, or it cannot be set for these.
     """
     kind = _SETTABLE.get(name)
     if kind is None:
-        raise ValueError(f"no limit is called {name!r}; there are {', '.join(_SETTABLE)}")
-    if bound < 0 or (kind.switch and bound not in {0, 1}):
-        raise ValueError(f"a bound of {bound} for {name}")
-    if kind.above_zero and not bound and not stored:
-        raise ValueError(f"a bound of 0 for {name}, which must be above it")
+        raise NoSuchLimit(f"no limit is called {name!r}; there are {', '.join(_SETTABLE)}")
+    if kind.switch and bound not in {0, 1}:
+        raise NoSuchLimit(f"{name} is a switch: its bound is 1 for on or 0 for off, not {bound}", bounded=True)
+    if bound < 0 or (kind.above_zero and not bound and not stored):
+        least = "above 0" if kind.above_zero else "at least 0"
+        raise NoSuchLimit(f"the bound of {name} is {least}, not {bound}", bounded=True)
     where = Where(portfolio_id, strategy_id, symbol)
     named = frozenset(each for each, given in zip(Where._fields, where, strict=True) if given)
     if named not in kind.places:
         wanted = " or ".join(sorted(_words(place) for place in kind.places))
-        raise ValueError(f"{name} is set for {wanted}, not for {_words(named)}")
+        raise NoSuchLimit(f"{name} is set for {wanted}, not for {_words(named)}")
     return kind(bound, where)
 
 

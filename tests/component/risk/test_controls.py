@@ -414,3 +414,23 @@ async def test_rule_31_a_limit_that_is_set_right_after_a_kill_is_placed_after_wh
         await setting
         listed = await desk.risk.ListLimitChanges(messages.ListLimitChangesRequest(environment_id=ENVIRONMENT))
         assert [each.after_order_id for each in listed.limit_changes] == [order.order_id]
+
+
+async def test_a_limit_that_there_cannot_be_is_told_why(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1")
+    async with risk_of(world, tmp_path) as desk:
+        for kind, bound, field, words in (
+            ("SHORT_SALES", "0.5", "bound", "short_sale is a switch: its bound is 1 for on or 0 for off, not 0.5"),
+            ("INITIAL_MARGIN", "0", "bound", "the bound of initial_margin is above 0, not 0"),
+            (
+                "RESTRICTED",
+                "1",
+                "limit_type",
+                "restricted is set for portfolio and symbol or ",
+            ),
+        ):
+            with pytest.raises(ApiError) as refused:
+                await set_limit(desk, kind, bound)
+            [violation] = refused.value.field_violations
+            assert violation.field == field
+            assert violation.description.startswith(words)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.domain.orders.order import Side
 from services.domain.risk.gate import Gate
 from services.domain.risk.limit import PLACES, Where
-from services.domain.risk.limits import ORDERED, make_limit
+from services.domain.risk.limits import ORDERED, NoSuchLimit, make_limit
 from tests.unit.domain.risk.room import INSTRUMENTS, PRICES, D, Room
 
 SETTABLE = {kind.name: kind for kind in ORDERED if kind.places}
@@ -195,8 +195,11 @@ def test_a_limit_can_be_set_only_for_what_it_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["short_sale", "restricted"])
 def test_a_switch_is_on_or_off(name: str) -> None:
-    with pytest.raises(ValueError, match="a bound of 2"):
-        make_limit(name, D(2), symbol="A")
+    for bound in ("2", "0.5", "-1"):
+        words = f"{name} is a switch: its bound is 1 for on or 0 for off, not {bound}"
+        with pytest.raises(NoSuchLimit, match=words) as no:
+            make_limit(name, D(bound), symbol="A")
+        assert no.value.bounded
 
 
 def test_a_gate_that_does_not_know_what_a_limit_counts_takes_none_such() -> None:

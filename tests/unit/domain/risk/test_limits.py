@@ -8,7 +8,7 @@ import pytest
 from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
 from services.domain.risk.gate import Gate, Verdict
-from services.domain.risk.limits import ORDERED, KillScope, make_limit
+from services.domain.risk.limits import ORDERED, KillScope, NoSuchLimit, make_limit
 from tests.unit.domain.risk.gates import state
 
 D = Decimal
@@ -371,5 +371,5 @@ def test_rule_12_an_order_that_its_fill_sizes_is_not_one_that_only_reduces(desk:
 
 def test_an_initial_margin_of_nothing_is_read_where_it_was_set_before() -> None:
     assert make_limit("initial_margin", D(0), stored=True).bound == 0
-    with pytest.raises(ValueError, match="a bound of -1"):
+    with pytest.raises(NoSuchLimit, match="the bound of initial_margin is above 0, not -1"):
         make_limit("initial_margin", D(-1), stored=True)
