@@ -278,6 +278,8 @@ ROWS: dict[str, list[Row]] = {
         row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
         row(ENVIRONMENT_COMPLETED, environment_id=ENDED, portfolio_id=None),
         row(commission=None),
+        row(fills={}),
+        row(commission=None, fills={}),
         row(commission__basis_points="10000.1"),
         row(commission__minimum="2", commission__maximum="1"),
         row(commission__tiers=[{"above": "1", "basis_points": "1"}]),

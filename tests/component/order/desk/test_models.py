@@ -234,11 +234,15 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(mesh: Mesh) -> None
         {"commission": Commission(per_unit="1", in_units=True)},
         {"slippage": Slippage(impact="1.5")},
         {"fills": Fills(volume_share="1.5")},
+        {"fills": Fills()},
+        {"commission": DOLLAR, "fills": Fills()},
         {},
     ):
         with pytest.raises(ApiError) as refused:
             await put(mesh, **fields)
         assert refused.value.code is StatusCode.INVALID_ARGUMENT
+        [violation] = refused.value.field_violations
+        assert violation.field.partition(".")[0] in (list(fields)[-1:] or ["commission"])
     with pytest.raises(ApiError) as unknown:
         await delete(mesh, "nobody")
     assert (unknown.value.code, unknown.value.reason) == (StatusCode.NOT_FOUND, "VENUE_MODEL_NOT_FOUND")

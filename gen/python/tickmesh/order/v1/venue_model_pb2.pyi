@@ -75,7 +75,7 @@ Global___CommissionTier: _TypeAlias = CommissionTier  # noqa: Y015
 class CommissionModel(_message.Message):
     """What an order costs beyond its price, in the instrument's currency: the rates are added up, then bounded. Each fill is charged
     what its order's commission grows by, so a minimum is paid once and a maximum holds for the whole order. Without any field an
-    order costs nothing.
+    order costs nothing, whatever a wider model says.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -127,7 +127,8 @@ Global___CommissionModel: _TypeAlias = CommissionModel  # noqa: Y015
 @_typing.final
 class SlippageModel(_message.Message):
     """How far a fill is worse than the price that was reached: the parts are added up, snapped to the next increment away from the
-    market, and never pass an order's limit. Auctions have one price for all, and no slippage.
+    market, and never pass an order's limit. Auctions have one price for all, and no slippage. Without any field fills are at the
+    price that was reached, whatever a wider model says.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -160,7 +161,7 @@ Global___SlippageModel: _TypeAlias = SlippageModel  # noqa: Y015
 
 @_typing.final
 class LatencyModel(_message.Message):
-    """How long after its decision an order is live, in market time."""
+    """How long after its decision an order is live, in market time. Without any field it is live at once, whatever a wider model says."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

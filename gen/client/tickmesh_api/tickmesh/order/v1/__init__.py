@@ -915,7 +915,7 @@ class CommissionModel(betterproto2.Message):
     """
     What an order costs beyond its price, in the instrument's currency: the rates are added up, then bounded. Each fill is charged
     what its order's commission grows by, so a minimum is paid once and a maximum holds for the whole order. Without any field an
-    order costs nothing.
+    order costs nothing, whatever a wider model says.
     """
 
     per_order: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -1539,7 +1539,7 @@ default_message_pool.register_message("tickmesh.order.v1", "GetOrderRequest", Ge
 @dataclass(eq=False, repr=False)
 class LatencyModel(betterproto2.Message):
     """
-    How long after its decision an order is live, in market time.
+    How long after its decision an order is live, in market time. Without any field it is live at once, whatever a wider model says.
     """
 
     fixed: "datetime.timedelta | None" = betterproto2.field(
@@ -3230,7 +3230,8 @@ default_message_pool.register_message("tickmesh.order.v1", "SetVenueModelRequest
 class SlippageModel(betterproto2.Message):
     """
     How far a fill is worse than the price that was reached: the parts are added up, snapped to the next increment away from the
-    market, and never pass an order's limit. Auctions have one price for all, and no slippage.
+    market, and never pass an order's limit. Auctions have one price for all, and no slippage. Without any field fills are at the
+    price that was reached, whatever a wider model says.
     """
 
     basis_points: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
