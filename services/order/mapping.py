@@ -37,7 +37,7 @@ _NO_INSTRUCTIONS = tuple(Order._field_defaults[name] for name in Order._fields[_
 _FUNDS = frozenset({"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"})
 _SESSION = frozenset({"MARKET_CLOSED"})
 # Of a refusal, what its answer tells by the same names.
-_TOLD = ("limit", "bound", "value", "missing", "portfolio_id", "strategy_id", "symbol")
+_TOLD = ("limit", "bound", "value", "missing", "portfolio_id", "strategy_id", "symbol", "kill_switch_reason")
 
 
 class Encoded(NamedTuple):
@@ -229,7 +229,8 @@ def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
     kind = "FUNDS" if refusal.reason in _FUNDS else "SESSION" if refusal.reason in _SESSION else "RISK"
     short = f", missing {refusal.missing}" if refusal.missing else ""
     hit = f"bound {refusal.bound}, value {refusal.value}{short}" if refusal.bound else refusal.reason
-    message = f"The order was refused by {refusal.limit}: {hit}."
+    why = f" ({refusal.kill_switch_reason})" if refusal.kill_switch_reason else ""
+    message = f"The order was refused by {refusal.limit}: {hit}{why}."
     return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order_id, metadata=metadata)
 
 

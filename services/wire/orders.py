@@ -135,6 +135,7 @@ def refusal_to_proto(refusal: Refusal) -> order_pb2.Refusal:
         strategy_id=refusal.strategy_id,
         symbol=refusal.symbol,
         order_id=refusal.order_id,
+        kill_switch_reason=refusal.kill_switch_reason,
     )
 
 
@@ -150,4 +151,5 @@ def refusal_from_proto(refusal: order_pb2.Refusal) -> Refusal:
         refusal.strategy_id,
         refusal.symbol,
         refusal.order_id,
+        refusal.kill_switch_reason,
     )

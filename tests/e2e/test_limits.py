@@ -164,7 +164,7 @@ def test_rule_23_a_runaway_client_is_turned_away_at_the_door_and_nothing_is_stor
         before = get(front, "/orders", portfolio_id="b", page_size="1000")
         for answer in sent(front, request):
             assert answer.outcome == ("RESOURCE_EXHAUSTED", "RUNAWAY_GUARD")
-            assert answer.metadata == {"limit": "runaway_guard", "bound": "0", "value": "1"}
+            assert answer.metadata == {"limit": "runaway_guard", "bound": "0", "value": "1", "portfolio_id": "b"}
         answer = front.send("POST", f"/api/v1/orders/{kept}:replace", json={"quantity": "2"})
         assert answer.outcome == ("RESOURCE_EXHAUSTED", "RUNAWAY_GUARD")
         assert get(front, "/orders", portfolio_id="b", page_size="1000") == before

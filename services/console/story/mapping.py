@@ -71,7 +71,8 @@ def _check(first: order_explanation_pb2.ExplainedEvent) -> list[str]:
     reserved, refusal = first.reservation, first.refusal
     if refusal.reason:
         measured = f"{refusal.limit} allows {refusal.bound}, the order makes it {refusal.value}"
-        lines = [f"{refusal.reason}: {measured}" if refusal.bound else f"{refusal.reason} by {refusal.limit}"]
+        why = f": {refusal.kill_switch_reason}" if refusal.kill_switch_reason else ""
+        lines = [f"{refusal.reason}: {measured}" if refusal.bound else f"{refusal.reason} by {refusal.limit}{why}"]
     else:
         lines = [f"passed: {reserved.cash} set aside, {reserved.headroom} left to spend"]
     lines += [f"  {_limit(check)}" for check in first.event.checks]

@@ -130,6 +130,7 @@ class Refusal(NamedTuple):
         missing: what would have to be there for it to pass; zero where that says nothing.
         portfolio_id, strategy_id, symbol: what the limit or the kill switch is set for; with none the environment.
         order_id: of a list, the order that was refused, and the others with it.
+        kill_switch_reason: of a kill switch, what its engager gave as reason, for people.
     """
 
     reason: str
@@ -141,6 +142,7 @@ class Refusal(NamedTuple):
     strategy_id: str = ""
     symbol: str = ""
     order_id: str = ""
+    kill_switch_reason: str = ""
 
     @property
     def measured(self) -> bool:

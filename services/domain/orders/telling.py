@@ -35,7 +35,8 @@ def refusal_told(order: Order) -> str:
     if refusal is None:
         return "It was refused."
     if not refusal.measured:
-        return f"It was refused by {refusal.limit}: {refusal.reason}."
+        why = f" ({refusal.kill_switch_reason})" if refusal.kill_switch_reason else ""
+        return f"It was refused by {refusal.limit}: {refusal.reason}{why}."
     missing = f", {_plain(refusal.missing)} is missing" if refusal.missing else ""
     bound, value = _plain(refusal.bound), _plain(refusal.value)
     return f"It was refused by {refusal.limit}, which allows {bound}: the order makes it {value}{missing}."

@@ -26,7 +26,7 @@ from services.domain.risk.claim import Claim, claim_of, covering_of, pair_of
 from services.domain.risk.curve import Curve
 from services.domain.risk.intents import intent_of, reservation_of_all
 from services.domain.risk.limit import Checked, Counted, Intent, Where, reduces
-from services.domain.risk.limits import KillScope, stopping
+from services.domain.risk.limits import KillScope, KillSwitch, stopping
 from services.domain.risk.order_limits import BuyingPower
 from services.domain.risk.valued import Valued
 
@@ -60,7 +60,7 @@ class Gate(Valued):
                 those of the equity need. What is not known from the start cannot be known later.
         """
         super().__init__(detailed=detailed)
-        self._kills: dict[KillScope, bool] = {}
+        self._kills: dict[KillScope, KillSwitch] = {}
 
     def open_portfolio(self, portfolio_id: str, cash: Decimal = ZERO) -> None:
         """Know a portfolio. ``cash`` is its balance so far, zero where its deposits come as entries."""
@@ -84,16 +84,16 @@ class Gate(Valued):
             elif entry.account is Account.POSITION:
                 funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
 
-    def engage(self, scope: KillScope, allow_reducing: bool = False) -> None:
+    def engage(self, scope: KillScope, allow_reducing: bool = False, reason: str = "") -> None:
         """Stop new orders of ``scope``; with ``allow_reducing`` those that only reduce a position still pass."""
-        self._kills[scope] = allow_reducing
+        self._kills[scope] = KillSwitch(allow_reducing, reason)
 
     def release(self, scope: KillScope) -> bool:
         """Let orders of ``scope`` pass again, as far as no other switch stops them; whether it was engaged."""
         return self._kills.pop(scope, None) is not None
 
-    def kill_switches(self) -> dict[KillScope, bool]:
-        """Those engaged, each with whether reducing orders pass."""
+    def kill_switches(self) -> dict[KillScope, KillSwitch]:
+        """Those engaged."""
         return dict(self._kills)
 
     @exactly
@@ -274,7 +274,8 @@ class Gate(Valued):
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""
         if self._kills and (scope := stopping(self._kills, intent.order, reduces(intent, intent.funds))) is not None:
-            return Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO, ZERO, *scope), ()
+            refusal = Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO, ZERO, *scope)
+            return refusal._replace(kill_switch_reason=self._kills[scope].reason), ()
         funds = intent.funds
         checks: tuple[Checked, ...] = ()
         for limit, breadth, told in self._limits.plan(intent.order):

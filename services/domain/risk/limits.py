@@ -226,7 +226,15 @@ class KillScope(NamedTuple):
         return self.portfolio_id in {"", order.portfolio_id} and self.strategy_id in {"", order.strategy_id}
 
 
-def stopping(kills: Mapping[KillScope, bool], order: Order, reducing: bool) -> KillScope | None:
-    """The widest switch that stops an order, if one does; each says whether those that only reduce still pass."""
-    found = (scope for scope, allowed in kills.items() if scope.covers(order) and not (allowed and reducing))
+class KillSwitch(NamedTuple):
+    """How a kill switch is engaged: whether orders that only reduce still pass, and why, for people."""
+
+    allow_reducing: bool = False
+    reason: str = ""
+
+
+def stopping(kills: Mapping[KillScope, KillSwitch], order: Order, reducing: bool) -> KillScope | None:
+    """The scope of the widest switch that stops an order, if one does."""
+    engaged = kills.items()
+    found = (scope for scope, kill in engaged if scope.covers(order) and not (kill.allow_reducing and reducing))
     return min(found, default=None)

@@ -48,7 +48,8 @@ class Door:
         """Why an order of `principal` that arrived then, monotonic seconds, is not let in; one that is counts."""
         if not self._bounds:
             return None
-        bound = self._bounds.get(portfolio_id, self._bounds.get(""))
+        whose = portfolio_id if portfolio_id in self._bounds else ""
+        bound = self._bounds.get(whose)
         if bound is None:
             return None
         let_in = self._let_in[portfolio_id]
@@ -59,14 +60,18 @@ class Door:
             if self._turned_away.get(portfolio_id, -math.inf) <= arrived - CALM_SECONDS:
                 self._tell(Runaway(portfolio_id, bound, len(let_in) + 1, principal, time.time_ns()))
             self._turned_away[portfolio_id] = arrived
-            return _runaway(portfolio_id, bound, len(let_in) + 1, wait)
+            return _runaway(portfolio_id, whose, bound, len(let_in) + 1, wait)
         let_in.append(arrived)
         return None
 
 
-def _runaway(portfolio_id: str, bound: Decimal, value: int, wait: float) -> ApiError:
+def _runaway(portfolio_id: str, whose: str, bound: Decimal, value: int, wait: float) -> ApiError:
+    """The refusal by the guard that is set for the portfolio `whose`, or where that is empty for the environment."""
     shown = format_decimal(bound)
-    message = f"{portfolio_id} may send {shown} orders a second, and this would be number {value}."
+    hit = f"bound {shown}, value {value}: the orders of {portfolio_id} in a second"
+    message = f"The order was refused by runaway_guard: {hit}."
     metadata = {"limit": "runaway_guard", "bound": shown, "value": str(value)}
+    if whose:
+        metadata["portfolio_id"] = whose
     subject = f"portfolio:{portfolio_id}"
     return ApiError.resource_exhausted("RUNAWAY_GUARD", message, subject=subject, retry_delay=wait, metadata=metadata)

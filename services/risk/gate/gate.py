@@ -204,7 +204,7 @@ class EnvironmentGate:
         key = (record.scope, record.target_id)
         if record.engaged:
             self._engaged[key] = record
-            self.folding.gate.engage(record.kill_scope, record.allow_reducing)
+            self.folding.gate.engage(record.kill_scope, record.allow_reducing, record.reason)
         else:
             self._engaged.pop(key, None)
             self.folding.gate.release(record.kill_scope)

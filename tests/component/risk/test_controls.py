@@ -175,6 +175,7 @@ async def test_rule_5_a_kill_switch_comes_in_order_with_verdicts_and_stops_new_o
         [verdict] = await desk.check(desk.order())
         assert [switch.version for switch in desk.switches] == [1]
         assert (verdict.refusal.reason, verdict.refusal.limit) == ("KILL_SWITCH_ENGAGED", "kill_switch")
+        assert verdict.refusal.kill_switch_reason == "drill"
         again = await desk.risk.EngageKillSwitch(messages.EngageKillSwitchRequest(**KILL, reason="again"))
         assert again == engaged
         released = await desk.risk.ReleaseKillSwitch(messages.ReleaseKillSwitchRequest(**KILL))

@@ -123,12 +123,14 @@ async def test_a_kill_switch_voids_the_verdicts_before_it(mesh: Mesh) -> None:
 
     async def engage() -> None:
         mesh.gate.before_answer = None
-        mesh.gate.gate.engage(_everything())
+        mesh.gate.gate.engage(_everything(), reason="drill")
         mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT)
 
     mesh.gate.before_answer = engage
     error = await refused(mesh.orders.CreateOrder(limit("a")))
     assert (error.code, error.reason) == (StatusCode.FAILED_PRECONDITION, "KILL_SWITCH_ENGAGED")
+    assert error.message == "The order was refused by kill_switch: KILL_SWITCH_ENGAGED (drill)."
+    assert error.metadata["kill_switch_reason"] == "drill"
     assert (await mesh.get("a")).state == STATE.ORDER_STATE_REJECTED
     assert len(await mesh.events()) == 1
 

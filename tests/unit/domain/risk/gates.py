@@ -38,8 +38,8 @@ def restarted(gate: OpenGate, instruments: Mapping[str, Instrument]) -> OpenGate
     fresh.set_multipliers(instruments)
     for limit in gate.limits():
         fresh.set_limit(limit)
-    for scope, allow_reducing in gate.kill_switches().items():
-        fresh.engage(scope, allow_reducing)
+    for scope, kill in gate.kill_switches().items():
+        fresh.engage(scope, *kill)
     return fresh
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.orders.order import Side
+from services.domain.orders.order import Refusal, Side
 from services.domain.risk.gate import Gate
 from services.domain.risk.limit import PLACES, Where
 from services.domain.risk.limits import ORDERED, NoSuchLimit, make_limit
@@ -152,7 +152,7 @@ def test_a_restricted_symbol_can_only_be_reduced() -> None:
     room = Room()
     room.fill(room.place(3))
     room.limit("restricted", "1", symbol="A")
-    bare = ("SYMBOL_RESTRICTED", "restricted", 0, 0, 0, "", "", "A", "")
+    bare = Refusal("SYMBOL_RESTRICTED", "restricted", D(0), D(0), symbol="A")
     assert room.asks(1).refusal == bare, "nothing is measured"
     [check] = room.asks(1).checks
     assert (check.limit, check.where.symbol, check.bound, check.value) == ("restricted", "A", None, None)

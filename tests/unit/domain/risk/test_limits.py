@@ -8,7 +8,7 @@ import pytest
 from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side, TimeInForce
 from services.domain.risk.gate import Gate, Verdict
-from services.domain.risk.limits import ORDERED, KillScope, NoSuchLimit, make_limit
+from services.domain.risk.limits import ORDERED, KillScope, KillSwitch, NoSuchLimit, make_limit
 from tests.unit.domain.risk.gates import state
 
 D = Decimal
@@ -272,11 +272,11 @@ class TestKillSwitch:
 
     @pytest.mark.parametrize("scope", [KillScope(), KillScope("p"), KillScope("", "s"), KillScope("p", "s")])
     def test_it_stops_the_orders_it_covers(self, desk: Desk, scope: KillScope) -> None:
-        desk.gate.engage(scope)
+        desk.gate.engage(scope, reason="drill")
         whose = {"portfolio_id": scope.portfolio_id, "strategy_id": scope.strategy_id}
-        assert desk.check(strategy_id="s").refusal == self.REFUSED._replace(**whose)
+        assert desk.check(strategy_id="s").refusal == self.REFUSED._replace(**whose, kill_switch_reason="drill")
         assert desk.passes(portfolio_id="q", strategy_id="t") == (scope != KillScope())
-        assert desk.gate.kill_switches() == {scope: False}
+        assert desk.gate.kill_switches() == {scope: KillSwitch(reason="drill")}
         assert desk.gate.release(scope)
         assert not desk.gate.release(scope)
         assert desk.passes(strategy_id="s")

@@ -158,6 +158,15 @@ STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
             PriceBasis.NONE,
         ),
         (
+            made(
+                ExecType.REJECTED,
+                refusal=Refusal("KILL_SWITCH_ENGAGED", "kill_switch", D(0), D(0), kill_switch_reason="drill"),
+            ),
+            None,
+            "It was refused by kill_switch: KILL_SWITCH_ENGAGED (drill).",
+            PriceBasis.NONE,
+        ),
+        (
             made(ExecType.CANCELED, cancel_reason=CancelReason.REQUESTED, state=OrderState.CANCELED),
             made(ExecType.NEW),
             "officer asked for its end.",

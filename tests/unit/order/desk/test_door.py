@@ -45,15 +45,22 @@ def test_a_portfolios_own_guard_goes_before_the_environments_which_holds_for_eac
     assert refused(door, "p", 0.1) == [False]
 
 
+@pytest.mark.parametrize("whose", ["p", ""])
 @pytest.mark.parametrize(("bound", "wait"), [("1", 0.75), ("0", 1.0)])
-def test_the_refusal_says_the_bound_and_when_to_come_again(bound: str, wait: float) -> None:
+def test_the_refusal_says_the_bound_for_whom_it_is_set_and_when_to_come_again(
+    bound: str, wait: float, whose: str
+) -> None:
     door = deaf()
-    door.guard([Guard("p", Decimal(bound))], whole=True)
+    door.guard([Guard(whose, Decimal(bound))], whole=True)
     door.objection("p", 10.0, "ada")
     error = door.objection("p", 10.25, "ada")
     assert isinstance(error, ApiError)
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RUNAWAY_GUARD")
-    assert error.metadata == {"limit": "runaway_guard", "bound": bound, "value": str(int(bound) + 1)}
+    value = str(int(bound) + 1)
+    scope = {"portfolio_id": whose} if whose else {}
+    assert error.metadata == {"limit": "runaway_guard", "bound": bound, "value": value, **scope}
+    hit = f"bound {bound}, value {value}: the orders of p in a second"
+    assert error.message == f"The order was refused by runaway_guard: {hit}."
     assert [each.subject for each in error.quota_violations] == ["portfolio:p"]
     assert error.retry_delay == pytest.approx(wait)
 

@@ -368,6 +368,7 @@ class Refusal(_message.Message):
     STRATEGY_ID_FIELD_NUMBER: _builtins.int
     SYMBOL_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    KILL_SWITCH_REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """The error reason, `INSUFFICIENT_BUYING_POWER` for instance."""
     limit: _builtins.str
@@ -388,6 +389,8 @@ class Refusal(_message.Message):
     """The symbol it is set for, if it is for one."""
     order_id: _builtins.str
     """Of an order of a list, the order that was refused, and this one with it."""
+    kill_switch_reason: _builtins.str
+    """Of a kill switch, what its engager gave as reason; empty where that was nothing."""
     def __init__(
         self,
         *,
@@ -400,10 +403,11 @@ class Refusal(_message.Message):
         strategy_id: _builtins.str = ...,
         symbol: _builtins.str = ...,
         order_id: _builtins.str = ...,
+        kill_switch_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "limit", b"limit", "missing", b"missing", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "reason", b"reason", "strategy_id", b"strategy_id", "symbol", b"symbol", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "kill_switch_reason", b"kill_switch_reason", "limit", b"limit", "missing", b"missing", "order_id", b"order_id", "portfolio_id", b"portfolio_id", "reason", b"reason", "strategy_id", b"strategy_id", "symbol", b"symbol", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3041,6 +3041,11 @@ class Refusal(betterproto2.Message):
     Of an order of a list, the order that was refused, and this one with it.
     """
 
+    kill_switch_reason: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    Of a kill switch, what its engager gave as reason; empty where that was nothing.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "Refusal", Refusal)
 
