@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from services.chassis.news import News
 
 
@@ -40,15 +42,26 @@ async def test_news_that_were_looked_at_are_none() -> None:
     assert not await news.wait()
 
 
-async def test_a_silence_ends_as_long_after_the_last_word_as_it_may_last() -> None:
-    news, loop = await spoken(0.05), asyncio.get_running_loop()
+async def test_a_silence_ends_as_long_after_the_last_word_as_it_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, now = asyncio.get_running_loop(), 1_000.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+
+    async def pass_by(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    news = await spoken(50.0)
     waiting = asyncio.create_task(news.wait())
-    await asyncio.sleep(0.03)
+    await pass_by(30.0)
     news.speak()
-    spoke = loop.time()
-    assert not await waiting
-    # The timer was set before the last word, and must not have counted.
-    assert loop.time() - spoke >= 0.05
+    # The timer was set before the last word, and must not count.
+    await pass_by(49.0)
+    assert not waiting.done()
+    await pass_by(2.0)
+    assert waiting.done()
+    assert not waiting.result()
 
 
 async def test_a_wait_that_is_given_up_leaves_the_next_one_alone() -> None:
