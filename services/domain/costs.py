@@ -94,16 +94,26 @@ class Slippage:
         return price * (self.basis_points * _PER_POINT + self.impact * share * share) + spread * self.spread_share
 
 
+class Level(NamedTuple):
+    """A price level that an order walks to: how far it is from the best price, and the units that orders get of it."""
+
+    distance: Decimal
+    units: Decimal
+
+
 class Slip(NamedTuple):
-    """What a venue can say beforehand of the records that will fill an order, as far as slippage depends on them.
+    """What a venue can say beforehand of the records that will fill an order, and of how far its price may move.
 
     Attributes:
         spread: the last quote's, which stands for that of the fill; zero where there is none.
-        share: the most of a record's size that orders get; zero where records state none.
+        share: the most of a record's size that orders get; zero where records state none, or an order walks.
+        levels: those of the last quote that orders get units of, the best first; what they do not get of the others
+            is at the last. Empty where nothing behind the best price is known, or the order does not walk.
     """
 
     spread: Decimal = ZERO
     share: Decimal = ZERO
+    levels: tuple[Level, ...] = ()
 
 
 NO_SLIP = Slip()

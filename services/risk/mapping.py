@@ -7,7 +7,7 @@ from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from services.domain.costs import NO_SLIP, Slip
+from services.domain.costs import NO_SLIP, Level, Slip
 from services.domain.money import ZERO, format_decimal, parse_decimal
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import round_down
@@ -74,8 +74,10 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
 
 
 def _check(message: gate_pb2.OrderCheck) -> Check:
-    slips = message.spread or message.size_share
-    slip = Slip(decimal(message.spread), decimal(message.size_share)) if slips else NO_SLIP
+    slip = NO_SLIP
+    if message.spread or message.size_share:
+        levels = tuple(Level(parse_decimal(each.distance), parse_decimal(each.quantity)) for each in message.levels)
+        slip = Slip(decimal(message.spread), decimal(message.size_share), levels)
     return Check(_order_to_check(message.order), parse_decimal(message.reference_price), message.traceparent, slip)
 
 

@@ -89,6 +89,7 @@ async def test_rules_11_and_31_orders_walk_the_levels_of_quotes_as_in_a_backtest
                 await mesh.serving()
 
         await replayed(mesh, clients, wanted, "deep", kill)
+        assert await Replayed(clients, DEEP, "deep").reserved() == wanted.reserved()
         # What the tape shows of a side at last is what anybody is shown.
         tape = wanted.simulation.timeline.tape
         records = (tape.record(sequence) for sequence in range(len(tape), 0, -1))

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from google.protobuf.timestamp_pb2 import Timestamp
 from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
-from tickmesh.order.v1 import venue_model_pb2, venue_model_service_pb2
+from tickmesh.order.v1 import order_service_pb2, venue_model_pb2, venue_model_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
@@ -26,7 +26,7 @@ from services.console.trial.trial import market_of
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Result, Simulation
 from services.domain.costs import ModelChange
 from services.domain.money import format_decimal
-from services.domain.orders.order import CancelReason, ExecType, OrderEvent, OrderType, TimeInForce
+from services.domain.orders.order import CancelReason, ExecType, OrderEvent, OrderType, Side, TimeInForce
 from services.domain.risk.limit import Limit
 from services.domain.risk.limits import LimitChange, make_limit
 from services.domain.tape import Kind
@@ -107,6 +107,14 @@ class Trial:
         limit, fok, ioc = OrderType.LIMIT, TimeInForce.FOK, TimeInForce.IOC
         assert {(limit, fok), (limit, ioc), (OrderType.MARKET, TimeInForce.GTC)} <= kinds, kinds
         assert CancelReason.FOK_UNFILLED in {event.order.cancel_reason for event in self.result.events}
+        # At the market nothing but a walk reserves for an order by more than one price.
+        by_market = [each.order for each in self.result.events if each.order.order_type is OrderType.MARKET]
+        buys = [each for each in by_market if each.side is Side.BUY and each.cash_quantity is None]
+        assert any(each.reservation.cash % (each.quantity * Decimal("0.01")) for each in buys)
+
+    def reserved(self) -> dict[str, Decimal]:
+        """By client order id, what was set aside for each order at last."""
+        return {each.order.client_order_id: each.order.reservation.cash for each in self.result.events}
 
 
 async def trial(scenario: Scenario, mesh: Mesh, strategy_path: str = "") -> Trial:
@@ -203,6 +211,16 @@ class Replayed:
             assert time.monotonic() < deadline, f"not ended: {found}"
             await asyncio.sleep(0.1)
         return found
+
+    async def reserved(self) -> dict[str, Decimal]:
+        """By client order id, what was set aside for each order at last."""
+        request, found = order_service_pb2.ListOrdersRequest(environment_id=self.environment_id, page_size=1000), {}
+        while True:
+            page = await self.clients.orders.ListOrders(request)
+            found |= {each.client_order_id: Decimal(each.reservation.cash or 0) for each in page.orders}
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
 
     async def digest(self, mesh: Mesh) -> str:
         """What the services list of it, in one number."""

@@ -9,6 +9,7 @@ from services.domain.money import ZERO, floor_to
 from services.domain.orders.order import Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_up
 from services.domain.risk.limit import Intent
+from services.domain.risk.walk import Part, value_of, walk
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRAILING, _new_intent = Side.BUY, OrderType.TRAILING_STOP, Intent.__new__
@@ -29,31 +30,35 @@ def intent_of(
     """What is left of ``order``, all of it for a new one, at the venue's last price and market ``time`` (ns).
 
     One that only reduces asks for nothing: it shrinks at the fill to what there is (rule 4). A sale that opens a short
-    reserves the initial ``margin``. A buy by quantity reserves what it costs after the slippage that ``slip`` foresees
-    (rule 14); one by cash gets fewer units for it.
+    reserves the initial ``margin``, at the best price for all of it, which is the most that it can be worth. A buy by
+    quantity reserves what it costs by the levels and after the slippage that ``slip`` foresees (rules 11 and 14); one
+    by cash gets fewer units for it.
     """
     price, multiplier = _price(order, reference), instrument.contract_multiplier
     funds.holding(order.symbol).multiplier = multiplier
     if order.reduce_only:
         return _new_intent(Intent, order, instrument, funds, ZERO, reference, price, ZERO, ZERO, time, mark)
-    left = order.cash_quantity
+    left, parts = order.cash_quantity, list[Part]()
     if left is None:
         units = order.quantity - order.cum_quantity if order.cum_quantity else order.quantity
-        notional = units * price * multiplier
+        parts = walk(order, price, slip if order.side is _BUY else NO_SLIP, instrument, units)
+        notional = value_of(parts, instrument)
     else:
         left = notional = left - order.gross_amount
         units = _most_units(order, left, reference, instrument)
     signed = units if order.side is _BUY else -units
     # An order to buy for an amount reserves that amount.
-    by_cash = left if order.side is _BUY else None
-    cash = funds.cost(order.symbol, signed, price, margin) if by_cash is None else by_cash
+    if order.side is _BUY:
+        cash = round_up(notional) if left is None else left
+    else:
+        cash = funds.cost(order.symbol, signed, price, margin)
     # A sale that only closes reserves nothing: what it brings pays its commission.
     fee = slippage = ZERO
     if cash and order.costs is not None:
         if left is None and order.side is _BUY:
-            worst = _worst(order, price, slip, instrument)
-            slippage = funds.cost(order.symbol, signed, worst) - cash
-            fee = _commission(order, units, units * worst * multiplier)
+            worst = value_of([Part(each, _worst(order, at, slip, instrument)) for each, at in parts], instrument)
+            slippage = round_up(worst) - cash
+            fee = _commission(order, units, worst)
         else:
             fee = _commission(order, units, notional)
         cash += slippage + fee

@@ -33,13 +33,14 @@ class Intent(NamedTuple):
         funds: the portfolio's, without this order.
         signed: units it may change the position by; of an order by cash, what it buys at ``price``.
         reference: the venue's last price.
-        price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known.
-        notional: absolute value in the instrument's currency, at ``price``.
+        price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known, and
+            before it walks.
+        notional: absolute value in the instrument's currency: at ``price``, of a buy at those that it walks to.
         cash: what the order reserves once it passes, its commission included.
         time: market time, ns.
         mark: the last price of any symbol.
         commission: what of the cash is set aside for commission.
-        slippage: what of it is set aside for a fill that is worse than ``price``.
+        slippage: what of it is set aside for fills that are worse than that.
     """
 
     order: Order

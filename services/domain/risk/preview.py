@@ -5,9 +5,10 @@ from typing import Final, NamedTuple
 
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, exactly, floor_to
+from services.domain.money import ZERO, at_most_places, exactly
 from services.domain.orders.order import Order, Refusal
 from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.walk import value_of, walk
 
 # More units than the contract can say.
 _MOST: Final = Decimal(10**18)
@@ -18,8 +19,8 @@ class Preview(NamedTuple):
 
     Attributes:
         verdict: what a check would say.
-        price: what it may trade at.
-        quantity: its units; of one by cash those that it buys at ``price``.
+        price: what it may trade at, on average where it walks.
+        quantity: its units; of one by cash those that it buys.
         notional: the value of these, of one that only reduces too, for which nothing is set aside.
         slippage: what of the cash to set aside is for a fill that is worse.
         initial_margin: what of it is the margin of a sale that opens a short.
@@ -80,7 +81,8 @@ def preview(
             else:
                 refused, beyond = middle, found
         largest = passing * step
-    value = intent.price * instrument.contract_multiplier
-    units = order.quantity if order.cash_quantity is None else floor_to(order.cash_quantity / value, step)
-    seen = (intent.price, units, units * value)
-    return Preview(verdict, *seen, largest, beyond, intent.slippage, intent.initial_margin)
+    parts = walk(order, intent.price, slip, instrument, order.quantity if order.cash_quantity is None else None)
+    units, notional, price = sum((each.units for each in parts), ZERO), value_of(parts, instrument), intent.price
+    if any(each.price != price for each in parts):
+        price = at_most_places(notional / (units * instrument.contract_multiplier), 9)
+    return Preview(verdict, price, units, notional, largest, beyond, intent.slippage, intent.initial_margin)

@@ -97,8 +97,9 @@ class Venue:
         return max(increment, snap(decimal_of(price), increment))
 
     def slip(self, order: Order) -> Slip:
-        """What can be said now of the records that will fill an order, if it slips (rule 14)."""
-        return slip_of(order, self._index, self._position, order.fill_settings or self._settings)
+        """What can be said now of the records that will fill an order, if it walks or slips (rules 11 and 14)."""
+        instrument = self._instruments[order.symbol]
+        return slip_of(order, self._index, self._position, order.fill_settings or self._settings, instrument)
 
     def market(self, symbol: str) -> Quote | None:
         """The last quote at the position, with the levels that it shows, in today's units; None before the first."""

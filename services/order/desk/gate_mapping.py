@@ -26,7 +26,7 @@ class Check(NamedTuple):
     """One order to check, a new one or an open one on new terms, with what risk must know before.
 
     Attributes:
-        slip: what the venue can say of the slippage to come.
+        slip: what the venue can say of the prices to come.
     """
 
     order: Order
@@ -128,6 +128,8 @@ def _set_check(message: risk_gate_service_pb2.OrderCheck, check: Check) -> None:
     message.traceparent = check.traceparent
     if check.slip is not NO_SLIP:
         message.spread, message.size_share = text(check.slip.spread), text(check.slip.share)
+        for level in check.slip.levels:
+            message.levels.add(distance=text(level.distance), quantity=text(level.units))
 
 
 def runaway_to_proto(environment_id: str, runaway: Runaway) -> risk_gate_service_pb2.ReportRunawayRequest:

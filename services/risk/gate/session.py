@@ -13,7 +13,7 @@ from services.risk.records import KillRecord, LimitRecord
 
 
 class Check(NamedTuple):
-    """One order to check, at the venue's last price, with what that can say of slippage."""
+    """One order to check, at the venue's last price, with what that can say of the prices to come."""
 
     order: Order
     reference_price: Decimal

@@ -36,12 +36,12 @@ from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
-from services.domain.costs import Slip
+from services.domain.costs import Level, Slip
 from services.domain.instrument import Instrument
 from services.domain.orders.order import OrderState
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.preview import Preview, preview
-from services.domain.tape import Kind, Series, Source, Tape, merge
+from services.domain.tape import Kind, Levels, Series, Source, Tape, merge
 from services.order.desk.gate_mapping import Check
 from services.order.main import main
 from services.order.mapping import decode_event
@@ -82,6 +82,21 @@ def make_tape(bars: int = BARS, price: float = 100.0) -> Tape:
             Series(Source(Kind.BAR, "MSFT", "1m"), start + MINUTE, start, (values / 2).round(4)),
         ]
     )
+
+
+def quoted_tape() -> Tape:
+    """The same after a quote of each symbol before the open: of AAPL one with its levels, of MSFT without sizes."""
+    tape, when = make_tape(), np.array([OPEN - 2, OPEN - 1], np.int64)
+    values = np.array([[99.9, 100.1, 30, 40, 0], [50, 50.5, 0, 0, 0]])
+    levels = Levels(np.array([0, 0], np.int64), np.array([[99.8, 50, 100.2, 60], [99.7, 70, 0, 0]], np.float64))
+    deep = Series(Source(Kind.QUOTE, "AAPL"), when[:1], when[:1], values[:1], levels)
+    flat = Series(Source(Kind.QUOTE, "MSFT"), when[1:], when[1:], values[1:])
+    bars = [
+        Series(source, tape.time[rows], tape.start[rows], tape.values[rows])
+        for number, source in enumerate(tape.sources)
+        if len(rows := np.flatnonzero(tape.source == number))
+    ]
+    return merge([*bars, deep, flat])
 
 
 @dataclass
@@ -411,7 +426,8 @@ def preview_to_proto(found: Preview) -> risk_gate_service_pb2.PreviewVerdict:
 
 
 def slip_of(check: risk_gate_service_pb2.OrderCheck) -> Slip:
-    return Slip(Decimal(check.spread or 0), Decimal(check.size_share or 0))
+    levels = tuple(Level(Decimal(each.distance), Decimal(each.quantity)) for each in check.levels)
+    return Slip(Decimal(check.spread or 0), Decimal(check.size_share or 0), levels)
 
 
 def domain_event(event: order_pb2.OrderEvent) -> Any:

@@ -5,16 +5,14 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from grpc import StatusCode
 from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_book_pb2, order_book_service_pb2, order_pb2
 from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
 
 from services.chassis.tokens import ResumeTokens, filter_hash
-from services.domain.tape import Kind, Levels, Series, Source, merge
 from tests.component.order.calls import cancel, refused
-from tests.component.order.support import ENVIRONMENT, OPEN, Mesh, limit, make_tape, request, running
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, quoted_tape, request, running
 
 
 def books(mesh: Mesh) -> OrderBookServiceStub:
@@ -164,18 +162,8 @@ def shown(levels: Any) -> list[tuple[str, str]]:
 
 
 async def test_a_book_shows_the_market_s_levels_as_the_last_quote_has_them(tmp_path: Path) -> None:
-    tape, when = make_tape(), np.array([OPEN - 2, OPEN - 1], np.int64)
-    values = np.array([[99.9, 100.1, 30, 40, 0], [50, 50.5, 0, 0, 0]])
-    levels = Levels(np.array([0, 0], np.int64), np.array([[99.8, 50, 100.2, 60], [99.7, 70, 0, 0]], np.float64))
-    deep = Series(Source(Kind.QUOTE, "AAPL"), when[:1], when[:1], values[:1], levels)
-    flat = Series(Source(Kind.QUOTE, "MSFT"), when[1:], when[1:], values[1:])
-    bars = [
-        Series(source, tape.time[rows], tape.start[rows], tape.values[rows])
-        for number, source in enumerate(tape.sources)
-        if len(rows := np.flatnonzero(tape.source == number))
-    ]
     async with running(tmp_path, start=False) as mesh:
-        mesh.market.tape = merge([*bars, deep, flat])
+        mesh.market.tape = quoted_tape()
         await mesh.start()
         await mesh.market.joined()
         found = await book(mesh)

@@ -53,6 +53,7 @@ from tests.unit.domain.venue.matching_reference import (
     any_order,
     bars,
     command_lists,
+    deep,
     drive,
     merge,
     order,
@@ -261,6 +262,7 @@ def test_rule_19_what_a_market_order_for_all_the_cash_cannot_pay_with_its_commis
 
 
 SLIPPING = [
+    None,
     Slippage(basis_points=D(40)),
     Slippage(impact=D(2)),
     Slippage(basis_points=D(7), impact=D("0.5")),
@@ -271,14 +273,18 @@ SLIPPING = [
 
 @pytest.mark.parametrize("share", [D("0.1"), D("0.25"), None])
 @pytest.mark.parametrize("slippage", SLIPPING)
-@pytest.mark.parametrize("quoted", [False, True])
-def test_rules_4_and_14_a_market_order_of_all_the_cash_is_not_cut_for_want_of_its_slippage(
-    slippage: Slippage, share: Decimal | None, quoted: bool
+@pytest.mark.parametrize("still", ["bars", "quotes", "deep"])
+def test_rules_4_11_and_14_a_market_order_of_all_the_cash_is_not_cut_for_want_of_its_walk_or_slippage(
+    slippage: Slippage | None, share: Decimal | None, still: str
 ) -> None:
-    """The price stands still, so that nothing but the slippage and the commission come on top of it."""
-    quotes = [(minute, minute, (100, 101, 40, 40)) for minute in range(40)]
-    still = series(Kind.QUOTE, "BBB", quotes) if quoted else bars([(101, 101, 101, 101, 40)] * 40)
-    books = Books(merge([still]), VenueSettings(volume_share=share), D(5_000), shorts=False)
+    """The prices stand still, so that nothing but the walk, the slippage and the commission come on top of the best."""
+    quotes = series(Kind.QUOTE, "BBB", [(minute, minute, (100, 101, 40, 40)) for minute in range(40)])
+    of = {
+        "bars": bars([(101, 101, 101, 101, 40)] * 40),
+        "quotes": quotes,
+        "deep": deep(quotes, [[(0, 0, 101.5, 20), (0, 0, 104, 12)]] * 40),
+    }
+    books = Books(merge([of[still]]), VenueSettings(volume_share=share), D(5_000), shorts=False)
     books.go(1)
     sent = order(1, "B", "M", 1, costs=Costs(Commission(basis_points=D(10), minimum=D(1)), slippage))
     found = books.largest(sent)

@@ -6,7 +6,7 @@ import pytest
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
-from services.domain.costs import NO_SLIP, Slip
+from services.domain.costs import NO_SLIP, Level, Slip
 from services.domain.money import NotADecimal
 from services.domain.orders.lists import sized_by_parent
 from services.domain.orders.order import ContingencyType, Refusal, Reservation
@@ -63,14 +63,18 @@ def test_a_leg_claims_together_with_its_twin_from_its_check_on() -> None:
     assert sized_by_parent(batch_from_proto(gate_pb2.CheckBatch(checks=checks)).checks[0].order)
 
 
-def test_what_the_venue_says_of_slippage_comes_with_the_check() -> None:
+def test_what_the_venue_says_of_prices_to_come_comes_with_the_check() -> None:
     order = order_pb2.Order(**ORDER)
     silent = gate_pb2.OrderCheck(order=order, reference_price="1")
     slips = gate_pb2.OrderCheck(order=order, reference_price="1", spread="0.02", size_share="0.1")
     unsized = gate_pb2.OrderCheck(order=order, reference_price="1", spread="0.02", size_share="0")
-    batch = batch_from_proto(gate_pb2.CheckBatch(checks=[silent, slips], previews=[unsized]))
+    walks = gate_pb2.OrderCheck(order=order, reference_price="1", spread="0", size_share="0")
+    walks.levels.add(distance="0", quantity="4.5")
+    walks.levels.add(distance="0.01", quantity="0")
+    batch = batch_from_proto(gate_pb2.CheckBatch(checks=[silent, slips, walks], previews=[unsized]))
     slip = [each.slip for each in (*batch.checks, *batch.previews)]
-    assert slip == [NO_SLIP, Slip(D("0.02"), D("0.1")), Slip(D("0.02"), D(0))]
+    levels = Level(D(0), D("4.5")), Level(D("0.01"), D(0))
+    assert slip == [NO_SLIP, Slip(D("0.02"), D("0.1")), Slip(levels=levels), Slip(D("0.02"), D(0))]
 
 
 def test_verdicts_are_told_in_plain_digits() -> None:

@@ -1,12 +1,14 @@
 """Previews of orders: what a check would say, and nothing comes of it."""
 
+from pathlib import Path
+
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2
 
 from services.domain.risk.limits import make_limit
 from services.wire.values import decimal
 from tests.component.order.calls import preview, refused
-from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, quoted_tape, request, running
 
 # What a strategy's command says is the strategy's own; the rest is the order's.
 OF_STRATEGIES = {"deployment_id", "strategy_id", "signal_id", "basis_sequence", "basis_time"}
@@ -72,6 +74,26 @@ async def test_every_type_can_be_previewed(mesh: Mesh) -> None:
     assert decimal(reducing.notional) == 10 * decimal(reducing.reference_price)
     assert reducing.reservation.cash == "0.00"
     assert not reducing.HasField("next_refusal")
+
+
+async def test_rule_11_what_walks_the_levels_of_the_last_quote_is_previewed_and_set_aside_so(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        mesh.market.tape = quoted_tape()
+        await mesh.start()
+        await mesh.market.joined()
+        found = await preview(mesh, quantity="10")
+        # A tenth of 40 and of 60, at 100.1 and a tenth more; the reference is the last bar's.
+        reference = decimal(found.reference_price)
+        notional = 4 * reference + 6 * (reference + decimal("0.1"))
+        assert (decimal(found.notional), decimal(found.estimated_price)) == (notional, reference + decimal("0.06"))
+        assert (decimal(found.reservation.cash), decimal(found.slippage)) == (notional, 0)
+        placed = await mesh.orders.CreateOrder(request("a", quantity="10"))
+        assert placed.reservation == found.reservation
+        # New terms foresee it too: the rest of thirty is at the last level.
+        asked = order_service_pb2.ReplaceOrderRequest(order_id=placed.order_id, quantity="30")
+        more = (await mesh.orders.ReplaceOrder(asked)).reservation
+        assert decimal(more.cash) == 4 * reference + 26 * (reference + decimal("0.1"))
+        assert decimal((await preview(mesh, quantity="", cash_quantity="1000")).quantity) == 9
 
 
 async def test_what_no_order_could_be_is_no_preview(mesh: Mesh) -> None:

@@ -310,6 +310,7 @@ class OrderCheck(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     SPREAD_FIELD_NUMBER: _builtins.int
     SIZE_SHARE_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
     reference_price: _builtins.str
     """The venue's last price for its side."""
     ledger_sequence: _builtins.int
@@ -317,13 +318,21 @@ class OrderCheck(_message.Message):
     traceparent: _builtins.str
     """W3C trace context of the order's trace; empty where it is not recorded."""
     spread: _builtins.str
-    """For an order that slips, the spread of the last quote; empty for any other. It stands for that of the fill."""
+    """For an order that slips, the spread of the last quote; for any other zero or empty. It stands for that of the fill."""
     size_share: _builtins.str
-    """For an order that slips, the largest part of a record's size that orders get, a fraction; zero where records have none."""
+    """For an order that slips, the largest part of a record's size that orders get, a fraction; zero where records have none, or
+    the order walks levels instead.
+    """
     @_builtins.property
     def order(self) -> _order_pb2.Order:
         """A new order, PENDING_NEW; or an open one on new terms. That claims, until its next event, the larger of what it does and of
         what it would; where the verdict is void, what it does.
+        """
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[Global___DepthLevel]:
+        """For an order without a limit, the last quote's levels on the side that it takes, where there is more than the best one: of
+        which it gets units, the best first. What it does not get of the others is at the last.
         """
 
     def __init__(
@@ -335,14 +344,41 @@ class OrderCheck(_message.Message):
         traceparent: _builtins.str = ...,
         spread: _builtins.str = ...,
         size_share: _builtins.str = ...,
+        levels: _abc.Iterable[Global___DepthLevel] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence", "order", b"order", "reference_price", b"reference_price", "size_share", b"size_share", "spread", b"spread", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ledger_sequence", b"ledger_sequence", "levels", b"levels", "order", b"order", "reference_price", b"reference_price", "size_share", b"size_share", "spread", b"spread", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderCheck: _TypeAlias = OrderCheck  # noqa: Y015
+
+@_typing.final
+class DepthLevel(_message.Message):
+    """A price level of a quote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    distance: _builtins.str
+    """How far it is from the quote's best price."""
+    quantity: _builtins.str
+    """Units of it that orders get."""
+    def __init__(
+        self,
+        *,
+        distance: _builtins.str = ...,
+        quantity: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepthLevel: _TypeAlias = DepthLevel  # noqa: Y015
 
 @_typing.final
 class VerdictBatch(_message.Message):

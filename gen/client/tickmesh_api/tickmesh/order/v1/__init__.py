@@ -2796,17 +2796,20 @@ class OrderPreview(betterproto2.Message):
     estimated_price: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
     What it may trade at, as the check takes it: a buy's limit, else the worse of its own price and the reference; before
-    slippage.
+    slippage. Where the last quote shows more levels than the best one, an order without a limit that takes more than that
+    walks them, each for the share of its size that orders get: then this is the average. The levels are taken to be as far from
+    its price as they are from the quote's best one, and what lies beyond them to be at the last of them.
     """
 
     quantity: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Its units; of one by cash those that it would buy at the estimated price.
+    Its units; of one by cash those that it would buy so.
     """
 
     notional: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    The value of its units at the estimated price, also of a reduce-only order, for which nothing is set aside.
+    The value of its units at the prices that the estimated one is the average of; also of a reduce-only order, for which nothing
+    is set aside. A sale's margin and commission are set aside as if all of it got the best price.
     """
 
     commission: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
@@ -2848,7 +2851,7 @@ class OrderPreview(betterproto2.Message):
     """
     What slippage may cost a buy beside its notional, up to its limit: part of the cash that would be set aside. The spread is
     taken to be that of the last quote, and the impact that of an order that takes all of a record's size that the venue
-    gives. Zero for an order by cash, which buys fewer units instead.
+    gives, none where it walks levels: that is its impact. Zero for an order by cash, which buys fewer units instead.
     """
 
     initial_margin: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)

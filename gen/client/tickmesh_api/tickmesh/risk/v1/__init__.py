@@ -9,6 +9,7 @@ __all__ = (
     "CheckOrdersResponse",
     "Connect",
     "DeleteLimitRequest",
+    "DepthLevel",
     "EngageKillSwitchRequest",
     "GetPortfolioRiskRequest",
     "KillSwitch",
@@ -471,6 +472,26 @@ class DeleteLimitRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("tickmesh.risk.v1", "DeleteLimitRequest", DeleteLimitRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DepthLevel(betterproto2.Message):
+    """
+    A price level of a quote.
+    """
+
+    distance: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    How far it is from the quote's best price.
+    """
+
+    quantity: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Units of it that orders get.
+    """
+
+
+default_message_pool.register_message("tickmesh.risk.v1", "DepthLevel", DepthLevel)
 
 
 @dataclass(eq=False, repr=False)
@@ -964,12 +985,19 @@ class OrderCheck(betterproto2.Message):
 
     spread: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    For an order that slips, the spread of the last quote; empty for any other. It stands for that of the fill.
+    For an order that slips, the spread of the last quote; for any other zero or empty. It stands for that of the fill.
     """
 
     size_share: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    For an order that slips, the largest part of a record's size that orders get, a fraction; zero where records have none.
+    For an order that slips, the largest part of a record's size that orders get, a fraction; zero where records have none, or
+    the order walks levels instead.
+    """
+
+    levels: "list[DepthLevel]" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    For an order without a limit, the last quote's levels on the side that it takes, where there is more than the best one: of
+    which it gets units, the best first. What it does not get of the others is at the last.
     """
 
 
