@@ -3,8 +3,6 @@
 Libraries make sessions of weekdays. The NSE also trades on some Saturdays and Sundays: for an hour or so on the evening
 of Diwali (Muhurat), on the day of a budget, and to try its second site. Sources: its circulars and annual reports, and
 the press that told of them; all of 2000 to February 2020 is held against the days that its shares were traded on.
-
-The Muhurat session of the 8th of November 2026, a Sunday, is not here: add it once its hours are known.
 """
 
 from __future__ import annotations
@@ -35,7 +33,8 @@ _NSE: Final = (
     ("2004-10-12", _BEFORE_2010),
     ("2004-10-15", _BEFORE_2010),
     ("2005-07-27", _BEFORE_2010),
-    # Diwali. The hours of 2003, 2006, 2009 and 2013 are those of the years around them.
+    # Diwali. The hours of 2003, 2006, 2009 and 2013 are those of the years around them. Those of 2026 are no
+    # circular's, but those of the weekends before it; on the Tuesday of 2025 it was an afternoon.
     ("2003-10-25", "17:30-18:45"),
     ("2006-10-21", "18:00-19:00"),
     ("2009-10-17", "18:15-19:15"),
@@ -44,6 +43,7 @@ _NSE: Final = (
     ("2019-10-27", "18:15-19:15"),
     ("2020-11-14", "18:15-19:15"),
     ("2023-11-12", "18:15-19:15"),
+    ("2026-11-08", "18:15-19:15"),
     # Budgets, and the Saturday before a holiday that was declared two days ahead.
     ("2015-02-28", _WHOLE_DAY),
     ("2020-02-01", _WHOLE_DAY),

@@ -172,6 +172,8 @@ def test_rule_24_each_day_on_which_the_nse_traded_is_one_of_its_calendar_and_no_
         ("2019-10-27", ["12:45-13:45"]),
         ("2023-11-12", ["12:45-13:45"]),
         ("2025-10-21", ["08:15-09:15"]),
+        ("2026-11-08", ["12:45-13:45"]),
+        ("2026-11-07", []),
         # Budgets on a weekend, and the Saturday in the place of that Monday.
         ("2015-02-28", ["03:45-10:00"]),
         ("2020-02-01", ["03:45-10:00"]),
