@@ -1,6 +1,7 @@
 """The OpenAPI document says what the protos say, and what the edge makes of them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ def test_an_additional_path_names_its_own(document: dict[str, Any]) -> None:
     operation = document["paths"]["/api/v1/market-data/realtime"]["get"]
     assert operation["operationId"] == "MarketDataService_StreamMarketData_2"
     assert operation["description"] == "The same as `GET /api/v1/market-data:stream`."
+
+
+def test_paths_join_words_by_hyphens_and_verbs_by_capitals(document: dict[str, Any]) -> None:
+    segment, verb = r"[a-z]+(-[a-z]+)*|v1|{[a-z_]+}", r"(:[a-z][A-Za-z]*)?"
+    assert [path for path in document["paths"] if not re.fullmatch(rf"(/({segment}))+{verb}", path)] == []
 
 
 def test_a_stream_is_server_sent_events(document: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ class OrderServiceStub:
     `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does, and fails likewise with
     NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
 
-        POST /api/v1/orderLists
+        POST /api/v1/order-lists
         {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
          {"client_order_id": "entry-1", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",
           "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_GTC"},
@@ -102,7 +102,7 @@ class OrderServiceStub:
 
     Fails with NOT_FOUND `ORDER_LIST_NOT_FOUND`.
 
-        GET /api/v1/orderLists/replay-1-7
+        GET /api/v1/order-lists/replay-1-7
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_order_service_pb2.CancelOrderRequest, _order_pb2.Order]
     """Cancels an order; never needs risk. An order canceled already is returned as it is. What goes with it of its list, a twin,
@@ -343,7 +343,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does, and fails likewise with
         NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
 
-            POST /api/v1/orderLists
+            POST /api/v1/order-lists
             {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
              {"client_order_id": "entry-1", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",
               "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_GTC"},
@@ -363,7 +363,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with NOT_FOUND `ORDER_LIST_NOT_FOUND`.
 
-            GET /api/v1/orderLists/replay-1-7
+            GET /api/v1/order-lists/replay-1-7
         """
 
     @_abc_1.abstractmethod

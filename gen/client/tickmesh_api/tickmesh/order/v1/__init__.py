@@ -3875,7 +3875,7 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         `SERVICE_UNAVAILABLE`: repeat the call. A strategy's list carries its seat token as an order does, and fails likewise with
         NOT_FOUND `DEPLOYMENT_NOT_FOUND` or PERMISSION_DENIED `SEAT_TOKEN_INVALID`.
 
-            POST /api/v1/orderLists
+            POST /api/v1/order-lists
             {"portfolio_id": "trend", "contingency_type": "CONTINGENCY_TYPE_BRACKET", "orders": [
              {"client_order_id": "entry-1", "symbol": "AAPL", "side": "SIDE_BUY", "quantity": "10",
               "order_type": "ORDER_TYPE_MARKET", "time_in_force": "TIME_IN_FORCE_GTC"},
@@ -3907,7 +3907,7 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
 
         Fails with NOT_FOUND `ORDER_LIST_NOT_FOUND`.
 
-            GET /api/v1/orderLists/replay-1-7
+            GET /api/v1/order-lists/replay-1-7
         """
 
         return await self._unary_unary(
