@@ -90,6 +90,25 @@ class TimerRow(NamedTuple):
     owner: str
 
 
+class RunawayRow(NamedTuple):
+    """A portfolio whose orders began to be turned away at the door, of which risk has not heard yet.
+
+    Attributes:
+        bound: orders a second.
+        value: the number of the first one in its second that was turned away.
+        begin_time: when that was, wall time, ns.
+        principal: who sent it.
+    """
+
+    environment_id: str
+    portfolio_id: str
+    bound: Decimal
+    value: int
+    begin_time: int
+    principal: str
+    owner: str
+
+
 class ModelRow(NamedTuple):
     """A version of a venue model: its number in its environment, and the public message, encoded."""
 

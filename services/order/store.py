@@ -22,6 +22,7 @@ from services.order.records import (
     PortfolioRow,
     PositionRow,
     RequestRow,
+    RunawayRow,
     TimerRow,
 )
 from services.order.tables import (
@@ -35,6 +36,7 @@ from services.order.tables import (
     PORTFOLIOS,
     POSITIONS,
     REQUESTS,
+    RUNAWAYS,
     STREAMS,
     VENUE_MODELS,
 )
@@ -66,6 +68,11 @@ _MODEL = (
     .where(VENUE_MODELS.c.venue_model_id == sa.bindparam("venue_model_id"))
     .order_by(VENUE_MODELS.c.sequence.desc())
     .limit(1)
+)
+_ALL_RUNAWAYS = sa.select(RUNAWAYS).order_by(RUNAWAYS.c.begin_time)
+_DROP_RUNAWAY = sa.delete(RUNAWAYS).where(
+    RUNAWAYS.c.environment_id == sa.bindparam("of_environment"),
+    RUNAWAYS.c.portfolio_id == sa.bindparam("of_portfolio"),
 )
 _ALL_INSTRUMENTS = sa.select(INSTRUMENTS)
 _OPEN = (
@@ -112,6 +119,7 @@ class Store:
         self._put_position = upsert(POSITIONS, database.dialect)
         self._insert_request = sa.insert(REQUESTS)
         self._put_timer = upsert(CANCEL_TIMERS, database.dialect)
+        self._insert_runaway = sa.insert(RUNAWAYS)
         self._insert_model = sa.insert(VENUE_MODELS)
         self._put_instrument = upsert(INSTRUMENTS, database.dialect)
         self._put_order = upsert(ORDERS, database.dialect, keep=_KEPT)
@@ -158,6 +166,20 @@ class Store:
     async def timers(self, environment_id: str) -> list[TimerRow]:
         """The cancel timers of an environment that are armed."""
         return [TimerRow(*row) for row in await self._database.fetch_all(_TIMERS, {"environment_id": environment_id})]
+
+    async def runaways(self) -> list[RunawayRow]:
+        """Those of which risk has not heard, the oldest first."""
+        rows = await self._database.fetch_all(_ALL_RUNAWAYS)
+        return [RunawayRow(**row._mapping) for row in rows]  # noqa: SLF001
+
+    async def put_runaway(self, runaway: RunawayRow) -> None:
+        """Keeps one until risk has heard of it."""
+        await self.writer.commit([(self._insert_runaway, [runaway._asdict()])])
+
+    async def drop_runaway(self, runaway: RunawayRow) -> None:
+        """Risk has heard of it."""
+        whose = {"of_environment": runaway.environment_id, "of_portfolio": runaway.portfolio_id}
+        await self.writer.commit([(_DROP_RUNAWAY, [whose])])
 
     async def venue_models(self, environment_id: str) -> list[bytes]:
         """Every version of an environment's venue models, encoded, in the order they were set."""

@@ -54,6 +54,13 @@ CANCEL_TIMERS = _table(
     *columns(sa.BigInteger, "trigger_time"),
     *columns(sa.Text, "owner"),
 )
+RUNAWAYS = _table(
+    "runaways",
+    _keys(environment_id=sa.Text, portfolio_id=sa.Text),
+    *columns(DecimalText, "bound"),
+    *columns(sa.BigInteger, "value", "begin_time"),
+    *columns(sa.Text, "principal", "owner"),
+)
 INSTRUMENTS = _table("instruments", _keys(symbol=sa.Text), *columns(sa.LargeBinary, "payload"))
 VENUE_MODELS = _table(
     "venue_models",

@@ -164,17 +164,17 @@ class Desk:
         self._wake.set()
         return await answer
 
-    def objection(self, create: Create) -> ApiError | None:
+    async def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now, if it cannot; one that is known already always gets its answer."""
         ticket = create.ticket
         standstill = self.standstill(of_strategy=ticket.of_strategy)
         if standstill is not None:
             return standstill
         if not ticket.of_strategy:
-            return self.door.objection(ticket.portfolio_id, create.arrived, create.principal)
+            return await self.door.objection(ticket.portfolio_id, create.arrived, create.principal)
         return self.roll.objection(ticket, create.seat_token) or stale(ticket.basis_sequence, self.row)
 
-    def objection_to(self, change: Replace | Remodel) -> ApiError | None:
+    async def objection_to(self, change: Replace | Remodel) -> ApiError | None:
         """Why nothing can be changed now; as orders, a strategy's those that it decided itself."""
         decision = change.decision if isinstance(change, Replace) else None
         standstill = self.standstill(of_strategy=decision is not None)
@@ -183,7 +183,9 @@ class Desk:
         order = self.venue.order(change.order_id)
         if decision is not None:
             return self.roll.objection_to(decision, order) or stale(decision.sequence, self.row)
-        return None if order is None else self.door.objection(order.portfolio_id, change.arrived, change.principal)
+        if order is None:
+            return None
+        return await self.door.objection(order.portfolio_id, change.arrived, change.principal)
 
     def standstill(self, *, of_strategy: bool) -> ApiError | None:
         """Why nothing new can come in now, if it cannot."""

@@ -10,23 +10,40 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.chassis.errors import ApiError
 from services.domain.money import format_decimal
-from services.order.desk.gate_mapping import Guard, Runaway
+from services.order.desk.gate_mapping import Guard
 
 SECOND = 1.0
 # Who is turned away again within this time is running away still: a burst every few seconds is told of once.
 CALM_SECONDS = 10.0
 
 
+class Runaway(NamedTuple):
+    """A portfolio's orders began to be turned away.
+
+    Attributes:
+        value: the number of the first one in its second.
+        begin_time: when it was turned away, wall time, ns.
+        principal: who sent that.
+    """
+
+    portfolio_id: str
+    bound: Decimal
+    value: int
+    begin_time: int
+    principal: str
+
+
 class Door:
     """Counts the orders that were let in; where no guard is set, none."""
 
-    def __init__(self, tell: Callable[[Runaway], None]) -> None:
-        """Open to everybody; `tell` is told when a portfolio begins to be turned away."""
+    def __init__(self, tell: Callable[[Runaway], Awaitable[None]]) -> None:
+        """Open to everybody; `tell` is told when a portfolio begins to be turned away, before anybody else is."""
         self._tell = tell
         self._bounds: dict[str, Decimal] = {}
         self._let_in: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -44,7 +61,7 @@ class Door:
             self._let_in.clear()
             self._turned_away.clear()
 
-    def objection(self, portfolio_id: str, arrived: float, principal: str) -> ApiError | None:
+    async def objection(self, portfolio_id: str, arrived: float, principal: str) -> ApiError | None:
         """Why an order of `principal` that arrived then, monotonic seconds, is not let in; one that is counts."""
         if not self._bounds:
             return None
@@ -58,7 +75,7 @@ class Door:
         if len(let_in) + 1 > bound:
             wait = max(0.001, let_in[0] + SECOND - arrived) if let_in else SECOND
             if self._turned_away.get(portfolio_id, -math.inf) <= arrived - CALM_SECONDS:
-                self._tell(Runaway(portfolio_id, bound, len(let_in) + 1, principal, time.time_ns()))
+                await self._tell(Runaway(portfolio_id, bound, len(let_in) + 1, time.time_ns(), principal))
             self._turned_away[portfolio_id] = arrived
             return _runaway(portfolio_id, whose, bound, len(let_in) + 1, wait)
         let_in.append(arrived)

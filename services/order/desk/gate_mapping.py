@@ -16,6 +16,7 @@ from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import KillScope
 from services.domain.risk.preview import Preview
 from services.order.mapping import order_to_proto, set_asked
+from services.order.records import RunawayRow
 from services.order.ticket import Provenance
 from services.wire.limits import check_from_proto
 from services.wire.orders import refusal_from_proto
@@ -56,22 +57,6 @@ class Guard(NamedTuple):
 
     portfolio_id: str
     bound: Decimal | None
-
-
-class Runaway(NamedTuple):
-    """A portfolio's orders began to be turned away.
-
-    Attributes:
-        value: the number of the first one in its second.
-        principal: who sent that.
-        begin_time: when it was turned away, wall time, ns.
-    """
-
-    portfolio_id: str
-    bound: Decimal
-    value: int
-    principal: str
-    begin_time: int
 
 
 class Ready(NamedTuple):
@@ -132,10 +117,10 @@ def _set_check(message: risk_gate_service_pb2.OrderCheck, check: Check) -> None:
             message.levels.add(distance=text(level.distance), quantity=text(level.units))
 
 
-def runaway_to_proto(environment_id: str, runaway: Runaway) -> risk_gate_service_pb2.ReportRunawayRequest:
+def runaway_to_proto(runaway: RunawayRow) -> risk_gate_service_pb2.ReportRunawayRequest:
     """What risk is told of a portfolio whose orders are turned away."""
     message = risk_gate_service_pb2.ReportRunawayRequest(
-        environment_id=environment_id,
+        environment_id=runaway.environment_id,
         portfolio_id=runaway.portfolio_id,
         bound=text(runaway.bound),
         value=runaway.value,

@@ -86,7 +86,7 @@ class OrderLists:
             if not each.answer.done():
                 (first if taken.isdisjoint(each.keys) else again).append(each)
                 taken.update(each.keys)
-        coming = [each for each in await self._unknown(first) if all(map(self._placing.may_come_in, each.orders))]
+        coming = [each for each in await self._unknown(first) if await self._may_come_in(each)]
         if coming:
             await self._decide(coming)
         return again
@@ -102,6 +102,13 @@ class OrderLists:
             else:
                 unknown.append(each)
         return unknown
+
+    async def _may_come_in(self, create: CreateList) -> bool:
+        """Whether all orders of a list can come in now; where one cannot, the list is answered."""
+        for each in create.orders:
+            if not await self._placing.may_come_in(each):
+                return False
+        return True
 
     async def _decide(self, batch: Sequence[CreateList]) -> None:
         desk, asked = self._desk, self._made(batch)

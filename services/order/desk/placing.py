@@ -86,7 +86,7 @@ class Desk(Protocol):
         """What trading costs."""
         ...
 
-    def objection(self, create: Create) -> ApiError | None:
+    async def objection(self, create: Create) -> ApiError | None:
         """Why a new order cannot come in now."""
         ...
 
@@ -110,7 +110,7 @@ class Placing:
             Those that must be looked at again: another order of the same client's id has just come in.
         """
         creates, again = _leaders([each for each in batch if not each.answer.done()])
-        creates = [each for each in await self._unknown(creates) if self.may_come_in(each)]
+        creates = [each for each in await self._unknown(creates) if await self.may_come_in(each)]
         soonest = time.monotonic() + LEAST_SECONDS
         late = [each for each in creates if each.deadline < soonest]
         # Who queued so long that risk may be given up soon is asked about alone: it must not fail those behind it.
@@ -131,9 +131,9 @@ class Placing:
                 _answer_known(create, stored)
         return unknown
 
-    def may_come_in(self, create: Create) -> bool:
+    async def may_come_in(self, create: Create) -> bool:
         """Whether an order can come in now; who cannot is answered."""
-        objection, ticket = self._desk.objection(create), create.ticket
+        objection, ticket = await self._desk.objection(create), create.ticket
         if objection is None and ticket.closes and not self._held(ticket):
             position_id = f"{ticket.portfolio_id}~{ticket.symbol}"
             objection = ApiError.not_found("position", position_id, "POSITION_NOT_FOUND", "Nothing is held.")

@@ -36,7 +36,7 @@ class Desk(Protocol):
 
     row: EnvironmentRow
 
-    def objection_to(self, change: Remodel) -> ApiError | None:
+    async def objection_to(self, change: Remodel) -> ApiError | None:
         """Why nothing can be changed now."""
         ...
 
@@ -63,7 +63,7 @@ class Remodeling:
     async def change(self, batch: Iterable[Remodel]) -> None:
         """Makes changes durable, one after the other, and answers them; one that changes nothing is answered too."""
         for remodel in batch:
-            before, objection = self._last.get(remodel.scope), self._desk.objection_to(remodel)
+            before, objection = self._last.get(remodel.scope), await self._desk.objection_to(remodel)
             if objection is not None:
                 _fail(remodel, objection)
                 continue

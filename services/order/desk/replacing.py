@@ -82,7 +82,7 @@ class Desk(Protocol):
     venue: Venue
     journal: Journal
 
-    def objection_to(self, replace: Replace) -> ApiError | None:
+    async def objection_to(self, replace: Replace) -> ApiError | None:
         """Why nothing can be replaced now."""
         ...
 
@@ -135,7 +135,7 @@ class Replacing:
                 each.answer_with(await self._stored(each.order_id))
             elif before is not None:
                 each.fail(ApiError.already_exists("request", each.request_id, "REQUEST_ID_REUSED"))
-            elif (objection := self._desk.objection_to(each)) is not None:
+            elif (objection := await self._desk.objection_to(each)) is not None:
                 each.fail(objection)
             else:
                 unknown.append(each)

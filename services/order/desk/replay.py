@@ -49,7 +49,7 @@ class Desks:
         self.store = store
         self._settings = settings
         self._open_checks = open_checks
-        self._runaways = Runaways(report_runaway)
+        self._runaways = Runaways(store, report_runaway)
         self._spawn = spawn
         self._desks: dict[str, Desk] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
@@ -61,6 +61,7 @@ class Desks:
 
     async def recover(self) -> None:
         """Opens the desks of all environments that have not ended, without asking anybody."""
+        await self._runaways.recover()
         _ = self._spawn(self._runaways.run(), "runaways")
         await self.peers.recover()
         for row in await self.store.environments():
@@ -154,7 +155,7 @@ class Desks:
             if environment_id in self._desks:
                 return self._desks[environment_id]
             journal = Journal(row, self.store, self.log, self.peers.instruments)
-            door = Door(partial(self._runaways.tell, environment_id))
+            door = Door(partial(self._runaways.tell, row))
             desk = Desk(journal, self.store, self.peers, self._settings, door=door, open_checks=self._open_checks)
             await desk.restore()
             self._desks[environment_id] = desk

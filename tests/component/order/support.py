@@ -310,11 +310,14 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         self.kills: list[risk_pb2.KillSwitch] = []
         self.runaways: asyncio.Queue[risk_gate_service_pb2.ReportRunawayRequest] = asyncio.Queue()
         self.outbox: asyncio.Queue[risk_gate_service_pb2.CheckOrdersResponse | None] = asyncio.Queue()
+        self.deaf = False
         self.before_answer: Any = None
         self._instrument = Instrument("AAPL", price_increment=Decimal("0.0001"))
 
     async def ReportRunaway(self, request: Any, context: Any) -> risk_gate_service_pb2.ReportRunawayResponse:
         self.runaways.put_nowait(request)
+        if self.deaf:
+            raise ApiError.unavailable("SERVICE_UNAVAILABLE", "It hears of no runaway.")
         return risk_gate_service_pb2.ReportRunawayResponse()
 
     async def CheckOrders(self, requests: Any, context: Any) -> Any:

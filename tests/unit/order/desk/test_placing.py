@@ -21,7 +21,10 @@ class Known:
 
 
 async def test_an_order_that_waited_too_long_is_asked_about_alone() -> None:
-    desk: Any = SimpleNamespace(objection=lambda create: None)
+    async def objection(_: Create) -> None:
+        """Everybody may come in."""
+
+    desk: Any = SimpleNamespace(objection=objection)
     store: Any = Known()
     gate: Any = None
     placing, asked = Placing(desk, store, gate), list[list[str]]()
