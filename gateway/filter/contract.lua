@@ -388,6 +388,7 @@ return {
       exec_types = false,
       resume_token = false,
       after_sequence = false,
+      max_delay = false,
     },
     ["order.v1.SetVenueModelRequest"] = {
       environment_id = false,

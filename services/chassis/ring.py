@@ -37,6 +37,7 @@ class Ring(Generic[E]):
     entries: list[Entry[E]] = field(default_factory=list)
     waiting: list[News] = field(default_factory=list)
     _waking: bool = False
+    _flushing: bool = False
 
     @property
     def before(self) -> int:
@@ -53,8 +54,14 @@ class Ring(Generic[E]):
         for each in self.waiting:
             each.tell()
 
+    def flush(self) -> None:
+        """Lets those look who keep news to have them together."""
+        self._flushing = self._waking
+        for each in self.waiting:
+            each.flush()
+
     def wake_after_answers(self) -> None:
-        """As `wake`, once whoever asked for what was committed has been answered."""
+        """Tells every subscriber of news, once whoever asked for what was committed has been answered."""
         if self.waiting and not self._waking:
             self._waking = True
             self._wake_in(ANSWERED_IN)
@@ -63,5 +70,6 @@ class Ring(Generic[E]):
         if turns:
             asyncio.get_running_loop().call_soon(self._wake_in, turns - 1)
         else:
-            self._waking = False
-            self.wake()
+            for each in self.waiting:
+                each.tell() if self._flushing else each.keep()
+            self._waking = self._flushing = False

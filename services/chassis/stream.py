@@ -132,11 +132,26 @@ class EventLog(Generic[E]):
             del found.entries[: -self._ring]
         found.wake_after_answers()
 
-    def subscribe(self, partition: str, after: int = 0, accept: Callable[[E], bool] | None = None) -> Subscription[E]:
-        """A cursor that starts behind `after`: what was missed comes first, in order, nothing twice, without a gap."""
+    def flush(self, partition: str) -> None:
+        """Sends what subscribers let wait; call where somebody waits until they have it."""
+        found = self._partitions.get(partition)
+        if found is not None:
+            found.flush()
+
+    def subscribe(
+        self, partition: str, after: int = 0, accept: Callable[[E], bool] | None = None, *, delay: float = 0.0
+    ) -> Subscription[E]:
+        """A cursor that starts behind `after`: what was missed comes first, in order, nothing twice, without a gap.
+
+        Args:
+            partition: of which.
+            after: the last sequence that is known.
+            accept: which events; default all.
+            delay: how long events may wait for others to come with, seconds.
+        """
         if self._draining is not None and self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(self._draining))
-        return Subscription(self, partition, after, accept)
+        return Subscription(self, partition, after, accept, delay)
 
     async def _close(self, draining: asyncio.Event) -> None:
         await draining.wait()
@@ -147,10 +162,13 @@ class EventLog(Generic[E]):
 class Subscription(Generic[E]):
     """An asynchronous iterator of items; one consumer."""
 
-    def __init__(self, log: EventLog[E], partition: str, after: int, accept: Callable[[E], bool] | None) -> None:
+    def __init__(
+        self, log: EventLog[E], partition: str, after: int, accept: Callable[[E], bool] | None, delay: float
+    ) -> None:
         self._log = log
         self._name = partition
         self._accept = accept
+        self._delay = delay
         self.position = after
         self._sent = after
 
@@ -161,7 +179,7 @@ class Subscription(Generic[E]):
     async def __aiter__(self) -> AsyncIterator[Item[E]]:
         log, partition = self._log, self._log._partitions[self._name]  # noqa: SLF001 the log's other half
         # The first item comes at once: a quiet stream's headers travel with its first message.
-        news = News(log._heartbeat)  # noqa: SLF001
+        news = News(log._heartbeat, self._delay)  # noqa: SLF001
         partition.waiting.append(news)
         try:
             while True:

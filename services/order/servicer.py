@@ -25,7 +25,7 @@ from services.chassis.tokens import (
 )
 from services.domain.orders.lists import MOST_ORDERS
 from services.order.desk.desk import Desk
-from services.order.desk.journal import Seen
+from services.order.desk.log import Seen
 from services.order.desk.replay import Desks
 from services.order.entry.intake import Intake, no_order, parse_order_id
 from services.order.entry.session import Session
@@ -143,12 +143,13 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         self, request: order_service_pb2.StreamOrderEventsRequest, context: Context
     ) -> AsyncIterator[Any]:
         """Streams order events: a snapshot of the open orders, then every event."""
-        hashed = filter_hash(request, "after_sequence")
+        hashed = filter_hash(request, "after_sequence", "max_delay")
         environment_id, after, expired = await self._cursor(request, hashed)
         desk = await self._desks.get(environment_id)
         response, tokens = order_service_pb2.StreamOrderEventsResponse, self._tokens
         envelopes = Envelopes(response, environment_id, lambda at, _: tokens.encode({environment_id: at}, hashed))
-        subscription = self._desks.log.subscribe(environment_id, after or 0, _filter(request))
+        delay = request.max_delay.ToTimedelta().total_seconds()
+        subscription = self._desks.log.subscribe(environment_id, after or 0, _filter(request), delay=delay)
         if expired:
             yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, MISSED)
         if after is None:

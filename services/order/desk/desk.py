@@ -66,7 +66,7 @@ class Desk:
         self.blocked_on: tuple[str, ...] = ()
         self.roll = Roll(row.environment_id)
         self.symbols: frozenset[str] | None = None
-        self.venue = self._new_venue(peers)
+        self.venue = Venue(peers.instruments)
         self.door = door
         self._wake = asyncio.Event()
         self.timers = CancelTimers(self, store, self._wake.set)
@@ -134,7 +134,7 @@ class Desk:
         self._enter(Phase.ENDED)
         if not self.venue.open_orders():
             # The venue holds the tape as well.
-            self._walk.tape, self.venue = None, self._new_venue(self._peers)
+            self._walk.tape, self.venue = None, Venue(self._peers.instruments)
 
     def lost(self) -> None:
         """The coordinator is away: what depends on it is refused until it speaks again."""
@@ -238,7 +238,9 @@ class Desk:
         self._waiting.clear()
 
     async def _begin_epoch(self) -> tuple[int, Callable[[], int]]:
-        return await self.journal.raise_epoch(), lambda: self.journal.committed_head
+        epoch = await self.journal.raise_epoch()
+        self.journal.flush()
+        return epoch, lambda: self.journal.committed_head
 
     async def _place(self) -> None:
         # The clock starts for all that could be served now: who queues behind this batch waits for risk as well.
@@ -276,6 +278,8 @@ class Desk:
             if events or grant.final:
                 await self.journal.commit(events, cause="tape", held=held_after(events, self.venue))
                 failpoint("order.after_reached_commit")
+        # What the tape brought is news for everybody, and the cycle's fold waits for all up to the head that is told.
+        self.journal.flush()
         if self._grant is not None and self._grant[1] is answer:
             # Else a coordinator that came back has granted something meanwhile.
             self._grant = None
@@ -295,6 +299,3 @@ class Desk:
         if self._behind is idle:
             self._behind = None
             self._enter(Phase.BLOCKED if idle.blocked else Phase.IDLE)
-
-    def _new_venue(self, peers: Peers) -> Venue:
-        return Venue(peers.instruments)

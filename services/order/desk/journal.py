@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,29 +16,18 @@ from typing import Any, NamedTuple
 from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
 from services.chassis.ring import Entry
-from services.chassis.stream import EventLog
 from services.chassis.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
 from services.domain.risk.gate import Verdict
 from services.domain.risk.limit import Checked
 from services.domain.venue.positions import Holder
+from services.order.desk.log import REPEATED_FIELD, OrderLog, Seen
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
 from services.order.records import EnvironmentRow, PortfolioRow, PositionRow, RequestRow
 from services.order.store import Store
 from services.order.ticket import Provenance
 from services.wire.orders import order_from_proto
-
-REPEATED_FIELD = 1
-"""Both `OrderEvents.events` and `OrderSnapshot.orders`: what is stored goes into streams as it is."""
-
-
-class Seen(NamedTuple):
-    """What filters of streams look at."""
-
-    portfolio_id: str
-    exec_type: int
-    symbol: str = ""  # Empty where the event was read back from the store.
 
 
 class OpenOrder(NamedTuple):
@@ -53,20 +42,6 @@ class Written(NamedTuple):
 
     done: asyncio.Future[None]
     orders: dict[str, bytes]
-
-
-OrderLog = EventLog[Seen]
-
-
-def reader(store: Store) -> Callable[[str, int, int], Awaitable[list[Entry[Seen]]]]:
-    """Reads what fell out of the log's memory: stored events as streams want them."""
-
-    async def read(environment_id: str, after: int, limit: int) -> list[Entry[Seen]]:
-        rows = await store.events_after(environment_id, after, limit)
-        kept = ((row, Seen(row.portfolio_id, row.exec_type)) for row in rows)
-        return [Entry(row.sequence, seen, length_delimited(REPEATED_FIELD, row.payload)) for row, seen in kept]
-
-    return read
 
 
 def number_of(order_id: str) -> int:
@@ -152,6 +127,10 @@ class Journal:
     def open_orders(self, symbol: str) -> list[Order]:
         """The open orders of one symbol as of `committed_head`."""
         return [each.order for each in self._open.values() if each.order.symbol == symbol]
+
+    def flush(self) -> None:
+        """Sends what subscribers let wait; call before anybody is told of a head that others must have come to."""
+        self._log.flush(self.row.environment_id)
 
     async def raise_epoch(self) -> int:
         """The next epoch, durable; as commits keep their order, all that was decided before is durable too."""

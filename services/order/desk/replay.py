@@ -11,7 +11,8 @@ from services.chassis.errors import ApiError
 from services.order.clients import Peers
 from services.order.desk.desk import Desk
 from services.order.desk.door import Door
-from services.order.desk.journal import Journal, OrderLog
+from services.order.desk.journal import Journal
+from services.order.desk.log import OrderLog
 from services.order.desk.replay_mapping import Grant, Idle, instruction, reached_to_proto
 from services.order.desk.roll import Roll
 from services.order.desk.runaways import Runaways

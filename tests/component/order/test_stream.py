@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 from grpc import StatusCode
 from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
 from tests.component.order.calls import cancel, refused
-from tests.component.order.support import ENVIRONMENT, Mesh, limit, request
+from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running
 
 Response = order_service_pb2.StreamOrderEventsResponse
 NEW, TRADE = order_pb2.ExecType.EXEC_TYPE_NEW, order_pb2.ExecType.EXEC_TYPE_TRADE
@@ -20,11 +22,11 @@ def stream(mesh: Mesh, **fields: Any) -> Any:
     return mesh.orders.StreamOrderEvents(order_service_pb2.StreamOrderEventsRequest(**fields))
 
 
-async def messages(call: Any, count: int) -> list[Response]:
+async def messages(call: Any, count: int, seconds: float = 30) -> list[Response]:
     """The next messages that are no heartbeats; each follows the one before without a gap."""
     found: list[Response] = []
     last = None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(seconds):
         while len(found) < count:
             message = await call.read()
             assert last is None or message.previous_sequence == last
@@ -137,6 +139,57 @@ async def test_filters_skip_numbers_and_resumes_go_on_behind_what_was_scanned(me
     again.cancel()
 
 
+@pytest.fixture
+async def silent(tmp_path: Path) -> AsyncIterator[Mesh]:
+    """As `mesh`, with heartbeats as far apart as they may be: they take with them what waits."""
+    async with running(tmp_path, start=False) as each:
+        await each.start(TICKMESH_HEARTBEAT_SECONDS="14")
+        await each.market.joined()
+        yield each
+
+
+async def test_who_lets_events_wait_has_them_together_at_the_end_of_the_venues_turn(silent: Mesh) -> None:
+    mesh = silent
+    patient = stream(mesh, environment_id=ENVIRONMENT, after_sequence=0, max_delay={"seconds": 10})
+    prompt = stream(mesh, environment_id=ENVIRONMENT, after_sequence=0)
+    for call in (patient, prompt):
+        await call.read()
+    for n in range(3):
+        await mesh.orders.CreateOrder(request(f"a-{n}"))
+        await messages(prompt, 1)
+    await mesh.market.run(1, 9)
+    (together,) = await messages(patient, 1, seconds=9)
+    assert [each.exec_type for each in together.order_events.events[:3]] == [NEW] * 3
+    while together.sequence < 6:
+        (together,) = await messages(patient, 1, seconds=9)
+    assert [each.exec_type for each in together.order_events.events[-3:]] == [TRADE] * 3
+    for call in (patient, prompt):
+        call.cancel()
+
+
+async def test_what_risk_must_know_before_it_answers_does_not_wait(silent: Mesh) -> None:
+    mesh = silent
+    patient = stream(mesh, environment_id=ENVIRONMENT, after_sequence=0, max_delay={"seconds": 10})
+    await patient.read()
+    for n in range(2):
+        await mesh.orders.CreateOrder(limit(f"a-{n}"))
+    mesh.gate.hang_up()
+    (together,) = await messages(patient, 1, seconds=9)
+    assert [each.order.client_order_id for each in together.order_events.events] == ["a-0", "a-1"]
+    patient.cancel()
+
+
+async def test_a_stream_is_resumed_with_another_delay(mesh: Mesh) -> None:
+    patient = stream(mesh, environment_id=ENVIRONMENT, max_delay={"seconds": 10})
+    token = (await patient.read()).resume_token
+    patient.cancel()
+    await mesh.orders.CreateOrder(limit("a"))
+    again = stream(mesh, environment_id=ENVIRONMENT, resume_token=token)
+    (event,) = await messages(again, 1)
+    assert [each.order.client_order_id for each in event.order_events.events] == ["a"]
+    again.cancel()
+
+
 async def test_a_snapshot_holds_the_portfolios_orders_only(mesh: Mesh) -> None:
     for n in range(4):
         await mesh.orders.CreateOrder(limit(f"a-{n}", portfolio_id="other" if n % 2 else "trend"))
@@ -163,6 +216,8 @@ async def test_bad_tokens_and_unknown_environments_are_refused(mesh: Mesh) -> No
         ({"environment_id": "nowhere"}, StatusCode.NOT_FOUND, "ENVIRONMENT_NOT_FOUND"),
         ({"exec_types": [99]}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         ({"after_sequence": -1}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        ({"max_delay": {"seconds": -1}}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+        ({"max_delay": {"seconds": 11}}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         ({"after_sequence": 0, "resume_token": token}, StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
         ({"environment_id": ENVIRONMENT, "portfolio_id": "nobody"}, StatusCode.NOT_FOUND, "PORTFOLIO_NOT_FOUND"),
         ({"environment_id": ENVIRONMENT, "portfolio_id": "elsewhere"}, StatusCode.NOT_FOUND, "PORTFOLIO_NOT_FOUND"),

@@ -1,14 +1,32 @@
 """Whoever waits for news is woken by them, or by a silence that is too long."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from services.chassis.news import News
 
+Clock = Callable[[float], Awaitable[None]]
 
-async def spoken(silence: float) -> News:
-    news = News(silence)
+
+@pytest.fixture
+async def pass_by(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A loop whose time passes only when it is told to."""
+    loop, now = asyncio.get_running_loop(), 1_000.0
+    monkeypatch.setattr(loop, "time", lambda: now)
+
+    async def go_on(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    return go_on
+
+
+async def spoken(silence: float, delay: float = 0.0) -> News:
+    news = News(silence, delay)
     news.speak()
     return news
 
@@ -42,16 +60,71 @@ async def test_news_that_were_looked_at_are_none() -> None:
     assert not await news.wait()
 
 
-async def test_a_silence_ends_as_long_after_the_last_word_as_it_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, now = asyncio.get_running_loop(), 1_000.0
-    monkeypatch.setattr(loop, "time", lambda: now)
+async def test_news_are_kept_as_long_as_they_may_be_and_no_longer(pass_by: Clock) -> None:
+    news = await spoken(600.0, 50.0)
+    waiting = asyncio.create_task(news.wait())
+    await pass_by(0.0)
+    news.keep()
+    await pass_by(30.0)
+    news.keep()
+    await pass_by(19.0)
+    assert not waiting.done()
+    await pass_by(2.0)
+    assert waiting.done()
+    assert waiting.result()
 
-    async def pass_by(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-        for _ in range(5):
-            await asyncio.sleep(0)
 
+async def test_who_lets_no_news_wait_has_them_at_once() -> None:
+    news = await spoken(60.0)
+    news.keep()
+    assert await news.wait()
+
+
+async def test_a_flush_tells_news_that_are_kept_and_only_those() -> None:
+    news = await spoken(60.0, 60.0)
+    waiting = asyncio.create_task(news.wait())
+    await asyncio.sleep(0)
+    news.flush()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    news.keep()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    news.flush()
+    assert await waiting
+
+
+async def test_news_that_cannot_wait_take_with_them_what_was_kept() -> None:
+    news = await spoken(60.0, 60.0)
+    news.keep()
+    news.tell()
+    assert await news.wait()
+    news.clear()
+    waiting = asyncio.create_task(news.wait())
+    await asyncio.sleep(0)
+    news.flush()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_what_was_looked_at_does_not_hurry_what_comes_after_it(pass_by: Clock) -> None:
+    news = await spoken(600.0, 50.0)
+    news.keep()
+    await pass_by(30.0)
+    news.clear()
+    waiting = asyncio.create_task(news.wait())
+    await pass_by(0.0)
+    news.keep()
+    # The timer was set before, and must not count.
+    await pass_by(49.0)
+    assert not waiting.done()
+    await pass_by(2.0)
+    assert waiting.done()
+    assert waiting.result()
+
+
+async def test_a_silence_ends_as_long_after_the_last_word_as_it_may_last(pass_by: Clock) -> None:
     news = await spoken(50.0)
     waiting = asyncio.create_task(news.wait())
     await pass_by(30.0)
@@ -77,12 +150,14 @@ async def test_a_wait_that_is_given_up_leaves_the_next_one_alone() -> None:
 
 
 async def test_nothing_is_left_behind_once_nobody_waits() -> None:
-    news = await spoken(60.0)
+    news = await spoken(60.0, 60.0)
     waiting = asyncio.create_task(news.wait())
     await asyncio.sleep(0)
+    news.keep()
     waiting.cancel()
     await asyncio.wait({waiting})
-    timer = news._timer
+    timers = [news._timer, news._keeping]
     news.close()
-    assert timer is not None
-    assert timer.cancelled()
+    for timer in timers:
+        assert timer is not None
+        assert timer.cancelled()

@@ -289,6 +289,54 @@ async def commit_nothing(groups: Groups) -> None:
     await asyncio.sleep(0)
 
 
+async def test_who_lets_events_wait_is_sent_them_together_when_somebody_needs_them_there() -> None:
+    feed = Feed(ring=100, batch=50)
+    patient, prompt = aiter(feed.log.subscribe("r1", delay=60.0)), aiter(feed.log.subscribe("r1"))
+    for each in (patient, prompt):
+        await take(each, 1)
+    waiting = asyncio.create_task(take(patient, 1))
+    for _ in range(3):
+        feed.write(1)
+        await take(prompt, 1)
+    assert not waiting.done()
+    feed.log.flush("r1")
+    [together] = await waiting
+    assert isinstance(together, Events)
+    assert [entry.sequence for entry in together.entries] == [1, 2, 3]
+
+
+async def test_events_of_which_nobody_has_been_told_yet_are_flushed_too() -> None:
+    feed = Feed()
+    patient = asyncio.create_task(take(aiter(feed.log.subscribe("r1", delay=60.0)), 2))
+    await asyncio.sleep(0.01)
+    feed.write(2)
+    feed.log.flush("r1")
+    _, together = await patient
+    assert isinstance(together, Events)
+    assert together.sequence == 2
+    feed.log.flush("r9")
+
+
+async def test_events_wait_no_longer_than_they_may() -> None:
+    feed = Feed()
+    feed.write(3)
+    patient = feed.log.subscribe("r1", delay=0.02)
+    writing = asyncio.get_running_loop().call_later(0.01, lambda: feed.write(3))
+    assert await sequences(patient, 6) == [1, 2, 3, 4, 5, 6]
+    writing.cancel()
+
+
+async def test_a_stream_that_lets_events_wait_ends_at_once_with_the_service() -> None:
+    feed = Feed()
+    items = aiter(feed.log.subscribe("r1", delay=60.0))
+    await take(items, 1)
+    waiting = asyncio.create_task(take(items, 1))
+    await asyncio.sleep(0.01)
+    feed.write(1)
+    feed.draining.set()
+    assert isinstance((await waiting)[0], Closed)
+
+
 async def test_partitions_do_not_meet() -> None:
     feed = Feed()
     feed.write(3)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -684,6 +685,7 @@ class StreamOrderEventsRequest(_message.Message):
     EXEC_TYPES_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    MAX_DELAY_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Of this environment; default the newest running one (`EnvironmentService.GetDefaultEnvironment`)."""
     portfolio_id: _builtins.str
@@ -696,6 +698,12 @@ class StreamOrderEventsRequest(_message.Message):
     def exec_types(self) -> _containers.RepeatedScalarFieldContainer[_order_pb2.ExecType.ValueType]:
         """Only of these kinds; default all."""
 
+    @_builtins.property
+    def max_delay(self) -> _duration_pb2.Duration:
+        """Events of this window may travel in one message; in a replay they come at the end of the venue's turn at the latest.
+        Default 0, for at once; maximum 10 s.
+        """
+
     def __init__(
         self,
         *,
@@ -704,10 +712,11 @@ class StreamOrderEventsRequest(_message.Message):
         exec_types: _abc.Iterable[_order_pb2.ExecType.ValueType] | None = ...,
         resume_token: _builtins.str = ...,
         after_sequence: _builtins.int | None = ...,
+        max_delay: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence", "max_delay", b"max_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence", "environment_id", b"environment_id", "exec_types", b"exec_types", "portfolio_id", b"portfolio_id", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence", "after_sequence", b"after_sequence", "environment_id", b"environment_id", "exec_types", b"exec_types", "max_delay", b"max_delay", "portfolio_id", b"portfolio_id", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after_sequence: _TypeAlias = _typing.Literal["after_sequence"]  # noqa: Y015
     _WhichOneofArgType__after_sequence: _TypeAlias = _typing.Literal["_after_sequence", b"_after_sequence"]  # noqa: Y015

@@ -374,13 +374,14 @@ class OrderServiceServicer:
 
     def StreamOrderEvents(self, request, context):
         """Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
-        A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past.
+        A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past. Who need not
+        have each event at once says by `max_delay` how long it may wait for others to come with.
 
         Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
         together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
         that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
-        GET /api/v1/orders:stream?portfolio_id=trend
+        GET /api/v1/orders:stream?portfolio_id=trend&max_delay=0.1s
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -213,13 +213,14 @@ class OrderServiceStub:
     """
     StreamOrderEvents: _aio.UnaryStreamMultiCallable[_order_service_pb2.StreamOrderEventsRequest, _order_service_pb2.StreamOrderEventsResponse]
     """Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
-    A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past.
+    A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past. Who need not
+    have each event at once says by `max_delay` how long it may wait for others to come with.
 
     Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
     together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
     that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
-        GET /api/v1/orders:stream?portfolio_id=trend
+        GET /api/v1/orders:stream?portfolio_id=trend&max_delay=0.1s
     """
     EnterOrders: _aio.StreamStreamMultiCallable[_order_service_pb2.EnterOrdersRequest, _order_service_pb2.EnterOrdersResponse]
     """A session for whoever sends many orders: commands travel together, and each is acknowledged as its own call would be
@@ -528,13 +529,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_order_service_pb2.StreamOrderEventsRequest, _abc.AsyncIterator[_order_service_pb2.StreamOrderEventsResponse]],
     ) -> _abc.AsyncIterator[_order_service_pb2.StreamOrderEventsResponse]:
         """Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
-        A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past.
+        A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past. Who need not
+        have each event at once says by `max_delay` how long it may wait for others to come with.
 
         Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
         together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
         that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
-            GET /api/v1/orders:stream?portfolio_id=trend
+            GET /api/v1/orders:stream?portfolio_id=trend&max_delay=0.1s
         """
 
     @_abc_1.abstractmethod

@@ -3406,6 +3406,14 @@ class StreamOrderEventsRequest(betterproto2.Message):
     Instead of a token: events after this number, and no snapshot; 0 is from the first.
     """
 
+    max_delay: "datetime.timedelta | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Duration, optional=True
+    )
+    """
+    Events of this window may travel in one message; in a replay they come at the end of the venue's turn at the latest.
+    Default 0, for at once; maximum 10 s.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "StreamOrderEventsRequest", StreamOrderEventsRequest)
 
@@ -4180,13 +4188,14 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
     ) -> "AsyncIterator[StreamOrderEventsResponse]":
         """
         Streams order events: first a snapshot of the open orders, then every event, in order, none twice, none missing.
-        A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past.
+        A resume token stays good as long as the events are kept; `after_sequence` reads from any point of the past. Who need not
+        have each event at once says by `max_delay` how long it may wait for others to come with.
 
         Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID`, `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token
         together with `after_sequence`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment
         that is named has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
-            GET /api/v1/orders:stream?portfolio_id=trend
+            GET /api/v1/orders:stream?portfolio_id=trend&max_delay=0.1s
         """
 
         async for response in self._unary_stream(
