@@ -82,13 +82,13 @@ class ApiError(Exception):
     @classmethod
     def not_found(cls, kind: str, name: str, reason: str, message: str = "", **more: Any) -> ApiError:
         """Nothing of this `kind` has this `name`."""
-        message = message or f"There is no {kind} {clip(name)}."
+        message = message or f"There is no {kind.replace('_', ' ')} {clip(name)}."
         return cls(grpc.StatusCode.NOT_FOUND, reason, message, resource=ResourceInfo(kind, name), **more)
 
     @classmethod
     def already_exists(cls, kind: str, name: str, reason: str, message: str = "", **more: Any) -> ApiError:
         """Something of this `kind` has this `name` already, and other values."""
-        message = message or f"The {kind} {clip(name)} exists already."
+        message = message or f"The {kind.replace('_', ' ')} {clip(name)} exists already."
         return cls(grpc.StatusCode.ALREADY_EXISTS, reason, message, resource=ResourceInfo(kind, name), **more)
 
     @classmethod

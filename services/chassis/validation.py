@@ -24,6 +24,8 @@ _MOST_SECONDS, _MOST_NANOS = 315_576_000_000, 999_999_999
 _NAMED: Final = re.compile("([a-z_]+): ")
 # Their own words give numbers, which no client writes.
 _OF_ENUMS: Final = frozenset({"enum.not_in", "enum.defined_only"})
+# A field that is empty is one that was not given: protobuf does not tell them apart.
+_PLAINER: Final = {"value is required": "must be given", "must be at least 1 characters": "must be given"}
 
 _validator = Validator()
 
@@ -55,6 +57,7 @@ def _found(of: Descriptor, violation: Violation) -> tuple[bool, FieldViolation]:
     """What is told of a violation, and whether its rule is over several fields: then its words begin with one."""
     elements = violation.proto.field.elements if violation.proto.field else ()
     path, description, rule = _path(elements), violation.proto.message, violation.proto.rule_id or ""
+    description = _PLAINER.get(description, description)
     named = _NAMED.match(description)
     if named:
         path, description = f"{path}.{named[1]}".removeprefix("."), description[named.end() :]

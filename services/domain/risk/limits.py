@@ -98,13 +98,13 @@ def make_limit(
     where = Where(portfolio_id, strategy_id, symbol)
     named = frozenset(each for each, given in zip(Where._fields, where, strict=True) if given)
     if named not in kind.places:
-        wanted = " or ".join(sorted(_words(place) for place in kind.places))
-        raise NoSuchLimit(f"{name} is set for {wanted}, not for {_words(named)}")
+        wanted = ", ".join(sorted(map(_words, kind.places), key=lambda words: (len(words.split(" and ")), words)))
+        raise NoSuchLimit(f"{name} is set for {wanted}; not for {_words(named)}")
     return kind(bound, where)
 
 
 def _words(named: frozenset[str]) -> str:
-    return " and ".join(each.removesuffix("_id") for each in Where._fields if each in named) or "an environment"
+    return " and ".join(f"a {each.removesuffix('_id')}" for each in Where._fields if each in named) or "an environment"
 
 
 class LimitChange(NamedTuple):

@@ -84,7 +84,8 @@ def _source(timeline: Timeline, wanted: BarPage) -> int:
                 return i
     if not own:
         raise ApiError.not_found("instrument", wanted.symbol, "INSTRUMENT_NOT_FOUND", "It is not in this environment.")
-    raise ApiError.invalid_field("interval", "is not what the records of this tape make")
+    there = f"bars of {', '.join(bars)}" if bars else "ticks, which make none of more than a day"
+    raise ApiError.invalid_field("interval", f"cannot be made of what the tape has of {wanted.symbol}: {there}")
 
 
 def _own(timeline: Timeline, source: int, head: int, begin: int, wanted: BarPage) -> list[tuple[Bar, int]]:

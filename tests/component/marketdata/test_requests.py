@@ -308,6 +308,8 @@ async def test_bars_up_to_now_in_pages_rows_and_columns(client: Client) -> None:
     )
     for interval in ("1m", "2d"):
         assert (await refused(list_bars(client, "AAPL", name, interval)))[2] == ["interval"]
+        with pytest.raises(ApiError, match="interval: cannot be made of what the tape has of AAPL: bars of 1d"):
+            await list_bars(client, "AAPL", name, interval)
     assert (await refused(list_bars(client, "NOPE", name)))[:2] == ("NOT_FOUND", "INSTRUMENT_NOT_FOUND")
     assert (await refused(list_bars(client, "IBM", name)))[:2] == ("NOT_FOUND", "INSTRUMENT_NOT_FOUND")
 

@@ -427,7 +427,7 @@ async def test_a_limit_that_there_cannot_be_is_told_why(world: World, tmp_path: 
                 "RESTRICTED",
                 "1",
                 "limit_type",
-                "restricted is set for portfolio and symbol or ",
+                "restricted is set for a symbol, a portfolio and a symbol, a strategy and a symbol; not for",
             ),
         ):
             with pytest.raises(ApiError) as refused:

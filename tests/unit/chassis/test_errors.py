@@ -59,7 +59,8 @@ def test_every_error_carries_an_error_info_of_our_domain() -> None:
 
 
 def test_constructors_fill_in_the_details_that_belong_to_their_code() -> None:
-    assert ApiError.not_found("order", "x", "ORDER_NOT_FOUND").resource == ResourceInfo("order", "x")
+    missing = ApiError.not_found("kill_switch", "x", "KILL_SWITCH_NOT_FOUND")
+    assert (missing.resource, missing.message) == (ResourceInfo("kill_switch", "x"), "There is no kill switch x.")
     refused = ApiError.failed_precondition("MARKET_CLOSED", "closed", kind="SESSION", subject="AAPL")
     assert refused.precondition_violations == (PreconditionViolation("SESSION", "AAPL", "closed"),)
     exhausted = ApiError.resource_exhausted("TOO_LARGE", "too large", subject="p1")

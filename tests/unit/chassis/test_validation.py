@@ -107,7 +107,7 @@ def test_a_good_message_passes(basket: type[Message]) -> None:
 def test_each_bad_field_is_named(basket: type[Message]) -> None:
     error = refusal(basket(legs=[{"symbol": "AAPL"}, {"symbol": "GOOGL"}], labels={"a": {"symbol": "TOO LONG"}}))
     assert [violation.field for violation in error.field_violations] == ["name", "legs[1].symbol", 'labels["a"].symbol']
-    assert error.field_violations[0].reason == "string.min_len"
+    assert error.field_violations[0] == ("name", "must be given", "string.min_len")
     assert error.message.startswith("name: ")
 
 

@@ -188,7 +188,7 @@ def test_a_limit_can_be_set_only_for_what_it_says(name: str) -> None:
         else:
             with pytest.raises(ValueError, match=f"{name} is set for"):
                 make_limit(name, D(1), **where)
-    with pytest.raises(ValueError, match="not for portfolio and strategy"):
+    with pytest.raises(ValueError, match="not for a portfolio and a strategy"):
         make_limit(name, D(1), "p", "s")
     assert set(SETTABLE[name].places) <= PLACES
 
