@@ -56,7 +56,7 @@ def asked_model(request: venue_model_service_pb2.SetVenueModelRequest) -> VenueM
 
     Raises:
         ApiError: INVALID_ARGUMENT where a rate or a share is beyond its maximum, tiers do not ascend, a maximum is
-            below its minimum, or what is taken in units is of more than basis points.
+            below its minimum, or what is taken in units is not of basis points alone.
     """
     for path, largest in _LARGEST.items():
         part, _, name = path.partition(".")
@@ -67,6 +67,8 @@ def asked_model(request: venue_model_service_pb2.SetVenueModelRequest) -> VenueM
     others = (commission.per_order, commission.per_unit, commission.minimum, commission.maximum, *commission.tiers)
     if commission.in_units and any(others):
         raise ApiError.invalid_field("commission.in_units", "must be of basis points alone")
+    if commission.in_units and not commission.basis_points:
+        raise ApiError.invalid_field("commission.basis_points", "must be given with in_units")
     if any(Decimal(tier.basis_points) > _LARGEST["commission.basis_points"] for tier in commission.tiers):
         raise ApiError.invalid_field("commission.tiers", "must be of at most 10000 basis points")
     bounds = [Decimal(tier.above) for tier in commission.tiers]

@@ -244,7 +244,11 @@ ROWS: dict[str, list[Row]] = {
         row(DEPLOYMENT_NOT_FOUND, **OPEN, deployment_id="nobody", basis_sequence=1),
         *(row(deployment_id=DEPLOYMENT, basis_time=time) for time in FAR),
     ],
-    "OrderService/BatchCancelOrders": [NO_PORTFOLIO],
+    "OrderService/BatchCancelOrders": [
+        NO_PORTFOLIO,
+        row(INSTRUMENT_NOT_FOUND, symbol="ZZZZ"),
+        row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
+    ],
     "OrderService/ClosePosition": [
         row(PORTFOLIO_NOT_FOUND, position_id="nobody~AAPL"),
         row(INSTRUMENT_NOT_FOUND, position_id=f"{PORTFOLIO}~ZZZZ"),

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places, exactly
-from services.domain.orders.order import Order, Refusal
+from services.domain.orders.order import Order, Refusal, Side
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.walk import value_of, walk
 
@@ -86,3 +86,14 @@ def preview(
     if any(each.price != price for each in parts):
         price = at_most_places(notional / (units * instrument.contract_multiplier), 9)
     return Preview(verdict, price, units, notional, largest, beyond, intent.slippage, intent.initial_margin)
+
+
+def commission_of(order: Order, preview: Preview, instrument: Instrument) -> Decimal:
+    """What all units of a preview would be charged at its price; the worth of the units where it is taken in those."""
+    costs = order.costs
+    if costs is None:
+        return ZERO
+    if costs.in_units and order.side is Side.BUY:
+        kept = costs.keep(ZERO, preview.quantity, instrument.quantity_increment)
+        return kept * preview.price * instrument.contract_multiplier
+    return costs.charge(ZERO, preview.quantity, preview.notional)

@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol
 
 from services.chassis.errors import ApiError
 from services.domain.backtest.trading import NO_PRICE
-from services.domain.costs import Costs, VenueModels
+from services.domain.costs import VenueModels
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.orders.order import Order
 from services.domain.risk.gate import Verdict
-from services.domain.risk.preview import Preview
+from services.domain.risk.preview import Preview, commission_of
 from services.domain.venue.matching import Venue
 from services.order.desk.checks import Checks, risk_unavailable
 from services.order.desk.gate_mapping import Check
@@ -110,12 +110,9 @@ class Previewing:
             preview = previews.get(order.order_id) or Preview(unpriced, ZERO, order.quantity, ZERO, ZERO, NO_PRICE)
             # The venue looks at its session last, as when an order comes in.
             closed = self._desk.venue.objection(order, order.basis_sequence, order.basis_time)
-            trial.answer_with(self._outlook(order, preview.unless(closed), price))
-
-    def _outlook(self, order: Order, preview: Preview, reference: Decimal | None) -> Outlook:
-        row, costs = self._desk.row, order.costs or Costs()
-        commission = costs.charge(ZERO, preview.quantity, preview.notional)
-        return Outlook(row.tape_sequence, row.market_time, reference, preview, commission)
+            commission = commission_of(order, preview, trial.instrument)
+            row, told = self._desk.row, preview.unless(closed)
+            trial.answer_with(Outlook(row.tape_sequence, row.market_time, price, told, commission))
 
     def _order(self, trial: Trial) -> Order:
         row, ticket = self._desk.row, trial.ticket

@@ -173,6 +173,9 @@ class Intake:
         desk = await self._desks.traded(portfolio.environment_id)
         if desk is None:
             return Swept([], more=False)
+        if request.symbol and desk.symbols is not None and request.symbol not in desk.symbols:
+            # Whoever mistypes what is to be canceled must not take it for done.
+            await traded(self._desks.peers, desk, request.symbol)
         answer: asyncio.Future[Swept] = asyncio.get_running_loop().create_future()
         of = (request.symbol, request.side, request.strategy_id, request.deployment_id)
         desk.urgent.sweep(Sweep(portfolio.portfolio_id, *of, principal, answer))

@@ -209,7 +209,7 @@ async def test_stopping_does_not_wait_for_a_command_that_is_not_answered(tmp_pat
         running = asyncio.create_task(toy.run())
         await until(lambda: bool(toy.calls))
         first = toy.calls[0]
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await stub.StopStrategy(stop("s1" if first.startswith("1-") else "s2"))
         toy.hold.set()
         async with asyncio.timeout(30):

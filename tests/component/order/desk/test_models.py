@@ -13,6 +13,7 @@ from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 
 from services.chassis.errors import ApiError
 from services.domain.risk.limits import make_limit
+from tests.component.order.calls import preview
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running
 
 Commission, Slippage, Latency, Fills = (
@@ -70,6 +71,7 @@ async def test_an_order_carries_what_it_was_taken_on_and_pays_it(mesh: Mesh) -> 
 
 async def test_rule_14_a_commission_in_units_is_kept_of_what_was_bought(mesh: Mesh) -> None:
     await put(mesh, commission=Commission(basis_points="500", in_units=True))
+    foreseen = await preview(mesh, quantity="30")
     order = await mesh.orders.CreateOrder(request("a", quantity="30"))
     assert (order.commission_model.in_units, order.reservation.commission, order.commission_quantity) == (True, "", "")
     await mesh.market.run(1, 60)
@@ -81,6 +83,8 @@ async def test_rule_14_a_commission_in_units_is_kept_of_what_was_bought(mesh: Me
         "100.01",
         "100.0100",
     )
+    # Both of one unit, at the price that each knew.
+    assert (foreseen.commission, foreseen.estimated_price) == ("100.005", "100.0050")
     wanted = order_service_pb2.ListExecutionsRequest(portfolio_id="trend")
     (execution,) = (await mesh.orders.ListExecutions(wanted)).executions
     assert (execution.quantity, execution.commission_quantity, execution.commission) == ("30", "1", fill.commission)
@@ -232,6 +236,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(mesh: Mesh) -> None
         {"commission": Commission(minimum="2", maximum="1")},
         {"commission": Commission(tiers=[venue_model_pb2.CommissionTier(above="5", basis_points="1")])},
         {"commission": Commission(per_unit="1", in_units=True)},
+        {"commission": Commission(in_units=True)},
         {"slippage": Slippage(impact="1.5")},
         {"fills": Fills(volume_share="1.5")},
         {"fills": Fills()},

@@ -80,7 +80,7 @@ async def test_a_session_that_said_something_wrong_takes_its_open_orders_along(m
 
 
 async def test_a_session_whose_deadline_passes_takes_its_open_orders_along(mesh: Mesh) -> None:
-    session = Session(mesh.orders, timeout=1.0)
+    session = Session(mesh.orders, timeout=5.0)
     await session.ask(*resting("a"), options=ENDS)
     assert (await session.fail()).code is StatusCode.DEADLINE_EXCEEDED
     assert [how(order) for order in await all_ended(mesh, "a")] == [DISCONNECTED]
@@ -148,8 +148,14 @@ async def test_creates_whose_portfolio_is_being_asked_for_when_it_breaks_leave_n
     await asyncio.sleep(0.005)
     session.break_off()
     await mesh.orders.CreateOrder(limit("plain"))
-    await asyncio.sleep(0.5)
-    assert await open_orders(mesh) == {"plain"}
+
+    async def alone() -> bool:
+        return await open_orders(mesh) == {"plain"}
+
+    await until(alone)
+    # Nor does one come later.
+    await asyncio.sleep(0.2)
+    assert await alone()
 
 
 async def test_orders_of_others_are_left_alone(mesh: Mesh) -> None:

@@ -79,7 +79,9 @@ class Pace(_message.Message):
     multiple: _builtins.float
     """Market seconds a wall second: 1 is as it was, 60 a minute a second."""
     sessions_per_second: _builtins.float
-    """Trading sessions a wall second, however long the nights between them."""
+    """Trading sessions a wall second, however long the nights between them: what happens in a session comes in one go, then
+    nothing until the next one is due.
+    """
     def __init__(
         self,
         *,

@@ -160,7 +160,7 @@ class OrderPreview(_message.Message):
     is set aside. A sale's margin and commission are set aside as if all of it got the best price.
     """
     commission: _builtins.str
-    """The commission of all of it there."""
+    """The commission of all of it there; where a buy is charged in units, what those are worth."""
     passes: _builtins.bool
     """Whether it would pass the check, and the venue would take it now or hold it for its session."""
     largest_quantity: _builtins.str

@@ -144,7 +144,8 @@ class OrderServiceStub:
     end together, or none, and with each the orders of its list that cannot stand without it: a repeat cancels what has come
     since.
 
-    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+    Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`;
+    UNAVAILABLE `SERVICE_UNAVAILABLE` while what it names cannot be looked up.
 
         POST /api/v1/orders:batchCancel
         {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
@@ -424,7 +425,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         end together, or none, and with each the orders of its list that cannot stand without it: a repeat cancels what has come
         since.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`;
+        UNAVAILABLE `SERVICE_UNAVAILABLE` while what it names cannot be looked up.
 
             POST /api/v1/orders:batchCancel
             {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}

@@ -2208,7 +2208,8 @@ class Pace(betterproto2.Message):
 
     sessions_per_second: "float | None" = betterproto2.field(2, betterproto2.TYPE_DOUBLE, optional=True, group="kind")
     """
-    Trading sessions a wall second, however long the nights between them.
+    Trading sessions a wall second, however long the nights between them: what happens in a session comes in one go, then
+    nothing until the next one is due.
     """
 
 

@@ -2814,7 +2814,7 @@ class OrderPreview(betterproto2.Message):
 
     commission: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    The commission of all of it there.
+    The commission of all of it there; where a buy is charged in units, what those are worth.
     """
 
     passes: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
@@ -4011,7 +4011,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         end together, or none, and with each the orders of its list that cannot stand without it: a repeat cancels what has come
         since.
 
-        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up.
+        Fails with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`; FAILED_PRECONDITION `INSTRUMENT_NOT_IN_ENVIRONMENT`;
+        UNAVAILABLE `SERVICE_UNAVAILABLE` while what it names cannot be looked up.
 
             POST /api/v1/orders:batchCancel
             {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
