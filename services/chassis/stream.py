@@ -132,6 +132,11 @@ class EventLog(Generic[E]):
             del found.entries[: -self._ring]
         found.wake_after_answers()
 
+    def recent(self, partition: str, after: int, most: int) -> list[Entry[E]]:
+        """All that was published after a number; none where it is more than `most`, or not all in memory."""
+        found = self._partitions[partition]
+        return found.after(after, most) if found.before <= after and found.head <= after + most else []
+
     def flush(self, partition: str) -> None:
         """Sends what subscribers let wait; call where somebody waits until they have it."""
         found = self._partitions.get(partition)

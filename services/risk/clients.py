@@ -1,6 +1,6 @@
 """What risk asks of the others: environments and tapes, order events, ledger entries."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from services.chassis.channel import Channel
 from services.chassis.errors import ApiError
 from services.domain.timeline import Timeline
 from services.risk.gate.folding import NumberedEntry, NumberedEvent, Scene
-from services.risk.mapping import entry_from_wire, event_from_wire
+from services.risk.mapping import entry_from_wire, events_from_wire
 from services.wire import feeds
 from services.wire.environments import Environment
 from services.wire.market import Market
@@ -67,11 +67,15 @@ class Peers:
             return error.reason != "STRATEGY_NOT_FOUND"
         return True
 
-    async def order_events(self, environment_id: str, after: int) -> AsyncGenerator[list[NumberedEvent]]:
-        """Order events after a number, in order; an empty list says that there are no more for now."""
-        async with aclosing(feeds.order_events(self._orders, environment_id, after)) as stream:
+    async def order_events(
+        self, environment_id: str, arrived: Callable[[], int]
+    ) -> AsyncGenerator[list[NumberedEvent]]:
+        """Those after what arrived, whichever way, in order; an empty list says that there are no more for now."""
+        async with aclosing(feeds.order_events(self._orders, environment_id, arrived())) as stream:
             async for events in stream:
-                yield [event_from_wire(each) for each in events]
+                missing = events_from_wire(events, arrived())
+                if missing or not events:
+                    yield missing
 
     async def ledger_entries(self, environment_id: str, after: int) -> AsyncGenerator[list[NumberedEntry]]:
         """Ledger entries after a number, in order; an empty list says that there are no more for now.

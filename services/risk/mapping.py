@@ -1,8 +1,9 @@
 """Between the contract's messages and the values of the domain; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1.order_service_pb2 import OrderEvents
 from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_pb2
@@ -53,13 +54,22 @@ def entry_from_wire(message: LedgerEntry) -> NumberedEntry:
     return NumberedEntry(message.sequence, message.portfolio_id, entry_from_proto(message))
 
 
-def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
-    """Orders to check.
+def events_from_wire(messages: Iterable[order_pb2.OrderEvent], known: int) -> list[NumberedEvent]:
+    """Order events after number `known`: to read one takes ten times as long as to pass over it."""
+    return [event_from_wire(each) for each in messages if each.sequence > known]
+
+
+def batch_from_proto(message: gate_pb2.CheckBatch, known: int = 0) -> Batch:
+    """Orders to check, with what of their order events is after number `known`.
 
     Raises:
         NotADecimal, ArithmeticError: an amount is none.
         KeyError: an order lacks its side, type or time in force.
+        DecodeError: the order events are none.
     """
+    events: list[NumberedEvent] = []
+    if message.order_events and message.order_head > known:
+        events = events_from_wire(OrderEvents.FromString(message.order_events).events, known)
     checks, previews = list(map(_check, message.checks)), list(map(_check, message.previews))
     asked = (*message.checks, *message.previews)
     return Batch(
@@ -70,6 +80,7 @@ def batch_from_proto(message: gate_pb2.CheckBatch) -> Batch:
         time=nanoseconds(message.market_time),
         checks=checks,
         previews=previews,
+        order_events=events,
     )
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 from tickmesh.risk.v1.risk_event_pb2 import StreamRiskEventsResponse
@@ -220,9 +221,9 @@ async def _read(gate: EnvironmentGate, session: Session, requests: AsyncIterator
             if request.WhichOneof("message") != "batch":
                 raise ApiError.invalid_field("connect", "must be the first message only")
             try:
-                batch = batch_from_proto(request.batch)
-            except (NotADecimal, ArithmeticError, KeyError) as error:
-                raise ApiError.invalid_field("batch.checks", f"cannot be read: {error}") from None
+                batch = batch_from_proto(request.batch, gate.folding.events_received)
+            except (NotADecimal, ArithmeticError, KeyError, DecodeError) as error:
+                raise ApiError.invalid_field("batch", f"cannot be read: {error}") from None
             await gate.check(session, batch)
     except asyncio.CancelledError:
         raise

@@ -27,11 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 async def order_events(
-    stub: OrderServiceStub, environment_id: str, after: int, max_delay: Duration | None = None
+    stub: OrderServiceStub, environment_id: str, after: int
 ) -> AsyncGenerator[Sequence[order_pb2.OrderEvent]]:
     """Order events after a number, in order; an empty list says that there are no more for now."""
     request = order_service_pb2.StreamOrderEventsRequest(
-        environment_id=environment_id, after_sequence=after, max_delay=max_delay
+        environment_id=environment_id, after_sequence=after, max_delay=ORDER_DELAY
     )
     async with aclosing(messages(stub.StreamOrderEvents(request))) as stream:
         async for message in stream:
@@ -59,7 +59,7 @@ async def follow_orders(
     while True:
         before = arrived()
         try:
-            async with aclosing(order_events(stub, environment_id, before, ORDER_DELAY)) as stream:
+            async with aclosing(order_events(stub, environment_id, before)) as stream:
                 async for events in stream:
                     take(events)
         except ApiError as error:

@@ -17,8 +17,8 @@ from services.domain.orders.order import Refusal
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
 from services.order.desk.gate_mapping import Check, check_batch
+from services.order.desk.journal import Journal
 from services.order.desk.risk_gate import Checked, RiskGate
-from services.order.records import EnvironmentRow
 
 # A check takes 1 to 3 ms. One that takes this long is waiting for risk, and a cancel must not wait with it.
 PATIENCE_SECONDS: Final = 0.05
@@ -70,8 +70,8 @@ class _Patience:
 class Checks:
     """Asks for one batch of verdicts at a time."""
 
-    def __init__(self, row: EnvironmentRow, gate: RiskGate, urgent: Urgent) -> None:
-        self._row = row
+    def __init__(self, journal: Journal, gate: RiskGate, urgent: Urgent) -> None:
+        self._journal = journal
         self._gate = gate
         self._urgent = urgent
 
@@ -104,7 +104,7 @@ class Checks:
     async def _ask(self, batch: Callable[..., Any], asked: Sequence[Check], deadline: float) -> Checked | None:
         """One try; None where it was given up for what is urgent, or is void."""
         seconds = max(LEAST_SECONDS, deadline - time.monotonic())
-        decided = max(self._row.market_time, *(check.order.basis_time for check in asked))
+        decided = max(self._journal.row.market_time, *(check.order.basis_time for check in asked))
         try:
             # Not in a task of its own: that took a fifth longer, and two turns of the loop from the verdict to here.
             async with _Patience(self._urgent):
@@ -117,9 +117,9 @@ class Checks:
         await self._urgent.serve()
         return None
 
-    def _batch(self, decided: int, number: int, **orders: Sequence[Check]) -> Any:
-        row = self._row
-        return check_batch(number, row.head, row.tape_sequence, decided, **orders)
+    def _batch(self, decided: int, number: int, told: int, **orders: Sequence[Check]) -> Any:
+        row, events = self._journal.row, self._journal.events_since(told)
+        return check_batch(number, row.head, row.tape_sequence, decided, order_events=events, **orders)
 
 
 def refusal_of(verdict: Verdict | None) -> Refusal:

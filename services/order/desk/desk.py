@@ -72,7 +72,7 @@ class Desk:
         self.timers = CancelTimers(self, store, self._wake.set)
         self.urgent = Urgent(Canceling(self, store, peers, self._wake.set), self.timers, self._wake.set)
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.urgent.kill, self.door.guard)
-        checks = Checks(row, self.gate, self.urgent)
+        checks = Checks(journal, self.gate, self.urgent)
         self._placing = Placing(self, store, checks)
         self._lists = OrderLists(self, store, self._placing, checks)
         self._previewing = Previewing(self, checks)
@@ -238,9 +238,7 @@ class Desk:
         self._waiting.clear()
 
     async def _begin_epoch(self) -> tuple[int, Callable[[], int]]:
-        epoch = await self.journal.raise_epoch()
-        self.journal.flush()
-        return epoch, lambda: self.journal.committed_head
+        return await self.journal.raise_epoch(), lambda: self.journal.committed_head
 
     async def _place(self) -> None:
         # The clock starts for all that could be served now: who queues behind this batch waits for risk as well.

@@ -88,12 +88,14 @@ def check_batch(
     *,
     checks: Sequence[Check] = (),
     previews: Sequence[Check] = (),
+    order_events: bytes = b"",
 ) -> risk_gate_service_pb2.CheckOrdersRequest:
-    """Orders for risk's gate, or some that are only thought of."""
+    """Orders for risk's gate, or some that are only thought of, with what happened before them."""
     message = risk_gate_service_pb2.CheckOrdersRequest()
     # Everything is written where it belongs: messages made apart are copied into one another, three times here.
     batch = message.batch
     batch.batch_id, batch.order_head, batch.tape_sequence = batch_id, order_head, tape_sequence
+    batch.order_events = order_events
     set_time(batch.market_time, market_time)
     for check in checks:
         _set_check(batch.checks.add(), check)

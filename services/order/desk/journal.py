@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
@@ -28,6 +28,9 @@ from services.order.records import EnvironmentRow, PortfolioRow, PositionRow, Re
 from services.order.store import Store
 from services.order.ticket import Provenance
 from services.wire.orders import order_from_proto
+
+# Of a check's size, which has as many orders at most: beyond it a message takes longer than the stream.
+MOST_CARRIED: Final = 1024
 
 
 class OpenOrder(NamedTuple):
@@ -128,15 +131,23 @@ class Journal:
         """The open orders of one symbol as of `committed_head`."""
         return [each.order for each in self._open.values() if each.order.symbol == symbol]
 
+    def events_since(self, sequence: int) -> bytes:
+        """The committed events after a number, as an encoded `OrderEvents`; too many come by their stream, at once."""
+        entries = self._log.recent(self.row.environment_id, sequence, MOST_CARRIED)
+        if not entries and sequence < self.committed_head:
+            self.flush()
+        return b"".join([each.data for each in entries])
+
     def flush(self) -> None:
         """Sends what subscribers let wait; call before anybody is told of a head that others must have come to."""
         self._log.flush(self.row.environment_id)
 
     async def raise_epoch(self) -> int:
-        """The next epoch, durable; as commits keep their order, all that was decided before is durable too."""
+        """The next epoch, durable; as commits keep their order, all that was decided before is too, and is flushed."""
         self.row.epoch += 1
         epoch = self.row.epoch
         await self._store.writer.commit(self._store.unit(self.row))
+        self.flush()
         return epoch
 
     async def commit(

@@ -85,6 +85,8 @@ class RiskGate:
         self._batch_id = 0
         self._backoff = FIRST_BACKOFF_SECONDS
         self._pending: asyncio.Future[Verdicts] | None = None
+        self._head: Callable[[], int] = lambda: 0
+        self._told = 0
 
     @property
     def ready(self) -> bool:
@@ -104,11 +106,11 @@ class RiskGate:
             await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
             self._backoff = min(2 * self._backoff, LAST_BACKOFF_SECONDS)
 
-    async def check(self, batch: Callable[[int], Any], seconds: float) -> Checked:
+    async def check(self, batch: Callable[[int, int], Any], seconds: float) -> Checked:
         """Asks for the verdicts of one batch; where they are void, because the stream broke for instance, again.
 
         Args:
-            batch: makes the message of a batch id, anew at each try.
+            batch: makes the message of a batch id and of what was committed after an event, anew at each try.
             seconds: the longest wait.
 
         Raises:
@@ -129,12 +131,16 @@ class RiskGate:
                 self._call.cancel()
             raise RiskUnavailable from None
 
-    async def _ask(self, batch: Callable[[int], Any]) -> Checked:
+    async def _ask(self, batch: Callable[[int, int], Any]) -> Checked:
         generation, call = self.generation, self._call
         self._batch_id += 1
         pending = self._pending = asyncio.get_running_loop().create_future()
         try:
-            await call.write(batch(self._batch_id))
+            head = self._head()
+            await call.write(batch(self._batch_id, self._told))
+            if generation == self.generation:
+                # Else another stream may have begun, with a head of its own.
+                self._told = head
         except asyncio.CancelledError:
             if _told_to_end():
                 raise
@@ -144,10 +150,11 @@ class RiskGate:
 
     async def _converse(self) -> None:
         """One life of the stream."""
-        epoch, head = await self._begin()
+        epoch, self._head = await self._begin()
         call = self._open()
         try:
-            await call.write(connect(self._environment_id, epoch, head()))
+            self._told = self._head()
+            await call.write(connect(self._environment_id, epoch, self._told))
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._take(call, gate_answer(message))
         finally:

@@ -77,7 +77,7 @@ class Following:
     def _follow(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         name, folding = self.gate.environment_id, self.gate.folding
         orders = self._stream(
-            "order", lambda: self._peers.order_events(name, folding.events_received), folding.take_events
+            "order", lambda: self._peers.order_events(name, lambda: folding.events_received), folding.take_events
         )
         entries = self._stream(
             "portfolio", lambda: self._peers.ledger_entries(name, folding.entries_received), folding.take_entries

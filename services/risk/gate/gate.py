@@ -1,7 +1,7 @@
 """One environment's gate as the order service meets it: epochs, batches, verdicts, kill switches (rules 3 to 5)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,7 @@ from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import make_limit
 from services.domain.risk.preview import Preview, preview
 from services.domain.risk.valued import Usage
-from services.risk.gate.folding import WARNING_SHARE, Folding, Scene
+from services.risk.gate.folding import WARNING_SHARE, Folding, NumberedEvent, Scene
 from services.risk.gate.parts import Part
 from services.risk.gate.session import Batch, Check, Ready, Session, Verdicts
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord
@@ -146,11 +146,13 @@ class EnvironmentGate:
 
         Raises:
             ApiError: UNAVAILABLE `RISK_UNAVAILABLE`, they did not arrive in time; ABORTED `BASIS_STALE`, the session is
-                over; INVALID_ARGUMENT, an order that is open already or whose symbol is not on the tape.
+                over; INVALID_ARGUMENT, an order that is open already or whose symbol is not on the tape, or a gap
+                between the events it brings.
         """
-        if self._session is session:
-            self.folding.hold(batch.order_head)
         try:
+            if self._session is session:
+                self.folding.hold(batch.order_head)
+                self._take(batch.order_events)
             if not self.folding.knows(batch.order_head, batch.ledger_sequence):
                 await self._wait_for(session, batch)
             async with self.changing:
@@ -227,6 +229,12 @@ class EnvironmentGate:
     def reservation_count(self, portfolio_id: str) -> int:
         """How many orders of a portfolio hold a reservation."""
         return sum(claim.portfolio_id == portfolio_id for claim in self.folding.gate.claims.values())
+
+    def _take(self, events: Sequence[NumberedEvent]) -> None:
+        try:
+            self.folding.take_events(events)
+        except ValueError as error:
+            raise ApiError.invalid_field("batch.order_events", str(error)) from None
 
     async def _wait_for(self, session: Session, batch: Batch) -> None:
         folding, heads = self.folding, (batch.order_head, batch.ledger_sequence)

@@ -9,6 +9,7 @@ from services.domain.costs import NO_SLIP, Slip
 from services.domain.orders.order import Order
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
+from services.risk.gate.folding import NumberedEvent
 from services.risk.records import KillRecord, LimitRecord
 
 
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
         order_head: the last order event that the verdicts must know, and the last that they may know.
         ledger_sequence: the ledger entry that they must know.
         previews: orders that are only thought of.
+        order_events: those before the head that had not arrived.
     """
 
     batch_id: int
@@ -37,6 +39,7 @@ class Batch(NamedTuple):
     time: int
     checks: list[Check]
     previews: list[Check]
+    order_events: Sequence[NumberedEvent] = ()
 
 
 class Ready(NamedTuple):

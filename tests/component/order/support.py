@@ -306,6 +306,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         self.silent = False
         self.connects: list[tuple[int, int]] = []
         self.batches: list[int] = []
+        self.carried: list[list[int]] = []
         self.traceparents: list[str] = []
         self.kills: list[risk_pb2.KillSwitch] = []
         self.runaways: asyncio.Queue[risk_gate_service_pb2.ReportRunawayRequest] = asyncio.Queue()
@@ -343,6 +344,8 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
 
     async def _check(self, batch: risk_gate_service_pb2.CheckBatch) -> None:
         self.batches.append(len(batch.checks))
+        events = order_service_pb2.OrderEvents.FromString(batch.order_events).events
+        self.carried.append([each.sequence for each in events])
         self.traceparents += [check.traceparent for check in batch.checks]
         await self.fold(batch.order_head)
         verdicts = []

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tickmesh.order.v1 import order_pb2, order_service_pb2
+from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
 from services.chassis import telemetry
 from services.chassis.errors import ApiError
@@ -109,6 +111,82 @@ async def test_rule_4_new_terms_that_came_to_nothing_leave_the_order_its_own(
             [verdict] = await desk.check(order)
             world.commit(replaced(order, verdict))
             assert (await desk.figures()).reserved_cash == "800.00"
+
+
+async def test_a_check_waits_for_no_events_that_it_brings(world: World, tmp_path: Path) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        first = desk.order(quantity="4")
+        await desk.check(first)
+        world.orders_away = True
+        [verdict] = [gate_pb2.Verdict(reservation=order_pb2.Reservation(cash="400", quantity="4", headroom="600"))]
+        for _ in range(3):
+            before = world.head
+            world.commit(event := accepted(first, verdict, at=10))
+            [verdict] = await desk.check(desk.order(quantity="6"), order_events=world.carried(before))
+            assert verdict.reservation.headroom == "0"
+            before = world.head
+            world.commit(canceled(event, at=10))
+            again = desk.order(quantity="4")
+            [verdict] = await desk.check(again, order_events=world.carried(before))
+            assert verdict.reservation.headroom == "600"
+            first = again
+        # What it brought comes by the stream too, and counts once.
+        world.orders_away = False
+        world.commit(accepted(first, verdict, at=10))
+        figures = await desk.figures()
+        assert (figures.reserved_cash, figures.reservation_count) == ("400.00", 1)
+
+
+@pytest.mark.parametrize("how", ["session", "kill"])
+async def test_rule_2_events_that_a_batch_brought_count_once_whatever_breaks_behind_it(
+    world: World, tmp_path: Path, how: str
+) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path, risk_store_interval_ms=10) as desk:
+        await desk.connect()
+        order = desk.order(quantity="4")
+        [verdict] = await desk.check(order)
+        world.orders_away = True
+        world.commit(accepted(order, verdict, at=10))
+        await desk.check(desk.order(quantity="1"), order_events=world.carried(0))
+        if how == "session":
+            desk.hang_up()
+            world.orders_away = False
+            await desk.connect()
+            assert (await desk.figures()).reserved_cash == "400.00"
+        # Stored with the cursor.
+        await asyncio.sleep(0.1)
+    world.orders_away = False
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect(epoch=9)
+        figures = await desk.figures()
+        assert (figures.reserved_cash, figures.reservation_count, figures.order_sequence) == ("400.00", 1, 1)
+
+
+@pytest.mark.parametrize("how", ["nonsense", "gap", "amount"])
+async def test_a_batch_with_events_that_are_none_is_refused_and_changes_nothing(
+    world: World, tmp_path: Path, how: str
+) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        order = desk.order(quantity="4")
+        [verdict] = await desk.check(order)
+        world.orders_away = True
+        event = accepted(order, verdict, at=10)
+        world.commit(event, filled(event, "1", "100", at=10))
+        bad = order_pb2.OrderEvent(sequence=1, order=order_pb2.Order(quantity="x"))
+        unreadable = order_service_pb2.OrderEvents(events=[bad]).SerializeToString()
+        brought = {"nonsense": b"x", "gap": world.carried(1), "amount": unreadable}[how]
+        await desk.ask(desk.order(quantity="1"), order_events=brought)
+        with pytest.raises(ApiError) as raised:
+            await desk.call.read()
+        assert raised.value.reason == "INVALID_ARGUMENT"
+        world.orders_away = False
+        await desk.connect()
+        assert (await desk.figures()).reserved_cash == "300.00"
 
 
 async def test_a_batch_that_was_voided_reserves_nothing_for_the_next(world: World, tmp_path: Path) -> None:

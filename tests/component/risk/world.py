@@ -103,6 +103,11 @@ class World:
         messages = [entry_to_proto(portfolio_id, first + i, entry) for i, entry in enumerate(entries)]
         self.entries.publish(ENVIRONMENT, [LogEntry(each.sequence, each) for each in messages])
 
+    def carried(self, after: int) -> bytes:
+        """The events after a number, as a batch brings them."""
+        events = [each.event for each in self.events.recent(ENVIRONMENT, after, 1 << 20)]
+        return order_service_pb2.OrderEvents(events=events).SerializeToString()
+
     def commit(self, *events: OrderEvent) -> int:
         """Number and publish order events; the head."""
         first = self.events.head(ENVIRONMENT) + 1
@@ -211,10 +216,10 @@ class World:
     async def StreamOrderEvents(
         self, request: Any, context: Any
     ) -> AsyncIterator[order_service_pb2.StreamOrderEventsResponse]:
-        if self.orders_away:
-            raise ApiError.unavailable("SERVICE_UNAVAILABLE", "The order service is away.")
         assert request.HasField("after_sequence")
         async for item in self.events.subscribe(request.environment_id, request.after_sequence):
+            if self.orders_away:
+                raise ApiError.unavailable("SERVICE_UNAVAILABLE", "The order service is away.")
             match item:
                 case Events():
                     events = order_service_pb2.OrderEvents(events=[entry.event for entry in item.entries])
@@ -335,6 +340,7 @@ class Desk:
             order_head=batch.get("order_head", self.world.head),
             tape_sequence=position,
             market_time=timestamp(batch.get("time", 0)),
+            order_events=batch.get("order_events", b""),
             **{kind: checks},
         )
         await self.call.write(gate_pb2.CheckOrdersRequest(batch=message))

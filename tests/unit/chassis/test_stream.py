@@ -317,6 +317,18 @@ async def test_events_of_which_nobody_has_been_told_yet_are_flushed_too() -> Non
     feed.log.flush("r9")
 
 
+async def test_recent_events_are_told_whole_or_not_at_all() -> None:
+    feed = Feed(ring=4)
+    feed.write(20)
+    first = feed.log._partitions["r1"].before
+    assert [entry.sequence for entry in feed.log.recent("r1", 18, 2)] == [19, 20]
+    assert feed.log.recent("r1", 20, 2) == []
+    assert feed.log.recent("r1", 17, 2) == []
+    assert len(feed.log.recent("r1", first, 20)) == 20 - first
+    assert feed.log.recent("r1", first - 1, 20) == []
+    assert feed.log.recent("r9", 0, 20) == []
+
+
 async def test_events_wait_no_longer_than_they_may() -> None:
     feed = Feed()
     feed.write(3)

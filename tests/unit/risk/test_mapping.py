@@ -3,7 +3,9 @@
 from decimal import Decimal
 
 import pytest
+from google.protobuf.message import DecodeError
 from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1.order_service_pb2 import OrderEvents
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
 from services.domain.costs import NO_SLIP, Level, Slip
@@ -49,6 +51,19 @@ def test_a_batch_names_the_latest_entry_of_all_its_checks() -> None:
     assert (batch.batch_id, batch.order_head, batch.ledger_sequence, batch.tape_sequence) == (5, 6, 8, 7)
     assert batch.checks[0].reference_price == D("1.5")
     assert batch_from_proto(gate_pb2.CheckBatch()).ledger_sequence == 0
+
+
+def test_of_a_batchs_events_only_those_are_read_that_have_not_come() -> None:
+    order = order_pb2.Order(**ORDER, quantity="1", leaves_quantity="1", state=order_pb2.ORDER_STATE_NEW)
+    unreadable = order_pb2.OrderEvent(sequence=4, order=order_pb2.Order(quantity="x"))
+    event = order_pb2.OrderEvent(sequence=5, exec_type=order_pb2.EXEC_TYPE_NEW, order=order, exec_id="e-1-1")
+    brought = OrderEvents(events=[unreadable, event]).SerializeToString()
+    batch = gate_pb2.CheckBatch(order_head=5, order_events=brought)
+    assert [each.sequence for each in batch_from_proto(batch, 4).order_events] == [5]
+    nonsense = gate_pb2.CheckBatch(order_head=5, order_events=b"x")
+    assert not batch_from_proto(nonsense, 5).order_events
+    with pytest.raises(DecodeError):
+        batch_from_proto(nonsense, 4)
 
 
 def test_a_leg_claims_together_with_its_twin_from_its_check_on() -> None:

@@ -6,10 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
+from services.order.desk import journal
 from services.order.desk.canceling import HELD_SECONDS
 from tests.component.order.calls import cancel, refused, state_of
 from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, request, running, start_peer, stop_peer
@@ -84,6 +86,43 @@ async def test_a_stream_that_breaks_during_a_check_is_asked_anew(mesh: Mesh) -> 
     assert order.state == STATE.ORDER_STATE_NEW
     assert len(mesh.gate.connects) == 2
     assert mesh.gate.gate.exposure("trend").reserved_cash == Decimal(500)
+
+
+async def test_a_check_brings_what_was_committed_since_the_one_before(mesh: Mesh) -> None:
+    first = await mesh.orders.CreateOrder(limit("a"))
+    await mesh.orders.CancelOrder(cancel(first.order_id))
+    await mesh.orders.CreateOrder(limit("b"))
+    await mesh.orders.CreateOrder(limit("c"))
+    mesh.gate.hang_up()
+    await mesh.orders.CreateOrder(limit("d"))
+    await mesh.orders.CreateOrder(limit("e"))
+    assert mesh.gate.carried == [[], [1, 2], [3], [], [5]]
+    assert [head for _, head in mesh.gate.connects] == [0, 4]
+
+
+async def test_a_check_whose_stream_broke_brings_the_same_once_more_or_says_it_with_its_head(mesh: Mesh) -> None:
+    await mesh.orders.CreateOrder(limit("a"))
+
+    async def break_once() -> None:
+        mesh.gate.before_answer = None
+        mesh.gate.hang_up()
+
+    mesh.gate.before_answer = break_once
+    await mesh.orders.CreateOrder(limit("b"))
+    assert mesh.gate.carried == [[], [1], []]
+    assert [head for _, head in mesh.gate.connects] == [0, 1]
+
+
+async def test_events_that_are_too_many_for_a_check_come_by_their_stream_alone(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_CARRIED", 2)
+    placed = [await mesh.orders.CreateOrder(limit(f"a-{n}")) for n in range(2)]
+    for each in placed:
+        await mesh.orders.CancelOrder(cancel(each.order_id))
+    order = await mesh.orders.CreateOrder(limit("b"))
+    assert order.reservation.headroom == "99500.00"
+    assert mesh.gate.carried == [[], [1], []]
 
 
 async def test_one_batch_is_in_flight_and_carries_what_has_queued(mesh: Mesh) -> None:

@@ -53,6 +53,8 @@ class Line:
         self.kills: list[Kill] = []
         self.guards: list[tuple[list[Guard], bool]] = []
         self.epoch = 0
+        self.head = 7
+        self.told: list[int] = []
         self.gate = RiskGate("replay-1", self.open, self.begin, self.kills.append, self.guard)
 
     def guard(self, guards: Sequence[Guard], whole: bool) -> None:
@@ -64,7 +66,7 @@ class Line:
 
     async def begin(self) -> Any:
         self.epoch += 1
-        return self.epoch, lambda: 7
+        return self.epoch, lambda: self.head
 
     async def until(self, count: int) -> Call:
         async with asyncio.timeout(5):
@@ -80,7 +82,11 @@ class Line:
         return int(call.written[-1])
 
     def check(self, seconds: float = 5) -> "asyncio.Task[Any]":
-        return asyncio.ensure_future(self.gate.check(lambda number: number, seconds))
+        return asyncio.ensure_future(self.gate.check(self.batch, seconds))
+
+    def batch(self, number: int, told: int) -> int:
+        self.told.append(told)
+        return number
 
 
 @pytest.fixture
@@ -100,6 +106,43 @@ async def test_each_connection_states_a_higher_epoch_and_the_head(line: Line) ->
         assert (connect.epoch, connect.order_head, connect.environment_id) == (epoch, 7, "replay-1")
         call.ready()
         call.cancel()
+
+
+async def test_a_batch_is_made_of_what_was_committed_since_the_stream_was_told_last(line: Line) -> None:
+    call = await line.until(1)
+    call.ready()
+    for n, head in enumerate((9, 9, 12), start=1):
+        line.head = head
+        checking = line.check()
+        call.verdict(await line.asked(call, n))
+        await checking
+    assert line.told == [7, 9, 9]
+    line.head = 20
+    call.cancel()
+    again = await line.until(2)
+    assert again.written[0].connect.order_head == 20
+    again.ready()
+    line.head = 21
+    checking = line.check()
+    again.verdict(await line.asked(again, 1))
+    await checking
+    assert line.told[3:] == [20]
+
+
+async def test_what_could_not_be_written_was_not_told(line: Line) -> None:
+    call = await line.until(1)
+    call.ready()
+    line.head, write = 9, call.write
+
+    async def fail(message: Any) -> None:
+        call.write = write  # type: ignore[method-assign]
+        raise asyncio.CancelledError
+
+    call.write = fail  # type: ignore[method-assign]
+    checking = line.check()
+    call.verdict(await line.asked(call, 1))
+    await checking
+    assert line.told == [7, 7]
 
 
 async def test_a_verdict_of_its_batch_is_handed_out(line: Line) -> None:

@@ -262,12 +262,18 @@ class CheckBatch(_message.Message):
     MARKET_TIME_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     PREVIEWS_FIELD_NUMBER: _builtins.int
+    ORDER_EVENTS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
     """Echoed with the verdicts."""
     order_head: _builtins.int
     """The last order event that the verdicts must know, and the last that they may know."""
     tape_sequence: _builtins.int
     """Where the environment stands."""
+    order_events: _builtins.bytes
+    """A `tickmesh.order.v1.OrderEvents`, encoded: those committed since the batch before, or since the head of `connect`, so
+    that no check waits for them. They come by their stream as well, later; by that alone where they are too many, and then
+    this is empty. Not a message, so that what came by the stream already is not decoded again.
+    """
     @_builtins.property
     def market_time(self) -> _timestamp_pb2.Timestamp:
         """Market time of that position."""
@@ -289,10 +295,11 @@ class CheckBatch(_message.Message):
         market_time: _timestamp_pb2.Timestamp | None = ...,
         checks: _abc.Iterable[Global___OrderCheck] | None = ...,
         previews: _abc.Iterable[Global___OrderCheck] | None = ...,
+        order_events: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "checks", b"checks", "market_time", b"market_time", "order_head", b"order_head", "previews", b"previews", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "checks", b"checks", "market_time", b"market_time", "order_events", b"order_events", "order_head", b"order_head", "previews", b"previews", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

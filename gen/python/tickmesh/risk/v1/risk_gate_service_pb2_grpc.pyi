@@ -23,7 +23,8 @@ class RiskGateServiceStub:
 
     Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
     `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events
-    that a batch names do not come in time, or `SERVICE_UNAVAILABLE`.
+    that a batch names do not come in time, or `SERVICE_UNAVAILABLE`; INVALID_ARGUMENT `INVALID_ARGUMENT` for what cannot be
+    read, or order events of which one is missing.
 
     A two-way stream has no REST form.
     """
@@ -51,7 +52,8 @@ class RiskGateServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
         `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events
-        that a batch names do not come in time, or `SERVICE_UNAVAILABLE`.
+        that a batch names do not come in time, or `SERVICE_UNAVAILABLE`; INVALID_ARGUMENT `INVALID_ARGUMENT` for what cannot be
+        read, or order events of which one is missing.
 
         A two-way stream has no REST form.
         """

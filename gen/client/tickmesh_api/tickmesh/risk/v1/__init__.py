@@ -372,6 +372,13 @@ class CheckBatch(betterproto2.Message):
     Orders that are only thought of: nothing is set aside for them. Not together with `checks`.
     """
 
+    order_events: "bytes" = betterproto2.field(7, betterproto2.TYPE_BYTES)
+    """
+    A `tickmesh.order.v1.OrderEvents`, encoded: those committed since the batch before, or since the head of `connect`, so
+    that no check waits for them. They come by their stream as well, later; by that alone where they are too many, and then
+    this is empty. Not a message, so that what came by the stream already is not decoded again.
+    """
+
 
 default_message_pool.register_message("tickmesh.risk.v1", "CheckBatch", CheckBatch)
 
@@ -1669,7 +1676,8 @@ class RiskGateServiceStub(betterproto2_grpclib.ServiceStub):
 
         Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
         `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events
-        that a batch names do not come in time, or `SERVICE_UNAVAILABLE`.
+        that a batch names do not come in time, or `SERVICE_UNAVAILABLE`; INVALID_ARGUMENT `INVALID_ARGUMENT` for what cannot be
+        read, or order events of which one is missing.
 
         A two-way stream has no REST form.
         """
