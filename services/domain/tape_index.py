@@ -112,11 +112,18 @@ class Met:
 
 
 class TapeIndex:
-    """Finds rows of one tape, of ``end`` rows. What it holds is made on first use: an unused source costs nothing."""
+    """Finds rows of one tape, of ``end`` rows. What it holds is made on first use: an unused source costs nothing.
+
+    Attributes:
+        numbers, times, starts, values: the tape's ``source``, ``time``, ``start`` and ``values``, for who looks at one
+            row: in half the time that it takes of an array.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.end = len(tape)
+        self.numbers, self.times, self.starts = tape.source.data, tape.time.data, tape.start.data
+        self.values: memoryview[float] = tape.values.data  # type: ignore[assignment]
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._edges: dict[str, Edges] = {}
         self._sized: dict[int, bool] = {}
@@ -173,7 +180,7 @@ class TapeIndex:
     def next_row(self, source: int, row: int) -> int:
         """The first row from ``row`` on of a source; NEVER after its last."""
         # Mostly it is this very row, and a look takes a tenth of a search.
-        if row < self.end and self.tape.source.item(row) == source:
+        if row < self.end and self.numbers[row] == source:
             return row
         rows = self.rows(source)
         place = int(rows.searchsorted(row))
@@ -253,7 +260,7 @@ class TapeIndex:
         if row < 0:
             return None
         kind = self.tape.sources[source].kind
-        price = self.tape.values.item(row, 3 if kind is _BAR else int(kind is _QUOTE and side is _BUY))
+        price = self.values[row, 3 if kind is _BAR else int(kind is _QUOTE and side is _BUY)]
         return self._restated(symbol, price, row, position)
 
     def last_quote(self, symbol: str, position: int) -> Quote | None:
@@ -280,7 +287,7 @@ class TapeIndex:
         return self._halted[symbol]
 
     def _row_before(self, source: int, position: int) -> int:
-        if 0 < position <= self.end and self.tape.source.item(position - 1) == source:
+        if 0 < position <= self.end and self.numbers[position - 1] == source:
             return position - 1
         rows = self.rows(source)
         place = int(rows.searchsorted(position)) - 1

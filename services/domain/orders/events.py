@@ -6,11 +6,11 @@ from typing import NamedTuple
 from services.domain.money import ZERO
 from services.domain.orders.lifecycle import check_transition
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, Refusal, Side
+from services.domain.values import new
 
-_new_event = OrderEvent.__new__
-_Last = tuple[Decimal, Decimal, Decimal]
-"""Units, price and commission of a fill."""
-_NOTHING: _Last = (ZERO, ZERO, ZERO)
+_Last = tuple[Decimal, Decimal, Decimal, Decimal]
+"""Units, price and commission of a fill, and the units that it kept as commission."""
+_NOTHING: _Last = (ZERO, ZERO, ZERO, ZERO)
 
 
 class When(NamedTuple):
@@ -28,10 +28,13 @@ def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
 
 
 def event_of(exec_type: ExecType, after: Order, when: When, last: _Last = _NOTHING) -> OrderEvent:
-    """The event that made the order what it is ``after`` it; of a fill with its units, price and commission."""
-    quantity, price, commission = last
+    """The event that made the order what it is ``after`` it; of a fill with what it took."""
+    sequence, time = when
+    quantity, price, commission, kept = last
     exec_id = f"{after.order_id}-{after.event_count}"
-    return _new_event(OrderEvent, exec_id, exec_type, after, when.time, when.sequence, quantity, price, commission)
+    fields = (exec_id, exec_type, after, time, sequence, quantity, price, commission, kept)
+    event: OrderEvent = new(OrderEvent, fields)
+    return event
 
 
 def position_change(event: OrderEvent) -> Decimal:

@@ -30,6 +30,7 @@ TRANSITIONS: dict[tuple[OrderState, ExecType], frozenset[OrderState]] = {
     },
 }
 """(state, event) -> the states it may lead to. What is not here is illegal."""
+_LEGAL = frozenset((*key, after) for key, afters in TRANSITIONS.items() for after in afters)
 
 
 def check_transition(before: OrderState, exec_type: ExecType, after: OrderState) -> None:
@@ -38,5 +39,5 @@ def check_transition(before: OrderState, exec_type: ExecType, after: OrderState)
     Raises:
         IllegalTransition: the event does not fit the state.
     """
-    if after not in TRANSITIONS.get((before, exec_type), ()):
+    if (before, exec_type, after) not in _LEGAL:
         raise IllegalTransition(f"{exec_type.name} does not lead from {before.name} to {after.name}")

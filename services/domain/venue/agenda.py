@@ -31,16 +31,18 @@ class Agenda:
 
     def next_row(self, index: TapeIndex, row: int, through: int) -> int:
         """The first row from ``row`` on that may concern an order; at or after ``through`` where none does."""
-        blotter, rows, soonest = self._blotter, self._rows, self._soonest
+        blotter = self._blotter
         if blotter.changed:
             # Who takes any record most often meets the very next one, and so does who follows the market.
             if row < index.end:
-                symbol = index.tape.sources[index.tape.source.item(row)].symbol
-                if symbol in blotter.changed and blotter.books[symbol].takes(index, row):
+                source = index.tape.sources[index.numbers[row]]
+                symbol = source.symbol
+                if symbol in blotter.changed and blotter.books[symbol].takes(index, row, source.kind):
                     return row
             self._outdate()
         elif self.quiet_until > row:
             return self.quiet_until
+        rows, soonest = self._rows, self._soonest
         while soonest and soonest[0][0] < row:
             known, symbol = soonest[0]
             if known != rows[symbol]:
@@ -61,7 +63,7 @@ class Agenda:
 
     def next_expiry(self, index: TapeIndex, position: int) -> tuple[int, int]:
         """Position and market time (ns) of the next GTD expiry: after the last record before its time (rule 31)."""
-        if not self._blotter.expiries:
+        if not self._blotter.expiries.runs:
             return NEVER, 0
         time = int(self._blotter.expiries.first[0])
         return max(position, index.before(time)), time

@@ -3,9 +3,8 @@
 The lifecycle table is asked at each event, so an illegal one changes nothing (rule 6).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
 
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
@@ -27,18 +26,20 @@ from services.domain.orders.order import (
     reserved_together,
 )
 from services.domain.tape_index import NEVER
-from services.domain.values import place_of
+from services.domain.values import new, place_of
 from services.domain.venue.fills import cash_moved
 from services.domain.venue.ladder import Entries
 from services.domain.venue.positions import Positions
 from services.domain.venue.resting import Book
 
 # Bound once, for what every order passes (see ``ledger``).
-_BUY, _TRADE, _HELD = Side.BUY, ExecType.TRADE, OrderState.HELD
-_STATE, _LEAVES, _COUNT, _PRIORITY = place_of(Order, "state", "leaves_quantity", "event_count", "priority")
-_new_tuple: Callable[..., Any] = tuple.__new__
+_BUY, _TRADE, _HELD, _FILLED = Side.BUY, ExecType.TRADE, OrderState.HELD, OrderState.FILLED
+_STATE, _CUM, _LEAVES, _PRICE, _GROSS, _RESERVATION, _COUNT, _PRIORITY = place_of(
+    Order,
+    *("state", "cum_quantity", "leaves_quantity", "avg_price"),
+    *("gross_amount", "reservation", "event_count", "priority"),
+)
 _STAYING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
-_new_reservation = Reservation.__new__
 _SLACK = 64
 """Numbers of finished orders that may stay in the queue, beside as many as there are open ones."""
 
@@ -123,10 +124,10 @@ class Blotter:
             ValueError: it is here already.
         """
         check_transition(order.state, exec_type, state)
-        values = list(order)
+        values = list(order[:])
         values[_STATE], values[_LEAVES] = state, order.quantity
         values[_COUNT], values[_PRIORITY] = order.event_count + 1, self.last_place()
-        after = _new_tuple(Order, values)
+        after: Order = new(Order, values)
         self._take_in(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return event_of(exec_type, after, when)
@@ -158,27 +159,32 @@ class Blotter:
         signed = quantity - kept if before.side is _BUY else -quantity
         self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
         filled = self._replace(arrival, _TRADE, after, cash_moved(before, after))
-        event = event_of(_TRADE, filled, when, (quantity, price, commission))
-        return event._replace(last_commission_quantity=kept) if kept else event
+        return event_of(_TRADE, filled, when, (quantity, price, commission, kept))
 
-    def finish(self, order: Order, filled: Order, when: When) -> OrderEvent:
-        """An order that any record concerns is filled whole; ``filled`` states its portfolio's headroom after it."""
-        check_transition(order.state, _TRADE, filled.state)
-        quantity, portfolio_id = filled.cum_quantity, order.portfolio_id
-        self.headroom[portfolio_id] = filled.reservation.headroom
-        self.positions.trade((portfolio_id, order.symbol), quantity if order.side is _BUY else -quantity, when.sequence)
-        arrival = order.priority
-        self.books[order.symbol].leave(arrival)
+    def finish(self, order: Order, price: Decimal, gross: Decimal, headroom: Decimal, when: When) -> OrderEvent:
+        """An order that any record concerns is filled whole, at no cost; its portfolio has so much headroom then."""
+        check_transition(order.state, _TRADE, _FILLED)
+        quantity, reserved, values = order.leaves_quantity, order.reservation, list(order[:])
+        values[_STATE], values[_CUM], values[_LEAVES] = _FILLED, quantity, ZERO
+        values[_PRICE], values[_GROSS] = price, gross
+        values[_RESERVATION] = new(Reservation, (reserved.cash, reserved.quantity, headroom, reserved.commission))
+        values[_COUNT] = order.event_count + 1
+        arrival, portfolio_id, symbol = order.priority, order.portfolio_id, order.symbol
+        self.headroom[portfolio_id] = headroom
+        self.positions.trade((portfolio_id, symbol), quantity if order.side is _BUY else -quantity, when.sequence)
+        self.books[symbol].leave(arrival)
         self._forget(arrival, order)
         del self.orders[arrival], self._arrivals[order.order_id]
-        return event_of(_TRADE, filled, when, (quantity, filled.avg_price, filled.commission - order.commission))
+        return event_of(_TRADE, new(Order, values), when, (quantity, price, ZERO, ZERO))
 
     def last_place(self) -> int:
         """The priority behind all open orders."""
         queue, orders = self._queue, self.orders
-        while queue and queue[-1] not in orders:
+        while queue:
+            if (last := queue[-1]) in orders:
+                return last + 1
             queue.pop()
-        return queue[-1] + 1 if queue else 1
+        return 1
 
     def _replace(self, arrival: int, exec_type: ExecType, after: Order, cash: Decimal = ZERO) -> Order:
         """``after`` takes its order's place; what it no longer reserves, and ``cash``, move the headroom."""
@@ -192,7 +198,7 @@ class Blotter:
         headroom = self.headroom[before.portfolio_id] + cash + released
         self.headroom[before.portfolio_id] = headroom
         held = after.reservation
-        reservation = _new_reservation(Reservation, held.cash, held.quantity, headroom, held.commission)
+        reservation = new(Reservation, (held.cash, held.quantity, headroom, held.commission))
         after = after._replace(reservation=reservation, event_count=before.event_count + 1)
         self._take(arrival, before)
         if after.state in TERMINAL:
@@ -230,11 +236,11 @@ class Blotter:
             del self._lists[order.order_list_id]
 
     def _put(self, arrival: int, order: Order) -> None:
+        symbol, held = order.symbol, order.state is _HELD
         self.orders[arrival] = order
-        book = self.books.get(order.symbol)
+        book = self.books.get(symbol)
         if book is None:
-            book = self.books[order.symbol] = Book(self._instruments[order.symbol], self._settings)
-        held = order.state is _HELD
+            book = self.books[symbol] = Book(self._instruments[symbol], self._settings)
         if not held:
             book.add(order, arrival)
         if held and order.parent_order_id in self._arrivals:
@@ -243,7 +249,7 @@ class Blotter:
             self.timed.setdefault(self._edge(order), {})[arrival] = None
         if order.expire_time:
             self.expiries.add((order.expire_time, arrival))
-        self.changed.add(order.symbol)
+        self.changed.add(symbol)
 
     def _take(self, arrival: int, order: Order) -> None:
         if order.state is not _HELD:
@@ -251,10 +257,9 @@ class Blotter:
         self._forget(arrival, order)
 
     def _forget(self, arrival: int, order: Order) -> None:
-        held = order.state is _HELD
-        if held and arrival in self._awaiting:
+        if arrival in self._awaiting:
             self._awaiting.remove(arrival)
-        elif held or order.time_in_force not in _STAYING:
+        elif order.time_in_force not in _STAYING or order.state is _HELD:
             del self.timed[self._edge(order)][arrival]
         if order.expire_time:
             self.expiries.remove((order.expire_time, arrival))

@@ -29,6 +29,7 @@ from services.domain.orders.replacing import CannotReplace, Replacement, keeps_p
 from services.domain.orders.shape import check_shape
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, TapeIndex
+from services.domain.values import new
 from services.domain.venue.agenda import Agenda
 from services.domain.venue.alone import fill_alone
 from services.domain.venue.blotter import Blotter
@@ -42,8 +43,8 @@ from services.domain.venue.splitting import split, trailed
 __all__ = ["MARKET_CLOSED", "CannotReplace", "Replacement", "Venue", "VenueSettings"]
 
 # Bound once, for what every order passes (see ``ledger``).
-_NEW, _CLOCK, _SPLIT, _AUCTION, _HALT = OrderState.NEW, Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
-_when = When.__new__
+_NEW, _REJECTED, _IS_NEW, _IS_HELD = OrderState.NEW, OrderState.REJECTED, ExecType.NEW, ExecType.HELD
+_CLOCK, _SPLIT, _AUCTION, _HALT = Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
 
 
 class Venue:
@@ -139,14 +140,14 @@ class Venue:
             KeyError: its symbol is unknown.
         """
         check_shape(order)
-        when = _when(When, at, time)
-        if (state := self._first_state(order, when)) is OrderState.REJECTED:
+        when: When = new(When, (at, time))
+        if (state := self._first_state(order, when)) is _REJECTED:
             return [refuse(order, CLOSED, when)]
-        return [self._blotter.accept(order, ExecType.NEW if state is _NEW else ExecType.HELD, state, when)]
+        return [self._blotter.accept(order, _IS_NEW if state is _NEW else _IS_HELD, state, when)]
 
     def objection(self, order: Order, at: int, time: int) -> Refusal | None:
         """Why ``accept`` would refuse a checked order; None where it would take it in."""
-        return CLOSED if self._first_state(order, When(at, time)) is OrderState.REJECTED else None
+        return CLOSED if self._first_state(order, When(at, time)) is _REJECTED else None
 
     def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]:
         """Take in all the checked orders of a list, as ``listed`` makes them, or REJECTED every one of them.
@@ -158,9 +159,9 @@ class Venue:
         for order in orders:
             check_shape(order)
         states = [OrderState.HELD if each.parent_order_id else self._first_state(each, when) for each in orders]
-        if OrderState.REJECTED in states:
+        if _REJECTED in states:
             return [refuse(order, CLOSED, when) for order in orders]
-        types = [ExecType.NEW if state is _NEW else ExecType.HELD for state in states]
+        types = [_IS_NEW if state is _NEW else _IS_HELD for state in states]
         return [self._blotter.accept(*each, when) for each in zip(orders, types, states, strict=True)]
 
     def refuse(self, order: Order, refusal: Refusal, at: int, time: int) -> list[OrderEvent]:
@@ -240,7 +241,7 @@ class Venue:
             index = self._read(tape)
         if after != self._position:
             raise ValueError(f"the venue stands at {self._position}, not {after}")
-        agenda, expiries, through = self._agenda, self._blotter.expiries, min(through, index.end)
+        agenda, expiries, through = self._agenda, self._blotter.expiries.runs, min(through, index.end)
         while (row := agenda.next_row(index, self._position, through)) < through or expiries:
             if expiries:
                 due, time = agenda.next_expiry(index, self._position)
@@ -267,27 +268,26 @@ class Venue:
     def _expire(self, time: int, index: TapeIndex) -> list[OrderEvent]:
         """The orders good till ``time`` (ns) expire; later only where they came when it had passed."""
         blotter, position = self._blotter, self._position
-        now = max(time, index.tape.time.item(position - 1)) if position else time
+        now = max(time, index.times[position - 1]) if position else time
         arrivals = [arrival for _, arrival in blotter.expiries.below((time, NEVER))]
         return end(blotter, arrivals, ExecType.EXPIRED, CancelReason.END_OF_TIME, When(position, now))
 
     def _meet(self, index: TapeIndex, row: int) -> list[OrderEvent]:
         """One record happens. Any row may be asked; one that concerns no order makes no event."""
-        tape = index.tape
-        source = tape.sources[tape.source.item(row)]
-        if source.kind is _CLOCK:
-            opens = tape.values.item(row, 0) == 1.0
-            return strike(self._blotter, source.symbol, opens, When(row + 1, tape.time.item(row)))
-        if source.kind is _SPLIT:
-            return split(self._blotter, index, source.symbol, row)
-        if source.kind is _HALT or source.symbol not in self._blotter.books:
+        source = index.tape.sources[index.numbers[row]]
+        kind, symbol = source.kind, source.symbol
+        if kind is _CLOCK:
+            return strike(self._blotter, symbol, index.values[row, 0] == 1.0, When(row + 1, index.times[row]))
+        if kind is _SPLIT:
+            return split(self._blotter, index, symbol, row)
+        if kind is _HALT or symbol not in self._blotter.books:
             return []
-        instrument = self._instruments[source.symbol]
-        start, edges = tape.start.item(row), index.edges(instrument.calendar)
-        if index.halted(source.symbol, start):
+        instrument, start = self._instruments[symbol], index.starts[row]
+        if index.halted(symbol, start):
             return []
-        if source.kind is not _AUCTION:
-            if edges.rows and not edges.admits(row, start, tape.time.item(row)):
+        if kind is not _AUCTION:
+            edges = index.edges(instrument.calendar)
+            if edges.rows and not edges.admits(row, start, index.times[row]):
                 return []
             if (filled := fill_alone(index, row, self._blotter, self._settings, instrument)) is not None:
                 return [filled]

@@ -16,7 +16,7 @@ from services.domain.tape_index import TapeIndex
 Holder = tuple[str, str]
 """A portfolio's id and a symbol."""
 _PLACE = Decimal("1e-9")
-_BUY = Side.BUY
+_BUY, _NOTHING = Side.BUY, (ZERO, 0)
 
 
 class Positions:
@@ -28,20 +28,20 @@ class Positions:
 
     def __init__(self, instruments: Mapping[str, Instrument]) -> None:
         self._instruments = instruments
-        self._units: dict[Holder, Decimal] = {}
-        self._since: dict[Holder, int] = {}
+        # The units, and the tape position that they are right at.
+        self._held: dict[Holder, tuple[Decimal, int]] = {}
         self.index: TapeIndex | None = None
 
     def at(self, position: int) -> dict[Holder, Decimal]:
         """All that are not zero, at a tape position."""
-        return {holder: units for holder in list(self._units) if (units := self.units(holder, position))}
+        return {holder: units for holder in list(self._held) if (units := self.units(holder, position))}
 
     def units(self, holder: Holder, position: int) -> Decimal:
         """One holder's units at a tape position, no earlier than any asked about before."""
-        units = self._units.get(holder, ZERO)
+        units, since = self._held.get(holder, _NOTHING)
         if units and self.index is not None and self.index.splits(holder[1]):
-            units = self._units[holder] = self._split(holder[1], units, self._since[holder], position)
-            self._since[holder] = position
+            units = self._split(holder[1], units, since, position)
+            self._held[holder] = units, position
         return units
 
     def reducible(self, holder: Holder, side: Side, position: int) -> Decimal:
@@ -51,19 +51,17 @@ class Positions:
 
     def trade(self, holder: Holder, signed: Decimal, position: int) -> None:
         """Count a fill of ``signed`` units at a tape position."""
-        if holder in self._units:
-            signed += self.units(holder, position)
-        self._units[holder] = signed
-        self._since[holder] = position
+        if held := self.units(holder, position):
+            signed += held
+        self._held[holder] = signed, position
 
     def restore(self, units: Mapping[Holder, Decimal], position: int) -> None:
         """Take back what was held at a tape position."""
-        self._units.update(units)
-        self._since.update(dict.fromkeys(units, position))
+        self._held.update({holder: (each, position) for holder, each in units.items()})
 
     def stand_at(self, position: int) -> None:
         """What is held is held at ``position``: the way there was met before, or is none of the venue's."""
-        self._since = dict.fromkeys(self._units, position)
+        self._held = {holder: (units, position) for holder, (units, _) in self._held.items()}
 
     def _split(self, symbol: str, units: Decimal, since: int, position: int) -> Decimal:
         """``units`` through the splits of ``symbol`` after ``since``; the books close fractions for cash."""

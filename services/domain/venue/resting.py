@@ -77,7 +77,7 @@ class Book:
         """An order waits no more, or no more as it was."""
         place = self._place(order, arrival)
         if place is self.urgent:
-            del self.urgent[arrival]
+            self.leave(arrival)
         elif isinstance(place, Ladder):
             place.entries.remove(self._entry(place, order, arrival))
             self._watches = None
@@ -100,6 +100,9 @@ class Book:
     def leave(self, arrival: int) -> None:
         """One of the urgent waits no more."""
         del self.urgent[arrival]
+        if not self.urgent:
+            # Else the next who looks for the first of them goes by the places of all that ever were: 20 us of 20,000.
+            self.urgent.clear()
         self._span = _FIRST_SPAN
 
     def settled(self, arrival: int) -> bool:
@@ -108,7 +111,7 @@ class Book:
 
     def settle(self, order: Order, arrival: int, best: float = 0.0) -> None:
         """A post-only or trailing order has met its first record; ``best`` is the best price that it trails since."""
-        del self.urgent[arrival]
+        self.leave(arrival)
         self._settled.add(arrival)
         place = self._place(order, arrival)
         if isinstance(place, Trail):
@@ -149,24 +152,26 @@ class Book:
         if self.passes(buys, sells):
             return found
         for ladder in self._ladders:
-            if ladder.entries:
+            if ladder.entries.runs:
                 found += ladder.reached(buys if ladder.side is _BUY else sells, touched)
         for (side, *_), trail in self._trails.items():
             if trail:
                 found += trail.reached(buys if side is _BUY else sells)
         return found
 
-    def takes(self, index: TapeIndex, row: int) -> bool:
-        """Whether a row of this symbol is a record that may concern an order; if not, another row still may."""
-        tape = index.tape
-        kind = tape.sources[tape.source.item(row)].kind
+    def takes(self, index: TapeIndex, row: int, kind: Kind) -> bool:
+        """Whether a row of this symbol, a record of ``kind``, may concern an order; if not, another row still may."""
         if kind is _AUCTION:
             return bool(self.urgent or self.closing)
-        if kind is not _BAR and (kind not in _TICKS or not index.edges(self._calendar).open_at(row)):
+        if kind is not _BAR:
+            edges = index.edges(self._calendar)
+            if kind not in _TICKS or (edges.rows and not edges.open_at(row)):
+                return False
+        if self.urgent:
+            return True
+        if not self._watched():
             return False
-        if self.urgent or not self._watched():
-            return bool(self.urgent)
-        values = tape.values[row].tolist()
+        values = index.tape.values[row].tolist()
         return not self.passes(prices_of(kind, values, _BUY), prices_of(kind, values, _SELL))
 
     def next_row(self, index: TapeIndex, row: int, through: int) -> int:
@@ -204,15 +209,15 @@ class Book:
 
     def clear(self, low: float, high: float, lowest: float, highest: float) -> bool:
         """The same, of how far prices went for buys and for sells."""
-        if not self._watched():
-            return True
+        if self._watches is None:
+            self._watched()
         band = self._band
         return band[0] < low and high < band[1] and band[2] < lowest and highest < band[3]
 
     def _watched(self) -> list[Watch]:
         """The nearest price of each side and direction that concerns an order: whatever concerns another passes it."""
         if self._watches is None:
-            watches = [ladder.watch() for ladder in self._ladders if ladder.entries]
+            watches = [ladder.watch() for ladder in self._ladders if ladder.entries.runs]
             for trail in self._trails.values():
                 watches += trail.watches()
             # Where two are at one price, who is content with a touch comes first.

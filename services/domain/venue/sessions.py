@@ -11,7 +11,7 @@ from services.domain.venue.blotter import Blotter
 from services.domain.venue.linked import follow
 
 _BAR, _AUCTION, _NEW = Kind.BAR, Kind.AUCTION, OrderState.NEW
-_DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
+_DAY, _GTC, _GTD, _IOC, _FOK = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
 _OPG, _CLS = TimeInForce.OPG, TimeInForce.CLS
 MARKET_CLOSED = "MARKET_CLOSED"
 """Reason of the refusal of an order that may not wait for its session, or whose instrument has no auctions."""
@@ -29,13 +29,16 @@ def first_state(
     order: Order, when: When, index: TapeIndex | None, instrument: Instrument, settings: VenueSettings
 ) -> OrderState:
     """NEW, or HELD or REJECTED where its session is not open, or its auction not now; without an index it is open."""
-    tif, edges = order.time_in_force, None if index is None else index.edges(instrument.calendar)
+    tif = order.time_in_force
+    if tif is _GTC or tif is _GTD:
+        return _NEW
+    edges = None if index is None else index.edges(instrument.calendar)
     open_now = edges is None or not edges.rows or edges.admits(when.sequence, when.time)
     if tif is _OPG or tif is _CLS:
         if edges is not None and not edges.rows:
             return OrderState.REJECTED
         return _NEW if open_now and tif is _CLS else OrderState.HELD
-    if open_now or not (tif is _DAY or tif is _IOC or tif is _FOK):
+    if open_now:
         return _NEW
     holds = (order.fill_settings or settings).hold_day_orders
     return OrderState.HELD if tif is _DAY and holds else OrderState.REJECTED

@@ -1,5 +1,6 @@
 """How waiting orders are held: sorted runs, and trailing stops in groups of one best price."""
 
+import sys
 from bisect import bisect_left
 from decimal import Decimal
 from random import Random
@@ -8,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.domain.filling import VenueSettings
+from services.domain.instrument import Instrument
 from services.domain.orders.order import Order, OrderType, Side, TimeInForce
 from services.domain.prices import Prices
 from services.domain.venue import ladder
 from services.domain.venue.ladder import Entries
+from services.domain.venue.resting import Book
 from services.domain.venue.trails import Trail, trigger_price
 
 STEP = Decimal("0.5")
@@ -29,7 +33,7 @@ def test_runs_are_one_sorted_list(changes: list[tuple[bool, int]], bound: int) -
             else:
                 entries.remove(expected.pop(key % len(expected)))
             assert list(entries) == expected
-            assert bool(entries) is bool(expected)
+            assert bool(entries.runs) is bool(expected)
             if expected:
                 assert entries.first == expected[0]
         assert list(entries.below((float(bound), -1))) == expected[: bisect_left(expected, (float(bound), -1))]
@@ -108,3 +112,14 @@ def test_rule_8_a_trailing_trigger_is_snapped_away_from_the_market(
 ) -> None:
     order = Order("o", "", "P", "X", side, OrderType.TRAILING_STOP, TimeInForce.GTC)._replace(**terms)
     assert trigger_price(order, best, STEP) == Decimal(trigger)
+
+
+def test_a_book_that_nobody_urgent_waits_in_keeps_no_places_of_those_who_did() -> None:
+    book = Book(Instrument("S"), VenueSettings())
+    orders = [trailing(number, Side.SELL, Decimal(1), by_percent=False) for number in range(1, 101)]
+    for number, order in enumerate(orders, 1):
+        book.add(order, number)
+    for number, order in enumerate(orders, 1):
+        book.settle(order, number, 100.0)
+    assert not book.urgent
+    assert sys.getsizeof(book.urgent) == sys.getsizeof({})
