@@ -6,12 +6,12 @@ restore. Positions are tape sequences: the number of records seen. Row ``i`` is 
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.domain.market import Quote, requoted
+from services.domain.met import Met
 from services.domain.orders.order import Side
 from services.domain.prices import column_of
 from services.domain.tape import Kind, Tape
@@ -82,33 +82,6 @@ class Edges:
 
 
 _ALWAYS_OPEN = Edges([], [], [])
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """The records of a symbol's sessions that have a price for one side, in order, as columns.
-
-    Attributes:
-        lows, highs: how far prices went.
-    """
-
-    rows: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    lows: NDArray[np.float64]
-    highs: NDArray[np.float64]
-
-    def any(self, first: int, end: int, live: int) -> bool:
-        """Whether a row from ``first`` up to before ``end`` begins at ``live`` (ns) or later."""
-        part = slice(*self.rows.searchsorted((first, end)).tolist())
-        return bool((self.starts[part] >= live).any())
-
-    def extremes(self, first: int, end: int, live: int) -> tuple[float, float] | None:
-        """The lowest and the highest price of these rows; None without any."""
-        part = slice(*self.rows.searchsorted((first, end)).tolist())
-        late = self.starts[part] >= live
-        if not late.any():
-            return None
-        return float(self.lows[part][late].min()), float(self.highs[part][late].max())
 
 
 class TapeIndex:
@@ -244,7 +217,7 @@ class TapeIndex:
             self._queued[symbol] = {_QUOTE, _TRADE} <= kinds
         return self._queued[symbol]
 
-    def met(self, symbol: str, side: Side, calendar: str) -> "Met":
+    def met(self, symbol: str, side: Side, calendar: str) -> Met:
         """The records that orders of ``side`` can meet."""
         key = symbol, side
         if key not in self._met:

@@ -7,8 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tickmesh.common.v1 import stream_pb2
-from tickmesh.order.v1 import cancel_timer_pb2, order_list_pb2, order_pb2, order_service_pb2
+from tickmesh.order.v1 import cancel_timer_pb2, order_list_pb2, order_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.tokens import length_delimited
@@ -26,10 +25,6 @@ from services.wire.versions import ORDER_EVENT, check_version
 
 _ORDER_IN_EVENT = order_pb2.OrderEvent.ORDER_FIELD_NUMBER
 _ORDER_IN_LIST = order_list_pb2.OrderList.ORDERS_FIELD_NUMBER
-_LIST_IN_ACK = order_service_pb2.OrderAck.ORDER_LIST_FIELD_NUMBER
-_ORDER_IN_ACK = order_service_pb2.OrderAck.ORDER_FIELD_NUMBER
-_ACK_IN_ACKS = order_service_pb2.OrderAcks.ACKS_FIELD_NUMBER
-_ACKS_IN_MESSAGE = order_service_pb2.EnterOrdersResponse.ACKS_FIELD_NUMBER
 _MONEY_PLACES = 2
 # The fields from `expire_time` to `trail_price`: most orders have none of them, and one look says so.
 _INSTRUCTIONS = slice(Order._fields.index("expire_time"), Order._fields.index("trail_price") + 1)
@@ -238,35 +233,6 @@ def encode_list(order_list_id: str, kind: int, orders: Iterable[bytes]) -> bytes
     """A list's orders, encoded each, as they are answered."""
     head = order_list_pb2.OrderList(order_list_id=order_list_id, contingency_type=kind)  # type: ignore[arg-type]
     return head.SerializeToString() + b"".join(length_delimited(_ORDER_IN_LIST, order) for order in orders)
-
-
-def ack_of_list(number: int, client_order_id: str, order_list: bytes) -> bytes:
-    """What a session is told of a list that was created."""
-    head = order_service_pb2.OrderAck(number=number, client_order_id=client_order_id).SerializeToString()
-    return head + length_delimited(_LIST_IN_ACK, order_list)
-
-
-def ack_of_order(number: int, client_order_id: str, order: bytes) -> bytes:
-    """What a session is told of a command that was done."""
-    head = order_service_pb2.OrderAck(number=number, client_order_id=client_order_id).SerializeToString()
-    return head + length_delimited(_ORDER_IN_ACK, order)
-
-
-def ack_of_error(number: int, client_order_id: str, error: ApiError) -> bytes:
-    """What a session is told of a command that was refused or failed."""
-    ack = order_service_pb2.OrderAck(number=number, client_order_id=client_order_id, error=error.to_status())
-    return ack.SerializeToString()
-
-
-def acks_message(acks: Iterable[bytes]) -> bytes:
-    """Acknowledgements as a session's message."""
-    listed = b"".join(length_delimited(_ACK_IN_ACKS, ack) for ack in acks)
-    return length_delimited(_ACKS_IN_MESSAGE, listed)
-
-
-def session_heartbeat() -> bytes:
-    """A session's message that says nothing new."""
-    return order_service_pb2.EnterOrdersResponse(heartbeat=stream_pb2.Heartbeat()).SerializeToString()
 
 
 def execution(event: order_pb2.OrderEvent) -> order_pb2.Execution:

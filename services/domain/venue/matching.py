@@ -1,9 +1,8 @@
 """The paper venue of one environment: orders meet bars, quotes and trades (rules 7 to 15, 19 and 20).
 
-The venue stands at a position of a tape. ``accept``, ``refuse``, ``cancel`` and ``replace`` act there, ``advance``
-moves it on. Its whole state is its open orders, each portfolio's headroom and positions, and where it stands. Sessions,
-last prices and what orders have met are read off the tape: so a venue rebuilt by ``prime`` and ``restore`` cannot
-differ from one that ran through.
+The venue stands at a position of a tape. ``accept``, ``refuse``, ``cancel`` and ``replace`` act there; ``advance`` goes
+on. Its whole state is its open orders, each portfolio's headroom and positions, and where it stands. Sessions, last
+prices and what orders have met are read off the tape: so one rebuilt by ``prime`` and ``restore`` cannot differ.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -15,9 +15,9 @@ from services.chassis import telemetry
 from services.chassis.errors import ApiError, api_error
 from services.chassis.news import News
 from services.chassis.validation import validate
+from services.order.entry.ack_mapping import ack_of_error, ack_of_list, ack_of_order, acks_message, session_heartbeat
 from services.order.entry.intake import Intake
 from services.order.entry.mapping import surely_valid
-from services.order.mapping import ack_of_error, ack_of_list, ack_of_order, acks_message, session_heartbeat
 from services.order.ticket import client_key
 
 # Commands that are worked on at once; a client that sends more of them, or reads no answers, waits.
