@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from services.chassis import failpoints
+from services.chassis.calls.server import run
 from services.chassis.catalog import SERVICES
-from services.chassis.server import run
 
 PROJECT = Path(__file__).resolve().parents[1]
 MODULES = [f"services.{name}.main" for name in SERVICES]

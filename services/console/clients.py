@@ -19,8 +19,8 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from tickmesh.strategy.v1 import strategy_service_pb2
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
+from services.chassis.calls.channel import Channel, connect
 from services.chassis.catalog import SERVICES
-from services.chassis.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.chassis.settings import ServiceSettings
 from services.console.mapping import (

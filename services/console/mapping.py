@@ -16,7 +16,7 @@ from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1.risk_service_pb2 import SetLimitRequest
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.chassis.validation import validate
+from services.chassis.calls.validation import validate
 from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
 from services.domain.backtest.digest import EntryLine, FillLine, RefusalLine
 from services.domain.costs import ModelChange, Scope

@@ -8,7 +8,7 @@ import grpc
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
 from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServiceServicer
 
-from services.chassis.handlers import principal
+from services.chassis.calls.handlers import principal
 from services.marketdata import mapping
 from services.marketdata.environments import Environments
 from services.marketdata.tapes.data_sets import DataSets

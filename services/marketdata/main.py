@@ -10,11 +10,11 @@ from tickmesh.marketdata.v1.replay_service_pb2_grpc import add_ReplayServiceServ
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import add_TapeServiceServicer_to_server
 
 from services.chassis.cache import open_cache
-from services.chassis.database import Database
-from services.chassis.handlers import LOCAL_PRINCIPAL
-from services.chassis.server import Server, run
+from services.chassis.calls.handlers import LOCAL_PRINCIPAL
+from services.chassis.calls.server import Server, run
 from services.chassis.settings import begin
-from services.chassis.tokens import ResumeTokens
+from services.chassis.storage.database import Database
+from services.chassis.streams.tokens import ResumeTokens
 from services.marketdata import migrations
 from services.marketdata.environment_servicer import EnvironmentServicer
 from services.marketdata.environments import Environments

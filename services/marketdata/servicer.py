@@ -17,10 +17,10 @@ from tickmesh.marketdata.v1 import (
 from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceServicer
 from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServiceServicer
 
+from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
-from services.chassis.handlers import principal
-from services.chassis.stream import Closed
-from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
+from services.chassis.streams.event_log import Closed
+from services.chassis.streams.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.calendar import UnknownTime
 from services.domain.market import Auction, Halt
 from services.domain.tape import Kind

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from services.chassis.database import Database, DecimalText, columns, upsert
+from services.chassis.storage.database import Database, DecimalText, columns, upsert
 from services.domain.calendar import Sessions
 from services.domain.instrument import Instrument
 from services.marketdata.environment import Control, Enrolment, Pace, Plan, Position, State, Stored

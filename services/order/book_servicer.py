@@ -9,8 +9,8 @@ from typing import Any, Final
 import grpc
 from tickmesh.order.v1 import order_book_service_pb2, order_book_service_pb2_grpc
 
-from services.chassis.stream import Closed, Heartbeat, Subscription
-from services.chassis.tokens import ResumeTokens, TokenExpired, filter_hash
+from services.chassis.streams.event_log import Closed, Heartbeat, Subscription
+from services.chassis.streams.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.instrument import Instrument
 from services.domain.orders.order import Side
 from services.domain.venue.order_book import order_book

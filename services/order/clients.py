@@ -12,7 +12,7 @@ from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentService
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 
-from services.chassis.channel import Channel
+from services.chassis.calls.channel import Channel
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.order.records import PageRow
 from services.order.tables import EVENTS, IS_FILL, IS_OPEN, LAST_EVENT, ORDERS
 

@@ -10,13 +10,13 @@ from tickmesh.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to
 from tickmesh.order.v1.venue_model_service_pb2_grpc import add_VenueModelServiceServicer_to_server
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 
-from services.chassis.barrier import Participant
-from services.chassis.channel import connect
-from services.chassis.database import Database
-from services.chassis.server import Server, run
+from services.chassis.calls.barrier import Participant
+from services.chassis.calls.channel import connect
+from services.chassis.calls.server import Server, run
 from services.chassis.settings import begin
-from services.chassis.stream import EventLog
-from services.chassis.tokens import ResumeTokens
+from services.chassis.storage.database import Database
+from services.chassis.streams.event_log import EventLog
+from services.chassis.streams.tokens import ResumeTokens
 from services.order import migrations
 from services.order.book_servicer import OrderBookServicer
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers

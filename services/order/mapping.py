@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tickmesh.order.v1 import cancel_timer_pb2, order_list_pb2, order_pb2
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.money import places
 from services.domain.orders.order import Order, OrderEvent

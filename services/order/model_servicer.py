@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from tickmesh.order.v1 import venue_model_service_pb2, venue_model_service_pb2_grpc
 
+from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
-from services.chassis.handlers import principal
 from services.domain.costs import Scope, VenueModel
 from services.order.desk.desk import Desk
 from services.order.desk.remodeling import Remodel

@@ -15,10 +15,10 @@ from tickmesh.order.v1 import (
     order_service_pb2_grpc,
 )
 
+from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
-from services.chassis.handlers import principal
-from services.chassis.stream import Closed, Events, Heartbeat, Reset
-from services.chassis.tokens import (
+from services.chassis.streams.event_log import Closed, Events, Heartbeat, Reset
+from services.chassis.streams.tokens import (
     ResumeTokens,
     TokenExpired,
     filter_hash,

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database, upsert
-from services.chassis.writer import Unit
+from services.chassis.storage.database import Database, upsert
+from services.chassis.storage.writer import Unit
 from services.order.records import (
     EnvironmentRow,
     EventRow,

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.chassis.database import DecimalText, columns
+from services.chassis.storage.database import DecimalText, columns
 
 _metadata = sa.MetaData()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from tickmesh.order.v1 import order_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 
-from services.chassis.channel import Channel
+from services.chassis.calls.channel import Channel
 from services.chassis.errors import ApiError
 from services.portfolio.mapping import fills_from_proto
 from services.portfolio.records import Fill

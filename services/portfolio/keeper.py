@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import grpc
 
-from services.chassis import deadline, telemetry
+from services.chassis import deadline
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.chassis.stream import EventLog
+from services.chassis.streams.event_log import EventLog
+from services.chassis.telemetry import tracing
 from services.domain.accounting.books import EquityPoint
 from services.domain.timeline import Timeline
 from services.portfolio.book import Book
@@ -249,5 +250,5 @@ def _trace(fills: list[Fill], begun: int) -> None:
             order = fill.event.order
             exec_id = fill.event.exec_id
             attributes = {"portfolio_id": order.portfolio_id, "order_id": order.order_id, "exec_id": exec_id}
-            with telemetry.span_from(fill.traceparent, "ledger posting", attributes, start_time_ns=begun):
+            with tracing.span_from(fill.traceparent, "ledger posting", attributes, start_time_ns=begun):
                 pass

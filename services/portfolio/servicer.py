@@ -11,10 +11,10 @@ import grpc
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceServicer as Base
 
+from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
-from services.chassis.handlers import principal
-from services.chassis.stream import Closed, EventLog, Events, Heartbeat, Reset
-from services.chassis.tokens import (
+from services.chassis.streams.event_log import Closed, EventLog, Events, Heartbeat, Reset
+from services.chassis.streams.tokens import (
     ResumeTokens,
     TokenExpired,
     filter_hash,

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from services.chassis import deadline
-from services.chassis.stream import EventLog
+from services.chassis.streams.event_log import EventLog
 from services.portfolio.book import Book
 from services.portfolio.records import Change, Cursor, EntryKey, Register
 from services.portfolio.store import Store

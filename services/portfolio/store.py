@@ -16,10 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database, DecimalText, upsert
-from services.chassis.ring import Entry as StreamEntry
-from services.chassis.tokens import length_delimited
-from services.chassis.writer import Writer
+from services.chassis.storage.database import Database, DecimalText, upsert
+from services.chassis.storage.writer import Writer
+from services.chassis.streams.ring import Entry as StreamEntry
+from services.chassis.streams.tokens import length_delimited
 from services.domain.accounting.books import EquityPoint
 from services.domain.accounting.entries import Account, Position
 from services.domain.accounting.ledger import Ledger

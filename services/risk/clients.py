@@ -10,7 +10,7 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from tickmesh.strategy.v1.strategy_service_pb2 import GetStrategyRequest
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
-from services.chassis.channel import Channel
+from services.chassis.calls.channel import Channel
 from services.chassis.errors import ApiError
 from services.domain.timeline import Timeline
 from services.risk.gate.folding import NumberedEntry, NumberedEvent, Scene

@@ -7,10 +7,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
-from services.chassis import telemetry
+from services.chassis.calls.handlers import principal
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.chassis.handlers import principal
+from services.chassis.telemetry import tracing
 from services.domain.risk.limit import EVERYWHERE, Where
 from services.risk.journal.journal import Gate as Stored
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord, RiskKind, Scope
@@ -137,10 +137,10 @@ class Controls:
 
     async def _alone(self, gate: Gate, change: Coroutine[Any, Any, T]) -> T:
         """One change at a time, to its end even when its caller has gone: the next builds on what it made durable."""
-        traceparent = telemetry.current_traceparent()
+        traceparent = tracing.current_traceparent()
 
         async def run() -> T:
-            telemetry.adopt(traceparent)
+            tracing.adopt(traceparent)
             async with self._changing, gate.changing:
                 return await change
 
@@ -255,7 +255,7 @@ def _happening(
         record.tape_sequence,
         gate.market_time,
         record.principal,
-        telemetry.current_traceparent(),
+        tracing.current_traceparent(),
         gate.order_head,
         gate.last_checked,
     )

@@ -6,12 +6,12 @@ import tickmesh
 from tickmesh.risk.v1.risk_gate_service_pb2_grpc import add_RiskGateServiceServicer_to_server
 from tickmesh.risk.v1.risk_service_pb2_grpc import add_RiskServiceServicer_to_server
 
-from services.chassis.channel import connect
-from services.chassis.database import Database
-from services.chassis.server import Server, run
+from services.chassis.calls.channel import connect
+from services.chassis.calls.server import Server, run
 from services.chassis.settings import begin
-from services.chassis.stream import EventLog
-from services.chassis.tokens import ResumeTokens
+from services.chassis.storage.database import Database
+from services.chassis.streams.event_log import EventLog
+from services.chassis.streams.tokens import ResumeTokens
 from services.risk import migrations
 from services.risk.clients import IDEMPOTENT_PORTFOLIO, Peers
 from services.risk.controls import Controls

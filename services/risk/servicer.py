@@ -22,7 +22,7 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.chassis.tokens import filter_hash
+from services.chassis.streams.tokens import filter_hash
 from services.domain.money import NotADecimal, parse_decimal
 from services.domain.risk.limit import Where
 from services.domain.risk.limits import NoSuchLimit, make_limit

@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database, DecimalText, upsert
-from services.chassis.writer import Unit
+from services.chassis.storage.database import Database, DecimalText, upsert
+from services.chassis.storage.writer import Unit
 from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind

@@ -14,8 +14,8 @@ from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 
-from services.chassis.barrier import Participant
-from services.chassis.channel import Channel, connect
+from services.chassis.calls.barrier import Participant
+from services.chassis.calls.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.domain.deployment.commands import NewOrder, NewOrderList, ReplaceOrder
 from services.domain.orders.order import Order

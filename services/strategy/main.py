@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import tickmesh
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import add_StrategyServiceServicer_to_server
 
-from services.chassis.database import Database
-from services.chassis.server import Server, run
+from services.chassis.calls.server import Server, run
 from services.chassis.settings import begin
-from services.chassis.stream import EventLog
-from services.chassis.tokens import ResumeTokens
+from services.chassis.storage.database import Database
+from services.chassis.streams.event_log import EventLog
+from services.chassis.streams.tokens import ResumeTokens
 from services.strategy import migrations
 from services.strategy.clients import connected
 from services.strategy.deployments import Deployments

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar
 import grpc
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2, strategy_service_pb2_grpc
 
+from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
-from services.chassis.handlers import principal
-from services.chassis.stream import Closed, Events, Heartbeat, Reset
-from services.chassis.tokens import (
+from services.chassis.streams.event_log import Closed, Events, Heartbeat, Reset
+from services.chassis.streams.tokens import (
     ResumeTokens,
     TokenExpired,
     filter_hash,

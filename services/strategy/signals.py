@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.chassis.stream import EventLog, Subscription
+from services.chassis.streams.event_log import EventLog, Subscription
 from services.strategy.clients import Peers
 from services.strategy.host.host import Host
 from services.strategy.records import SignalKey

@@ -14,9 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.chassis.database import Database, upsert
-from services.chassis.ring import Entry
-from services.chassis.tokens import length_delimited
+from services.chassis.storage.database import Database, upsert
+from services.chassis.streams.ring import Entry
+from services.chassis.streams.tokens import length_delimited
 from services.strategy.records import Deployment, Progress, SignalKey, State, StrategyRecord
 
 Row = dict[str, Any]

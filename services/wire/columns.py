@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.tokens import length_delimited
 
 
 def packed(number: int, values: NDArray[np.generic]) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, NamedTuple
 from tickmesh.marketdata.v1 import replay_service_pb2
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
 
-from services.chassis.barrier import Participant
-from services.chassis.channel import Channel
+from services.chassis.calls.barrier import Participant
+from services.chassis.calls.channel import Channel
 from services.wire.environments import Environment, environment_from_proto
 
 SEAT_KEY: Final = "x-tickmesh-seat"

@@ -11,7 +11,7 @@ from tickmesh.marketdata.v1.environment_service_pb2_grpc import EnvironmentServi
 from tickmesh.marketdata.v1.instrument_service_pb2_grpc import InstrumentServiceStub
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
 
-from services.chassis.channel import Channel
+from services.chassis.calls.channel import Channel
 from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.domain.market import Record

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import decode_page_token, encode_page_token, filter_hash
+from services.chassis.streams.tokens import decode_page_token, encode_page_token, filter_hash
 
 T = TypeVar("T")
 

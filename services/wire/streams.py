@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from tickmesh.common.v1 import stream_pb2
 
 from services.chassis.errors import ApiError, api_error
-from services.chassis.tokens import ResumeTokens, length_delimited
+from services.chassis.streams.tokens import ResumeTokens, length_delimited
 from services.wire.values import now
 
 MISSED: Final = "The cursor is of another life of this stream; a snapshot follows."

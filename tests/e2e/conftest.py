@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.catalog import MARKETDATA, SERVICES
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.console.trial.trial import CalendarFiles
 from services.marketdata.reference.sessions import compile_in_child
 from services.marketdata.store import Store

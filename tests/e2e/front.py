@@ -22,8 +22,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from services.chassis.calls.server import import_services
 from services.chassis.catalog import SERVICES
-from services.chassis.server import import_services
 from tests.e2e.mesh import Mesh
 from tests.nursery import Nursery
 

@@ -26,8 +26,8 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
+from services.chassis.calls.channel import connect
 from services.chassis.catalog import SERVICES
-from services.chassis.channel import connect
 from services.chassis.errors import ApiError
 from services.chassis.settings import ServiceSettings
 from tests.nursery import Nursery

@@ -16,7 +16,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh_api.tickmesh.order import v1 as sdk
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
 from tests.component.order.sessions import (
     ENDS,
     Command,

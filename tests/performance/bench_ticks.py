@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
 from tests.component.marketdata.support import Client, client_of, inner_of, running
 from tests.performance.machine import state
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tickmesh.order.v1 import order_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from tests.performance.rig import ENVIRONMENT
 
 Row = dict[str, Any]

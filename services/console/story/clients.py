@@ -5,7 +5,7 @@ from __future__ import annotations
 from tickmesh.order.v1 import order_explanation_service_pb2
 from tickmesh.order.v1.order_explanation_service_pb2_grpc import OrderExplanationServiceStub
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
 from services.chassis.settings import ServiceSettings
 from services.console.story.mapping import lines_of
 

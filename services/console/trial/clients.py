@@ -17,7 +17,7 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from tickmesh.risk.v1 import risk_service_pb2
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 
-from services.chassis.channel import Channel
+from services.chassis.calls.channel import Channel
 from services.console.mapping import entry_line, fill_line, limit_changes, refusal_line
 from services.console.records import Portfolio, Replay
 from services.domain.backtest.digest import History

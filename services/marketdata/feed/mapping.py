@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 
-from services.chassis.stream import Closed, Reset
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.event_log import Closed, Reset
+from services.chassis.streams.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.market import Auction, Bar, Halt
 from services.domain.tape import LEVEL_VALUES, Kind, Tape, side_of

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError, api_error
-from services.chassis.stream import Closed, Reset
+from services.chassis.streams.event_log import Closed, Reset
 from services.domain.timeline import Timeline
 from services.marketdata.feed.broadcast import Broadcast, Budget, Cursor, Terms
 from services.marketdata.feed.feed import Feed

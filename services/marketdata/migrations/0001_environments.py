@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.chassis.database import DecimalText, columns
+from services.chassis.storage.database import DecimalText, columns
 
 revision = "0001"
 down_revision = None

@@ -10,8 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-from services.chassis import telemetry
 from services.chassis.errors import ApiError
+from services.chassis.telemetry import tracing
 from services.domain.backtest.trading import NO_PRICE
 from services.domain.orders.order import Refusal
 from services.domain.risk.gate import Verdict
@@ -134,11 +134,11 @@ def risk_unavailable() -> ApiError:
 
 def asking(traceparent: str, spans: ExitStack) -> str:
     """Begins the question to risk as a span of the order's trace: the call is shared, so its own would tell nobody."""
-    if not telemetry.sampled(traceparent):
+    if not tracing.sampled(traceparent):
         return traceparent
     name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
-    spans.enter_context(telemetry.span_from(traceparent, name, kind="CLIENT"))
-    begun = telemetry.current_traceparent()
+    spans.enter_context(tracing.span_from(traceparent, name, kind="CLIENT"))
+    begun = tracing.current_traceparent()
     # What is done until the answer comes is done for the whole batch, and belongs to no single order's trace.
-    telemetry.adopt("")
+    tracing.adopt("")
     return begun

@@ -13,10 +13,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
-from services.chassis.ring import Entry
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.ring import Entry
+from services.chassis.streams.tokens import length_delimited
+from services.chassis.telemetry import tracing
 from services.domain.instrument import Instrument
 from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
 from services.domain.risk.gate import Verdict
@@ -228,11 +228,11 @@ class Journal:
     def _encode(self, event: OrderEvent, provenance: Provenance, now: int, cause: str, principal: str) -> Encoded:
         ended = event.exec_type is ExecType.EXPIRED and event.order.cancel_reason is CancelReason.END_OF_TAPE
         traceparent = provenance.traceparent
-        if event.exec_type is ExecType.TRADE and telemetry.sampled(traceparent):
+        if event.exec_type is ExecType.TRADE and tracing.sampled(traceparent):
             # The fill's own span, so that what follows from the fill joins under it.
             attributes = {"order_id": event.order.order_id, "exec_id": event.exec_id, "symbol": event.order.symbol}
-            with telemetry.span_from(traceparent, "fill", attributes):
-                traceparent = telemetry.current_traceparent()
+            with tracing.span_from(traceparent, "fill", attributes):
+                traceparent = tracing.current_traceparent()
         return encode_event(
             event,
             provenance,

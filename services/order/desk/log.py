@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from services.chassis.ring import Entry
-from services.chassis.stream import EventLog
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.event_log import EventLog
+from services.chassis.streams.ring import Entry
+from services.chassis.streams.tokens import length_delimited
 from services.order.store import Store
 
 REPEATED_FIELD = 1

@@ -8,7 +8,7 @@ from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_service_pb2
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.tokens import length_delimited
 
 _LIST_IN_ACK = order_service_pb2.OrderAck.ORDER_LIST_FIELD_NUMBER
 _ORDER_IN_ACK = order_service_pb2.OrderAck.ORDER_FIELD_NUMBER

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.chassis.telemetry import current_traceparent
+from services.chassis.telemetry.tracing import current_traceparent
 from services.domain.instrument import Instrument
 from services.order.clients import Peers
 from services.order.desk.cancel_timers import Arm

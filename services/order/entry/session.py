@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from services.chassis import telemetry
+from services.chassis.calls.validation import validate
 from services.chassis.errors import ApiError, api_error
-from services.chassis.news import News
-from services.chassis.validation import validate
+from services.chassis.streams.news import News
+from services.chassis.telemetry import tracing
 from services.order.entry.ack_mapping import ack_of_error, ack_of_list, ack_of_order, acks_message, session_heartbeat
 from services.order.entry.intake import Intake
 from services.order.entry.mapping import surely_valid
@@ -170,7 +170,7 @@ class Session:
     async def _create(self, number: int, entry: Entry, turn: Turn | None = None) -> asyncio.Future[bytes] | None:
         try:
             entry.check(entry.request)
-            with telemetry.span_if_sampled("enter", kind="INTERNAL"):
+            with tracing.span_if_sampled("enter", kind="INTERNAL"):
                 answer = await entry.create(
                     entry.request, self._principal, seat_token=self._seat_token, session_id=self._session_id, turn=turn
                 )

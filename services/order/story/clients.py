@@ -11,7 +11,7 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStu
 from tickmesh.strategy.v1 import strategy_service_pb2
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
-from services.chassis.channel import Channel
+from services.chassis.calls.channel import Channel
 from services.domain.market import Record
 from services.wire.market import Market
 from services.wire.pages import pages

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from decimal import Decimal
 from typing import Any
 
-from services.chassis import telemetry
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
+from services.chassis.telemetry import tracing
 from services.domain.orders.order import OrderState
 from services.domain.risk.exposure import Exposure
 from services.domain.risk.gate import Verdict
@@ -291,10 +291,10 @@ def _completed() -> ApiError:
 
 def _span(check: Check) -> AbstractContextManager[Any]:
     """The check's own span in its order's trace; the stream itself belongs to no trace."""
-    if not check.traceparent or not telemetry.sampled(check.traceparent):
+    if not check.traceparent or not tracing.sampled(check.traceparent):
         return nullcontext()
     order = check.order
     attributes = {"order_id": order.order_id, "portfolio_id": order.portfolio_id, "symbol": order.symbol}
-    return telemetry.span_from(
+    return tracing.span_from(
         check.traceparent, "tickmesh.risk.v1.RiskGateService/CheckOrders", attributes, kind="SERVER"
     )

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Any, Final
 
 from services.chassis.errors import ApiError
-from services.chassis.ring import Entry
-from services.chassis.stream import Closed, EventLog, Events, Heartbeat, Reset
-from services.chassis.tokens import ResumeTokens, TokenExpired
+from services.chassis.streams.event_log import Closed, EventLog, Events, Heartbeat, Reset
+from services.chassis.streams.ring import Entry
+from services.chassis.streams.tokens import ResumeTokens, TokenExpired
 from services.risk.clients import Peers
 from services.risk.environments import Environments
 from services.risk.records import Journalled, RiskKind

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from services.chassis.ring import Entry
-from services.chassis.stream import EventLog
+from services.chassis.streams.event_log import EventLog
+from services.chassis.streams.ring import Entry
 from services.risk.gate.parts import Part
 from services.risk.records import Happening, Journalled, KillRecord, LimitRecord
 from services.risk.store import Store

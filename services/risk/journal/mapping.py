@@ -7,8 +7,8 @@ from typing import Any
 
 from tickmesh.risk.v1 import risk_event_pb2, risk_pb2
 
-from services.chassis.ring import Entry
-from services.chassis.tokens import length_delimited
+from services.chassis.streams.ring import Entry
+from services.chassis.streams.tokens import length_delimited
 from services.risk.mapping import kill_switch_to_proto, limit_to_proto
 from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind, Scope
 from services.wire.values import text, timestamp

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from services.chassis.database import DecimalText, columns
+from services.chassis.storage.database import DecimalText, columns
 
 revision = "0002"
 down_revision = "0001"

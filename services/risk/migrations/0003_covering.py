@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.chassis.database import DecimalText
+from services.chassis.storage.database import DecimalText
 
 revision = "0003"
 down_revision = "0002"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from services.chassis.stream import EventLog
+from services.chassis.streams.event_log import EventLog
 from services.strategy.host.places import Place
 from services.strategy.mapping import number_signal
 from services.strategy.records import Made, Moment, Progress, SignalKey

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from services.chassis import telemetry
 from services.chassis.failpoints import failpoint
+from services.chassis.telemetry import tracing
 from services.domain.deployment.commands import Command, NewOrder, NewOrderList, ReplaceOrder
 from services.domain.deployment.runner import acknowledgement
 from services.domain.orders.order import Order, OrderEvent
@@ -126,7 +126,7 @@ class Decider:
         answers: list[OrderEvent] = []
         placed: dict[str, str] = {}
         for command in commands:
-            telemetry.adopt(traces.traceparent(command))
+            tracing.adopt(traces.traceparent(command))
             failpoint("strategy.before_command")
             try:
                 orders = await self._send(mind, command, placed)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from services.chassis import telemetry
+from services.chassis.telemetry import tracing
 from services.domain.deployment.commands import CancelOrder, Command, NewOrder, NewOrderList, ReplaceOrder
 from services.domain.deployment.context import Signal
 from services.strategy.mapping import encode_signal
@@ -78,11 +78,11 @@ class Traces:
             "tickmesh.symbol": signal.symbol,
             "tickmesh.tape_sequence": signal.tape_sequence,
         }
-        with telemetry.span_from("", "tick", attributes, start_time_ns=self._began):
-            tick = telemetry.current_traceparent()
+        with tracing.span_from("", "tick", attributes, start_time_ns=self._began):
+            tick = tracing.current_traceparent()
         more: dict[str, str | int] = {
             "tickmesh.signal_id": signal.signal_id,
             "tickmesh.deployment_id": self._deployment.deployment_id,
         }
-        self._spans.enter_context(telemetry.span_from(tick, "signal", attributes | more))
-        return telemetry.current_traceparent()
+        self._spans.enter_context(tracing.span_from(tick, "signal", attributes | more))
+        return tracing.current_traceparent()

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from services.chassis.database import columns
+from services.chassis.storage.database import columns
 
 revision = "0001"
 down_revision = None

@@ -9,11 +9,12 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from services.chassis import deadline, telemetry
-from services.chassis.channel import connect
+from services.chassis import deadline
+from services.chassis.calls.channel import connect
+from services.chassis.calls.server import Server
 from services.chassis.errors import ApiError
-from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
+from services.chassis.telemetry import tracing
 
 Serve = Callable[..., AbstractAsyncContextManager["Mesh"]]
 DECODE, ENCODE = StringValue.FromString, StringValue.SerializeToString
@@ -41,7 +42,7 @@ class Toy:
             case "deadline":
                 return StringValue(value=str(deadline.remaining()))
             case "trace":
-                return StringValue(value=telemetry.current_traceparent())
+                return StringValue(value=tracing.current_traceparent())
             case "forward":
                 return StringValue(value=(await self.peer(StringValue(value="deadline"))).value)
             case "missing":

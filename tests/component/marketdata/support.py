@@ -21,8 +21,8 @@ from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServic
 from tickmesh.marketdata.v1.replay_service_pb2_grpc import ReplayServiceStub
 from tickmesh.marketdata.v1.tape_service_pb2_grpc import TapeServiceStub
 
-from services.chassis.barrier import Participant
-from services.chassis.channel import Channel, connect
+from services.chassis.calls.barrier import Participant
+from services.chassis.calls.channel import Channel, connect
 from services.chassis.errors import ApiError
 from tests.nursery import Child
 from tests.ports import free_port

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.domain.orders.order import ExecType
 from services.order.listing import Listing, Place, Wanted
 from services.order.records import PageRow

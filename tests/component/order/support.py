@@ -32,9 +32,9 @@ from tickmesh.order.v1.order_service_pb2_grpc import OrderServiceStub
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2, portfolio_service_pb2_grpc
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_gate_service_pb2_grpc, risk_pb2
 
-from services.chassis.channel import Channel, connect
+from services.chassis.calls.channel import Channel, connect
+from services.chassis.calls.server import Server
 from services.chassis.errors import ApiError
-from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.domain.costs import Level, Slip
 from services.domain.instrument import Instrument

@@ -10,7 +10,7 @@ from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_book_pb2, order_book_service_pb2, order_pb2
 from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
 
-from services.chassis.tokens import ResumeTokens, filter_hash
+from services.chassis.streams.tokens import ResumeTokens, filter_hash
 from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, quoted_tape, request, running
 

@@ -8,7 +8,7 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import decode_page_token, encode_page_token
+from services.chassis.streams.tokens import decode_page_token, encode_page_token
 from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, start_peer, stop_peer
 

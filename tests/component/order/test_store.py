@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.order import migrations
 from services.order.store import Store
 from tests.component.order.listed import check_lists, explained, fill

@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.chassis import telemetry
+from services.chassis.telemetry import tracing
 from tests.component.order.support import Mesh, request
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -15,9 +15,9 @@ TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
     made = InMemorySpanExporter()
-    telemetry.export("test", made, batch=False)
+    tracing.export("test", made, batch=False)
     yield made
-    telemetry.shutdown()
+    tracing.shutdown()
 
 
 def span_id(span: ReadableSpan) -> str:
@@ -25,7 +25,7 @@ def span_id(span: ReadableSpan) -> str:
 
 
 async def test_check_and_fill_join_the_creations_trace(exporter: InMemorySpanExporter, mesh: Mesh) -> None:
-    with telemetry.span_from(f"00-{TRACE}-{CALLER}-01", "client"):
+    with tracing.span_from(f"00-{TRACE}-{CALLER}-01", "client"):
         await mesh.orders.CreateOrder(request("a"))
     await mesh.market.run(1, 9)
     spans = [span for span in exporter.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]
@@ -46,7 +46,7 @@ async def test_check_and_fill_join_the_creations_trace(exporter: InMemorySpanExp
 async def test_an_order_of_no_trace_makes_no_spans(exporter: InMemorySpanExporter, mesh: Mesh) -> None:
     exporter.clear()
     unsampled = f"00-{TRACE}-{CALLER}-00"
-    with telemetry.span_from(unsampled, "client"):
+    with tracing.span_from(unsampled, "client"):
         await mesh.orders.CreateOrder(request("a"))
     await mesh.market.run(1, 9)
     names = {span.name for span in exporter.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE}

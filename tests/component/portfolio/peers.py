@@ -21,8 +21,8 @@ from tickmesh.marketdata.v1 import (
 )
 from tickmesh.order.v1 import order_pb2, order_service_pb2, order_service_pb2_grpc
 
+from services.chassis.calls.server import Server
 from services.chassis.errors import ApiError
-from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.order import OrderEvent

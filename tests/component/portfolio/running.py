@@ -11,11 +11,11 @@ from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import (
     add_PortfolioServiceServicer_to_server,
 )
 
-from services.chassis.channel import connect
-from services.chassis.database import Database
-from services.chassis.server import Server
-from services.chassis.stream import EventLog
-from services.chassis.tokens import ResumeTokens
+from services.chassis.calls.channel import connect
+from services.chassis.calls.server import Server
+from services.chassis.storage.database import Database
+from services.chassis.streams.event_log import EventLog
+from services.chassis.streams.tokens import ResumeTokens
 from services.portfolio import mapping, migrations
 from services.portfolio.clients import OrderFeed
 from services.portfolio.keeper import Keeper

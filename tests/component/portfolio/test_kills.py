@@ -8,7 +8,7 @@ import pytest
 from tickmesh.portfolio.v1 import portfolio_service_pb2 as api
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceStub
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
 from services.domain.backtest.digest import digest
 from tests.component.portfolio.peers import Peers, Replay
 from tests.component.portfolio.played import (

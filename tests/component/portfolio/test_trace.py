@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.chassis import telemetry
+from services.chassis.telemetry import tracing
 from tests.component.portfolio.peers import TRACEPARENT, Peers, Replay
 from tests.component.portfolio.played import INSTRUMENTS, START, listed, open_portfolios, run, simulation, tape
 from tests.component.portfolio.running import Service
@@ -14,9 +14,9 @@ from tests.component.portfolio.running import Service
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    telemetry.export("portfolio", exporter, batch=False)
+    tracing.export("portfolio", exporter, batch=False)
     yield exporter
-    telemetry.shutdown()
+    tracing.shutdown()
 
 
 async def test_a_posting_is_a_span_of_the_orders_trace(

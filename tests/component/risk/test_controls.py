@@ -13,9 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
-from services.chassis.channel import connect
-from services.chassis.database import Database
+from services.chassis.calls.channel import connect
 from services.chassis.errors import ApiError
+from services.chassis.storage.database import Database
 from services.domain.orders.order import OrderType, Side
 from services.risk import migrations
 from services.risk.gate import gate

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
-from services.chassis import telemetry
 from services.chassis.errors import ApiError
+from services.chassis.telemetry import tracing
 from services.domain.orders.order import OrderType, Side
 from tests.component.risk.world import ENVIRONMENT, World, accepted, canceled, filled, replaced, risk_of
 
@@ -314,7 +314,7 @@ async def test_peers_that_are_away_at_the_start_are_found_later(world: World, tm
 
 async def test_a_check_is_a_span_of_its_orders_trace_and_of_no_other(world: World, tmp_path: Path) -> None:
     exporter = InMemorySpanExporter()
-    telemetry.export("risk", exporter, batch=False)
+    tracing.export("risk", exporter, batch=False)
     try:
         world.open_portfolio("p1")
         async with risk_of(world, tmp_path) as desk:
@@ -324,7 +324,7 @@ async def test_a_check_is_a_span_of_its_orders_trace_and_of_no_other(world: Worl
                 assert verdict.HasField("reservation")
                 assert world.commit(accepted(order, verdict, at=10))
     finally:
-        telemetry.shutdown()
+        tracing.shutdown()
     name = "tickmesh.risk.v1.RiskGateService/CheckOrders"
     [span] = [each for each in exporter.get_finished_spans() if each.name == name]
     assert span.parent is not None

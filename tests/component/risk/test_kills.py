@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.channel import Channel, connect
+from services.chassis.calls.channel import Channel, connect
 from services.chassis.errors import ApiError
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Gate, Verdict

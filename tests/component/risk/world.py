@@ -28,12 +28,12 @@ from tickmesh.risk.v1.risk_gate_service_pb2_grpc import RiskGateServiceStub
 from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceStub
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2_grpc
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
+from services.chassis.calls.server import Server
 from services.chassis.errors import ApiError
-from services.chassis.ring import Entry as LogEntry
-from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
-from services.chassis.stream import EventLog, Events, Heartbeat
+from services.chassis.streams.event_log import EventLog, Events, Heartbeat
+from services.chassis.streams.ring import Entry as LogEntry
 from services.domain.accounting.ledger import Entry, Ledger
 from services.domain.instrument import Instrument
 from services.domain.money import format_decimal

@@ -29,11 +29,11 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2, order_service_pb2_gr
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2_grpc
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
+from services.chassis.calls.server import Server
 from services.chassis.errors import ApiError
-from services.chassis.server import Server
 from services.chassis.settings import ServiceSettings
-from services.chassis.telemetry import current_traceparent
+from services.chassis.telemetry.tracing import current_traceparent
 from services.domain.backtest.plans import order_from
 from services.domain.backtest.simulation import DeploymentPlan, PortfolioPlan, Simulation
 from services.domain.deployment.commands import NewOrder

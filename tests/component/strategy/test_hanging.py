@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2
 
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
 from services.chassis.errors import ApiError
 from tests.component.strategy.mesh import Supervised, Toy, peers, plans
 from tests.component.strategy.runs import INSTRUMENTS, backtest, create, deploy, deploy_both, same, tape_of

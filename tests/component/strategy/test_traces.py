@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from services.chassis import telemetry
+from services.chassis.telemetry import tracing
 from tests.component.strategy.mesh import Toy, peers, plans, settings_for, strategy_service
 from tests.component.strategy.runs import INSTRUMENTS, deploy_both, signals_of, tape_of
 
@@ -15,9 +15,9 @@ from tests.component.strategy.runs import INSTRUMENTS, deploy_both, signals_of, 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    telemetry.export("strategy", exporter, batch=False)
+    tracing.export("strategy", exporter, batch=False)
     yield exporter
-    telemetry.shutdown()
+    tracing.shutdown()
 
 
 async def test_the_tick_causes_the_signal_which_causes_the_order(tmp_path: Path, spans: InMemorySpanExporter) -> None:

@@ -22,8 +22,8 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2, order_service_pb2_gr
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_gate_service_pb2_grpc
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2, strategy_service_pb2_grpc
 
+from services.chassis.calls.server import Server, run
 from services.chassis.errors import ApiError
-from services.chassis.server import Server, run
 from services.chassis.settings import ServiceSettings, load
 
 

@@ -18,7 +18,7 @@ from tickmesh.strategy.v1 import strategy_service_pb2
 from tickmesh.strategy.v1.strategy_service_pb2_grpc import StrategyServiceStub
 
 from services.chassis import catalog
-from services.chassis.channel import connect
+from services.chassis.calls.channel import connect
 from services.chassis.errors import ApiError
 from tests.integration.gateway.support import Backend, Edge
 

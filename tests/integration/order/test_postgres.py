@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tickmesh.order.v1 import order_pb2, order_service_pb2
 
-from services.chassis.database import Database
 from services.chassis.errors import ApiError
+from services.chassis.storage.database import Database
 from services.order import migrations
 from tests.component.order.listed import check_lists, explained, fill
 from tests.component.order.sessions import ENDS, Session, resting, until

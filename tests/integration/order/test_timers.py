@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.order.tables import CANCEL_TIMERS
 from tests.component.order.calls import STANDING, arm, explain, gaps, how, preview, timed_out
 from tests.component.order.support import Mesh, limit, request, running

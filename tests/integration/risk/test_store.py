@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.domain.risk.claim import Claim
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind

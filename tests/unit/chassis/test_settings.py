@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from services.chassis import catalog
 from services.chassis.settings import ServiceSettings, load, unknown
-from services.chassis.stream import HEARTBEAT_SECONDS
+from services.chassis.streams.event_log import HEARTBEAT_SECONDS
 
 
 class OrderSettings(ServiceSettings):

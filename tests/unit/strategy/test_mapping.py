@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tickmesh.strategy.v1 import strategy_pb2
 
-from services.chassis.validation import validate
+from services.chassis.calls.validation import validate
 from services.domain.deployment.commands import NewOrder
 from services.domain.deployment.context import Signal
 from services.domain.orders.order import OrderType, Side, TimeInForce

@@ -8,7 +8,7 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
 
 from services.chassis.errors import ApiError
-from services.chassis.tokens import encode_page_token
+from services.chassis.streams.tokens import encode_page_token
 from services.wire.pages import Page, pages
 from services.wire.streams import Envelopes, messages
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from grpc import StatusCode
 
-from services.chassis.database import Database
+from services.chassis.storage.database import Database
 from services.order.tables import CANCEL_TIMERS
 from tests.component.order.calls import STANDING, TIMED_OUT, arm, how, refused, timed_out
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, running

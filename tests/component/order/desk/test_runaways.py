@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.chassis.database import Database
 from services.chassis.errors import ApiError
+from services.chassis.storage.database import Database
 from services.order import migrations
 from services.order.desk import runaways
 from services.order.desk.door import Runaway

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2, tape_service_pb2
 
-from services.chassis.stream import Closed, Reset
+from services.chassis.streams.event_log import Closed, Reset
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
 from services.marketdata.feed import broadcast as module

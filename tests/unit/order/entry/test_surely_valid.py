@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tickmesh.order.v1 import order_service_pb2
 
+from services.chassis.calls.validation import validate
 from services.chassis.errors import ApiError
-from services.chassis.validation import validate
 from services.order.entry.mapping import surely_valid
 
 CreateOrderRequest = order_service_pb2.CreateOrderRequest
