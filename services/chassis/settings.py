@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis import catalog
-from services.chassis.telemetry import tracing
+from services.chassis.telemetry.setup import configure
 
 PREFIX = "TICKMESH_"
 EXIT_BAD_SETTINGS = 2
@@ -96,9 +96,7 @@ def load(settings: type[S]) -> S:
 def begin(settings: type[S]) -> S:
     """Reads a process's settings, as `load` does, and sets up its logs and traces by them; call it first."""
     made = load(settings)
-    tracing.configure(
-        made.service, otlp_endpoint=made.otlp_endpoint, ratio=made.trace_sample_ratio, log_level=made.log_level
-    )
+    configure(made.service, otlp_endpoint=made.otlp_endpoint, ratio=made.trace_sample_ratio, log_level=made.log_level)
     return made
 
 

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from services.chassis.telemetry import tracing
 from services.chassis.telemetry.tracing import Attributes, Ended, Kind
 
 # Statuses that are a server's fault; the others are its answer to a caller's mistake (semantic conventions for gRPC).
@@ -22,6 +23,11 @@ _CALLS: Final = ("SERVER", "CLIENT")
 _SCOPE: Final = InstrumentationScope("tickmesh")
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _UNSET: Final = Status(StatusCode.UNSET)
+
+
+def export(service: str, exporter: Any, ratio: float = 1.0, *, batch: bool = True) -> None:
+    """Sends spans to an OpenTelemetry exporter; `batch=False` sends each at once, for tests."""
+    tracing.send_to(Export(service, exporter, batch=batch), ratio)
 
 
 class Export:

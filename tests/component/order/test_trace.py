@@ -7,6 +7,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.exporting import export
 from tests.component.order.support import Mesh, request
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -15,7 +16,7 @@ TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
     made = InMemorySpanExporter()
-    tracing.export("test", made, batch=False)
+    export("test", made, batch=False)
     yield made
     tracing.shutdown()
 

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.exporting import export
 from tests.component.portfolio.peers import TRACEPARENT, Peers, Replay
 from tests.component.portfolio.played import INSTRUMENTS, START, listed, open_portfolios, run, simulation, tape
 from tests.component.portfolio.running import Service
@@ -14,7 +15,7 @@ from tests.component.portfolio.running import Service
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    tracing.export("portfolio", exporter, batch=False)
+    export("portfolio", exporter, batch=False)
     yield exporter
     tracing.shutdown()
 

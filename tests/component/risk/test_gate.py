@@ -12,6 +12,7 @@ from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
 from services.chassis.errors import ApiError
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.exporting import export
 from services.domain.orders.order import OrderType, Side
 from tests.component.risk.world import ENVIRONMENT, World, accepted, canceled, filled, replaced, risk_of
 
@@ -314,7 +315,7 @@ async def test_peers_that_are_away_at_the_start_are_found_later(world: World, tm
 
 async def test_a_check_is_a_span_of_its_orders_trace_and_of_no_other(world: World, tmp_path: Path) -> None:
     exporter = InMemorySpanExporter()
-    tracing.export("risk", exporter, batch=False)
+    export("risk", exporter, batch=False)
     try:
         world.open_portfolio("p1")
         async with risk_of(world, tmp_path) as desk:

@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.exporting import export
 from tests.component.strategy.mesh import Toy, peers, plans, settings_for, strategy_service
 from tests.component.strategy.runs import INSTRUMENTS, deploy_both, signals_of, tape_of
 
@@ -15,7 +16,7 @@ from tests.component.strategy.runs import INSTRUMENTS, deploy_both, signals_of, 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    tracing.export("strategy", exporter, batch=False)
+    export("strategy", exporter, batch=False)
     yield exporter
     tracing.shutdown()
 

@@ -14,6 +14,7 @@ from services.chassis import deadline
 from services.chassis.calls.channel import connect
 from services.chassis.errors import ApiError
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.exporting import export
 
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -21,7 +22,7 @@ SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    tracing.export("toy", exporter, batch=False)
+    export("toy", exporter, batch=False)
     yield exporter
     tracing.shutdown()
 

@@ -250,12 +250,13 @@ async def test_after_a_background_task_failed_nobody_waits_for_a_drain(stub_of: 
 PROGRAM = """
 import asyncio
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.setup import configure
 from services.chassis.calls.server import Server, run
 from services.chassis.settings import ServiceSettings, load
 
 async def main() -> None:
     settings = load(ServiceSettings)
-    tracing.configure("toy", log_level=settings.log_level)
+    configure("toy", log_level=settings.log_level)
     server = Server(settings, address="127.0.0.1:0")
     await server.serve()
     print("closed in order", flush=True)

@@ -11,6 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.setup import configure
 
 
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
@@ -46,7 +47,7 @@ async def test_a_trace_over_two_asynchronous_parts_is_exported_whole(
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     tracing.adopt(None)
-    tracing.configure("order", otlp_endpoint=f"http://127.0.0.1:{port}")
+    configure("order", otlp_endpoint=f"http://127.0.0.1:{port}")
     with tracing.span("signal", {"symbol": "AAPL"}, start_time_ns=1_700_000_000_000_000_000):
         stored = tracing.current_traceparent()
         logging.getLogger("toy").info("signalled")

@@ -1,8 +1,6 @@
-"""Logs are JSON with trace ids; spans follow W3C context, by our own light hand."""
+"""Spans follow W3C context, by our own light hand."""
 
 import asyncio
-import json
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from services.chassis.errors import ApiError
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.exporting import export
 
 SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
@@ -20,7 +19,7 @@ UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
-    tracing.export("toy", exporter, batch=False)
+    export("toy", exporter, batch=False)
     tracing.adopt(None)
     yield exporter
     tracing.shutdown()
@@ -52,6 +51,8 @@ def test_a_child_joins_its_parents_trace(exporter: InMemorySpanExporter) -> None
 FORKED = """
 import os
 from services.chassis.telemetry import tracing
+from services.chassis.telemetry.logs import JsonFormatter
+from services.chassis.telemetry.exporting import export
 
 for _ in range(2):
     pid = os.fork()
@@ -93,7 +94,7 @@ def test_a_trace_that_its_root_did_not_sample_is_carried_on_and_not_exported(exp
 
 def test_the_ratio_decides_only_at_the_root() -> None:
     exporter = InMemorySpanExporter()
-    tracing.export("toy", exporter, ratio=0.0, batch=False)
+    export("toy", exporter, ratio=0.0, batch=False)
     try:
         with tracing.span_from("", "root"):
             assert tracing.current_traceparent().endswith("-00")
@@ -147,27 +148,3 @@ def test_without_an_exporter_spans_only_carry_ids() -> None:
 def test_a_malformed_traceparent_is_ignored(header: str | None) -> None:
     tracing.adopt(header)
     assert tracing.current_traceparent() == ""
-
-
-def test_a_log_line_is_json_with_the_trace_and_the_extra_fields() -> None:
-    tracing.adopt(SAMPLED)
-    record = logging.getLogger("toy").makeRecord("toy", logging.INFO, "f", 1, "filled %s", ("all",), None)
-    record.order_id = "r1-7"
-    line = json.loads(tracing.JsonFormatter("order").format(record))
-    tracing.adopt(None)
-    assert line["message"] == "filled all"
-    assert line["service"] == "order"
-    assert line["level"] == "INFO"
-    assert line["order_id"] == "r1-7"
-    assert (line["trace_id"], line["span_id"]) == (SAMPLED[3:35], SAMPLED[36:52])
-    assert line["time"].endswith("Z")
-
-
-def test_a_log_line_of_an_error_has_its_stack_in_one_line() -> None:
-    try:
-        raise ValueError("no")
-    except ValueError:
-        record = logging.getLogger("toy").makeRecord("toy", logging.ERROR, "f", 1, "failed", (), sys.exc_info())
-    text = tracing.JsonFormatter("order").format(record)
-    assert "\n" not in text
-    assert "ValueError: no" in json.loads(text)["exception"]
