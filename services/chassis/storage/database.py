@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from services.chassis.storage.migrations import upgrade
 from services.chassis.storage.sqlite import Sqlite
-from services.chassis.storage.writer import Writer, exit_at_once
+from services.chassis.storage.writer import UPSERT_KEEPS, UPSERT_KEY, Writer, exit_at_once
 
 if TYPE_CHECKING:
     from services.chassis.storage.postgres import Postgres
@@ -163,6 +163,6 @@ def upsert(table: sa.Table, dialect: str, *, keep: Sequence[str] = ()) -> Any:
 
     insert: Any = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     names = [column.name for column in table.columns if not column.primary_key and column.name not in keep]
-    return insert.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_={name: insert.excluded[name] for name in names}
-    )
+    key = list(table.primary_key.columns)
+    put = insert.on_conflict_do_update(index_elements=key, set_={name: insert.excluded[name] for name in names})
+    return put.execution_options(**{UPSERT_KEY: tuple(column.name for column in key), UPSERT_KEEPS: tuple(keep)})

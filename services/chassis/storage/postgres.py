@@ -18,7 +18,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from services.chassis.errors import ApiError
+from services.chassis.storage.bulk import DIALECT, bulk
 from services.chassis.storage.ownership import DatabaseInUseError, claim
+from services.chassis.storage.prepared import ready_lookup
 from services.chassis.storage.writer import Groups
 
 # How long a write waits for a server that is away, before the process gives up and starts anew.
@@ -48,6 +50,9 @@ class Postgres:
         self._turn = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._driver: Any = None
+        self._looking = asyncio.Lock()
+        self._own: AsyncConnection | None = None
+        self._own_driver: Any = None
         self._generation: int | None = None
 
     async def claim(self) -> None:
@@ -80,8 +85,20 @@ class Postgres:
                 return rows
 
     async def lookup(self, query: sa.Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
-        """The few rows of a query by keys: a server is asked like that as well as for many."""
-        return await self.fetch(query, parameters)
+        """The few rows of a query by keys, by the driver, on a connection of their own: one trip to the server."""
+        ready = ready_lookup(query, parameters, DIALECT)
+        if ready is None:
+            return await self.fetch(query, parameters)
+        with _unavailable_while_away():
+            async with self._looking:
+                if self._own is None or self._own_driver.is_closed():
+                    await _discard(self._own)
+                    self._own = None
+                    self._own = await self._engine.connect()
+                    self._own_driver = await _driver_of(self._own)
+                sql, values = ready
+                rows: Sequence[Any] = await self._own_driver.fetch(sql, *values)
+                return rows
 
     async def begin(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs a function in one transaction."""
@@ -94,6 +111,9 @@ class Postgres:
         """Runs statements in one transaction."""
         async with self._turn:
             connection = await self._writing()
+            if (whole := bulk(groups)) is not None:
+                await self._driver.execute(whole.sql, *whole.arguments(groups))
+                return
             async with connection.begin():
                 for statement, rows in groups:
                     await connection.execute(statement, rows)
@@ -108,6 +128,10 @@ class Postgres:
             if self._connection is not None:
                 await self._connection.close()
             self._connection = None
+        async with self._looking:
+            if self._own is not None:
+                await self._own.close()
+            self._own = None
         await self._engine.dispose()
 
     async def _writing(self) -> AsyncConnection:
@@ -127,11 +151,9 @@ class Postgres:
         if self._connection is not None:
             _log.warning("the connection to the database is gone; connecting again", extra={"database": self._name})
             old, self._connection = self._connection, None
-            with suppress(Exception):
-                await old.invalidate()
-                await old.close()
+            await _discard(old)
         connection = await self._reached()
-        self._driver = (await connection.get_raw_connection()).driver_connection
+        self._driver = await _driver_of(connection)
         async with connection.begin():
             await connection.execute(_durable)
         self._connection = connection
@@ -153,6 +175,18 @@ class Postgres:
                 return bool((await connection.execute(_take)).scalar())
 
         await claim(take, self._name)
+
+
+async def _driver_of(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def _discard(connection: AsyncConnection | None) -> None:
+    """Lets go of a connection that is gone."""
+    if connection is not None:
+        with suppress(Exception):
+            await connection.invalidate()
+            await connection.close()
 
 
 def is_away(error: BaseException | None) -> bool:

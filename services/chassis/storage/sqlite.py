@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from services.chassis import deadline
 from services.chassis.storage.ownership import claim
-from services.chassis.storage.prepared import padded, prepare, prepare_lookup
+from services.chassis.storage.prepared import SQLITE, prepare, ready_lookup
 from services.chassis.storage.worker import Worker
 from services.chassis.storage.writer import Groups
 
@@ -152,7 +152,7 @@ def _in_transaction(connection: sa.Connection, work: Callable[[sa.Connection], T
 
 def _write(connection: sa.Connection, groups: Groups) -> None:
     """One transaction by the driver: Core writes the SQL once, and takes 0.4 ms of a commit to hand it on each time."""
-    prepared = [(prepare(statement, tuple(rows[0])), rows) for statement, rows in groups]
+    prepared = [(prepare(statement, tuple(rows[0]), SQLITE), rows) for statement, rows in groups]
     if any(each is None for each, _ in prepared):
         _in_transaction(connection, lambda own: [own.execute(statement, rows) for statement, rows in groups])
         return
@@ -173,15 +173,12 @@ def _write(connection: sa.Connection, groups: Groups) -> None:
 
 def _lookup(connection: sa.Connection, query: sa.Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
     """Rows by the driver: of the 60 us that one found by its key takes through Core, that is 12."""
-    given = {name: padded(value) if isinstance(value, list) else value for name, value in parameters.items()}
-    shape = tuple((name, len(value) if isinstance(value, list) else 0) for name, value in given.items())
-    # An empty list finds nothing, and has no SQL that would say so.
-    prepared = prepare_lookup(query, shape) if [] not in given.values() else None
-    if prepared is None:
+    ready = ready_lookup(query, parameters, SQLITE)
+    if ready is None:
         return connection.execute(query, parameters).fetchall()
     cursor: Any = connection.connection.cursor()
     try:
-        rows: Sequence[Any] = cursor.execute(prepared.sql, prepared.values(given)).fetchall()
+        rows: Sequence[Any] = cursor.execute(*ready).fetchall()
         return rows
     finally:
         cursor.close()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -19,6 +20,10 @@ from services.chassis import deadline
 EXIT_COMMIT_FAILED: Final = 70
 # Rows in one transaction: about 0.1 s of work, so that the first caller in a flood does not wait for the last.
 MAX_ROWS: Final = 4096
+
+# Execution options of an upsert: the columns that tell its rows apart, and those that the first one decides.
+UPSERT_KEY: Final = "upsert_key"
+UPSERT_KEEPS: Final = "upsert_keeps"
 
 Statement = sa.sql.Executable
 Parameters = Sequence[Mapping[str, Any]]
@@ -170,7 +175,8 @@ def merge(units: Any) -> list[tuple[Statement, list[Mapping[str, Any]]]]:
     """Groups rows of the same statement, keeping the order wherever the database could tell the difference.
 
     A row joins an earlier group of its statement unless a group in between touches the same table, or one that the
-    row's table refers to by a foreign key (its parent may only come into being there), or it deletes.
+    row's table refers to by a foreign key (its parent may only come into being there), or it deletes. Of rows that an
+    upsert would put one over the other the last is left.
     """
     groups: list[tuple[Statement, list[Mapping[str, Any]]]] = []
     latest: dict[tuple[int, frozenset[str]], int] = {}
@@ -185,7 +191,22 @@ def merge(units: Any) -> list[tuple[Statement, list[Mapping[str, Any]]]]:
                 continue
             latest[key] = len(groups)
             groups.append((statement, list(rows)))
-    return groups
+    return [(statement, _last(statement, rows)) for statement, rows in groups]
+
+
+def _last(statement: Any, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of rows that an upsert would put one over the other the last, with what it keeps of the first."""
+    options = statement.get_execution_options()
+    key: tuple[str, ...] = options.get(UPSERT_KEY, ())
+    if not key or len(rows) == 1:
+        return rows
+    keep: Sequence[str] = options[UPSERT_KEEPS]
+    key_of, found = itemgetter(*key), dict[Any, Mapping[str, Any]]()
+    for row in rows:
+        which = key_of(row)
+        first = found.get(which) if keep else None
+        found[which] = row if first is None else {**row, **{name: first[name] for name in keep if name in first}}
+    return list(found.values())
 
 
 def _may_overtake(statement: Statement, other: Statement) -> bool:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 numbers = sa.Table("numbers", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True))
 insert = sa.insert(numbers)
 by_id = sa.select(numbers).order_by(numbers.c.id)
+by_key = sa.select(numbers.c.id).where(numbers.c.id == sa.bindparam("key"))
 
 
 class Wheel:
@@ -75,7 +76,9 @@ async def test_an_idle_service_outlives_a_restart_of_its_server(
 ) -> None:
     await put(database, 1)
     assert await ids(database) == [1]
+    assert await database.lookup(by_key, {"key": 1}) == [(1,)]
     await wheel.restart()
+    assert await database.lookup(by_key, {"key": 1}) == [(1,)]
     await put(database, 2)
     assert await ids(database) == [1, 2]
     assert await database.read(lambda connection: len(connection.execute(by_id).fetchall())) == 2
@@ -86,9 +89,14 @@ async def test_reads_are_unavailable_and_writes_wait_while_the_server_is_away(
     wheel: Wheel, database: Database, failures: list[BaseException]
 ) -> None:
     await put(database, 1)
+    assert await database.lookup(by_key, {"key": 1}) == [(1,)]
     await wheel.stop()
     written = asyncio.create_task(put(database, 2))
-    for read in (database.fetch_all(by_id), database.read(lambda connection: connection.execute(by_id).fetchall())):
+    for read in (
+        database.fetch_all(by_id),
+        database.lookup(by_key, {"key": 1}),
+        database.read(lambda connection: connection.execute(by_id).fetchall()),
+    ):
         with pytest.raises(ApiError) as caught:
             await read
         assert (caught.value.code, caught.value.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.chassis.storage.database import upsert
 from services.chassis.storage.writer import MAX_ROWS, Statement, Unit, Writer, merge
 
 metadata = sa.MetaData()
@@ -20,12 +21,16 @@ events = sa.Table(
     sa.Column("order_id", sa.ForeignKey("orders.id")),
 )
 cursors = sa.Table("cursors", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("at", sa.Integer))
+stages = sa.Table(
+    "stages", metadata, *(sa.Column(each, sa.Integer, primary_key=each == "id") for each in ("id", "at", "began"))
+)
 
 insert_order = sa.insert(orders)
 insert_event = sa.insert(events)
 update_order = sa.update(orders).where(orders.c.id == sa.bindparam("key")).values(state=sa.bindparam("new"))
 delete_order = sa.delete(orders).where(orders.c.id == sa.bindparam("key"))
 insert_cursor = sa.insert(cursors)
+put_stage = upsert(stages, "sqlite", keep=("began",))
 
 
 def names(groups: Sequence[tuple[Statement, list[Mapping[str, Any]]]]) -> list[tuple[str, int]]:
@@ -70,7 +75,13 @@ def test_rows_with_other_columns_are_another_executemany() -> None:
     assert len(merge([[(insert_order, [{"id": 1}])], [(insert_order, [{"id": 2, "state": "NEW"}])]])) == 2
 
 
-@given(st.lists(st.lists(st.sampled_from(["order", "event", "update", "delete", "cursor"]), max_size=4), max_size=8))
+def test_of_rows_that_an_upsert_puts_one_over_the_other_the_last_is_written_with_what_the_first_decides() -> None:
+    rows = [{"id": 1, "at": 1, "began": 1}, {"id": 2, "at": 2, "began": 2}, {"id": 1, "at": 3, "began": 3}]
+    [(_, written)] = merge([[(put_stage, [row])] for row in rows])
+    assert written == [{"id": 1, "at": 3, "began": 1}, {"id": 2, "at": 2, "began": 2}]
+
+
+@given(st.lists(st.lists(st.sampled_from(["order", "event", "update", "delete", "cursor", "stage"]), max_size=4)))
 def test_merged_units_leave_the_database_as_one_by_one(shapes: list[list[str]]) -> None:
     units: list[Unit] = []
     number = 0
@@ -84,6 +95,8 @@ def test_merged_units_leave_the_database_as_one_by_one(shapes: list[list[str]]) 
                 unit += [(insert_order, [{"id": number}]), (insert_event, [{"id": number, "order_id": number}])]
             elif kind == "update":
                 unit.append((update_order, [{"key": number - 1, "new": str(number)}]))
+            elif kind == "stage":
+                unit.append((put_stage, [{"id": number % 3, "at": number, "began": number}]))
             elif kind == "delete":
                 unit.append((delete_order, [{"key": number - 1}]))
             else:
