@@ -407,6 +407,7 @@ return {
       minimum = false,
       maximum = false,
       in_units = false,
+      maximum_basis_points = false,
     },
     ["order.v1.CommissionTier"] = {
       above = false,

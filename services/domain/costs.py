@@ -7,11 +7,12 @@ and when it is live: after a restart, at risk, and years later. Models that chan
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
 
 from services.domain.filling import FillModel, VenueSettings, settled
+from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places, floor_to
 
 _PER_POINT = Decimal("0.0001")
@@ -38,6 +39,8 @@ class Commission:
         basis_points: hundredths of a per cent of the traded money.
         tiers: ascending by ``above``; marginal, like a tax's.
         minimum, maximum: of the sum; no maximum where it is None.
+        maximum_basis_points: a maximum too, in hundredths of a per cent of the traded money; it holds over ``minimum``,
+            as at brokers who charge "0.005 a share, at least 1.00, at most 1 %".
         in_units: a buy gets so many units fewer, in place of paying money; then there are ``basis_points`` alone.
     """
 
@@ -47,6 +50,7 @@ class Commission:
     tiers: tuple[Tier, ...] = ()
     minimum: Decimal = ZERO
     maximum: Decimal | None = None
+    maximum_basis_points: Decimal | None = None
     in_units: bool = False
 
     def total(self, quantity: Decimal, amount: Decimal) -> Decimal:
@@ -58,13 +62,26 @@ class Commission:
         for tier, end in zip(self.tiers, [*ends, amount], strict=False):
             total += max(ZERO, min(amount, end) - tier.above) * tier.basis_points * _PER_POINT
         total = max(total, self.minimum)
-        return at_most_places(total if self.maximum is None else min(total, self.maximum), 9)
+        if self.maximum is not None:
+            total = min(total, self.maximum)
+        if self.maximum_basis_points is not None:
+            total = min(total, self.maximum_basis_points * _PER_POINT * amount)
+        return at_most_places(total, 9)
 
     def most_traded(self, quantity: Decimal, total: Decimal) -> Decimal:
         """The most money that ``quantity`` units may be traded for where their commission is ``total``, or less."""
         if self.maximum is not None and total >= self.maximum:
             return _ENDLESS
-        left, above = max(ZERO, total - self.per_order - self.per_unit * quantity), [tier.above for tier in self.tiers]
+        fixed, capped = self.per_order + self.per_unit * quantity, ZERO
+        if self.maximum_basis_points is not None:
+            capped = total / (self.maximum_basis_points * _PER_POINT)
+            if at_most_places(max(fixed, self.minimum), 9) > total:
+                return capped
+        return max(capped, self._most_rated(max(ZERO, total - fixed)))
+
+    def _most_rated(self, left: Decimal) -> Decimal:
+        """The most money that may be traded where ``left`` is what is paid by rates of it, or less."""
+        above = [tier.above for tier in self.tiers]
         rates = [ZERO, *(tier.basis_points for tier in self.tiers)]
         for begin, end, rate in zip([ZERO, *above], [*above, _ENDLESS], rates, strict=True):
             each = (self.basis_points + rate) * _PER_POINT
@@ -235,12 +252,16 @@ class VenueModels:
             change = self._changes.popleft()
             self.put(change.scope, change.model)
 
-    def terms(self, portfolio_id: str, symbol: str, client_order_id: str) -> Terms:
+    def terms(self, portfolio_id: str, instrument: Instrument, client_order_id: str) -> Terms:
         """What an order is taken on."""
         if not self.models:
             return _PLAIN
-        found, fills = _found(self.models, portfolio_id, symbol)
-        costs = Costs(found.commission, found.slippage)
+        found, fills = _found(self.models, portfolio_id, instrument.symbol)
+        commission = found.commission
+        if commission is not None and commission.in_units and instrument.quantity_increment >= 1:
+            # Most orders would owe less than one whole unit, and pay nothing.
+            commission = replace(commission, in_units=False)
+        costs = Costs(commission, found.slippage)
         return Terms(
             None if costs == _FREE else costs,
             0 if found.latency is None else found.latency.of(client_order_id),

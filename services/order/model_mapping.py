@@ -16,6 +16,7 @@ from services.wire.values import nanoseconds, timestamp
 
 _LARGEST: Final = {
     "commission.basis_points": Decimal(10_000),
+    "commission.maximum_basis_points": Decimal(10_000),
     "slippage.basis_points": Decimal(10_000),
     "slippage.spread_share": Decimal(100),
     "slippage.impact": Decimal(1),
@@ -64,15 +65,15 @@ def asked_model(request: venue_model_service_pb2.SetVenueModelRequest) -> VenueM
         if given and Decimal(given) > largest:
             raise ApiError.invalid_field(path, f"must be at most {largest}")
     commission = request.commission
-    others = (commission.per_order, commission.per_unit, commission.minimum, commission.maximum, *commission.tiers)
-    if commission.in_units and any(others):
+    bounds = (commission.minimum, commission.maximum, commission.maximum_basis_points)
+    if commission.in_units and any((commission.per_order, commission.per_unit, *bounds, *commission.tiers)):
         raise ApiError.invalid_field("commission.in_units", "must be of basis points alone")
     if commission.in_units and not commission.basis_points:
         raise ApiError.invalid_field("commission.basis_points", "must be given with in_units")
     if any(Decimal(tier.basis_points) > _LARGEST["commission.basis_points"] for tier in commission.tiers):
         raise ApiError.invalid_field("commission.tiers", "must be of at most 10000 basis points")
-    bounds = [Decimal(tier.above) for tier in commission.tiers]
-    if bounds and (bounds[0] or any(after <= before for before, after in pairwise(bounds))):
+    above = [Decimal(tier.above) for tier in commission.tiers]
+    if above and (above[0] or any(after <= before for before, after in pairwise(above))):
         raise ApiError.invalid_field("commission.tiers", "must begin at 0 and ascend by `above`")
     if commission.maximum and Decimal(commission.maximum) < Decimal(commission.minimum or 0):
         raise ApiError.invalid_field("commission.maximum", "must be at least minimum")

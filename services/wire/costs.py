@@ -136,6 +136,7 @@ def _commission(encoded: bytes) -> Commission:
         tuple(Tier(Decimal(tier.above), Decimal(tier.basis_points)) for tier in model.tiers),
         decimal(model.minimum),
         optional(model.maximum),
+        optional(model.maximum_basis_points),
         model.in_units,
     )
 
@@ -160,6 +161,7 @@ def _commission_to_proto(model: Commission | None) -> venue_model_pb2.Commission
         tiers=tiers,
         minimum=_given(model.minimum),
         maximum="" if model.maximum is None else text(model.maximum),
+        maximum_basis_points="" if model.maximum_basis_points is None else text(model.maximum_basis_points),
         in_units=model.in_units,
     )
 

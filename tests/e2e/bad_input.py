@@ -57,6 +57,7 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "lot_size": ("0", *DECIMALS),
     "max_delay": ("-1s", "11s"),
     "maximum": DECIMALS,
+    "maximum_basis_points": ("0", *DECIMALS),
     "minimum": DECIMALS,
     "multiple": (0, *FRACTIONS),
     "page_size": (-1, 5000, 2**31 - 1),

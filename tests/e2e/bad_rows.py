@@ -286,6 +286,7 @@ ROWS: dict[str, list[Row]] = {
         row(commission=None, fills={}),
         row(commission__basis_points="10000.1"),
         row(commission__minimum="2", commission__maximum="1"),
+        row(commission__maximum_basis_points="10000.1"),
         row(commission__tiers=[{"above": "1", "basis_points": "1"}]),
         row(commission__tiers=[{"above": "0", "basis_points": "1"}] * 2),
         row(commission__tiers=[{"above": "0", "basis_points": "10001"}]),

@@ -39,7 +39,11 @@ POINTS = {
 COSTLY = replace(
     SHORT,
     models=(
-        ModelChange(0, Scope(), VenueModel(Commission(per_unit=Decimal("0.01"), minimum=Decimal(1)))),
+        ModelChange(
+            0,
+            Scope(),
+            VenueModel(Commission(per_unit=Decimal("0.01"), minimum=Decimal(1), maximum_basis_points=Decimal(2))),
+        ),
         ModelChange(0, Scope("trend"), VenueModel(None, Slippage(basis_points=Decimal(4), impact=Decimal("0.1")))),
         ModelChange(0, Scope("reversion"), VenueModel(latency=Latency(10**9, 23 * 3600 * 10**9, 7))),
         ModelChange(0, Scope("", "IBM"), VenueModel(Commission(basis_points=Decimal(5), maximum=Decimal(20)))),

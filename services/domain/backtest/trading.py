@@ -83,7 +83,7 @@ class Trading:
         if self._models is None:
             return order_from(command, plan, order_id, reservation)
         self._models.reach(self._orders - 1)
-        terms = self._models.terms(plan.portfolio_id, command.symbol, command.client_order_id)
+        terms = self._models.terms(plan.portfolio_id, self._instruments[command.symbol], command.client_order_id)
         return order_from(command, plan, order_id, reservation, terms)
 
     def _place(self, plan: DeploymentPlan, command: NewOrder) -> list[OrderEvent]:

@@ -192,7 +192,7 @@ class Placing:
         """The order that is asked for, before it is decided on."""
         row, ticket = self._desk.row, create.ticket
         sized = _closing(self._held(ticket)) if ticket.closes else {}
-        terms = self._desk.models.terms(ticket.portfolio_id, ticket.symbol, ticket.fields["client_order_id"])
+        terms = self._desk.models.terms(ticket.portfolio_id, create.instrument, ticket.fields["client_order_id"])
         return Order(
             order_id=f"{row.environment_id}-{number}",
             basis_sequence=row.tape_sequence,

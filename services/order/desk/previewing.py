@@ -116,7 +116,7 @@ class Previewing:
 
     def _order(self, trial: Trial) -> Order:
         row, ticket = self._desk.row, trial.ticket
-        terms = self._desk.models.terms(ticket.portfolio_id, ticket.symbol, ticket.fields["client_order_id"])
+        terms = self._desk.models.terms(ticket.portfolio_id, trial.instrument, ticket.fields["client_order_id"])
         return Order(
             # No order has it: theirs end in a number alone.
             order_id=f"{row.environment_id}-preview-{next(self._numbers)}x",

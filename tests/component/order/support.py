@@ -212,6 +212,7 @@ class Replays(replay_service_pb2_grpc.ReplayServiceServicer):
 
 class Instruments(instrument_service_pb2_grpc.InstrumentServiceServicer):
     KNOWN = ("AAPL", "MSFT", "IBM")
+    QUANTITY_INCREMENT = "1"
 
     async def GetInstrument(self, request: Any, context: Any) -> instrument_pb2.Instrument:
         if request.symbol not in self.KNOWN:
@@ -221,7 +222,7 @@ class Instruments(instrument_service_pb2_grpc.InstrumentServiceServicer):
             currency_code="USD",
             calendar="XNYS",
             price_increment="0.0001",
-            quantity_increment="1",
+            quantity_increment=self.QUANTITY_INCREMENT,
             lot_size="1",
             contract_multiplier="1",
         )

@@ -1,6 +1,7 @@
 """What trading costs: commission, slippage, latency, and for whom each is set (rules 12, 14 and 19)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
@@ -65,8 +66,8 @@ from tests.unit.domain.venue.matching_reference import (
 D = Decimal
 money = st.decimals(0, 100_000, places=4)
 commissions = st.builds(
-    lambda per_order, per_unit, points, tiers, minimum, over: Commission(
-        per_order, per_unit, points, tuple(sorted(tiers)), minimum, None if over is None else minimum + over
+    lambda per_order, per_unit, points, tiers, minimum, over, share: Commission(
+        per_order, per_unit, points, tuple(sorted(tiers)), minimum, None if over is None else minimum + over, share
     ),
     st.decimals(0, 10, places=2),
     st.decimals(0, 1, places=4),
@@ -74,6 +75,7 @@ commissions = st.builds(
     st.lists(st.builds(Tier, money, st.decimals(0, 50, places=2)), max_size=3),
     st.decimals(0, 10, places=2),
     st.none() | st.decimals(0, 50, places=2),
+    st.none() | st.decimals("0.01", 200, places=2),
 )
 law = settings(max_examples=150, deadline=None)
 
@@ -89,9 +91,11 @@ def test_rule_14_commission_is_never_less_for_more_units_and_fills_pay_what_the_
         assert more >= 0
         charged += more
         assert charged == total
+    share = model.maximum_basis_points
+    capped = [each for each in (model.maximum, None if share is None else share * amount / 10_000) if each is not None]
     if units:
-        assert charged >= min(model.minimum, charged if model.maximum is None else model.maximum)
-    assert model.maximum is None or charged <= model.maximum
+        assert charged >= min(model.minimum, *capped, charged)
+    assert all(charged <= each + D("1e-9") for each in capped)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,11 @@ def test_rule_14_commission_is_never_less_for_more_units_and_fills_pay_what_the_
         (Commission(per_unit=D("0.005"), minimum=D(1)), 1_000, 10_000, "5"),
         (Commission(basis_points=D(3), maximum=D(20)), 10, 50_000, "15"),
         (Commission(basis_points=D(3), maximum=D(20)), 10, 500_000, "20"),
+        (Commission(per_unit=D("0.005"), minimum=D(1), maximum_basis_points=D(100)), 1_000, 10_000, "5"),
+        (Commission(per_unit=D("0.005"), minimum=D(1), maximum_basis_points=D(100)), 10_000, 2_000, "20"),
+        # The share holds over the minimum: ten at 0.20 cost two cents.
+        (Commission(per_unit=D("0.005"), minimum=D(1), maximum_basis_points=D(100)), 10, 2, "0.02"),
+        (Commission(per_unit=D(1), maximum=D(20), maximum_basis_points=D(100)), 100, 50_000, "20"),
         (Commission(per_order=D(2)), 1, 1, "2"),
         (Commission(tiers=(Tier(ZERO, D(25)), Tier(D(10_000), D(10)))), 1, 8_000, "20"),
         (Commission(tiers=(Tier(ZERO, D(25)), Tier(D(10_000), D(10)))), 1, 30_000, "45"),
@@ -152,6 +161,7 @@ COMMISSIONS = st.builds(
     tiers=st.sampled_from([(), (Tier(ZERO, D(25)), Tier(D(10_000), D(10))), (Tier(D(500), D(3)), Tier(D(900), ZERO))]),
     minimum=st.sampled_from([ZERO, D("1.5"), D(7)]),
     maximum=st.none() | st.sampled_from([D(7), D(40)]),
+    maximum_basis_points=st.none() | st.sampled_from([D(4), D(100)]),
 )
 
 
@@ -326,7 +336,8 @@ def test_rule_14_what_a_check_foresees_of_slippage(
     assert found.verdict.reservation is not None
     assert found.verdict.reservation.cash == found.notional + found.slippage
     assert books.largest(sent._replace(time_in_force=TimeInForce.OPG)).slippage == 0
-    assert books.largest(sent._replace(reduce_only=True)).slippage == 0
+    reducing = books.largest(sent._replace(reduce_only=True))
+    assert (reducing.slippage, reducing.verdict.reservation and reducing.verdict.reservation.cash) == (D(expected), 0)
 
 
 def test_rule_14_an_order_by_cash_and_sources_without_sizes_foresee_no_slippage() -> None:
@@ -344,7 +355,7 @@ def test_rule_14_an_order_by_cash_and_sources_without_sizes_foresee_no_slippage(
     by_cash = order(1, "B", "M", 0, costs=costs)._replace(cash_quantity=D(500))
     assert sized.largest(by_cash).slippage == 0
     short = sized.largest(order(1, "S", "M", 10, costs=costs))
-    assert (short.slippage, short.initial_margin) == (0, 500)
+    assert (short.slippage, short.initial_margin) == (30, 500)
 
 
 def test_rule_4_a_check_counts_the_commission() -> None:
@@ -367,6 +378,7 @@ def test_rule_4_a_check_counts_the_commission() -> None:
         ("B", Commission(basis_points=D(10), tiers=(Tier(D(3000), D(90)),)), "73", "2"),
         ("S", Commission(basis_points=D(10)), "10", "2"),
         ("S", Commission(per_order=D(3), per_unit=D("0.1"), minimum=D(4)), "13", "5"),
+        ("S", Commission(per_unit=D(1), maximum_basis_points=D(10)), "10", "2"),
         # Nobody knows how much more than its maximum it would have been.
         ("S", Commission(basis_points=D(100), maximum=D(30)), "30", "30"),
     ],
@@ -452,9 +464,9 @@ def test_rule_14_the_narrowest_scope_that_has_a_part_gives_it() -> None:
     models.put(Scope("P"), VenueModel(per_order[2]))
     models.put(Scope("P", "AAA"), VenueModel(per_order[3]))
     for portfolio, symbol, expected in (("Q", "BBB", 0), ("Q", "AAA", 1), ("P", "BBB", 2), ("P", "AAA", 3)):
-        assert models.terms(portfolio, symbol, "c") == Terms(Costs(per_order[expected], wide), 5)
+        assert models.terms(portfolio, INSTRUMENTS[symbol], "c") == Terms(Costs(per_order[expected], wide), 5)
     models.put(Scope("P", "AAA"), None)
-    assert models.terms("P", "AAA", "c").costs == Costs(per_order[2], wide)
+    assert models.terms("P", INSTRUMENTS["AAA"], "c").costs == Costs(per_order[2], wide)
 
 
 def test_rules_12_and_34_latency_is_drawn_by_seed_and_order() -> None:
@@ -504,17 +516,18 @@ def test_models_hold_for_the_orders_that_come_after_they_were_set() -> None:
 
 def test_each_setting_of_how_an_order_fills_is_that_of_the_narrowest_scope_that_says_it() -> None:
     models = VenueModels(settings=VenueSettings(volume_share=D("0.2")))
-    assert models.terms("P", "AAA", "c").fill_settings is None
+    assert models.terms("P", INSTRUMENTS["AAA"], "c").fill_settings is None
     models.put(Scope("P", "AAA"), VenueModel(Commission()))
-    assert models.terms("P", "AAA", "c").fill_settings is None, "nothing is said of it"
+    assert models.terms("P", INSTRUMENTS["AAA"], "c").fill_settings is None, "nothing is said of it"
     models.put(Scope(), VenueModel(fills=FillModel(True, D(0), False, BarPath.BY_DIRECTION)))
     models.put(Scope("", "AAA"), VenueModel(fills=FillModel(hold_day_orders=True)))
     models.put(Scope("P"), VenueModel(fills=FillModel(fill_on_touch=False, volume_share=D("0.5"))))
     models.put(Scope("P", "AAA"), VenueModel(fills=FillModel(bar_path=BarPath.UNKNOWN)))
-    assert models.terms("P", "AAA", "c").fill_settings == VenueSettings(False, D("0.5"), True, BarPath.UNKNOWN)
-    assert models.terms("Q", "BBB", "c").fill_settings == VenueSettings(True, None, False, BarPath.BY_DIRECTION)
+    aaa, bbb = INSTRUMENTS["AAA"], INSTRUMENTS["BBB"]
+    assert models.terms("P", aaa, "c").fill_settings == VenueSettings(False, D("0.5"), True, BarPath.UNKNOWN)
+    assert models.terms("Q", bbb, "c").fill_settings == VenueSettings(True, None, False, BarPath.BY_DIRECTION)
     models.put(Scope(), None)
-    assert models.terms("Q", "AAA", "c").fill_settings == VenueSettings(volume_share=D("0.2"))
+    assert models.terms("Q", INSTRUMENTS["AAA"], "c").fill_settings == VenueSettings(volume_share=D("0.2"))
 
 
 IN_UNITS = Costs(Commission(basis_points=D(1000), in_units=True))
@@ -545,6 +558,15 @@ def test_rule_14_a_commission_in_units_takes_some_of_what_was_bought_and_no_cash
     assert [each.order_id for each in books.venue.open_orders()] == ["env-2"]
     books.go(4)
     assert (books.gate.exposure("P").cash, books.venue.held("P", "BBB")) == (810, 0)
+
+
+def test_rule_14_whole_units_are_not_kept_their_worth_is_paid_in_money() -> None:
+    model = Commission(basis_points=D(15), in_units=True)
+    models = VenueModels([ModelChange(0, Scope(), VenueModel(model))])
+    models.reach(0)
+    for step, in_units in (("1", False), ("100", False), ("0.1", True)):
+        instrument = replace(INSTRUMENTS["BBB"], quantity_increment=D(step))
+        assert models.terms("P", instrument, "c").costs == Costs(replace(model, in_units=in_units))
 
 
 def test_rules_14_and_20_a_split_restates_the_units_that_were_kept() -> None:

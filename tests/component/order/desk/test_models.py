@@ -14,7 +14,7 @@ from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 from services.chassis.errors import ApiError
 from services.domain.risk.limits import make_limit
 from tests.component.order.calls import preview
-from tests.component.order.support import ENVIRONMENT, Mesh, limit, request, running
+from tests.component.order.support import ENVIRONMENT, Instruments, Mesh, limit, request, running
 
 Commission, Slippage, Latency, Fills = (
     venue_model_pb2.CommissionModel,
@@ -69,29 +69,53 @@ async def test_an_order_carries_what_it_was_taken_on_and_pays_it(mesh: Mesh) -> 
     assert (exposure.reserved_cash, str(exposure.cash)) == (0, "98997.8990")
 
 
-async def test_rule_14_a_commission_in_units_is_kept_of_what_was_bought(mesh: Mesh) -> None:
-    await put(mesh, commission=Commission(basis_points="500", in_units=True))
-    foreseen = await preview(mesh, quantity="30")
-    order = await mesh.orders.CreateOrder(request("a", quantity="30"))
-    assert (order.commission_model.in_units, order.reservation.commission, order.commission_quantity) == (True, "", "")
+async def test_rule_14_a_commission_in_units_is_kept_of_what_was_bought(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instruments, "QUANTITY_INCREMENT", "0.5")
+    async with running(tmp_path) as mesh:
+        await mesh.market.joined()
+        await put(mesh, commission=Commission(basis_points="400", in_units=True))
+        foreseen = await preview(mesh, quantity="30")
+        order = await mesh.orders.CreateOrder(request("a", quantity="30"))
+        taken = (order.commission_model.in_units, order.reservation.commission, order.commission_quantity)
+        assert taken == (True, "", "")
+        await mesh.market.run(1, 60)
+        fill = await mesh.get("a")
+        # Of 30 units a twenty-fifth is 1.2, and no part of an increment is kept.
+        assert (fill.cum_quantity, fill.commission_quantity, fill.commission) == ("30.0", "1.0", "100.01")
+        assert fill.avg_price == "100.0100"
+        # Both of one unit, at the price that each knew.
+        assert (foreseen.commission, foreseen.estimated_price) == ("100.005", "100.0050")
+        wanted = order_service_pb2.ListExecutionsRequest(portfolio_id="trend")
+        (execution,) = (await mesh.orders.ListExecutions(wanted)).executions
+        assert (execution.quantity, execution.commission_quantity) == ("30.0", "1.0")
+        assert execution.commission == fill.commission
+        await mesh.gate.fold(len(await mesh.events()))
+        exposure = mesh.gate.gate.exposure("trend")
+        assert exposure.cash == 100_000 - 30 * Decimal(fill.avg_price)
+        assert [(each.symbol, each.quantity) for each in exposure.positions] == [("AAPL", 29)]
+
+
+async def test_rule_14_of_whole_units_none_is_kept_and_the_commission_is_paid_in_money(mesh: Mesh) -> None:
+    model = await put(mesh, commission=Commission(basis_points="15", in_units=True))
+    foreseen = await preview(mesh)
+    order = await mesh.orders.CreateOrder(request("a"))
+    assert (model.commission.in_units, order.commission_model.in_units) == (True, False)
+    # 15 basis points of ten units at 100.005, then of what they cost.
+    assert (foreseen.commission, order.reservation.commission) == ("1.500075", "1.500075")
     await mesh.market.run(1, 60)
     fill = await mesh.get("a")
-    # Of 30 units a twentieth is one and a half, and no part of one is kept.
-    assert (fill.cum_quantity, fill.commission_quantity, fill.commission, fill.avg_price) == (
-        "30",
-        "1",
-        "100.01",
-        "100.0100",
-    )
-    # Both of one unit, at the price that each knew.
-    assert (foreseen.commission, foreseen.estimated_price) == ("100.005", "100.0050")
-    wanted = order_service_pb2.ListExecutionsRequest(portfolio_id="trend")
-    (execution,) = (await mesh.orders.ListExecutions(wanted)).executions
-    assert (execution.quantity, execution.commission_quantity, execution.commission) == ("30", "1", fill.commission)
-    await mesh.gate.fold(len(await mesh.events()))
-    exposure = mesh.gate.gate.exposure("trend")
-    assert exposure.cash == 100_000 - 30 * Decimal(fill.avg_price)
-    assert [(each.symbol, each.quantity) for each in exposure.positions] == [("AAPL", 29)]
+    assert (fill.commission, fill.commission_quantity) == ("1.50015", "")
+
+
+async def test_rule_14_a_commission_is_at_most_a_share_of_the_money_traded(mesh: Mesh) -> None:
+    model = Commission(per_unit="0.5", minimum="4", maximum_basis_points="35")
+    assert (await put(mesh, commission=model)).commission == model
+    order = await mesh.orders.CreateOrder(request("a"))
+    assert (order.commission_model, order.reservation.commission) == (model, "3.500175")
+    await mesh.market.run(1, 60)
+    assert (await mesh.get("a")).commission == "3.50035"
 
 
 async def test_a_preview_counts_the_commission(mesh: Mesh) -> None:
@@ -111,7 +135,7 @@ async def test_a_preview_counts_the_commission(mesh: Mesh) -> None:
     assert (Decimal(found.notional), found.reservation.commission) == (40 * Decimal(found.estimated_price), "")
 
 
-async def test_what_a_buy_may_slip_is_set_aside_and_previewed(mesh: Mesh) -> None:
+async def test_what_an_order_may_slip_is_previewed_and_of_a_buy_set_aside(mesh: Mesh) -> None:
     await put(mesh, commission=DOLLAR, slippage=Slippage(basis_points="10", impact="0.5"))
     order = request("a", quantity="900")
     found = await mesh.orders.PreviewOrder(order_preview_pb2.PreviewOrderRequest.FromString(order.SerializeToString()))
@@ -122,10 +146,12 @@ async def test_what_a_buy_may_slip_is_set_aside_and_previewed(mesh: Mesh) -> Non
     assert Decimal(found.notional) == 900 * price
     assert Decimal(found.reservation.cash) == 900 * worst
     assert (await mesh.orders.CreateOrder(order)).reservation == found.reservation
-    # At its limit an order is never worse; a sale reserves none of it.
-    for other in (limit("", quantity="900"), request("", side=2, reduce_only=True)):
-        asked = order_preview_pb2.PreviewOrderRequest.FromString(other.SerializeToString())
-        assert (await mesh.orders.PreviewOrder(asked)).slippage == "0.00"
+    # At its limit an order is never worse; what a sale may bring less is told too, and nothing is set aside for it.
+    at_limit = await preview(mesh, order_type=order_pb2.ORDER_TYPE_LIMIT, limit_price="50", quantity="900")
+    assert at_limit.slippage == "0.00"
+    sale = await preview(mesh, side=2, quantity="900", reduce_only=True)
+    least = (price * Decimal("0.994")).quantize(Decimal("0.0001"), "ROUND_FLOOR")
+    assert (Decimal(sale.slippage), sale.reservation.cash) == (900 * (price - least), "0.00")
 
 
 async def test_rule_19_a_preview_tells_the_margin_of_a_short(mesh: Mesh) -> None:
@@ -237,6 +263,9 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(mesh: Mesh) -> None
         {"commission": Commission(tiers=[venue_model_pb2.CommissionTier(above="5", basis_points="1")])},
         {"commission": Commission(per_unit="1", in_units=True)},
         {"commission": Commission(in_units=True)},
+        {"commission": Commission(basis_points="1", maximum_basis_points="5", in_units=True)},
+        {"commission": Commission(maximum_basis_points="10000.1")},
+        {"commission": Commission(maximum_basis_points="0")},
         {"slippage": Slippage(impact="1.5")},
         {"fills": Fills(volume_share="1.5")},
         {"fills": Fills()},

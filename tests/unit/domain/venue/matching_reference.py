@@ -285,6 +285,7 @@ def any_costs(rng: Random, iceberg: bool) -> Costs | None:
         tiers=rng.choice([(), (Tier(Decimal(0), Decimal(10)), Tier(Decimal(1000), Decimal(4)))]),
         minimum=Decimal(rng.choice(["0", "1.5"])),
         maximum=rng.choice([None, Decimal(3)]),
+        maximum_basis_points=rng.choice([None, Decimal(7)]),
     )
     if rng.random() < 0.2:
         commission = Commission(basis_points=Decimal(rng.choice([5, 1000])), in_units=True)

@@ -813,6 +813,9 @@ class SlowVenue:
         total = max(total, model.minimum)
         if model.maximum is not None and total > model.maximum:
             total = model.maximum
+        share = model.maximum_basis_points
+        if share is not None and total > w.spent * share / 10_000:
+            total = w.spent * share / 10_000
         more = max(ZERO, round(total, 9) - w.charged)
         w.charged += more
         return more

@@ -87,6 +87,7 @@ class CommissionModel(_message.Message):
     MINIMUM_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
     IN_UNITS_FIELD_NUMBER: _builtins.int
+    MAXIMUM_BASIS_POINTS_FIELD_NUMBER: _builtins.int
     per_order: _builtins.str
     """Once an order that fills; default 0."""
     per_unit: _builtins.str
@@ -99,7 +100,13 @@ class CommissionModel(_message.Message):
     """Of an order, at least `minimum`; default none."""
     in_units: _builtins.bool
     """A buy is charged in units of what it bought, as venues for coins do: it gets its `basis_points` of them fewer, rounded down to
-    whole increments, and pays no money. Then no other rate may be given; sales pay their `basis_points` in money. Default false.
+    whole increments, so less than one in all is free, and pays no money. Then no other rate may be given. Sales pay their
+    `basis_points` in money, and so do buys of an instrument that trades in whole units, as all shares do: its
+    `quantity_increment` is 1 or more, and most orders would owe less than that. Default false.
+    """
+    maximum_basis_points: _builtins.str
+    """A maximum too, in hundredths of a per cent of the money traded, at most 10000; default none. Unlike `maximum` it may be below
+    `minimum`, and then holds over it: `0.005` a unit, at least `1`, at most `100` basis points.
     """
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommissionTier]:
@@ -115,10 +122,11 @@ class CommissionModel(_message.Message):
         minimum: _builtins.str = ...,
         maximum: _builtins.str = ...,
         in_units: _builtins.bool = ...,
+        maximum_basis_points: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "in_units", b"in_units", "maximum", b"maximum", "minimum", b"minimum", "per_order", b"per_order", "per_unit", b"per_unit", "tiers", b"tiers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis_points", b"basis_points", "in_units", b"in_units", "maximum", b"maximum", "maximum_basis_points", b"maximum_basis_points", "minimum", b"minimum", "per_order", b"per_order", "per_unit", b"per_unit", "tiers", b"tiers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -951,7 +951,15 @@ class CommissionModel(betterproto2.Message):
     in_units: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
     """
     A buy is charged in units of what it bought, as venues for coins do: it gets its `basis_points` of them fewer, rounded down to
-    whole increments, and pays no money. Then no other rate may be given; sales pay their `basis_points` in money. Default false.
+    whole increments, so less than one in all is free, and pays no money. Then no other rate may be given. Sales pay their
+    `basis_points` in money, and so do buys of an instrument that trades in whole units, as all shares do: its
+    `quantity_increment` is 1 or more, and most orders would owe less than that. Default false.
+    """
+
+    maximum_basis_points: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    A maximum too, in hundredths of a per cent of the money traded, at most 10000; default none. Unlike `maximum` it may be below
+    `minimum`, and then holds over it: `0.005` a unit, at least `1`, at most `100` basis points.
     """
 
 
@@ -2849,9 +2857,10 @@ class OrderPreview(betterproto2.Message):
 
     slippage: "str" = betterproto2.field(15, betterproto2.TYPE_STRING)
     """
-    What slippage may cost a buy beside its notional, up to its limit: part of the cash that would be set aside. The spread is
-    taken to be that of the last quote, and the impact that of an order that takes all of a record's size that the venue
-    gives, none where it walks levels: that is its impact. Zero for an order by cash, which buys fewer units instead.
+    By how much slippage may make all of it worse than its notional, up to its limit: what a buy may cost more, as part of the
+    cash that would be set aside, and what a sale may bring less, for which nothing is set aside. The spread is taken to be that
+    of the last quote, and the impact that of an order that takes all of a record's size that the venue gives, none where it
+    walks levels: that is its impact. Zero for an order by cash, which buys fewer units instead.
     """
 
     initial_margin: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
