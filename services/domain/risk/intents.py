@@ -53,16 +53,15 @@ def intent_of(
     else:
         cash = funds.cost(order.symbol, signed, price, margin)
     # A sale that only closes reserves nothing: what it brings pays its commission.
-    fee = slippage = ZERO
+    fee = ZERO
     if cash and order.costs is not None:
         if left is None and order.side is _BUY:
-            worst = value_of([Part(each, _worst(order, at, slip, instrument)) for each, at in parts], instrument)
-            slippage = round_up(worst) - cash
-            fee = _commission(order, units, worst)
+            worst = value_of(slipping(order, parts, slip, instrument), instrument)
+            cash, fee = round_up(worst), _commission(order, units, worst)
         else:
             fee = _commission(order, units, notional)
-        cash += slippage + fee
-    seen = (signed, reference, price, notional, cash, time, mark, fee, slippage)
+        cash += fee
+    seen = (signed, reference, price, notional, cash, time, mark, fee)
     return _new_intent(Intent, order, instrument, funds, *seen)
 
 
@@ -88,21 +87,26 @@ def reservation_of_all(intent: Intent) -> Reservation:
     return Reservation(cash, ZERO if order.reduce_only else intent.signed + filled, commission=fee)
 
 
+def slipping(order: Order, parts: list[Part], slip: Slip, instrument: Instrument) -> list[Part]:
+    """The same units at the prices that they may get where the venue slips; auctions have one price for all."""
+    slippage = None if order.costs is None else order.costs.slippage
+    if slippage is None or order.time_in_force in _AUCTIONS:
+        return parts
+    step, buys, limit = instrument.price_increment, order.side is _BUY, order.limit_price
+
+    def worse(price: Decimal) -> Decimal:
+        distance = slippage.distance(price, slip.spread, slip.share)
+        return slipped(price, distance, step, buys=buys, limit=limit)
+
+    return [Part(units, worse(price)) for units, price in parts]
+
+
 def _commission(order: Order, units: Decimal, notional: Decimal) -> Decimal:
     """The money that the order may still be charged if ``units`` more are traded for ``notional``."""
     costs, traded = order.costs or Costs(), order.gross_amount + notional
     if costs.in_units and order.side is _BUY:
         return ZERO
     return costs.charge(order.commission, order.cum_quantity + units, traded)
-
-
-def _worst(order: Order, price: Decimal, slip: Slip, instrument: Instrument) -> Decimal:
-    """What a buy may pay instead of ``price`` where the venue slips; auctions have one price for all."""
-    slippage = None if order.costs is None else order.costs.slippage
-    if slippage is None or order.time_in_force in _AUCTIONS:
-        return price
-    distance = slippage.distance(price, slip.spread, slip.share)
-    return slipped(price, distance, instrument.price_increment, buys=True, limit=order.limit_price)
 
 
 def _price(order: Order, reference: Decimal) -> Decimal:

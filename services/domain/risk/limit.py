@@ -36,11 +36,10 @@ class Intent(NamedTuple):
         price: what it may trade at: what a buy pays at most, what a sale is worth at least, as far as it is known, and
             before it walks.
         notional: absolute value in the instrument's currency: at ``price``, of a buy at those that it walks to.
-        cash: what the order reserves once it passes, its commission included.
+        cash: what the order reserves once it passes, slippage and its commission included.
         time: market time, ns.
         mark: the last price of any symbol.
         commission: what of the cash is set aside for commission.
-        slippage: what of it is set aside for fills that are worse than that.
     """
 
     order: Order
@@ -54,7 +53,6 @@ class Intent(NamedTuple):
     time: int
     mark: Mark
     commission: Decimal = ZERO
-    slippage: Decimal = ZERO
 
     @property
     def initial_margin(self) -> Decimal:

@@ -7,7 +7,9 @@ from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places, exactly
 from services.domain.orders.order import Order, Refusal, Side
+from services.domain.risk.buying_power import round_up
 from services.domain.risk.gate import Gate, Verdict
+from services.domain.risk.intents import slipping
 from services.domain.risk.walk import value_of, walk
 
 # More units than the contract can say.
@@ -22,7 +24,7 @@ class Preview(NamedTuple):
         price: what it may trade at, on average where it walks.
         quantity: its units; of one by cash those that it buys.
         notional: the value of these, of one that only reduces too, for which nothing is set aside.
-        slippage: what of the cash to set aside is for a fill that is worse.
+        slippage: by how much a fill of all of it may be worse; of a buy that sets cash aside a part of that.
         initial_margin: what of it is the margin of a sale that opens a short.
         largest: the most units with which an order of these terms passes, zero where none do; None where nothing stops
             it.
@@ -85,7 +87,10 @@ def preview(
     units, notional, price = sum((each.units for each in parts), ZERO), value_of(parts, instrument), intent.price
     if any(each.price != price for each in parts):
         price = at_most_places(notional / (units * instrument.contract_multiplier), 9)
-    return Preview(verdict, price, units, notional, largest, beyond, intent.slippage, intent.initial_margin)
+    slippage = ZERO
+    if order.cash_quantity is None:
+        slippage = abs(round_up(value_of(slipping(order, parts, slip, instrument), instrument)) - round_up(notional))
+    return Preview(verdict, price, units, notional, largest, beyond, slippage, intent.initial_margin)
 
 
 def commission_of(order: Order, preview: Preview, instrument: Instrument) -> Decimal:

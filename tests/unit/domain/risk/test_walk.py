@@ -91,6 +91,19 @@ def test_rule_14_slippage_comes_on_top_at_each_level_and_no_impact() -> None:
     assert (found.verdict.reservation.cash, found.verdict.reservation.commission) == (604, D("0.604"))
 
 
+def test_rule_14_a_sale_is_told_what_slippage_takes_of_it_and_reserves_nothing_for_it() -> None:
+    costs = Costs(None, Slippage(basis_points=D(40), impact=D(1)))
+    # 10 at 99 and 5 at 98.5, which slippage moves to 98.5 and 98.
+    found, reducing = (seen(order(1, "S", "M", 15, costs=costs, reduce_only=only)) for only in (False, True))
+    assert (found.notional, found.slippage, found.initial_margin) == (D("1482.5"), D("7.5"), D("742.5"))
+    assert (reducing.notional, reducing.slippage) == (D("1482.5"), D("7.5"))
+    assert found.verdict.reservation is not None
+    assert found.verdict.reservation.cash == D("742.5")
+    # No further than its limit, and a buy that only reduces may pay more too.
+    assert seen(order(1, "S", "L", 15, "98.5", costs=costs)).slippage == D("7.5")
+    assert seen(order(1, "B", "M", 4, costs=costs, reduce_only=True)).slippage == 2
+
+
 def test_rule_11_what_no_order_gets_units_of_is_no_level() -> None:
     thin = merge([deep(series(Kind.QUOTE, "BBB", [(1, 1, (99, 100, 10, 4))]), [[(0, 0, 101, 100), (0, 0, 109, 4)]])])
     found = seen(order(1, "B", "M", 12), tape=thin)

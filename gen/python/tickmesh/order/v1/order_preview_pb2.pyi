@@ -166,9 +166,10 @@ class OrderPreview(_message.Message):
     largest_quantity: _builtins.str
     """The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it."""
     slippage: _builtins.str
-    """What slippage may cost a buy beside its notional, up to its limit: part of the cash that would be set aside. The spread is
-    taken to be that of the last quote, and the impact that of an order that takes all of a record's size that the venue
-    gives, none where it walks levels: that is its impact. Zero for an order by cash, which buys fewer units instead.
+    """By how much slippage may make all of it worse than its notional, up to its limit: what a buy may cost more, as part of the
+    cash that would be set aside, and what a sale may bring less, for which nothing is set aside. The spread is taken to be that
+    of the last quote, and the impact that of an order that takes all of a record's size that the venue gives, none where it
+    walks levels: that is its impact. Zero for an order by cash, which buys fewer units instead.
     """
     initial_margin: _builtins.str
     """The initial margin of a sale that opens a short, which is the cash that would be set aside for it; zero for any other."""
