@@ -16,9 +16,9 @@ from services.domain.orders.order import Side
 from services.domain.venue.order_book import order_book
 from services.order.book_mapping import Scene, book_to_proto
 from services.order.desk.desk import Desk
-from services.order.desk.log import Seen
 from services.order.desk.replay import Desks
 from services.order.entry.intake import traded
+from services.order.journal.log import Seen
 from services.wire.streams import MISSED, Envelopes, resume_point
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -20,8 +20,8 @@ from services.chassis.streams.tokens import ResumeTokens
 from services.order import migrations
 from services.order.book_servicer import OrderBookServicer
 from services.order.clients import IDEMPOTENT_MARKETDATA, IDEMPOTENT_PORTFOLIO, Peers
-from services.order.desk.log import OrderLog, reader
 from services.order.desk.replay import Desks
+from services.order.journal.log import OrderLog, reader
 from services.order.listing import Listing
 from services.order.model_servicer import VenueModelServicer
 from services.order.servicer import OrderServicer

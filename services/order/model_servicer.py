@@ -11,8 +11,8 @@ from tickmesh.order.v1 import venue_model_service_pb2, venue_model_service_pb2_g
 from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
 from services.domain.costs import Scope, VenueModel
+from services.order.commands.remodeling import Remodel
 from services.order.desk.desk import Desk
-from services.order.desk.remodeling import Remodel
 from services.order.desk.replay import Desks
 from services.order.entry.intake import traded
 from services.order.model_mapping import asked_model, decode_model, holding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2
 
 from services.domain.instrument import Instrument
-from services.order.desk.previewing import Outlook
+from services.order.commands.previewing import Outlook
 from services.order.entry.mapping import ticket_from_proto
 from services.order.mapping import exact, places_of
 from services.order.ticket import Ticket

@@ -25,10 +25,10 @@ from services.chassis.streams.tokens import (
 )
 from services.domain.orders.lists import MOST_ORDERS
 from services.order.desk.desk import Desk
-from services.order.desk.log import Seen
 from services.order.desk.replay import Desks
 from services.order.entry.intake import Intake, no_order, parse_order_id
 from services.order.entry.session import Session
+from services.order.journal.log import Seen
 from services.order.listing import Listing
 from services.order.mapping import cancel_timer_to_proto, decode_event, execution
 from services.order.paging import Asked, Paging

@@ -1,1 +1,1 @@
-"""The desk of one environment: what changes it, in which order, and how all of it is made durable."""
+"""The desk of one environment: what is served when, one step at a time."""

@@ -22,23 +22,23 @@ from services.domain.costs import VenueModels
 from services.domain.tape import Tape
 from services.domain.venue.matching import Venue
 from services.order.clients import Peers
-from services.order.desk.cancel_timers import CancelTimers
-from services.order.desk.canceling import Canceling
-from services.order.desk.checks import Checks
-from services.order.desk.door import Door
-from services.order.desk.journal import Journal
-from services.order.desk.order_lists import CreateList, OrderLists
+from services.order.commands.cancel_timers import CancelTimers
+from services.order.commands.canceling import Canceling
+from services.order.commands.order_lists import CreateList, OrderLists
+from services.order.commands.placing import Create, Placing
+from services.order.commands.previewing import Previewing, Trial
+from services.order.commands.remodeling import Remodel, Remodeling
+from services.order.commands.replacing import Replace, Replacing
+from services.order.commands.roll import Roll, stale
 from services.order.desk.phase import OTHERS_TURN, Phase
-from services.order.desk.placing import Create, Placing
-from services.order.desk.positions import Held, held_after, held_at
-from services.order.desk.previewing import Previewing, Trial
-from services.order.desk.remodeling import Remodel, Remodeling
-from services.order.desk.replacing import Replace, Replacing
 from services.order.desk.replay_mapping import Grant, Idle, Reached
-from services.order.desk.risk_gate import RiskGate
-from services.order.desk.roll import Roll, stale
 from services.order.desk.urgent import Urgent
 from services.order.desk.walk import Walk
+from services.order.gate.checks import Checks
+from services.order.gate.door import Door
+from services.order.gate.risk_gate import RiskGate
+from services.order.journal.journal import Journal
+from services.order.journal.positions import Held, held_after, held_at
 from services.order.settings import Settings
 from services.order.store import Store
 from services.wire.environments import Environment

@@ -9,13 +9,13 @@ from typing import Any
 
 from services.chassis.errors import ApiError
 from services.order.clients import Peers
+from services.order.commands.roll import Roll
 from services.order.desk.desk import Desk
-from services.order.desk.door import Door
-from services.order.desk.journal import Journal
-from services.order.desk.log import OrderLog
 from services.order.desk.replay_mapping import Grant, Idle, instruction, reached_to_proto
-from services.order.desk.roll import Roll
-from services.order.desk.runaways import Runaways
+from services.order.gate.door import Door
+from services.order.gate.runaways import Runaways
+from services.order.journal.journal import Journal
+from services.order.journal.log import OrderLog
 from services.order.records import EnvironmentRow
 from services.order.settings import Settings
 from services.order.store import Store

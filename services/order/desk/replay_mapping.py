@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tickmesh.marketdata.v1 import environment_pb2, replay_service_pb2
 
-from services.order.desk.roll import Enrolled, Roll
+from services.order.commands.roll import Enrolled, Roll
 from services.wire.environments import Environment, environment_from_proto
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from services.order.desk.cancel_timers import CancelTimers
-from services.order.desk.canceling import Cancel, Canceling, Sweep
-from services.order.desk.gate_mapping import Kill
+from services.order.commands.cancel_timers import CancelTimers
+from services.order.commands.canceling import Cancel, Canceling, Sweep
+from services.order.gate.mapping import Kill
 
 
 class Urgent:

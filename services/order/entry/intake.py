@@ -11,13 +11,13 @@ from services.chassis.errors import ApiError
 from services.chassis.telemetry.tracing import current_traceparent
 from services.domain.instrument import Instrument
 from services.order.clients import Peers
-from services.order.desk.cancel_timers import Arm
-from services.order.desk.canceling import Sweep, Swept
+from services.order.commands.cancel_timers import Arm
+from services.order.commands.canceling import Sweep, Swept
+from services.order.commands.order_lists import CreateList
+from services.order.commands.placing import Create, check_increments
+from services.order.commands.previewing import Outlook, Trial
+from services.order.commands.replacing import Replace
 from services.order.desk.desk import Desk
-from services.order.desk.order_lists import CreateList
-from services.order.desk.placing import Create, check_increments
-from services.order.desk.previewing import Outlook, Trial
-from services.order.desk.replacing import Replace
 from services.order.desk.replay import Desks
 from services.order.entry.mapping import (
     asked_of,

@@ -14,7 +14,7 @@ from services.chassis.errors import ApiError
 from services.domain.orders.lists import BadList, check_list
 from services.domain.orders.order import ContingencyType, Order, OrderType, TimeInForce
 from services.domain.orders.replacing import Replacement
-from services.order.desk.roll import Decision
+from services.order.commands.roll import Decision
 from services.order.ticket import Ticket, client_key
 from services.wire.orders import CONTINGENCY_TYPES, ORDER_TYPES, SIDES, TIMES_IN_FORCE
 from services.wire.values import decimal, nanoseconds, optional

@@ -42,7 +42,7 @@ from services.domain.orders.order import OrderState
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.preview import Preview, preview
 from services.domain.tape import Kind, Levels, Series, Source, Tape, merge
-from services.order.desk.gate_mapping import Check
+from services.order.gate.mapping import Check
 from services.order.main import main
 from services.order.mapping import decode_event
 from services.wire.cycle import SEAT_KEY

@@ -17,7 +17,7 @@ import grpc
 from services.chassis.errors import ApiError
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
-from services.order.desk.gate_mapping import Guard, Kill, Ready, Verdicts, connect, gate_answer
+from services.order.gate.mapping import Guard, Kill, Ready, Verdicts, connect, gate_answer
 
 FIRST_BACKOFF_SECONDS: Final = 0.02
 # Risk restarted by its supervisor is back within 2 s, which is all that an order waits.

@@ -10,8 +10,8 @@ import pytest
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 
-from services.order.desk.gate_mapping import Guard, Kill
-from services.order.desk.risk_gate import RiskGate, RiskUnavailable
+from services.order.gate.mapping import Guard, Kill
+from services.order.gate.risk_gate import RiskGate, RiskUnavailable
 
 Answer = risk_gate_service_pb2.CheckOrdersResponse
 

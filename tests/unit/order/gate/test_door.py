@@ -6,8 +6,8 @@ import grpc
 import pytest
 
 from services.chassis.errors import ApiError
-from services.order.desk.door import Door, Runaway
-from services.order.desk.gate_mapping import Guard
+from services.order.gate.door import Door, Runaway
+from services.order.gate.mapping import Guard
 
 
 async def refused(door: Door, portfolio_id: str, *arrivals: float) -> list[bool]:

@@ -19,10 +19,10 @@ from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple,
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Verdict
 from services.domain.venue.matching import Venue
-from services.order.desk.checks import LEAST_SECONDS, Checks, asking, refusal_of, risk_unavailable
-from services.order.desk.gate_mapping import Check
-from services.order.desk.journal import Journal
-from services.order.desk.risk_gate import RiskUnavailable
+from services.order.gate.checks import LEAST_SECONDS, Checks, asking, refusal_of, risk_unavailable
+from services.order.gate.mapping import Check
+from services.order.gate.risk_gate import RiskUnavailable
+from services.order.journal.journal import Journal
 from services.order.mapping import decode_event, decode_order, refusal_error
 from services.order.records import EnvironmentRow, OrderRow, PortfolioRow
 from services.order.store import Store

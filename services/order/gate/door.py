@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from services.chassis.errors import ApiError
 from services.domain.money import format_decimal
-from services.order.desk.gate_mapping import Guard
+from services.order.gate.mapping import Guard
 
 SECOND = 1.0
 # Who is turned away again within this time is running away still: a burst every few seconds is told of once.

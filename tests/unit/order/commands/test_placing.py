@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from services.order.desk.placing import Create, Placing
+from services.order.commands.placing import Create, Placing
 
 
 def create(name: str, deadline: float) -> Create:

@@ -16,13 +16,13 @@ from services.domain.orders.order import Order, OrderEvent
 from services.domain.orders.replacing import CannotReplace, Replacement, needs_check
 from services.domain.risk.gate import Verdict
 from services.domain.venue.matching import Venue
-from services.order.desk.canceling import ended_order
-from services.order.desk.checks import Checks, asking, refusal_of, risk_unavailable
-from services.order.desk.gate_mapping import Check
-from services.order.desk.journal import Journal, Written, number_of
-from services.order.desk.placing import check_increments
-from services.order.desk.risk_gate import RiskUnavailable
-from services.order.desk.roll import Decision
+from services.order.commands.canceling import ended_order
+from services.order.commands.placing import check_increments
+from services.order.commands.roll import Decision
+from services.order.gate.checks import Checks, asking, refusal_of, risk_unavailable
+from services.order.gate.mapping import Check
+from services.order.gate.risk_gate import RiskUnavailable
+from services.order.journal.journal import Journal, Written, number_of
 from services.order.mapping import decode_event, refusal_error
 from services.order.records import EnvironmentRow, RequestRow
 from services.order.store import Store

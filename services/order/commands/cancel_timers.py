@@ -11,8 +11,8 @@ from typing import Final, Protocol
 from services.chassis.errors import ApiError
 from services.domain.orders.order import CancelReason, Order
 from services.domain.venue.matching import Venue
-from services.order.desk.canceling import MOST_AT_ONCE
-from services.order.desk.journal import Journal
+from services.order.commands.canceling import MOST_AT_ONCE
+from services.order.journal.journal import Journal
 from services.order.records import EnvironmentRow, RequestRow, TimerRow
 from services.order.store import Store
 

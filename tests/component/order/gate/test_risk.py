@@ -11,8 +11,8 @@ from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from services.order.desk import journal
-from services.order.desk.canceling import HELD_SECONDS
+from services.order.commands.canceling import HELD_SECONDS
+from services.order.journal import journal
 from tests.component.order.calls import cancel, refused, state_of
 from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, request, running, start_peer, stop_peer
 

@@ -10,9 +10,9 @@ import pytest
 from services.chassis.errors import ApiError
 from services.chassis.storage.database import Database
 from services.order import migrations
-from services.order.desk import runaways
-from services.order.desk.door import Runaway
-from services.order.desk.runaways import Runaways
+from services.order.gate import runaways
+from services.order.gate.door import Runaway
+from services.order.gate.runaways import Runaways
 from services.order.records import EnvironmentRow
 from services.order.store import Store
 from tests.component.order.support import Mesh, limit, running

@@ -16,9 +16,9 @@ from services.domain.backtest.trading import NO_PRICE
 from services.domain.orders.order import Refusal
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
-from services.order.desk.gate_mapping import Check, check_batch
-from services.order.desk.journal import Journal
-from services.order.desk.risk_gate import Checked, RiskGate
+from services.order.gate.mapping import Check, check_batch
+from services.order.gate.risk_gate import Checked, RiskGate
+from services.order.journal.journal import Journal
 
 # A check takes 1 to 3 ms. One that takes this long is waiting for risk, and a cancel must not wait with it.
 PATIENCE_SECONDS: Final = 0.05

@@ -11,8 +11,8 @@ from typing import Any, Final
 from grpc import StatusCode
 
 from services.chassis.errors import ApiError
-from services.order.desk.door import Runaway
-from services.order.desk.gate_mapping import runaway_to_proto
+from services.order.gate.door import Runaway
+from services.order.gate.mapping import runaway_to_proto
 from services.order.records import EnvironmentRow, RunawayRow
 from services.order.store import Store
 

@@ -18,9 +18,9 @@ from services.domain.orders.order import Order
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview, commission_of
 from services.domain.venue.matching import Venue
-from services.order.desk.checks import Checks, risk_unavailable
-from services.order.desk.gate_mapping import Check
-from services.order.desk.risk_gate import RiskUnavailable
+from services.order.gate.checks import Checks, risk_unavailable
+from services.order.gate.mapping import Check
+from services.order.gate.risk_gate import RiskUnavailable
 from services.order.records import EnvironmentRow, PortfolioRow
 from services.order.ticket import Provenance, Ticket
 

@@ -14,9 +14,9 @@ from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
 from services.domain.orders.order import CancelReason, Order, OrderState, Side
 from services.order.clients import Peers
-from services.order.desk.gate_mapping import Kill
-from services.order.desk.journal import number_of
-from services.order.desk.placing import Desk
+from services.order.commands.placing import Desk
+from services.order.gate.mapping import Kill
+from services.order.journal.journal import number_of
 from services.order.mapping import decode_event
 from services.order.store import Store
 

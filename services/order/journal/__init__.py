@@ -1,0 +1,1 @@
+"""What a desk decided: numbered, made durable, and then shown."""
