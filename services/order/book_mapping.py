@@ -13,7 +13,7 @@ from services.domain.instrument import Instrument
 from services.domain.market import PriceLevel, Quote, sides_of
 from services.domain.money import ZERO, decimal_of
 from services.domain.orders.order import Order
-from services.domain.venue.order_book import Level, OrderBook, displayed
+from services.domain.venue.telling.order_book import Level, OrderBook, displayed
 from services.order.mapping import places_of
 from services.wire.values import text, timestamp
 

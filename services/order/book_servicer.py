@@ -13,7 +13,7 @@ from services.chassis.streams.event_log import Closed, Heartbeat, Subscription
 from services.chassis.streams.tokens import ResumeTokens, TokenExpired, filter_hash
 from services.domain.instrument import Instrument
 from services.domain.orders.order import Side
-from services.domain.venue.order_book import order_book
+from services.domain.venue.telling.order_book import order_book
 from services.order.book_mapping import Scene, book_to_proto
 from services.order.desk.desk import Desk
 from services.order.desk.replay import Desks

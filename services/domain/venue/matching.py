@@ -29,15 +29,15 @@ from services.domain.orders.shape import check_shape
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, TapeIndex
 from services.domain.values import new
-from services.domain.venue.agenda import Agenda
-from services.domain.venue.alone import fill_alone
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.encounter import Encounter
-from services.domain.venue.linked import end
-from services.domain.venue.positions import Holder
-from services.domain.venue.sessions import CLOSED, MARKET_CLOSED, first_state, strike
-from services.domain.venue.slips import slip_of
-from services.domain.venue.splitting import split, trailed
+from services.domain.venue.encounters.alone import fill_alone
+from services.domain.venue.encounters.encounter import Encounter
+from services.domain.venue.encounters.linked import end
+from services.domain.venue.encounters.sessions import CLOSED, MARKET_CLOSED, first_state, strike
+from services.domain.venue.encounters.splitting import split, trailed
+from services.domain.venue.offers.slips import slip_of
+from services.domain.venue.waiting.agenda import Agenda
+from services.domain.venue.waiting.blotter import Blotter
+from services.domain.venue.waiting.positions import Holder
 
 __all__ = ["MARKET_CLOSED", "CannotReplace", "Replacement", "Venue", "VenueSettings"]
 

@@ -21,7 +21,7 @@ from services.domain.instrument import Instrument
 from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
 from services.domain.risk.gate import Verdict
 from services.domain.risk.limit import Checked
-from services.domain.venue.positions import Holder
+from services.domain.venue.waiting.positions import Holder
 from services.order.journal.log import REPEATED_FIELD, OrderLog, Seen
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
 from services.order.records import EnvironmentRow, PortfolioRow, PositionRow, RequestRow

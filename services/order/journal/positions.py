@@ -10,7 +10,7 @@ from services.domain.orders.order import ExecType, OrderEvent
 from services.domain.tape import Tape
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.matching import Venue
-from services.domain.venue.positions import Holder, Positions
+from services.domain.venue.waiting.positions import Holder, Positions
 
 Held = Mapping[Holder, tuple[Decimal, int]]
 """Signed units, each as of the tape position of its last fill: a split since then is on the tape alone."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from services.chassis.errors import ApiError
 from services.domain.market import Record
 from services.domain.orders.order import TERMINAL
-from services.domain.venue.reasons import Reason, reason_of
+from services.domain.venue.telling.reasons import Reason, reason_of
 from services.order.desk.replay import Desks
 from services.order.entry.intake import no_order, parse_order_id
 from services.order.listing import Listing, Wanted

@@ -9,7 +9,7 @@ from tickmesh.order.v1 import order_explanation_pb2, order_pb2
 
 from services.domain.market import Bar, Clock, Record
 from services.domain.money import decimal_of
-from services.domain.venue.reasons import Reason
+from services.domain.venue.telling.reasons import Reason
 from services.order.story.explaining import Story, by_tape
 from services.wire.values import text, timestamp
 

@@ -24,7 +24,7 @@ from services.domain.tape import Tape
 from services.domain.tape_index import TapeIndex
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import Venue, VenueSettings
-from services.domain.venue.positions import Positions
+from services.domain.venue.waiting.positions import Positions
 from services.order.mapping import decode_event
 from services.strategy.mapping import decode_signal
 from services.wire.ledger import entry_from_proto

@@ -14,8 +14,8 @@ from services.domain.orders.replacing import keeps_priority, needs_check, replac
 from services.domain.orders.shape import check_shape
 from services.domain.strategies import SmaCross
 from services.domain.tape import Kind, merge
-from services.domain.venue.fills import fill
 from services.domain.venue.matching import MARKET_CLOSED, CannotReplace, Replacement, Venue
+from services.domain.venue.offers.fills import fill
 from tests.unit.domain.venue.matching_reference import INSTRUMENTS, bars, order, series
 
 FLAT = (100, 100, 100, 100, 100)

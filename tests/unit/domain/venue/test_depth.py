@@ -13,7 +13,7 @@ from services.domain.market import PriceLevel, Quote, sides_of
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.tape import Kind, Levels, Tape, merge
 from services.domain.venue.matching import Venue
-from services.domain.venue.reasons import PriceBasis, reason_of
+from services.domain.venue.telling.reasons import PriceBasis, reason_of
 from tests.unit.domain.venue.fill_semantics.depth import book
 from tests.unit.domain.venue.matching_reference import (
     INSTRUMENTS,

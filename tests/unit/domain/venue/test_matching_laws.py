@@ -25,8 +25,8 @@ from services.domain.orders.order import (
     TimeInForce,
 )
 from services.domain.tape import Kind, Tape
-from services.domain.venue import resting
 from services.domain.venue.matching import Venue
+from services.domain.venue.waiting import resting
 from tests.unit.domain.venue.compare_venues import compare, differ, restored
 from tests.unit.domain.venue.laws import in_parents_bar, plain_limit, rank
 from tests.unit.domain.venue.matching_reference import (

@@ -7,8 +7,8 @@ from services.domain.orders.events import When
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, Refusal, TimeInForce
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.linked import follow
+from services.domain.venue.encounters.linked import follow
+from services.domain.venue.waiting.blotter import Blotter
 
 _BAR, _AUCTION, _NEW = Kind.BAR, Kind.AUCTION, OrderState.NEW
 _DAY, _GTC, _GTD, _IOC, _FOK = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK

@@ -3,7 +3,7 @@
 from heapq import heapify, heappop, heappush, heapreplace
 
 from services.domain.tape_index import NEVER, TapeIndex
-from services.domain.venue.blotter import Blotter
+from services.domain.venue.waiting.blotter import Blotter
 
 _UNKNOWN = -1
 _SLACK = 64

@@ -27,10 +27,10 @@ from services.domain.orders.order import (
 )
 from services.domain.tape_index import NEVER
 from services.domain.values import new, place_of
-from services.domain.venue.fills import cash_moved
-from services.domain.venue.ladder import Entries
-from services.domain.venue.positions import Positions
-from services.domain.venue.resting import Book
+from services.domain.venue.offers.fills import cash_moved
+from services.domain.venue.waiting.ladder import Entries
+from services.domain.venue.waiting.positions import Positions
+from services.domain.venue.waiting.resting import Book
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _HELD, _FILLED = Side.BUY, ExecType.TRADE, OrderState.HELD, OrderState.FILLED

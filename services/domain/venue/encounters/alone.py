@@ -23,8 +23,8 @@ from services.domain.orders.order import (
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.values import new
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.resting import Book
+from services.domain.venue.waiting.blotter import Blotter
+from services.domain.venue.waiting.resting import Book
 
 _MARKET, _NEW, _BUY = OrderType.MARKET, OrderState.NEW, Side.BUY
 _CONTINUOUS = frozenset(set(TimeInForce) - {TimeInForce.OPG, TimeInForce.CLS})

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from services.domain.filling import VenueSettings
 from services.domain.orders.order import Order, only_closes
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.supply import Supply
+from services.domain.venue.offers.supply import Supply
+from services.domain.venue.waiting.blotter import Blotter
 
 
 class Icebergs:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.domain.orders.order import LIMITED, STOPS, TRIGGERED_STATES, Order, OrderType, Side
 from services.domain.prices import Prices
-from services.domain.venue.trails import trigger_price
+from services.domain.venue.offers.trailing import trigger_price
 
 AT_ONCE, JUMPED, BETTERED, INSIDE, AT_CLOSE, MISSED = range(6)
 """At the first price what needs none, triggers it jumped, limits it bettered; inside a bar; at its close; missed."""

@@ -9,14 +9,14 @@ from services.domain.orders.order import TRIGGERED_STATES, Order, OrderType, Tim
 from services.domain.prices import Prices
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.depth import NOTHING, Offer
-from services.domain.venue.paths import along, stated, trail_along
-from services.domain.venue.queues import queues
-from services.domain.venue.reach import BETTERED, MISSED, Attempt, at_close, attempt, trail
-from services.domain.venue.resting import Book
-from services.domain.venue.sessions import LEFT, begins_session
-from services.domain.venue.supply import Supply
-from services.domain.venue.trails import best_price
+from services.domain.venue.encounters.sessions import LEFT, begins_session
+from services.domain.venue.offers.depth import NOTHING, Offer
+from services.domain.venue.offers.paths import along, stated, trail_along
+from services.domain.venue.offers.reach import BETTERED, MISSED, Attempt, at_close, attempt, trail
+from services.domain.venue.offers.supply import Supply
+from services.domain.venue.offers.trailing import best_price
+from services.domain.venue.waiting.queues import queues
+from services.domain.venue.waiting.resting import Book
 
 _TRAILING, _OPG, _CLS = OrderType.TRAILING_STOP, TimeInForce.OPG, TimeInForce.CLS
 _BAR, _TRADE, _AUCTION = Kind.BAR, Kind.TRADE, Kind.AUCTION

@@ -21,9 +21,9 @@ from services.domain.orders.order import (
 )
 from services.domain.prices import Prices
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.paths import distance_after
-from services.domain.venue.reach import AT_CLOSE, INSIDE, Attempt
+from services.domain.venue.offers.paths import distance_after
+from services.domain.venue.offers.reach import AT_CLOSE, INSIDE, Attempt
+from services.domain.venue.waiting.blotter import Blotter
 
 _BRACKET, _FILLED, _HELD = ContingencyType.BRACKET, OrderState.FILLED, OrderState.HELD
 

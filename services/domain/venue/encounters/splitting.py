@@ -7,9 +7,9 @@ from services.domain.money import at_most_places, decimal_of, floor_to, snap
 from services.domain.orders.events import When
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, TimeInForce
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.linked import follow
-from services.domain.venue.trails import best_price
+from services.domain.venue.encounters.linked import follow
+from services.domain.venue.offers.trailing import best_price
+from services.domain.venue.waiting.blotter import Blotter
 
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
 

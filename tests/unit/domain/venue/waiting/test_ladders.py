@@ -13,10 +13,11 @@ from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.orders.order import Order, OrderType, Side, TimeInForce
 from services.domain.prices import Prices
-from services.domain.venue import ladder
-from services.domain.venue.ladder import Entries
-from services.domain.venue.resting import Book
-from services.domain.venue.trails import Trail, trigger_price
+from services.domain.venue.offers.trailing import trigger_price
+from services.domain.venue.waiting import ladder
+from services.domain.venue.waiting.ladder import Entries
+from services.domain.venue.waiting.resting import Book
+from services.domain.venue.waiting.trails import Trail
 
 STEP = Decimal("0.5")
 

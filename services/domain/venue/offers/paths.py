@@ -10,8 +10,8 @@ from itertools import pairwise
 from services.domain.filling import BarPath, VenueSettings
 from services.domain.orders.order import Order, Side
 from services.domain.prices import Prices
-from services.domain.venue.reach import INSIDE, JUMPED, MISSED, Attempt, admits, as_limit
-from services.domain.venue.trails import trigger_price
+from services.domain.venue.offers.reach import INSIDE, JUMPED, MISSED, Attempt, admits, as_limit
+from services.domain.venue.offers.trailing import trigger_price
 
 _BUY = Side.BUY
 

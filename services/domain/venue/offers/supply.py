@@ -7,7 +7,7 @@ from services.domain.money import ZERO, decimal_of, floor_to
 from services.domain.orders.order import LIMITED, Order, Side
 from services.domain.prices import Prices, prices_of
 from services.domain.tape import Kind, side_of
-from services.domain.venue.depth import NOTHING, Depth, Offer
+from services.domain.venue.offers.depth import NOTHING, Depth, Offer
 
 _BUY, _SELL, _BAR, _QUOTE = Side.BUY, Side.SELL, Kind.BAR, Kind.QUOTE
 

@@ -7,47 +7,14 @@ larger: an order changes its group some dozen times in its life at most, however
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
-from services.domain.money import decimal_of
 from services.domain.orders.order import Order, Side
 from services.domain.prices import Prices
-from services.domain.tape_index import NEVER, TapeIndex
-from services.domain.venue.ladder import Entries, Watch
-
-
-def trigger_price(order: Order, best: float, step: Decimal) -> Decimal:
-    """Where a TRAILING_STOP triggers that has seen ``best``: a whole number of steps, away from the market."""
-    return _trigger(order.side, order.trailing_percent is not None, _distance(order), best, step)
-
-
-def best_price(index: TapeIndex, order: Order, calendar: str, row: int) -> float | None:
-    """The best price that a trailing stop has met before ``row``, in today's units; None if it has met none.
-
-    Read off the tape, so that an order taken back after a restart trails as if nothing had happened.
-    """
-    first = max(order.basis_sequence, index.split_before(order.symbol, row) + 1)
-    met = index.met(order.symbol, order.side, calendar).extremes(first, row, order.basis_time + order.latency)
-    sells = order.side is Side.SELL
-    prices = [] if met is None else [met[sells]]
-    if order.trail_price is not None:
-        prices.append(float(order.trail_price))
-    if not prices:
-        return None
-    return max(prices) if sells else min(prices)
-
-
-def _distance(order: Order) -> Decimal:
-    return order.trailing_amount or order.trailing_percent or Decimal(0)
-
-
-def _trigger(side: Side, by_percent: bool, distance: Decimal, best: float, step: Decimal) -> Decimal:
-    price = decimal_of(best)
-    behind = price * distance / 100 if by_percent else distance
-    if side is Side.SELL:
-        return ((price - behind) / step).to_integral_value(ROUND_FLOOR) * step
-    return ((price + behind) / step).to_integral_value(ROUND_CEILING) * step
+from services.domain.tape_index import NEVER
+from services.domain.venue.offers.trailing import trailing_distance, trigger_at
+from services.domain.venue.waiting.ladder import Entries, Watch
 
 
 class _Member(NamedTuple):
@@ -95,7 +62,7 @@ class Trail:
 
     def add(self, order: Order, arrival: int, live: int, best: float) -> None:
         """Trail an order, live from ``live`` (ns), that has seen ``best``."""
-        self._members[arrival] = _Member(_distance(order), live)
+        self._members[arrival] = _Member(trailing_distance(order), live)
         group = self._group(best)
         self._join(group, arrival)
         self._place(group)
@@ -172,7 +139,7 @@ class Trail:
         return found
 
     def _trigger(self, distance: Decimal, best: float) -> float:
-        return float(_trigger(self._side, self._by_percent, distance, best, self._step))
+        return float(trigger_at(self._side, self._by_percent, distance, best, self._step))
 
     def _group(self, best: float) -> _Group:
         """The group of a best price, an empty one if there is none yet."""

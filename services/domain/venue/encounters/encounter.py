@@ -22,15 +22,15 @@ from services.domain.orders.order import (
 )
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.blotter import Blotter
-from services.domain.venue.depth import NOTHING
-from services.domain.venue.fills import fill, fill_price, fills_whole
-from services.domain.venue.icebergs import Icebergs, new_slice
-from services.domain.venue.linked import end, make_room, release, stop_at_once, worse_first
-from services.domain.venue.looking import Look
-from services.domain.venue.paths import after_trigger_along
-from services.domain.venue.reach import BETTERED, INSIDE, MISSED, Attempt, after_trigger
-from services.domain.venue.sessions import LEFT, ends_session
+from services.domain.venue.encounters.icebergs import Icebergs, new_slice
+from services.domain.venue.encounters.linked import end, make_room, release, stop_at_once, worse_first
+from services.domain.venue.encounters.looking import Look
+from services.domain.venue.encounters.sessions import LEFT, ends_session
+from services.domain.venue.offers.depth import NOTHING
+from services.domain.venue.offers.fills import fill, fill_price, fills_whole
+from services.domain.venue.offers.paths import after_trigger_along
+from services.domain.venue.offers.reach import BETTERED, INSIDE, MISSED, Attempt, after_trigger
+from services.domain.venue.waiting.blotter import Blotter
 
 _BUY, _SELL, _BAR, _AUCTION = Side.BUY, Side.SELL, Kind.BAR, Kind.AUCTION
 _IOC, _FOK, _OPG = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.OPG

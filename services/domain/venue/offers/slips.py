@@ -10,7 +10,7 @@ from services.domain.money import ZERO, at_most_places, decimal_of
 from services.domain.orders.order import LIMITED, Order, Side, TimeInForce
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
-from services.domain.venue.depth import Depth
+from services.domain.venue.offers.depth import Depth
 
 _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 

@@ -15,8 +15,8 @@ from services.domain.money import format_decimal as _plain
 from services.domain.orders.order import LIMITED, TOUCHED, CancelReason, ExecType, Order, OrderEvent, Side, TimeInForce
 from services.domain.orders.telling import end_told, refusal_told, terms_told
 from services.domain.prices import Prices
-from services.domain.venue.auction_reasons import auction_met, auction_missed
-from services.domain.venue.walked import level_met, level_told
+from services.domain.venue.telling.auction_reasons import auction_met, auction_missed
+from services.domain.venue.telling.walked import level_met, level_told
 
 
 class PriceBasis(IntEnum):

@@ -15,10 +15,10 @@ from services.domain.orders.order import LIMITED, STOPS, TRIGGERED_STATES, Order
 from services.domain.prices import Prices, column_of, prices_of
 from services.domain.tape import Kind
 from services.domain.tape_index import NEVER, TapeIndex
-from services.domain.venue.ladder import Ladder, Watch
-from services.domain.venue.paths import stated
-from services.domain.venue.queues import Queues
-from services.domain.venue.trails import Trail
+from services.domain.venue.offers.paths import stated
+from services.domain.venue.waiting.ladder import Ladder, Watch
+from services.domain.venue.waiting.queues import Queues
+from services.domain.venue.waiting.trails import Trail
 
 _FIRST_SPAN, _LONGEST_SPAN = 1 << 8, 1 << 17
 """Rows looked through at once: few while orders come and go, many once a book is left alone."""

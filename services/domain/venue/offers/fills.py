@@ -19,9 +19,9 @@ from services.domain.orders.order import (
     reserved_cash,
     reserved_together,
 )
-from services.domain.venue.depth import Offer
-from services.domain.venue.reach import AT_CLOSE, Attempt
-from services.domain.venue.supply import Supply, worst_price
+from services.domain.venue.offers.depth import Offer
+from services.domain.venue.offers.reach import AT_CLOSE, Attempt
+from services.domain.venue.offers.supply import Supply, worst_price
 
 _BUY, _SELL = Side.BUY, Side.SELL
 _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})

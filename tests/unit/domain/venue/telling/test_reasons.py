@@ -12,7 +12,7 @@ from services.domain.money import decimal_of, snap
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, Refusal, Side
 from services.domain.orders.order import TimeInForce as Time
 from services.domain.venue.matching import Venue
-from services.domain.venue.reasons import PriceBasis, reason_of
+from services.domain.venue.telling.reasons import PriceBasis, reason_of
 from tests.unit.domain.venue.compare_venues import drawn
 from tests.unit.domain.venue.matching_reference import INSTRUMENTS, drive
 

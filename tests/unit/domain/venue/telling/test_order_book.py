@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.domain.money import ZERO
 from services.domain.orders.order import Order, OrderState, OrderType, Side, TimeInForce
-from services.domain.venue.order_book import displayed, order_book, working_price
+from services.domain.venue.telling.order_book import displayed, order_book, working_price
 
 
 def order(priority: int, price: str | None = "10", quantity: str = "5", **fields: Any) -> Order:
