@@ -20,7 +20,7 @@ from tickmesh.marketdata.v1.market_data_service_pb2_grpc import MarketDataServic
 from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
 from services.chassis.streams.event_log import Closed
-from services.chassis.streams.tokens import ResumeTokens, TokenExpired, filter_hash
+from services.chassis.streams.tokens import ResumeTokens
 from services.domain.calendar import UnknownTime
 from services.domain.market import Auction, Halt
 from services.domain.tape import Kind
@@ -36,7 +36,7 @@ from services.marketdata.feed.streams import Streams, Subscription
 from services.marketdata.reference.instruments import Instruments
 from services.marketdata.reference.sessions import DAY_NS, Calendars
 from services.wire.pages import Page
-from services.wire.streams import Envelopes, resume_point
+from services.wire.streams import Cursor, Envelopes
 from services.wire.values import time_range
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -166,14 +166,8 @@ class MarketDataServicer(MarketDataServiceServicer):
                 raise item.error
 
     def _subscribe(self, request: market_data_service_pb2.StreamMarketDataRequest) -> tuple[Subscription, Envelopes]:
-        hashed = filter_hash(request, "encoding", "max_delay", "depth")
-        after, expired, environment_id = None, False, request.environment_id
-        if request.resume_token:
-            try:
-                environment_id, after = resume_point(self._tokens, request.resume_token, hashed)
-            except TokenExpired:
-                expired = True
-        feed = self._feeds.get(environment_id or self._environment_id(""))
+        cursor = Cursor(request, self._tokens, "encoding", "max_delay", "depth")
+        feed = self._feeds.get(cursor.partition or request.environment_id or self._environment_id(""))
         columns = request.encoding == market_data_pb2.ENCODING_COLUMNS
         delay = (
             round(request.max_delay.ToTimedelta().total_seconds(), 3)
@@ -186,10 +180,9 @@ class MarketDataServicer(MarketDataServiceServicer):
             frozenset(_KINDS[kind] for kind in request.kinds),
             frozenset(request.intervals),
         )
-        name, tokens = feed.plan.environment_id, self._tokens
-        response = market_data_service_pb2.StreamMarketDataResponse
-        envelopes = Envelopes(response, name, lambda at, _: tokens.encode({name: at}, hashed), told=after or 0)
-        return Subscription(self._streams, feed, Terms(selection, encoding, delay), after, expired), envelopes
+        envelopes = Envelopes(market_data_service_pb2.StreamMarketDataResponse, feed.plan.environment_id, cursor)
+        terms = Terms(selection, encoding, delay)
+        return Subscription(self._streams, feed, terms, cursor.after, cursor.expired), envelopes
 
     def _environment_id(self, asked: str) -> str:
         found = self._environments.get(asked) if asked else self._environments.default()

@@ -10,7 +10,7 @@ import grpc
 from tickmesh.order.v1 import order_book_service_pb2, order_book_service_pb2_grpc
 
 from services.chassis.streams.event_log import Closed, Heartbeat, Subscription
-from services.chassis.streams.tokens import ResumeTokens, TokenExpired, filter_hash
+from services.chassis.streams.tokens import ResumeTokens
 from services.domain.instrument import Instrument
 from services.domain.orders.order import Side
 from services.domain.venue.telling.order_book import order_book
@@ -19,7 +19,7 @@ from services.order.desk.desk import Desk
 from services.order.desk.replay import Desks
 from services.order.entry.intake import traded
 from services.order.journal.log import Seen
-from services.wire.streams import MISSED, Envelopes, resume_point
+from services.wire.streams import MISSED, Cursor, Envelopes
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -45,24 +45,20 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
         self, request: order_book_service_pb2.StreamOrderBookRequest, context: Context
     ) -> AsyncIterator[Any]:
         """Streams the book: whole at first, and whole again after changes."""
-        hashed, tokens = filter_hash(request, "max_delay", "depth"), self._tokens
-        environment_id, told = await self._cursor(request, hashed)
+        cursor = Cursor(request, self._tokens, "max_delay", "depth")
+        environment_id = cursor.partition or await self._desks.peers.home(request.environment_id, request.portfolio_id)
         desk, instrument = await self._found(environment_id, request.symbol)
-        envelopes = Envelopes(
-            order_book_service_pb2.StreamOrderBookResponse,
-            environment_id,
-            lambda at, _: tokens.encode({environment_id: at}, hashed),
-        )
+        envelopes = Envelopes(order_book_service_pb2.StreamOrderBookResponse, environment_id, cursor)
         given = request.HasField("max_delay")
         delay = request.max_delay.ToTimedelta().total_seconds() if given else DEFAULT_DELAY_SECONDS
         subscription = self._desks.log.subscribe(environment_id, desk.journal.committed_head, _of(request.symbol))
-        if told is None or told > desk.journal.committed_head:
+        if cursor.expired or envelopes.told > desk.journal.committed_head:
             yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, MISSED)
         yield _message(envelopes, desk, instrument, request)
         async for item in subscription:
             match item:
                 case Heartbeat():
-                    yield envelopes.heartbeat(item.scanned, item.scanned)
+                    yield envelopes.heartbeat(item.scanned)
                 case Closed():
                     yield envelopes.closed(item.error)
                     raise item.error
@@ -75,18 +71,6 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
     async def _found(self, environment_id: str, symbol: str) -> tuple[Desk, Instrument]:
         desk = await self._desks.get(environment_id)
         return desk, await traded(self._desks.peers, desk, symbol)
-
-    async def _cursor(
-        self, request: order_book_service_pb2.StreamOrderBookRequest, hashed: str
-    ) -> tuple[str, int | None]:
-        """The environment, and the event that the token knows: 0 where there is no token, None where it has expired."""
-        told: int | None = 0
-        if request.resume_token:
-            try:
-                return resume_point(self._tokens, request.resume_token, hashed)
-            except TokenExpired:
-                told = None
-        return await self._desks.peers.home(request.environment_id, request.portfolio_id), told
 
 
 def _of(symbol: str) -> Any:

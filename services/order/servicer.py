@@ -17,12 +17,7 @@ from tickmesh.order.v1 import (
 
 from services.chassis.calls.handlers import principal
 from services.chassis.errors import ApiError
-from services.chassis.streams.event_log import Closed, Events, Heartbeat, Reset
-from services.chassis.streams.tokens import (
-    ResumeTokens,
-    TokenExpired,
-    filter_hash,
-)
+from services.chassis.streams.tokens import ResumeTokens
 from services.domain.orders.lists import MOST_ORDERS
 from services.order.desk.desk import Desk
 from services.order.desk.replay import Desks
@@ -35,7 +30,7 @@ from services.order.paging import Asked, Paging
 from services.order.preview_mapping import preview_to_proto, previewed_ticket
 from services.order.ticket import client_key
 from services.wire.cycle import SEAT_KEY
-from services.wire.streams import MISSED, Envelopes, resume_point
+from services.wire.streams import Cursor, Envelopes
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -143,36 +138,19 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         self, request: order_service_pb2.StreamOrderEventsRequest, context: Context
     ) -> AsyncIterator[Any]:
         """Streams order events: a snapshot of the open orders, then every event."""
-        hashed = filter_hash(request, "after_sequence", "max_delay")
-        environment_id, after, expired = await self._cursor(request, hashed)
+        cursor = Cursor(request, self._tokens, "max_delay")
+        environment_id = cursor.partition or await self._desks.peers.home(request.environment_id, request.portfolio_id)
         desk = await self._desks.get(environment_id)
-        response, tokens = order_service_pb2.StreamOrderEventsResponse, self._tokens
-        envelopes = Envelopes(response, environment_id, lambda at, _: tokens.encode({environment_id: at}, hashed))
         delay = request.max_delay.ToTimedelta().total_seconds()
-        subscription = self._desks.log.subscribe(environment_id, after or 0, _filter(request), delay=delay)
-        if expired:
-            yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, MISSED)
-        if after is None:
+        subscription = self._desks.log.subscribe(environment_id, cursor.after, _filter(request), delay=delay)
+        envelopes = Envelopes(order_service_pb2.StreamOrderEventsResponse, environment_id, cursor)
+
+        def snapshot() -> Iterable[bytes]:
             subscription.seek(desk.journal.committed_head)
-            for part in _snapshot(envelopes, desk, request.portfolio_id):
-                yield part
-        else:
-            envelopes.told = after
-        async for item in subscription:
-            match item:
-                case Events():
-                    # `sequence` is the last one looked at, so that a resume begins where the last message ended.
-                    yield envelopes.wrap("order_events", item.data, item.scanned)
-                case Heartbeat():
-                    yield envelopes.heartbeat(item.scanned, item.scanned)
-                case Reset():
-                    yield envelopes.reset(item.reason, item.head, MISSED)
-                    subscription.seek(desk.journal.committed_head)
-                    for part in _snapshot(envelopes, desk, request.portfolio_id):
-                        yield part
-                case Closed():
-                    yield envelopes.closed(item.error)
-                    raise item.error
+            return _snapshot(envelopes, desk, request.portfolio_id)
+
+        async for message in envelopes.follow(subscription, "order_events", snapshot):
+            yield message
 
     async def EnterOrders(
         self, request_iterator: AsyncIterator[order_service_pb2.EnterOrdersRequest], context: Context
@@ -198,23 +176,6 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             rows = await self._listing.events(asked.wanted, fills_only=fills_only, beyond=beyond, limit=limit)
         payloads, token = asked.cut(rows)
         return list(map(decode_event, payloads)), token
-
-    async def _cursor(
-        self, request: order_service_pb2.StreamOrderEventsRequest, hashed: str
-    ) -> tuple[str, int | None, bool]:
-        """The environment, the event to begin after (None: with a snapshot), and whether a token had expired."""
-        expired = False
-        if request.resume_token and request.HasField("after_sequence"):
-            raise ApiError.invalid_field("after_sequence", "goes with no resume token")
-        if request.resume_token:
-            try:
-                return *resume_point(self._tokens, request.resume_token, hashed), False
-            except TokenExpired:
-                expired = True
-        elif request.HasField("after_sequence"):
-            after = request.after_sequence
-            return await self._desks.peers.home(request.environment_id, request.portfolio_id), after, False
-        return await self._desks.peers.home(request.environment_id, request.portfolio_id), None, expired
 
 
 def _snapshot(envelopes: Envelopes, desk: Desk, portfolio_id: str) -> Iterable[bytes]:

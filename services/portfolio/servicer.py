@@ -5,30 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.portfolio.v1.portfolio_service_pb2_grpc import PortfolioServiceServicer as Base
 
 from services.chassis.calls.handlers import principal
-from services.chassis.errors import ApiError
-from services.chassis.streams.event_log import Closed, EventLog, Events, Heartbeat, Reset
-from services.chassis.streams.tokens import (
-    ResumeTokens,
-    TokenExpired,
-    filter_hash,
-    length_delimited,
-)
+from services.chassis.streams.event_log import Closed, EventLog, Events, Reset
+from services.chassis.streams.tokens import ResumeTokens, length_delimited
 from services.portfolio import mapping
 from services.portfolio.keeper import Keeper
 from services.portfolio.records import EntryKey
 from services.wire.pages import Page
-from services.wire.streams import Envelopes
+from services.wire.streams import MISSED, Cursor, Envelopes
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_MISSED = "What was missed is no longer known; a fresh start follows."
-_SENT = "~"  # No environment's id begins so: where a token keeps the last sequence sent.
 _ENTRY_OF_UPDATE = length_delimited(3, b"")[:1]
 T = TypeVar("T")
 
@@ -108,50 +100,34 @@ class PortfolioServicer(Base):
         self, request: portfolio_service_pb2.StreamLedgerEntriesRequest, context: Context
     ) -> AsyncIterator[Any]:
         """Entries from the named point on."""
-        partition = request.environment_id
-        await self._keeper.require_environment(partition)
-        hashed = filter_hash(request, "after_sequence")
-        at = self._resume(request.resume_token, partition, hashed)
-        if request.HasField("after_sequence"):
-            if request.resume_token:
-                raise ApiError.invalid_field("after_sequence", "is given instead of a resume token, not beside it")
-            at = _Position(request.after_sequence, request.after_sequence)
-        head = self._log.head(partition)
-        response = portfolio_service_pb2.StreamLedgerEntriesResponse
-        stream = Envelopes(response, partition, self._token(partition, hashed), *(at or _Position(head, head)))
-        if at is None and request.resume_token:
-            yield stream.reset("TOKEN_EXPIRED", head, _MISSED)
-        async for item in self._log.subscribe(partition, stream.scanned, _accept(request)):
-            if isinstance(item, Events):
-                yield stream.wrap("ledger_entries", item.data, item.sequence, item.scanned)
-                continue
-            yield _other(stream, item)
-            if isinstance(item, Closed):
-                raise item.error
+        await self._keeper.require_environment(request.environment_id)
+        cursor = Cursor(request, self._tokens)
+        subscription = self._log.subscribe(request.environment_id, cursor.after, _accept(request))
+        envelopes = Envelopes(portfolio_service_pb2.StreamLedgerEntriesResponse, request.environment_id, cursor)
+        async for message in envelopes.follow(subscription, "ledger_entries"):
+            yield message
 
     async def StreamPortfolio(
         self, request: portfolio_service_pb2.StreamPortfolioRequest, context: Context
     ) -> AsyncIterator[Any]:
         """A snapshot, then what changes: with its entries, or as it is worth at a session's close."""
-        portfolio_id = request.portfolio_id
-        book, _ = await self._keeper.find(portfolio_id)
-        partition, hashed = book.cursor.environment_id, filter_hash(request)
-        at = self._resume(request.resume_token, partition, hashed)
-        response = portfolio_service_pb2.StreamPortfolioResponse
-        stream = Envelopes(response, partition, self._token(partition, hashed), *(at or _Position(0, 0)))
-        if at is None and request.resume_token:
-            yield stream.reset("TOKEN_EXPIRED", self._log.head(partition), _MISSED)
-        async for message in stream.closing(self._follow(portfolio_id, partition, stream, resumes=at is not None)):
+        book, _ = await self._keeper.find(request.portfolio_id)
+        partition, cursor = book.cursor.environment_id, Cursor(request, self._tokens)
+        envelopes = Envelopes(portfolio_service_pb2.StreamPortfolioResponse, partition, cursor)
+        if cursor.expired:
+            yield envelopes.reset("TOKEN_EXPIRED", self._log.head(partition), MISSED)
+        following = self._follow(request.portfolio_id, partition, envelopes, resumes=cursor.after is not None)
+        async for message in envelopes.closing(following):
             yield message
 
     async def _follow(
-        self, portfolio_id: str, partition: str, stream: Envelopes, *, resumes: bool
+        self, portfolio_id: str, partition: str, envelopes: Envelopes, *, resumes: bool
     ) -> AsyncGenerator[bytes]:
         if not resumes:
             # The snapshot tells of all entries up to the head, as nothing can happen between the two.
             snapshot = await self._snapshot(portfolio_id)
-            yield stream.wrap("snapshot", snapshot, self._log.head(partition))
-        subscription = self._log.subscribe(partition, stream.scanned, lambda key: key.portfolio_id == portfolio_id)
+            yield envelopes.wrap("snapshot", snapshot, self._log.head(partition))
+        subscription = self._log.subscribe(partition, envelopes.told, lambda key: key.portfolio_id == portfolio_id)
         with self._keeper.watch(portfolio_id) as valued:
             if resumes:
                 # Its worth may have changed since, which no entry tells.
@@ -159,17 +135,17 @@ class PortfolioServicer(Base):
             async with aclosing(_either(aiter(subscription), valued)) as items:
                 async for item in items:
                     if item is None:
-                        yield stream.wrap("update", await self._update(portfolio_id), stream.told)
+                        yield envelopes.wrap("update", await self._update(portfolio_id), envelopes.told)
                     elif isinstance(item, Events):
-                        yield stream.wrap("update", await self._update(portfolio_id, item), item.sequence, item.scanned)
+                        yield envelopes.wrap("update", await self._update(portfolio_id, item), item.scanned)
                     else:
-                        yield _other(stream, item)
+                        yield envelopes.other(item, MISSED)
                     if isinstance(item, Closed):
                         raise item.error
                     if isinstance(item, Reset):
                         snapshot = await self._snapshot(portfolio_id)
                         subscription.seek(self._log.head(partition))
-                        yield stream.wrap("snapshot", snapshot, subscription.position)
+                        yield envelopes.wrap("snapshot", snapshot, subscription.position)
 
     async def _snapshot(self, portfolio_id: str) -> bytes:
         book, kept = await self._keeper.find(portfolio_id)
@@ -188,40 +164,6 @@ class PortfolioServicer(Base):
         )
         # The log has the entries as field 1 of its own messages; a field's first byte says its number.
         return update.SerializeToString() + b"".join(_ENTRY_OF_UPDATE + entry.data[1:] for entry in entries)
-
-    def _resume(self, token: str, partition: str, hashed: str) -> _Position | None:
-        """Where a token stands; None without one, or when its history is gone."""
-        if not token:
-            return None
-        try:
-            positions = self._tokens.decode(token, hashed)
-        except TokenExpired:
-            return None
-        scanned, sent = positions.get(partition), positions.get(_SENT)
-        if scanned is None or sent is None:
-            raise ApiError.invalid_field("resume_token", "is no token of this stream", "RESUME_TOKEN_INVALID")
-        return _Position(sent, scanned)
-
-    def _token(self, partition: str, hashed: str) -> Callable[[int, int], str]:
-        return lambda sent, scanned: self._tokens.encode({partition: scanned, _SENT: sent}, hashed)
-
-
-class _Position(NamedTuple):
-    """Where a subscription stands: the last it was sent, which a filter leaves behind, and what it has looked at."""
-
-    sent: int
-    scanned: int
-
-
-def _other(stream: Envelopes, item: Heartbeat | Reset | Closed) -> bytes:
-    """A message of what is no data."""
-    match item:
-        case Heartbeat():
-            return stream.heartbeat(stream.told, item.scanned)
-        case Reset():
-            return stream.reset(item.reason, item.head, _MISSED)
-        case _:
-            return stream.closed(item.error)
 
 
 def _accept(request: portfolio_service_pb2.StreamLedgerEntriesRequest) -> Callable[[EntryKey], bool] | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -22,7 +21,6 @@ from tickmesh.risk.v1.risk_service_pb2_grpc import RiskServiceServicer
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.chassis.streams.tokens import filter_hash
 from services.domain.money import NotADecimal, parse_decimal
 from services.domain.risk.limit import Where
 from services.domain.risk.limits import NoSuchLimit, make_limit
@@ -158,11 +156,9 @@ class RiskServicer(RiskServiceServicer):
 
     async def StreamRiskEvents(self, request: messages.StreamRiskEventsRequest, context: Context) -> AsyncIterator[Any]:
         """See the contract."""
-        hashed, kinds = filter_hash(request, "after_sequence"), kinds_from_proto(request.kinds)
-        stream = self._events.stream(request, StreamRiskEventsResponse, hashed, kinds)
-        async with aclosing(stream) as told:
-            async for message in told:
-                yield message
+        kinds = kinds_from_proto(request.kinds)
+        async for message in await self._events.stream(request, StreamRiskEventsResponse, kinds):
+            yield message
 
     async def _gate(self, environment_id: str, portfolio_id: str) -> EnvironmentGate:
         """The gate of an environment that has this portfolio, where one is named."""

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from tickmesh.strategy.v1 import strategy_pb2, strategy_service_pb2, strategy_service_pb2_grpc
 
 from services.chassis.calls.handlers import principal
-from services.chassis.errors import ApiError
-from services.chassis.streams.event_log import Closed, Events, Heartbeat, Reset
-from services.chassis.streams.tokens import (
-    ResumeTokens,
-    TokenExpired,
-    filter_hash,
-)
+from services.chassis.streams.tokens import ResumeTokens
 from services.strategy.deployments import Deployments, NewDeployment
 from services.strategy.host.places import Place
 from services.strategy.mapping import decode_signal, deployment_to_proto, kind_to_proto, strategy_to_proto
 from services.strategy.signals import Signals
 from services.strategy.workshop.strategies import NewStrategy, Strategies
 from services.wire.pages import Page
-from services.wire.streams import Envelopes, resume_point
+from services.wire.streams import Cursor, Envelopes
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
-
-_MISSED: Final = "The cursor is of another life of this stream; it goes on with what comes now."
 
 
 class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
@@ -133,7 +125,7 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
     ) -> strategy_service_pb2.ListSignalsResponse:
         """Lists signals, oldest first."""
         page = Page(request, 2)
-        environment_id = request.environment_id or self._signals.home(request.deployment_id)
+        environment_id = request.environment_id or self._signals.of_deployment(request.deployment_id)
         if not environment_id and not request.deployment_id:
             # The pages of a list stay in the environment that its first one was of.
             environment_id = page.after[0] if page.after else await self._signals.default()
@@ -154,43 +146,12 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
         self, request: strategy_service_pb2.StreamSignalsRequest, context: Context
     ) -> AsyncIterator[Any]:
         """Streams signals in order."""
-        if request.resume_token and request.HasField("after_sequence"):
-            raise ApiError.invalid_field("after_sequence", "goes with no resume_token")
-        hashed = filter_hash(request, "after_sequence")
-        environment_id, after, expired = await self._cursor(request, hashed)
-        response = strategy_service_pb2.StreamSignalsResponse
-        tokens = self._tokens
-        envelopes = Envelopes(response, environment_id, lambda _, at: tokens.encode({environment_id: at}, hashed))
-        if expired:
-            yield envelopes.reset("TOKEN_EXPIRED", after, _MISSED)
-        envelopes.told = envelopes.scanned = after
-        async for item in self._signals.subscribe(environment_id, after, request.deployment_id):
-            match item:
-                case Events():
-                    yield envelopes.wrap("signals", item.data, item.sequence, item.scanned)
-                case Heartbeat():
-                    yield envelopes.heartbeat(envelopes.told, item.scanned)
-                case Reset():
-                    yield envelopes.reset(item.reason, item.head, _MISSED)
-                case Closed():
-                    yield envelopes.closed(item.error)
-                    raise item.error
-
-    async def _cursor(self, request: strategy_service_pb2.StreamSignalsRequest, hashed: str) -> tuple[str, int, bool]:
-        """The environment, the signal to begin after, and whether a token had expired."""
-        expired = False
-        if request.resume_token:
-            try:
-                return *resume_point(self._tokens, request.resume_token, hashed), False
-            except TokenExpired:
-                expired = True
-        environment_id = request.environment_id or self._signals.home(request.deployment_id)
-        if environment_id:
-            await self._signals.require(environment_id)
-        else:
-            environment_id = await self._signals.default()
-        head = self._signals.head(environment_id)
-        return environment_id, request.after_sequence if request.HasField("after_sequence") else head, expired
+        cursor = Cursor(request, self._tokens)
+        environment_id = cursor.partition or await self._signals.home(request.environment_id, request.deployment_id)
+        subscription = self._signals.subscribe(environment_id, cursor.after, request.deployment_id)
+        envelopes = Envelopes(strategy_service_pb2.StreamSignalsResponse, environment_id, cursor)
+        async for message in envelopes.follow(subscription, "signals"):
+            yield message
 
 
 def _deployment(place: Place) -> strategy_pb2.Deployment:

@@ -25,30 +25,30 @@ class Signals:
         """
         return (await self._market.default()).environment_id
 
-    def home(self, deployment_id: str) -> str:
+    def of_deployment(self, deployment_id: str) -> str:
         """A deployment's environment; empty where there is no such deployment."""
         place = self._host.places.get(deployment_id)
         return "" if place is None else place.deployment.environment_id
 
-    async def require(self, environment_id: str) -> None:
-        """Makes sure that there is such an environment.
+    async def home(self, environment_id: str, deployment_id: str) -> str:
+        """The environment that is meant: the one named, else the deployment's, else the newest running one.
 
         Raises:
             ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
         """
-        if not self._log.head(environment_id):
-            await self._market.environment(environment_id)
+        known = environment_id or self.of_deployment(deployment_id)
+        if not known:
+            return await self.default()
+        if not self._log.head(known):
+            await self._market.environment(known)
+        return known
 
     async def page(self, environment_id: str, after: int, limit: int, **filters: str) -> list[tuple[int, bytes]]:
         """(number, encoded signal) of an environment's signals after a number; empty filters let all pass."""
         return await self._store.signals_page(environment_id, after, limit, **filters)
 
-    def head(self, environment_id: str) -> int:
-        """The newest signal's number."""
-        return self._log.head(environment_id)
-
-    def subscribe(self, environment_id: str, after: int, deployment_id: str) -> Subscription[SignalKey]:
-        """Signals after a number, as they come; only of one deployment where one is named."""
+    def subscribe(self, environment_id: str, after: int | None, deployment_id: str) -> Subscription[SignalKey]:
+        """Signals after a number, or from now on, as they come; only of one deployment where one is named."""
         accept: Callable[[SignalKey], bool] | None = None
         if deployment_id:
 

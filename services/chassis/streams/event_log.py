@@ -30,16 +30,10 @@ ResetReason = Literal["TOKEN_EXPIRED", "SLOW_CONSUMER", "UPSTREAM_GAP"]
 
 @dataclass(frozen=True, slots=True)
 class Events(Generic[E]):
-    """Events in order; `previous_sequence` is the last one sent before, `scanned` where to resume from."""
+    """Events in order; all up to `scanned` was looked at."""
 
     entries: Sequence[Entry[E]]
-    previous_sequence: int
     scanned: int
-
-    @property
-    def sequence(self) -> int:
-        """The last one's."""
-        return self.entries[-1].sequence
 
     @property
     def data(self) -> bytes:
@@ -49,10 +43,9 @@ class Events(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Nothing to send, but all up to `scanned` was looked at; `previous_sequence` is the last one sent."""
+    """Nothing to send, but all up to `scanned` was looked at."""
 
     scanned: int
-    previous_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +137,19 @@ class EventLog(Generic[E]):
             found.flush()
 
     def subscribe(
-        self, partition: str, after: int = 0, accept: Callable[[E], bool] | None = None, *, delay: float = 0.0
+        self, partition: str, after: int | None = 0, accept: Callable[[E], bool] | None = None, *, delay: float = 0.0
     ) -> Subscription[E]:
         """A cursor that starts behind `after`: what was missed comes first, in order, nothing twice, without a gap.
 
         Args:
             partition: of which.
-            after: the last sequence that is known.
+            after: the last sequence that is known; None for what comes from now on.
             accept: which events; default all.
             delay: how long events may wait for others to come with, seconds.
         """
         if self._draining is not None and self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(self._draining))
-        return Subscription(self, partition, after, accept, delay)
+        return Subscription(self, partition, self.head(partition) if after is None else after, accept, delay)
 
     async def _close(self, draining: asyncio.Event) -> None:
         await draining.wait()
@@ -175,11 +168,10 @@ class Subscription(Generic[E]):
         self._accept = accept
         self._delay = delay
         self.position = after
-        self._sent = after
 
     def seek(self, sequence: int) -> None:
         """Goes on behind `sequence`, which a snapshot just sent includes."""
-        self.position = self._sent = sequence
+        self.position = sequence
 
     async def __aiter__(self) -> AsyncIterator[Item[E]]:
         log, partition = self._log, self._log._partitions[self._name]  # noqa: SLF001 the log's other half
@@ -197,7 +189,7 @@ class Subscription(Generic[E]):
                     if isinstance(item, Events):
                         news.speak()
                 elif news.overdue:
-                    yield Heartbeat(self.position, self._sent)
+                    yield Heartbeat(self.position)
                     news.speak()
                 elif self.position < partition.head:
                     # A filter that rejects everything must not keep the loop to itself.
@@ -225,10 +217,7 @@ class Subscription(Generic[E]):
             self.position = entries[-1].sequence
             if (accept := self._accept) is not None:
                 entries = [entry for entry in entries if accept(entry.event)]
-        if not entries:
-            return None
-        previous, self._sent = self._sent, entries[-1].sequence
-        return Events(entries, previous, self.position)
+        return Events(entries, self.position) if entries else None
 
     async def _missed(self, partition: Ring[E]) -> Sequence[Entry[E]] | None:
         """What follows the position, or None where it is gone."""

@@ -32,7 +32,7 @@ from services.marketdata.mapping import (
 )
 from services.marketdata.reference.instruments import Instruments
 from services.wire.columns import packed, packed_varints
-from services.wire.streams import Envelopes
+from services.wire.streams import MISSED, Envelopes
 from services.wire.values import now as wall_time
 
 Response = market_data_service_pb2.StreamMarketDataResponse
@@ -256,10 +256,10 @@ def write(
         case Records(position, data):
             return envelopes.around(data, position)
         case Nothing(position):
-            return envelopes.heartbeat(position, position)
+            return envelopes.heartbeat(position)
         case Snapshot(position, timeline):
             return envelopes.wrap("snapshot", snapshot(timeline).SerializeToString(), position)
         case Reset(reason, head):
-            return envelopes.reset(reason, head, "What was missed cannot be told; a snapshot follows.")
+            return envelopes.reset(reason, head, MISSED)
         case Closed(error):
             return envelopes.closed(error)

@@ -228,6 +228,9 @@ async def test_signals_are_listed_and_streamed_alike_and_a_stream_resumes_where_
         mine = [each for each in listed if each.deployment_id == "d2"]
         own = await read(stub, len(mine), deployment_id="d2", after_sequence=0)
         assert [signal for message in own for signal in message.signals.signals] == mine
+        beat = await quiet(stub, deployment_id="d1", after_sequence=str(mine[-1].sequence - 1))
+        beaten = await quiet(stub, deployment_id="d1", resume_token=beat.resume_token)
+        assert beaten.previous_sequence == beat.sequence
         assert (await ask(stub, "ListSignals", deployment_id="d2", symbol="B")).signals == [
             each for each in mine if each.symbol == "B"
         ]
@@ -284,6 +287,15 @@ async def read(stub: Any, count: int, **fields: Any) -> list[Any]:
     sequences = [message.sequence for message in found]
     assert [message.previous_sequence for message in found[1:]] == sequences[:-1]
     return found
+
+
+async def quiet(stub: Any, **fields: Any) -> Any:
+    """The first heartbeat of a stream."""
+    async with asyncio.timeout(30):
+        async for message in ask(stub, "StreamSignals", **fields):
+            if message.HasField("heartbeat"):
+                return message
+    pytest.fail("the stream ended")
 
 
 async def last(stream: Any) -> tuple[Any, ApiError]:

@@ -74,8 +74,8 @@ async def test_missed_events_come_first_then_live_ones() -> None:
     assert isinstance(missed, Events)
     assert isinstance(live, Events)
     assert [entry.sequence for entry in missed.entries] == [2, 3]
-    assert (missed.previous_sequence, missed.sequence, missed.scanned, missed.data) == (1, 3, 3, b"2,3,")
-    assert (live.previous_sequence, live.sequence) == (3, 4)
+    assert (missed.scanned, missed.data) == (3, b"2,3,")
+    assert (live.scanned, live.data) == (4, b"4,")
 
 
 async def test_many_events_travel_in_one_item() -> None:
@@ -146,8 +146,8 @@ async def test_a_filtered_stream_names_the_last_one_sent_and_how_far_it_has_scan
     first, second = await take(items, 2)
     assert isinstance(first, Events)
     assert isinstance(second, Events)
-    assert (first.sequence, first.previous_sequence, first.scanned) == (3, 0, 10)
-    assert (second.sequence, second.previous_sequence, second.scanned) == (15, 3, 20)
+    assert (first.entries[-1].sequence, first.scanned) == (3, 10)
+    assert (second.entries[-1].sequence, second.scanned) == (15, 20)
 
 
 async def test_a_quiet_stream_beats_with_the_position_it_has_scanned() -> None:
@@ -156,12 +156,12 @@ async def test_a_quiet_stream_beats_with_the_position_it_has_scanned() -> None:
     items = aiter(feed.log.subscribe("r1", accept=lambda event: False))
     beats = await take(items, 8)
     assert all(isinstance(beat, Heartbeat) for beat in beats)
-    assert beats[-1] == Heartbeat(scanned=20, previous_sequence=0)
+    assert beats[-1] == Heartbeat(scanned=20)
 
 
 async def test_the_first_message_comes_at_once_also_when_there_is_nothing() -> None:
     feed = Feed()
-    assert await take(aiter(feed.log.subscribe("r1")), 1) == [Heartbeat(0, 0)]
+    assert await take(aiter(feed.log.subscribe("r1")), 1) == [Heartbeat(0)]
 
 
 async def test_a_position_beyond_the_head_has_expired() -> None:
@@ -173,7 +173,15 @@ async def test_a_position_beyond_the_head_has_expired() -> None:
     feed.write(1)
     [item] = await take(items, 1)
     assert isinstance(item, Events)
-    assert item.sequence == 4
+    assert [entry.sequence for entry in item.entries] == [4]
+
+
+async def test_who_names_no_sequence_gets_what_comes_from_now_on() -> None:
+    feed = Feed()
+    feed.write(3)
+    subscription = feed.log.subscribe("r1", after=None)
+    feed.write(1)
+    assert await sequences(subscription, 4) == [4]
 
 
 async def test_history_that_is_no_longer_kept_has_expired() -> None:
@@ -196,7 +204,7 @@ async def test_a_slow_consumer_of_a_log_in_memory_is_reset_and_goes_on_from_its_
     feed.write(1)
     [item] = await take(items, 1)
     assert isinstance(item, Events)
-    assert (item.sequence, item.previous_sequence) == (54, 53)
+    assert [entry.sequence for entry in item.entries] == [54]
 
 
 async def test_memory_stays_bounded_and_a_slow_consumer_slows_nobody() -> None:
@@ -313,7 +321,7 @@ async def test_events_of_which_nobody_has_been_told_yet_are_flushed_too() -> Non
     feed.log.flush("r1")
     _, together = await patient
     assert isinstance(together, Events)
-    assert together.sequence == 2
+    assert together.scanned == 2
     feed.log.flush("r9")
 
 

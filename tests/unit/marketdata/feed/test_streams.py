@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2, tape_service_pb2
 
 from services.chassis.streams.event_log import Closed, Reset
+from services.chassis.streams.tokens import ResumeTokens
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from services.domain.timeline import Timeline
 from services.marketdata.feed import broadcast as module
@@ -20,7 +21,7 @@ from services.marketdata.feed.feed import Feed
 from services.marketdata.feed.mapping import FeedWriter, write
 from services.marketdata.feed.streams import Item, Nothing, Records, Snapshot, Streams, Subscription
 from services.wire.columns import packed_varints
-from services.wire.streams import Envelopes
+from services.wire.streams import Cursor, Envelopes
 from services.wire.tapes import stretches_to_proto
 from tests.unit.marketdata.feeds import Known, feed_of, parse
 
@@ -220,13 +221,16 @@ def test_rows_and_columns_say_the_same(feed: Feed, writer: FeedWriter) -> None:
 
 
 async def test_messages_follow_each_other_whatever_they_bring(feed: Feed, writer: FeedWriter) -> None:
-    envelopes = Envelopes(market_data_service_pb2.StreamMarketDataResponse, "replay-1", lambda *at: str(at), told=3)
+    request, tokens = market_data_service_pb2.StreamMarketDataRequest(), ResumeTokens("life")
+    request.resume_token = Cursor(request, tokens).token("replay-1", 3)
+    cursor = Cursor(request, tokens)
+    envelopes = Envelopes(market_data_service_pb2.StreamMarketDataResponse, "replay-1", cursor)
     records = writer.columns.encode(feed, tape(), np.arange(3, 9))
     items = [Records(9, records), Nothing(12), Reset("SLOW_CONSUMER", 20), Snapshot(21, Timeline(tape()))]
     made = [parse(write(envelopes, each, partial(writer.snapshot, feed, frozenset()))) for each in items]
     assert [each.WhichOneof("event") for each in made] == ["columns", "heartbeat", "reset", "snapshot"]
     assert [(each.previous_sequence, each.sequence) for each in made] == [(3, 9), (9, 12), (12, 20), (20, 21)]
-    assert [each.resume_token for each in made] == [f"({n}, {n})" for n in (9, 12, 20, 21)]
+    assert [each.resume_token for each in made] == [cursor.token("replay-1", n) for n in (9, 12, 20, 21)]
     assert made[0].columns == parse(records).columns
     assert {each.partition for each in made} == {"replay-1"}
 

@@ -496,7 +496,7 @@ class StreamPortfolioResponse(_message.Message):
     partition: _builtins.str
     """The environment."""
     sequence: _builtins.int
-    """The last ledger entry this message tells of."""
+    """The last ledger entry this message brings or tells of."""
     previous_sequence: _builtins.int
     """The `sequence` of the message before; another value tells of a loss."""
     resume_token: _builtins.str
@@ -637,7 +637,7 @@ class StreamLedgerEntriesResponse(_message.Message):
     partition: _builtins.str
     """The environment."""
     sequence: _builtins.int
-    """The last entry this message brings."""
+    """The last entry this message brings or tells of."""
     previous_sequence: _builtins.int
     """The `sequence` of the message before; another value tells of a loss."""
     resume_token: _builtins.str

@@ -536,7 +536,7 @@ class StreamSignalsResponse(_message.Message):
     partition: _builtins.str
     """The environment."""
     sequence: _builtins.int
-    """The last signal this message brings."""
+    """The last signal this message brings or tells of."""
     previous_sequence: _builtins.int
     """The `sequence` of the message before; another value tells of a loss."""
     resume_token: _builtins.str

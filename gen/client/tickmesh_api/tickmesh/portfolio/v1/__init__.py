@@ -910,7 +910,7 @@ class StreamLedgerEntriesResponse(betterproto2.Message):
 
     sequence: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
-    The last entry this message brings.
+    The last entry this message brings or tells of.
     """
 
     previous_sequence: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
@@ -1005,7 +1005,7 @@ class StreamPortfolioResponse(betterproto2.Message):
 
     sequence: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
-    The last ledger entry this message tells of.
+    The last ledger entry this message brings or tells of.
     """
 
     previous_sequence: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)

@@ -857,7 +857,7 @@ class StreamSignalsResponse(betterproto2.Message):
 
     sequence: "int" = betterproto2.field(3, betterproto2.TYPE_INT64)
     """
-    The last signal this message brings.
+    The last signal this message brings or tells of.
     """
 
     previous_sequence: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
