@@ -1,6 +1,5 @@
 """What a market says: immutable values. Times are ns since the epoch, UTC; prices and sizes are the tape's doubles."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -38,16 +37,25 @@ def sides_of(quote: Quote) -> tuple[tuple[PriceLevel, ...], tuple[PriceLevel, ..
     return bid, ask
 
 
-def requoted(quote: "Record", price: Callable[[float], float]) -> Quote:
-    """A quote with what ``price`` makes of each of its prices.
+def requoted(quote: Quote, numerator: float, denominator: float) -> Quote:
+    """A quote in the units after a split of ``numerator`` new ones for ``denominator`` old ones."""
 
-    Raises:
-        TypeError: the record is none.
-    """
-    if not isinstance(quote, Quote):
-        raise TypeError(f"{type(quote).__name__} is no quote")
-    bids, asks = (tuple(PriceLevel(price(each.price), each.size) for each in side) for side in (quote.bids, quote.asks))
-    return quote._replace(bid=price(quote.bid), ask=price(quote.ask), bids=bids, asks=asks)
+    def price(old: float) -> float:
+        return _tape_s(old * denominator / numerator)
+
+    def size(old: float) -> float:
+        return _tape_s(old * numerator / denominator)
+
+    bids, asks = (
+        tuple(PriceLevel(price(each.price), size(each.size)) for each in side) for side in (quote.bids, quote.asks)
+    )
+    figures = (price(quote.bid), price(quote.ask), size(quote.bid_size), size(quote.ask_size))
+    return Quote(quote.symbol, quote.time, *figures, bids, asks)
+
+
+def _tape_s(value: float) -> float:
+    """A figure as tapes have them, of at most 15 digits: 0.7 times 3 is 2.1, which floors to other units than 2.09…."""
+    return float(f"{value:.15g}")
 
 
 class Trade(NamedTuple):

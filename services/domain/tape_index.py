@@ -6,6 +6,7 @@ restore. Positions are tape sequences: the number of records seen. Row ``i`` is 
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,23 +235,31 @@ class TapeIndex:
             return None
         kind = self.tape.sources[source].kind
         price = self.values[row, 3 if kind is _BAR else int(kind is _QUOTE and side is _BUY)]
-        return self._restated(symbol, price, row, position)
+        return self.restated(symbol, price, row, position)
 
     def last_quote(self, symbol: str, position: int) -> Quote | None:
-        """The last quote within ``position`` records, its prices in today's units; None before the first."""
+        """The last quote within ``position`` records, in today's units; None before the first."""
         quotes = [each for each in self.data_sources(symbol) if self.tape.sources[each].kind is _QUOTE]
         row = max((self._row_before(each, position) for each in quotes), default=-1)
         quote = self.tape.record(row + 1) if row >= 0 else None
-        return requoted(quote, lambda each: self._restated(symbol, each, row, position)) if quote else None
+        if not isinstance(quote, Quote):
+            return None
+        for numerator, denominator in self._splits_between(symbol, row, position):
+            quote = requoted(quote, numerator, denominator)
+        return quote
 
-    def _restated(self, symbol: str, price: float, row: int, position: int) -> float:
+    def restated(self, symbol: str, price: float, row: int, position: int) -> float:
         """A price of ``row`` after the splits before ``position``."""
+        for numerator, denominator in self._splits_between(symbol, row, position):
+            price = price * denominator / numerator
+        return price
+
+    def _splits_between(self, symbol: str, row: int, position: int) -> Iterator[tuple[float, float]]:
         split = self.next_split(symbol, row)
         while split < position:
             numerator, denominator = self.tape.values[split, :2].tolist()
-            price = price * denominator / numerator
+            yield numerator, denominator
             split = self.next_split(symbol, split + 1)
-        return price
 
     def _halts_of(self, symbol: str) -> tuple[list[int], list[bool]]:
         """When trading in ``symbol`` stops or goes on, and which of them it does."""

@@ -14,7 +14,7 @@ from weakref import ref
 
 from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
-from services.domain.market import PriceLevel, Quote
+from services.domain.market import PriceLevel
 from services.domain.tape import Kind, Tape
 from services.domain.timeline import Timeline
 from services.marketdata.environment import Plan
@@ -25,7 +25,7 @@ KEPT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The latest price of a symbol; None for what the tape has not told. Prices are in today's units.
+    """The latest price of a symbol; None for what the tape has not told. Prices and sizes are in today's units.
 
     Attributes:
         bids, asks: price levels, as a quote has them.
@@ -157,27 +157,10 @@ def latest(timeline: Timeline, symbol: str, head: int) -> Latest | None:
         return None
     kind, row = max(rows.items(), key=lambda each: each[1])
     found: dict[str, Any] = {}
-    if Kind.QUOTE in rows and isinstance(quote := tape.record(rows[Kind.QUOTE] + 1), Quote):
-        ratio = _split_since(timeline, symbol, rows[Kind.QUOTE], head)
-        found = {
-            "bid": quote.bid / ratio,
-            "ask": quote.ask / ratio,
-            "bid_size": quote.bid_size,
-            "ask_size": quote.ask_size,
-        }
-        for name, levels in (("bids", quote.bids), ("asks", quote.asks)):
-            found[name] = tuple(PriceLevel(price / ratio, size) for price, size in levels)
+    if (quote := index.last_quote(symbol, head)) is not None:
+        found = {name: getattr(quote, name) for name in ("bid", "ask", "bid_size", "ask_size", "bids", "asks")}
     traded = max(rows.get(Kind.TRADE, -1), rows.get(Kind.BAR, -1))
     if traded >= 0:
         column = 3 if tape.sources[tape.source[traded]].kind is Kind.BAR else 0
-        found["last"] = float(tape.values[traded, column]) / _split_since(timeline, symbol, traded, head)
+        found["last"] = index.restated(symbol, float(tape.values[traded, column]), traded, head)
     return Latest(symbol, row + 1, int(tape.time[row]), kind, **found)
-
-
-def _split_since(timeline: Timeline, symbol: str, row: int, head: int) -> float:
-    ratio, split = 1.0, timeline.index.next_split(symbol, row)
-    while split < head:
-        numerator, denominator = timeline.tape.values[split, :2].tolist()
-        ratio *= numerator / denominator
-        split = timeline.index.next_split(symbol, split + 1)
-    return ratio

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.domain.costs import NO_SLIP, Commission, Costs, Level, Slip, Slippage
 from services.domain.filling import VenueSettings
+from services.domain.market import PriceLevel, Quote, requoted
 from services.domain.orders.order import ExecType, Order, TimeInForce
 from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
@@ -112,10 +113,20 @@ def test_rule_11_what_no_order_gets_units_of_is_no_level() -> None:
     assert seen(order(1, "B", "M", 12), tape=all_thin).notional == 1200
 
 
-def test_rule_20_the_levels_are_as_far_apart_as_a_split_has_made_them() -> None:
+def test_rule_20_the_levels_are_as_far_apart_and_as_large_as_splits_have_made_them() -> None:
     quotes = deep(series(Kind.QUOTE, "BBB", [(1, 1, (99, 100, 40, 60))]), [[(0, 0, 102, 100)]])
     split = merge([quotes, series(Kind.SPLIT, "BBB", [(2, 2, (2, 1))])])
-    assert seen(order(1, "B", "M", 12), tape=split).price == D("50.5")
+    # A tenth of 120 at 50, and what is left at 51: as before it, half of the units at half of the prices' distance.
+    assert seen(order(1, "B", "M", 12), tape=split).price == 50
+    assert seen(order(1, "B", "M", 24), tape=split).price == D("50.5")
+    twice = merge([quotes, series(Kind.SPLIT, "BBB", [(2, 2, (2, 1)), (3, 3, (1, 4))])])
+    assert seen(order(1, "B", "M", 6), tape=twice).price == 202
+
+
+@pytest.mark.parametrize(("ratio", "units"), [((3, 1), "2.1"), ((3, 2), "1.05"), ((1, 7), "0.1")])
+def test_rule_20_a_split_leaves_sizes_that_floor_to_what_they_are(ratio: tuple[int, int], units: str) -> None:
+    quote = requoted(Quote("BBB", 0, 99, 100, 0.7, 0.7, (PriceLevel(99, 0.7),)), *ratio)
+    assert [quote.bid_size, quote.ask_size, quote.bids[0].size] == [float(units)] * 3
 
 
 @pytest.mark.parametrize("how", [SHARE, WHOLE, ALL])

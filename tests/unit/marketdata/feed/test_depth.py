@@ -80,8 +80,9 @@ def test_columns_say_what_rows_say(depth: int) -> None:
 def test_the_latest_levels_are_in_today_s_units_and_stay_so_in_the_cache() -> None:
     found = latest(Timeline(market()), "A", 6)
     assert found is not None
-    assert found.bids == (PriceLevel(0.505, 5), PriceLevel(0.5, 7), PriceLevel(0.495, 9))
-    assert found.asks == (PriceLevel(0.51, 6), PriceLevel(0.515, 8))
+    assert found.bids == (PriceLevel(0.505, 10), PriceLevel(0.5, 14), PriceLevel(0.495, 18))
+    assert found.asks == (PriceLevel(0.51, 12), PriceLevel(0.515, 16))
+    assert (found.bid_size, found.ask_size) == (10, 12)
     assert _read(_write(found)) == found
 
 
