@@ -11,7 +11,8 @@ from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
 from tickmesh.common.v1 import money_pb2
-from tickmesh.marketdata.v1 import environment_service_pb2
+from tickmesh.marketdata.v1 import environment_service_pb2, market_data_service_pb2
+from tickmesh.order.v1 import order_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
 
 CONTRACT = Path(__file__).parents[3] / "gen/tickmesh.binpb"
@@ -46,6 +47,41 @@ def test_what_other_ids_begin_with_has_no_tilde(request_: Message, field: str) -
         found[name] = [each.rule_id for each in own]
     wrong = ["tickmesh.part_id"]
     assert found == {"a": [], "a-b": [], "x" * 64: [], **dict.fromkeys(("a~b", "a~", "~a", "x" * 65), wrong)}
+
+
+def texts() -> Iterator[tuple[str, validate_pb2.StringRules]]:
+    """The rules of each text of the contract, of lists too."""
+    for file in descriptor_pb2.FileDescriptorSet.FromString(CONTRACT.read_bytes()).file:
+        for message in file.message_type:
+            for field in message.field:
+                rules = field.options.Extensions[validate_pb2.field]
+                for each in (rules, rules.repeated.items):
+                    yield f"{message.name}.{field.name}", each.string
+
+
+def test_a_pattern_is_told_in_words() -> None:
+    """protovalidate's own words for a pattern are the pattern, which nobody reads."""
+    found = list(texts())
+    assert len(found) > 500
+    assert [name for name, rules in found if rules.HasField("pattern")] == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (money_pb2.Money(currency_code="usd", amount="1"), "must be three upper-case letters, like 'USD'"),
+        (
+            market_data_service_pb2.ListBarsRequest(symbol="AAPL", interval="0m"),
+            "must be a number from 1 to 9999, then 's', 'm', 'h' or 'd', like '5m'",
+        ),
+        (
+            order_service_pb2.ClosePositionRequest(position_id="trend", client_order_id="a"),
+            "must be the id of a portfolio, '~' and a symbol, like 'trend~AAPL'",
+        ),
+    ],
+)
+def test_what_a_pattern_asks_for_is_told_by_an_example(request_: Message, words: str) -> None:
+    assert [each.proto.message for each in protovalidate.Validator().collect_violations(request_)] == [words]
 
 
 def over_several() -> Iterator[tuple[str, Any, set[str]]]:

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etickmesh/common/v1/money.proto\x12\x12tickmesh.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1etickmesh/common/v1/rules.proto\"b\n\x05Money\x12\x36\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\x12!\n\x06\x61mount\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xa8\xbb\x18\x01R\x06\x61mountb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etickmesh/common/v1/money.proto\x12\x12tickmesh.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1etickmesh/common/v1/rules.proto\"Z\n\x05Money\x12.\n\rcurrency_code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xe0\xbb\x18\x01R\x0c\x63urrencyCode\x12!\n\x06\x61mount\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xa8\xbb\x18\x01R\x06\x61mountb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.common.v1.money_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MONEY'].fields_by_name['currency_code']._loaded_options = None
-  _globals['_MONEY'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_MONEY'].fields_by_name['currency_code']._serialized_options = b'\272H\006r\004\340\273\030\001'
   _globals['_MONEY'].fields_by_name['amount']._loaded_options = None
   _globals['_MONEY'].fields_by_name['amount']._serialized_options = b'\272H\006r\004\250\273\030\001'
   _globals['_MONEY']._serialized_start=115
-  _globals['_MONEY']._serialized_end=213
+  _globals['_MONEY']._serialized_end=205
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,14 @@ ID_FIELD_NUMBER: _builtins.int
 SYMBOL_FIELD_NUMBER: _builtins.int
 TEXT_FIELD_NUMBER: _builtins.int
 PART_ID_FIELD_NUMBER: _builtins.int
+CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+CIVIL_DATE_FIELD_NUMBER: _builtins.int
+INTERVAL_FIELD_NUMBER: _builtins.int
+PERCENT_FIELD_NUMBER: _builtins.int
+ORDER_ID_FIELD_NUMBER: _builtins.int
+POSITION_ID_FIELD_NUMBER: _builtins.int
+VENUE_MODEL_ID_FIELD_NUMBER: _builtins.int
+LIMIT_ID_FIELD_NUMBER: _builtins.int
 decimal: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A decimal of at most 18 digits before and 9 after the point, no exponent: `100`, `-0.5`."""
 positive_decimal: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
@@ -33,3 +41,19 @@ text: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _buil
 """A text for people. No NUL, which PostgreSQL cannot store."""
 part_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """An id that the ids of other things begin with, each part followed by `~`: so it has none itself."""
+currency_code: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""An ISO 4217 code: `USD`."""
+civil_date: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""A civil date; whether there is such a day is looked at later."""
+interval: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""A bar's interval: so many seconds, minutes, hours or days."""
+percent: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""A decimal above zero and below 100."""
+order_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""The id of an order, or of a list of orders."""
+position_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""The id of a position: its portfolio's, `~`, its symbol."""
+venue_model_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""The id of a venue model: environment, portfolio and symbol, each but the first empty where it is for all."""
+limit_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""The id of a limit."""

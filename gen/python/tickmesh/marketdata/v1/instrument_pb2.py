@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tickmesh/marketdata/v1/instrument.proto\x12\x16tickmesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etickmesh/common/v1/rules.proto\"\xf0\x03\n\nInstrument\x12%\n\x06symbol\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc8\xbb\x18\x01R\x06symbol\x12/\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xd0\xbb\x18\x01R\x0b\x64isplayName\x12:\n\rcurrency_code\x18\x03 \x01(\tB\x15\xe2\x41\x01\x02\xbaH\x0er\x0c\x32\n^[A-Z]{3}$R\x0c\x63urrencyCode\x12-\n\x08\x63\x61lendar\x18\x04 \x01(\tB\x11\xe2\x41\x01\x02\xbaH\nr\x08\x10\x01\x18 \xd0\xbb\x18\x01R\x08\x63\x61lendar\x12\x36\n\x0fprice_increment\x18\x05 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb0\xbb\x18\x01R\x0epriceIncrement\x12<\n\x12quantity_increment\x18\x06 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb0\xbb\x18\x01R\x11quantityIncrement\x12\'\n\x08lot_size\x18\x07 \x01(\tB\x0c\xbaH\tr\x04\xb0\xbb\x18\x01\xd8\x01\x01R\x07lotSize\x12=\n\x13\x63ontract_multiplier\x18\x08 \x01(\tB\x0c\xbaH\tr\x04\xb0\xbb\x18\x01\xd8\x01\x01R\x12\x63ontractMultiplier\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\"\xc3\x01\n\x0eTradingSession\x12\x1a\n\x08\x63\x61lendar\x18\x01 \x01(\tR\x08\x63\x61lendar\x12!\n\x0csession_date\x18\x02 \x01(\tR\x0bsessionDate\x12\x37\n\topen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08openTime\x12\x39\n\nclose_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcloseTimeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tickmesh/marketdata/v1/instrument.proto\x12\x16tickmesh.marketdata.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etickmesh/common/v1/rules.proto\"\xe8\x03\n\nInstrument\x12%\n\x06symbol\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xc8\xbb\x18\x01R\x06symbol\x12/\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xd0\xbb\x18\x01R\x0b\x64isplayName\x12\x32\n\rcurrency_code\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xe0\xbb\x18\x01R\x0c\x63urrencyCode\x12-\n\x08\x63\x61lendar\x18\x04 \x01(\tB\x11\xe2\x41\x01\x02\xbaH\nr\x08\x10\x01\x18 \xd0\xbb\x18\x01R\x08\x63\x61lendar\x12\x36\n\x0fprice_increment\x18\x05 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb0\xbb\x18\x01R\x0epriceIncrement\x12<\n\x12quantity_increment\x18\x06 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\xb0\xbb\x18\x01R\x11quantityIncrement\x12\'\n\x08lot_size\x18\x07 \x01(\tB\x0c\xbaH\tr\x04\xb0\xbb\x18\x01\xd8\x01\x01R\x07lotSize\x12=\n\x13\x63ontract_multiplier\x18\x08 \x01(\tB\x0c\xbaH\tr\x04\xb0\xbb\x18\x01\xd8\x01\x01R\x12\x63ontractMultiplier\x12\x41\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\"\xc3\x01\n\x0eTradingSession\x12\x1a\n\x08\x63\x61lendar\x18\x01 \x01(\tR\x08\x63\x61lendar\x12!\n\x0csession_date\x18\x02 \x01(\tR\x0bsessionDate\x12\x37\n\topen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08openTime\x12\x39\n\nclose_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcloseTimeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSTRUMENT'].fields_by_name['display_name']._loaded_options = None
   _globals['_INSTRUMENT'].fields_by_name['display_name']._serialized_options = b'\272H\tr\007\030\310\001\320\273\030\001'
   _globals['_INSTRUMENT'].fields_by_name['currency_code']._loaded_options = None
-  _globals['_INSTRUMENT'].fields_by_name['currency_code']._serialized_options = b'\342A\001\002\272H\016r\0142\n^[A-Z]{3}$'
+  _globals['_INSTRUMENT'].fields_by_name['currency_code']._serialized_options = b'\342A\001\002\272H\006r\004\340\273\030\001'
   _globals['_INSTRUMENT'].fields_by_name['calendar']._loaded_options = None
   _globals['_INSTRUMENT'].fields_by_name['calendar']._serialized_options = b'\342A\001\002\272H\nr\010\020\001\030 \320\273\030\001'
   _globals['_INSTRUMENT'].fields_by_name['price_increment']._loaded_options = None
@@ -54,7 +54,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INSTRUMENT'].fields_by_name['create_time']._loaded_options = None
   _globals['_INSTRUMENT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_INSTRUMENT']._serialized_start=195
-  _globals['_INSTRUMENT']._serialized_end=691
-  _globals['_TRADINGSESSION']._serialized_start=694
-  _globals['_TRADINGSESSION']._serialized_end=889
+  _globals['_INSTRUMENT']._serialized_end=683
+  _globals['_TRADINGSESSION']._serialized_start=686
+  _globals['_TRADINGSESSION']._serialized_end=881
 # @@protoc_insertion_point(module_scope)

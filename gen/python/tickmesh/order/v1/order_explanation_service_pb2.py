@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from tickmesh.common.v1 import rules_pb2 as tickmesh_dot_common_dot_v1_dot_rules__pb2
 from tickmesh.order.v1 import order_explanation_pb2 as tickmesh_dot_order_dot_v1_dot_order__explanation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tickmesh/order/v1/order_explanation_service.proto\x12\x11tickmesh.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a)tickmesh/order/v1/order_explanation.proto\"S\n\x13\x45xplainOrderRequest\x12<\n\x08order_id\x18\x01 \x01(\tB!\xe2\x41\x01\x02\xbaH\x1ar\x18\x10\x01\x18\x64\x32\x12^[A-Za-z0-9._~-]+$R\x07orderId2\xa5\x01\n\x17OrderExplanationService\x12\x89\x01\n\x0c\x45xplainOrder\x12&.tickmesh.order.v1.ExplainOrderRequest\x1a#.tickmesh.order.v1.OrderExplanation\",\x90\x02\x01\x82\xd3\xe4\x93\x02#\x12!/api/v1/orders/{order_id}:explainb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tickmesh/order/v1/order_explanation_service.proto\x12\x11tickmesh.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1etickmesh/common/v1/rules.proto\x1a)tickmesh/order/v1/order_explanation.proto\"?\n\x13\x45xplainOrderRequest\x12(\n\x08order_id\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x80\xbc\x18\x01R\x07orderId2\xa5\x01\n\x17OrderExplanationService\x12\x89\x01\n\x0c\x45xplainOrder\x12&.tickmesh.order.v1.ExplainOrderRequest\x1a#.tickmesh.order.v1.OrderExplanation\",\x90\x02\x01\x82\xd3\xe4\x93\x02#\x12!/api/v1/orders/{order_id}:explainb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +37,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tickmesh.order.v1.order_exp
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXPLAINORDERREQUEST'].fields_by_name['order_id']._loaded_options = None
-  _globals['_EXPLAINORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\342A\001\002\272H\032r\030\020\001\030d2\022^[A-Za-z0-9._~-]+$'
+  _globals['_EXPLAINORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\342A\001\002\272H\006r\004\200\274\030\001'
   _globals['_ORDEREXPLANATIONSERVICE'].methods_by_name['ExplainOrder']._loaded_options = None
   _globals['_ORDEREXPLANATIONSERVICE'].methods_by_name['ExplainOrder']._serialized_options = b'\220\002\001\202\323\344\223\002#\022!/api/v1/orders/{order_id}:explain'
-  _globals['_EXPLAINORDERREQUEST']._serialized_start=207
-  _globals['_EXPLAINORDERREQUEST']._serialized_end=290
-  _globals['_ORDEREXPLANATIONSERVICE']._serialized_start=293
-  _globals['_ORDEREXPLANATIONSERVICE']._serialized_end=458
+  _globals['_EXPLAINORDERREQUEST']._serialized_start=239
+  _globals['_EXPLAINORDERREQUEST']._serialized_end=302
+  _globals['_ORDEREXPLANATIONSERVICE']._serialized_start=305
+  _globals['_ORDEREXPLANATIONSERVICE']._serialized_end=470
 # @@protoc_insertion_point(module_scope)
