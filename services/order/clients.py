@@ -46,6 +46,7 @@ class Peers:
         self._portfolios = PortfolioServiceStub(portfolio)
         self._known: dict[str, PortfolioRow] = {}
         self._asking: dict[str, asyncio.Task[PortfolioRow]] = {}
+        self._environments: set[str] = set()
         self.instruments: dict[str, Instrument] = {}
 
     async def recover(self) -> None:
@@ -138,10 +139,13 @@ class Peers:
 
         Raises:
             ApiError: NOT_FOUND `PORTFOLIO_NOT_FOUND`, also where the named environment has no such portfolio;
-                `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE.
+                `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE while nobody here knows and who does is away.
         """
         if not portfolio_id:
-            return environment_id or await self.default_environment()
+            if not environment_id:
+                return await self.default_environment()
+            await self._require(environment_id)
+            return environment_id
         home = (await self.portfolio(portfolio_id)).environment_id
         if environment_id not in {"", home}:
             message = f"{environment_id} has no portfolio {portfolio_id}."
@@ -155,6 +159,14 @@ class Peers:
             ApiError: UNAVAILABLE.
         """
         return await self._market.tape(environment)
+
+    async def _require(self, environment_id: str) -> None:
+        """Makes sure that there is such an environment: where it has no desk, marketdata is asked, once."""
+        if environment_id in self._environments:
+            return
+        if await self._store.environment(environment_id) is None:
+            await self._market.environment(environment_id)
+        self._environments.add(environment_id)
 
     def _keep(self, message: instrument_pb2.Instrument) -> None:
         self.instruments[message.symbol] = instrument_from_proto(message)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from services.order.clients import Peers
-from services.order.entry.intake import parse_order_id
+from services.order.entry.intake import no_order, parse_order_id
 from services.order.listing import Place, Wanted
 from services.order.records import PageRow
-from services.order.store import Store
 from services.wire.pages import Page
 from services.wire.values import time_range
 
@@ -18,12 +17,11 @@ class Asked(NamedTuple):
     """One page of a list.
 
     Attributes:
-        wanted: None where nothing can fit.
         beyond: where the page before ended.
     """
 
     page: Page
-    wanted: Wanted | None
+    wanted: Wanted
     beyond: Place | None
 
     @property
@@ -33,16 +31,14 @@ class Asked(NamedTuple):
 
     def cut(self, rows: Sequence[PageRow]) -> tuple[list[bytes], str]:
         """The payloads that are shown, and the token of the next page."""
-        environment_id = "" if self.wanted is None else self.wanted.environment_id
-        shown, token = self.page.cut(rows, lambda row: (environment_id, row.time, row.sequence))
+        shown, token = self.page.cut(rows, lambda row: (self.wanted.environment_id, row.time, row.sequence))
         return [row.payload for row in shown], token
 
 
 class Paging:
     """Reads requests for lists."""
 
-    def __init__(self, store: Store, peers: Peers) -> None:
-        self._store = store
+    def __init__(self, peers: Peers) -> None:
         self._peers = peers
 
     async def asked(self, request: Any) -> Asked:
@@ -50,7 +46,8 @@ class Paging:
 
         Raises:
             ApiError: INVALID_ARGUMENT for a time that is none, for times in the wrong order, or for another list's
-                token; where nothing is named, NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or UNAVAILABLE.
+                token; NOT_FOUND for an environment or a portfolio that there is not, an order that cannot be, or
+                one that is not in the environment that is named; UNAVAILABLE while nobody can tell.
         """
         page, wanted = Page(request, 3), _wanted(request)
         if page.number is not None:
@@ -58,18 +55,18 @@ class Paging:
             return Asked(page, wanted, Place(page.value(1), page.number))
         return Asked(page, await self._placed(wanted, request), None)
 
-    async def _placed(self, wanted: Wanted, request: Any) -> Wanted | None:
+    async def _placed(self, wanted: Wanted, request: Any) -> Wanted:
         """In which environment; where a portfolio is named and is read by its own index, in none."""
-        named = wanted.environment_id
-        if getattr(request, "order_id", ""):
-            home, _ = parse_order_id(request.order_id)
-            return wanted._replace(environment_id=home) if wanted.number and named in {"", home} else None
-        if wanted.portfolio_id:
-            found = await self._store.portfolio(wanted.portfolio_id)
-            if found is None or named not in {"", found.environment_id}:
-                return None
-            return wanted._replace(environment_id=found.environment_id if wanted.by_time else "")
-        return wanted if named else wanted._replace(environment_id=await self._peers.default_environment())
+        named, order_id = wanted.environment_id, getattr(request, "order_id", "")
+        if order_id:
+            named, _ = parse_order_id(order_id)
+            if not wanted.number or wanted.environment_id not in {"", named}:
+                raise no_order(order_id)
+            if not wanted.portfolio_id:
+                return wanted._replace(environment_id=named)
+        home = await self._peers.home(named, wanted.portfolio_id)
+        read_by_portfolio = wanted.portfolio_id and not wanted.by_time and not order_id
+        return wanted._replace(environment_id="" if read_by_portfolio else home)
 
 
 def _wanted(request: Any) -> Wanted:

@@ -26,7 +26,7 @@ from services.order.entry.session import Session
 from services.order.journal.log import Seen
 from services.order.listing import Listing
 from services.order.mapping import cancel_timer_to_proto, decode_event, execution
-from services.order.paging import Asked, Paging
+from services.order.paging import Paging
 from services.order.preview_mapping import preview_to_proto, previewed_ticket
 from services.order.ticket import client_key
 from services.wire.cycle import SEAT_KEY
@@ -45,7 +45,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         self._desks = desks
         self._store = desks.store
         self._listing = listing
-        self._paging = Paging(desks.store, desks.peers)
+        self._paging = Paging(desks.peers)
         self._tokens = tokens
         self._intake = Intake(desks)
         self._heartbeat = heartbeat_seconds
@@ -88,10 +88,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def ListOrders(self, request: order_service_pb2.ListOrdersRequest, context: Context) -> Any:
         """Lists orders, newest first."""
         asked = await self._paging.asked(request)
-        rows = []
-        if asked.wanted is not None:
-            only, beyond, limit = request.open_only, asked.beyond, asked.limit
-            rows = await self._listing.orders(asked.wanted, open_only=only, beyond=beyond, limit=limit)
+        only, beyond, limit = request.open_only, asked.beyond, asked.limit
+        rows = await self._listing.orders(asked.wanted, open_only=only, beyond=beyond, limit=limit)
         payloads, token = asked.cut(rows)
         orders = [decode_event(payload).order for payload in payloads]
         return order_service_pb2.ListOrdersResponse(orders=orders, next_page_token=token)
@@ -123,15 +121,12 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ListExecutions(self, request: order_service_pb2.ListExecutionsRequest, context: Context) -> Any:
         """Lists fills, oldest first."""
-        events, token = await self._events(await self._paging.asked(request), fills_only=True)
+        events, token = await self._events(request, fills_only=True)
         return order_service_pb2.ListExecutionsResponse(executions=map(execution, events), next_page_token=token)
 
     async def ListOrderEvents(self, request: order_service_pb2.ListOrderEventsRequest, context: Context) -> Any:
         """Lists events, oldest first."""
-        asked = await self._paging.asked(request)
-        events, token = await self._events(asked, fills_only=False)
-        if request.order_id and not events and not asked.page.after:
-            await self._stored(request.order_id)
+        events, token = await self._events(request, fills_only=False)
         return order_service_pb2.ListOrderEventsResponse(order_events=events, next_page_token=token)
 
     async def StreamOrderEvents(
@@ -169,11 +164,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             raise no_order(order_id)
         return payload
 
-    async def _events(self, asked: Asked, *, fills_only: bool) -> tuple[list[Any], str]:
-        rows = []
-        if asked.wanted is not None:
-            beyond, limit = asked.beyond, asked.limit
-            rows = await self._listing.events(asked.wanted, fills_only=fills_only, beyond=beyond, limit=limit)
+    async def _events(self, request: Any, *, fills_only: bool) -> tuple[list[Any], str]:
+        asked = await self._paging.asked(request)
+        rows = await self._listing.events(asked.wanted, fills_only=fills_only, beyond=asked.beyond, limit=asked.limit)
+        if request.order_id and not rows and not asked.page.after:
+            await self._stored(request.order_id)
         payloads, token = asked.cut(rows)
         return list(map(decode_event, payloads)), token
 

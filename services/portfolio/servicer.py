@@ -48,6 +48,8 @@ class PortfolioServicer(Base):
     ) -> portfolio_service_pb2.ListPortfoliosResponse:
         """Portfolios, oldest first."""
         page = Page(request)
+        if request.environment_id:
+            await self._keeper.require_environment(request.environment_id)
         found, after = await self._keeper.portfolios(request.environment_id), page.number or 0
         later = [each for each in found if each[1].portfolio.number > after]
         shown, token = page.cut(later, lambda each: (each[1].portfolio.number,))

@@ -73,6 +73,8 @@ class RiskServicer(RiskServiceServicer):
 
     async def ListLimits(self, request: messages.ListLimitsRequest, context: Context) -> messages.ListLimitsResponse:
         """See the contract."""
+        if request.environment_id or request.portfolio_id:
+            await self._events.home(request.environment_id, request.portfolio_id)
         found = self._controls.limits(request.environment_id, _where(request))
         page, token = _page(found, lambda limit: (limit_id(limit),), 1, request)
         return messages.ListLimitsResponse(limits=map(limit_to_proto, page), next_page_token=token)
@@ -127,6 +129,8 @@ class RiskServicer(RiskServiceServicer):
         self, request: messages.ListKillSwitchesRequest, context: Context
     ) -> messages.ListKillSwitchesResponse:
         """See the contract."""
+        if request.environment_id:
+            await self._environments.open(request.environment_id)
         found = self._controls.kill_switches(request.environment_id)
         page, token = _page(found, _kill_key, 3, request)
         return messages.ListKillSwitchesResponse(kill_switches=map(kill_switch_to_proto, page), next_page_token=token)

@@ -109,6 +109,8 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
     ) -> strategy_service_pb2.ListDeploymentsResponse:
         """Lists deployments, oldest first."""
         page = Page(request)
+        if request.environment_id:
+            await self._signals.require(request.environment_id)
         last = page.number or 0
         later = [
             place
@@ -125,10 +127,9 @@ class StrategyServicer(strategy_service_pb2_grpc.StrategyServiceServicer):
     ) -> strategy_service_pb2.ListSignalsResponse:
         """Lists signals, oldest first."""
         page = Page(request, 2)
-        environment_id = request.environment_id or self._signals.of_deployment(request.deployment_id)
-        if not environment_id and not request.deployment_id:
-            # The pages of a list stay in the environment that its first one was of.
-            environment_id = page.after[0] if page.after else await self._signals.default()
+        # The pages of a list stay in the environment that its first one was of.
+        named = (request.environment_id, request.deployment_id)
+        environment_id = page.after[0] if page.after else await self._signals.home(*named)
         rows = await self._signals.page(
             environment_id,
             page.number or 0,

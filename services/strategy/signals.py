@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from services.chassis.errors import ApiError
 from services.chassis.streams.event_log import EventLog, Subscription
 from services.strategy.clients import Peers
 from services.strategy.host.host import Host
@@ -17,31 +18,32 @@ class Signals:
     def __init__(self, store: Store, log: EventLog[SignalKey], host: Host, peers: Peers) -> None:
         self._store, self._log, self._host, self._market = store, log, host, peers.market
 
-    async def default(self) -> str:
-        """The environment that is meant by who names none, as marketdata says.
+    async def home(self, environment_id: str, deployment_id: str) -> str:
+        """The environment that is named, or that a deployment belongs to, or the default where neither is given.
 
         Raises:
-            ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
+            ApiError: NOT_FOUND `DEPLOYMENT_NOT_FOUND`, also where the named environment has no such deployment;
+                `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
         """
+        if deployment_id:
+            place = self._host.places.get(deployment_id)
+            if place is None or environment_id not in {"", place.deployment.environment_id}:
+                raise ApiError.not_found("deployment", deployment_id, "DEPLOYMENT_NOT_FOUND")
+            return place.deployment.environment_id
+        if environment_id:
+            await self.require(environment_id)
+            return environment_id
         return (await self._market.default()).environment_id
 
-    def of_deployment(self, deployment_id: str) -> str:
-        """A deployment's environment; empty where there is no such deployment."""
-        place = self._host.places.get(deployment_id)
-        return "" if place is None else place.deployment.environment_id
-
-    async def home(self, environment_id: str, deployment_id: str) -> str:
-        """The environment that is meant: the one named, else the deployment's, else the newest running one.
+    async def require(self, environment_id: str) -> None:
+        """Makes sure that there is such an environment.
 
         Raises:
             ApiError: NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE when nobody can tell.
         """
-        known = environment_id or self.of_deployment(deployment_id)
-        if not known:
-            return await self.default()
-        if not self._log.head(known):
-            await self._market.environment(known)
-        return known
+        deployed = (place.deployment.environment_id for place in self._host.places.values())
+        if not self._log.head(environment_id) and environment_id not in deployed:
+            await self._market.environment(environment_id)
 
     async def page(self, environment_id: str, after: int, limit: int, **filters: str) -> list[tuple[int, bytes]]:
         """(number, encoded signal) of an environment's signals after a number; empty filters let all pass."""

@@ -76,6 +76,7 @@ OF_A_RANGE = [
     row(after_sequence=1, start_time="2005-03-01T00:00:00Z"),
     row(after_sequence=1, end_time="2005-03-01T00:00:00Z"),
 ]
+OF_A_LISTING = [NO_ENVIRONMENT, NO_PORTFOLIO, row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO)]
 OF_NOTICES = [
     NO_ENVIRONMENT,
     BACKWARDS,
@@ -267,9 +268,14 @@ ROWS: dict[str, list[Row]] = {
         row(environment_id=MAIN),
         row(REQUEST_ID_REUSED, request_id=REQUEST_ID),
     ],
-    "OrderService/ListOrders": OF_A_RANGE,
-    "OrderService/ListExecutions": OF_A_RANGE,
-    "OrderService/ListOrderEvents": [NO_ORDER, *OF_A_RANGE],
+    "OrderService/ListOrders": [*OF_A_LISTING, *OF_A_RANGE],
+    "OrderService/ListExecutions": [NO_ORDER, *OF_A_LISTING, *OF_A_RANGE],
+    "OrderService/ListOrderEvents": [
+        NO_ORDER,
+        row(ORDER_NOT_FOUND, environment_id=ENDED),
+        NO_PORTFOLIO,
+        *OF_A_RANGE,
+    ],
     "OrderService/StreamOrderEvents": [NO_ENVIRONMENT],
     "OrderBookService/GetOrderBook": OF_A_BOOK,
     "OrderBookService/StreamOrderBook": OF_A_BOOK,
@@ -298,10 +304,7 @@ ROWS: dict[str, list[Row]] = {
         row(commission__tiers=[{"above": str(each), "basis_points": "1"} for each in range(17)]),
     ],
     "VenueModelService/DeleteVenueModel": [row(VENUE_MODEL_NOT_FOUND, venue_model_id="nobody")],
-    "VenueModelService/ListVenueModels": [
-        NO_PORTFOLIO,
-        row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
-    ],
+    "VenueModelService/ListVenueModels": OF_A_LISTING,
     "OrderExplanationService/ExplainOrder": [NO_ORDER, row(ORDER_NOT_FOUND, order_id=f"{MAIN}-99999999999999999999")],
     "RiskService/GetPortfolioRisk": [NO_PORTFOLIO],
     "RiskService/SetLimit": [
@@ -319,12 +322,12 @@ ROWS: dict[str, list[Row]] = {
         row(NOT_IN_ENVIRONMENT, symbol="MSFT"),
         row(STRATEGY_NOT_FOUND, portfolio_id=None, strategy_id="nobody"),
     ],
+    "RiskService/ListLimits": OF_A_LISTING,
+    "RiskService/ListKillSwitches": [NO_ENVIRONMENT],
     "RiskService/ListLimitChanges": [NO_ENVIRONMENT],
     **{
         f"RiskService/{each}": [
-            NO_ENVIRONMENT,
-            NO_PORTFOLIO,
-            row(PORTFOLIO_NOT_FOUND, environment_id=PAST, portfolio_id=PORTFOLIO),
+            *OF_A_LISTING,
             row(kinds=["RISK_EVENT_KIND_BREACH"] * 17),
         ]
         for each in ("ListRiskEvents", "StreamRiskEvents")
@@ -364,6 +367,7 @@ ROWS: dict[str, list[Row]] = {
             "StreamPortfolio",
         )
     },
+    "PortfolioService/ListPortfolios": [NO_ENVIRONMENT],
     "PortfolioService/StreamLedgerEntries": [NO_ENVIRONMENT],
     "StrategyService/CreateStrategy": [
         row(STRATEGY_KIND_NOT_FOUND, kind="nobody"),
@@ -407,7 +411,15 @@ ROWS: dict[str, list[Row]] = {
         row(DEPLOYMENT_NOT_FOUND, deployment_id="slow-1"),
     ],
     "StrategyService/GetDeployment": [row(DEPLOYMENT_NOT_FOUND, deployment_id="nobody")],
-    "StrategyService/StreamSignals": [NO_ENVIRONMENT],
+    "StrategyService/ListDeployments": [NO_ENVIRONMENT],
+    **{
+        f"StrategyService/{each}": [
+            NO_ENVIRONMENT,
+            row(DEPLOYMENT_NOT_FOUND, deployment_id="nobody"),
+            row(DEPLOYMENT_NOT_FOUND, deployment_id=DEPLOYMENT, environment_id=ENDED),
+        ]
+        for each in ("ListSignals", "StreamSignals")
+    },
 }
 
 # A page of a list that has more, and another question that its token does not belong to.

@@ -60,10 +60,6 @@ async def test_lists_are_cut_by_time_by_a_cursor_and_by_whose_they_are(mesh: Mes
     assert await events(mesh, environment_id=ENVIRONMENT, after_sequence=5, symbol="MSFT") == [6, 7]
     assert await events(mesh, order_id=first[0].order_id) == [2, 3]
     assert await events(mesh, order_id=first[0].order_id, start_time=times[1]) == []
-    # What does not belong together is nothing.
-    assert await orders(mesh, environment_id="elsewhere", portfolio_id="trend") == []
-    assert await events(mesh, environment_id="elsewhere", order_id=first[0].order_id) == []
-    assert await fills(mesh, portfolio_id="nobody") == []
 
 
 async def test_pages_survive_what_comes_in_between(mesh: Mesh) -> None:

@@ -224,4 +224,6 @@ async def test_pages_join_to_the_whole_list(peers: Peers, service: Service, repl
         api.ListPortfoliosRequest(environment_id="replay-1", page_size=2, page_token=first.next_page_token)
     )
     assert [p.portfolio_id for p in [*first.portfolios, *rest.portfolios]] == ["trend", "revert", "third"]
-    assert not (await service.stub.ListPortfolios(api.ListPortfoliosRequest(environment_id="none"))).portfolios
+    with pytest.raises(ApiError) as unknown:
+        await service.stub.ListPortfolios(api.ListPortfoliosRequest(environment_id="none"))
+    assert unknown.value.reason == "ENVIRONMENT_NOT_FOUND"

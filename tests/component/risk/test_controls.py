@@ -288,6 +288,21 @@ BAD: list[tuple[Call, str, str]] = [
         "PAGE_TOKEN_INVALID",
     ),
     (
+        lambda desk: desk.risk.ListLimits(messages.ListLimitsRequest(environment_id="nobody")),
+        "NOT_FOUND",
+        "ENVIRONMENT_NOT_FOUND",
+    ),
+    (
+        lambda desk: desk.risk.ListLimits(messages.ListLimitsRequest(portfolio_id="nobody")),
+        "NOT_FOUND",
+        "PORTFOLIO_NOT_FOUND",
+    ),
+    (
+        lambda desk: desk.risk.ListKillSwitches(messages.ListKillSwitchesRequest(environment_id="nobody")),
+        "NOT_FOUND",
+        "ENVIRONMENT_NOT_FOUND",
+    ),
+    (
         lambda desk: desk.risk.ListKillSwitches(messages.ListKillSwitchesRequest(page_token="rubbish")),
         "INVALID_ARGUMENT",
         "PAGE_TOKEN_INVALID",

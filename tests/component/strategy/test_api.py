@@ -185,7 +185,9 @@ async def test_lists_are_filtered_and_come_in_pages(stub: Any) -> None:
     assert of_s1 == ["s1-1", "s1-2"]
     all_of_it = await pages(stub, "ListDeployments", "deployments", "deployment_id", environment_id=ENVIRONMENT)
     assert all_of_it == ["d0", "s1-1", "s0-2", "s1-2", "s0-3"]
-    assert not (await ask(stub, "ListDeployments", environment_id="another")).deployments
+    with pytest.raises(ApiError) as unknown:
+        await ask(stub, "ListDeployments", environment_id="another")
+    assert unknown.value.reason == "ENVIRONMENT_NOT_FOUND"
     token = (await ask(stub, "ListStrategies", page_size=1)).next_page_token
     for method, fields in (("ListDeployments", {}), ("ListSignals", {}), ("ListStrategyKinds", {})):
         with pytest.raises(ApiError) as refused:
@@ -234,10 +236,18 @@ async def test_signals_are_listed_and_streamed_alike_and_a_stream_resumes_where_
         assert (await ask(stub, "ListSignals", deployment_id="d2", symbol="B")).signals == [
             each for each in mine if each.symbol == "B"
         ]
-        assert not (await ask(stub, "ListSignals", deployment_id="nobody")).signals
         for each in (listed[0], listed[-1]):
             assert (await ask(stub, "ListSignals", signal_id=each.signal_id)).signals == [each]
-        assert not (await ask(stub, "ListSignals", signal_id=listed[0].signal_id, deployment_id="nobody")).signals
+        for name, fields in (
+            ("DEPLOYMENT", {"deployment_id": "nobody"}),
+            ("DEPLOYMENT", {"deployment_id": "nobody", "environment_id": ENVIRONMENT}),
+            ("DEPLOYMENT", {"deployment_id": "d2", "environment_id": "another"}),
+            ("ENVIRONMENT", {"environment_id": "another"}),
+        ):
+            for call in (ask(stub, "ListSignals", **fields), read(stub, 1, **fields)):
+                with pytest.raises(ApiError) as unknown:
+                    await call
+                assert unknown.value.reason == f"{name}_NOT_FOUND"
         for fields, reason in (
             ({"resume_token": "x"}, "RESUME_TOKEN_INVALID"),
             (again | {"after_sequence": "1"}, "INVALID_ARGUMENT"),

@@ -177,9 +177,9 @@ class OrderServiceServicer:
         """Lists orders, newest first: by when they were taken, in the order of their first events; where a `start_time` or an
         `end_time` is given, in that of market time.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
-        `after_sequence`; where no environment or portfolio is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is no
-        environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and there is none, or `PORTFOLIO_NOT_FOUND`, also
+        where the environment has no such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
+        wrong order or together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -349,9 +349,10 @@ class OrderServiceServicer:
         """Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
         `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
-        `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there
-        is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and there is none, `PORTFOLIO_NOT_FOUND` or
+        `ORDER_NOT_FOUND`, also where the environment has no such portfolio or order; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or
+        `INVALID_ARGUMENT` for times in the wrong order or together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        those cannot be looked up.
 
         GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
         """
@@ -363,9 +364,8 @@ class OrderServiceServicer:
         """Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills. Those of
         no single order are under `/api/v1/order-events`.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
-        wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails as `ListExecutions`: NOT_FOUND `ORDER_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT
+        `PAGE_TOKEN_INVALID` or `INVALID_ARGUMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
         GET /api/v1/orders/replay-1-7/events
         """

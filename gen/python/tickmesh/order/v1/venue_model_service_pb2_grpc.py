@@ -96,7 +96,7 @@ class VenueModelServiceServicer:
     def ListVenueModels(self, request, context):
         """Lists the models that hold, or every version there was, in the order they were set.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, where none is named and none runs, or
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and none runs, or
         `PORTFOLIO_NOT_FOUND`, also where the environment has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
         looked up.
 

@@ -45,7 +45,7 @@ class VenueModelServiceStub:
     ListVenueModels: _aio.UnaryUnaryMultiCallable[_venue_model_service_pb2.ListVenueModelsRequest, _venue_model_service_pb2.ListVenueModelsResponse]
     """Lists the models that hold, or every version there was, in the order they were set.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, where none is named and none runs, or
+    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and none runs, or
     `PORTFOLIO_NOT_FOUND`, also where the environment has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
     looked up.
 
@@ -100,7 +100,7 @@ class VenueModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_venue_model_service_pb2.ListVenueModelsResponse]:
         """Lists the models that hold, or every version there was, in the order they were set.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, where none is named and none runs, or
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and none runs, or
         `PORTFOLIO_NOT_FOUND`, also where the environment has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
         looked up.
 

@@ -117,7 +117,8 @@ class PortfolioServiceServicer:
     def ListPortfolios(self, request, context):
         """Lists portfolios, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        the environment cannot be looked up.
 
         GET /api/v1/portfolios?environment_id=replay-1
         """

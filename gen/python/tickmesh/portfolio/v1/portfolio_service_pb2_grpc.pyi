@@ -39,7 +39,8 @@ class PortfolioServiceStub:
     ListPortfolios: _aio.UnaryUnaryMultiCallable[_portfolio_service_pb2.ListPortfoliosRequest, _portfolio_service_pb2.ListPortfoliosResponse]
     """Lists portfolios, oldest first.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+    the environment cannot be looked up.
 
         GET /api/v1/portfolios?environment_id=replay-1
     """
@@ -132,7 +133,8 @@ class PortfolioServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_portfolio_service_pb2.ListPortfoliosResponse]:
         """Lists portfolios, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        the environment cannot be looked up.
 
             GET /api/v1/portfolios?environment_id=replay-1
         """

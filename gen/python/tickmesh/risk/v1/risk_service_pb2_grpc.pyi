@@ -28,7 +28,8 @@ class RiskServiceStub:
     ListLimits: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.ListLimitsRequest, _risk_service_pb2.ListLimitsResponse]
     """Lists the limits that are set, by id. Buying power always holds and is not among them.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no
+    such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
         GET /api/v1/risk/limits?environment_id=replay-1
     """
@@ -101,7 +102,8 @@ class RiskServiceStub:
     ListKillSwitches: _aio.UnaryUnaryMultiCallable[_risk_service_pb2.ListKillSwitchesRequest, _risk_service_pb2.ListKillSwitchesResponse]
     """Lists the kill switches that are engaged.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+    the environment cannot be looked up.
 
         GET /api/v1/risk/kill-switches?environment_id=replay-1
     """
@@ -130,7 +132,8 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_risk_service_pb2.ListLimitsResponse]:
         """Lists the limits that are set, by id. Buying power always holds and is not among them.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no
+        such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
             GET /api/v1/risk/limits?environment_id=replay-1
         """
@@ -251,7 +254,8 @@ class RiskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_risk_service_pb2.ListKillSwitchesResponse]:
         """Lists the kill switches that are engaged.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        the environment cannot be looked up.
 
             GET /api/v1/risk/kill-switches?environment_id=replay-1
         """

@@ -77,15 +77,17 @@ class StrategyServiceStub:
     ListDeployments: _aio.UnaryUnaryMultiCallable[_strategy_service_pb2.ListDeploymentsRequest, _strategy_service_pb2.ListDeploymentsResponse]
     """Lists deployments, oldest first.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+    the environment cannot be looked up.
 
         GET /api/v1/deployments?environment_id=replay-1
     """
     ListSignals: _aio.UnaryUnaryMultiCallable[_strategy_service_pb2.ListSignalsRequest, _strategy_service_pb2.ListSignalsResponse]
     """Lists signals, oldest first.
 
-    Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or deployment is named, with NOT_FOUND
-    `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and there is none, or `DEPLOYMENT_NOT_FOUND`, also
+    where the environment has no such deployment; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+    those cannot be looked up.
 
         GET /api/v1/signals?deployment_id=cross-1
     """
@@ -93,8 +95,8 @@ class StrategyServiceStub:
     """Streams signals in order, none twice. Durable: any point of the past can be asked. There is no snapshot: it begins with
     what comes, or where `resume_token` or `after_sequence` says.
 
-    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up, or as the
-    service restarts: resume; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+    Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `DEPLOYMENT_NOT_FOUND`, also where the environment has no such deployment;
+    UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up, or as the service restarts: resume; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
     `after_sequence`.
 
         GET /api/v1/signals:stream?environment_id=replay-1
@@ -210,7 +212,8 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_strategy_service_pb2.ListDeploymentsResponse]:
         """Lists deployments, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        the environment cannot be looked up.
 
             GET /api/v1/deployments?environment_id=replay-1
         """
@@ -223,8 +226,9 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_strategy_service_pb2.ListSignalsResponse]:
         """Lists signals, oldest first.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; where no environment or deployment is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and there is none, or `DEPLOYMENT_NOT_FOUND`, also
+        where the environment has no such deployment; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        those cannot be looked up.
 
             GET /api/v1/signals?deployment_id=cross-1
         """
@@ -238,8 +242,8 @@ class StrategyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams signals in order, none twice. Durable: any point of the past can be asked. There is no snapshot: it begins with
         what comes, or where `resume_token` or `after_sequence` says.
 
-        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; UNAVAILABLE `SERVICE_UNAVAILABLE` while that cannot be looked up, or as the
-        service restarts: resume; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `DEPLOYMENT_NOT_FOUND`, also where the environment has no such deployment;
+        UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up, or as the service restarts: resume; INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`, or `INVALID_ARGUMENT` for a token together with
         `after_sequence`.
 
             GET /api/v1/signals:stream?environment_id=replay-1

@@ -3846,9 +3846,9 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Lists orders, newest first: by when they were taken, in the order of their first events; where a `start_time` or an
         `end_time` is given, in that of market time.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
-        `after_sequence`; where no environment or portfolio is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there is no
-        environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and there is none, or `PORTFOLIO_NOT_FOUND`, also
+        where the environment has no such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
+        wrong order or together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
             GET /api/v1/orders?portfolio_id=trend&open_only=true
         """
@@ -4144,9 +4144,10 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Lists fills, oldest first: by `sequence`; where a `start_time` or an `end_time` is given, and no order, by
         `transact_time`. Who asks again and again asks for what comes after the last `sequence` it has seen.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the wrong order or together with
-        `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND `ENVIRONMENT_NOT_FOUND` while there
-        is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and there is none, `PORTFOLIO_NOT_FOUND` or
+        `ORDER_NOT_FOUND`, also where the environment has no such portfolio or order; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or
+        `INVALID_ARGUMENT` for times in the wrong order or together with `after_sequence`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        those cannot be looked up.
 
             GET /api/v1/executions?portfolio_id=trend&start_time=2013-01-02T00:00:00Z&end_time=2013-02-01T00:00:00Z
         """
@@ -4172,9 +4173,8 @@ class OrderServiceStub(betterproto2_grpclib.ServiceStub):
         Lists the events of an order, of a portfolio or of an environment, oldest first, as `ListExecutions` does fills. Those of
         no single order are under `/api/v1/order-events`.
 
-        Fails with NOT_FOUND `ORDER_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`, or `INVALID_ARGUMENT` for times in the
-        wrong order or together with `after_sequence`; where no environment, portfolio or order is named, with NOT_FOUND
-        `ENVIRONMENT_NOT_FOUND` while there is no environment and UNAVAILABLE `SERVICE_UNAVAILABLE` while marketdata is away.
+        Fails as `ListExecutions`: NOT_FOUND `ORDER_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT
+        `PAGE_TOKEN_INVALID` or `INVALID_ARGUMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 
             GET /api/v1/orders/replay-1-7/events
         """
@@ -4336,7 +4336,7 @@ class VenueModelServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists the models that hold, or every version there was, in the order they were set.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, where none is named and none runs, or
+        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, also where none is named and none runs, or
         `PORTFOLIO_NOT_FOUND`, also where the environment has no such portfolio; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be
         looked up.
 

@@ -1761,7 +1761,8 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists the limits that are set, by id. Buying power always holds and is not among them.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no
+        such portfolio; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those cannot be looked up.
 
             GET /api/v1/risk/limits?environment_id=replay-1
         """
@@ -1979,7 +1980,8 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Lists the kill switches that are engaged.
 
-        Fails with INVALID_ARGUMENT `PAGE_TOKEN_INVALID`.
+        Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`; INVALID_ARGUMENT `PAGE_TOKEN_INVALID`; UNAVAILABLE `SERVICE_UNAVAILABLE` while
+        the environment cannot be looked up.
 
             GET /api/v1/risk/kill-switches?environment_id=replay-1
         """
