@@ -73,15 +73,18 @@ def _bindings(contract: Contract) -> Iterator[str]:
             yield f'    {{ verb = "{binding.verb}", path = "{binding.path}", body = {body}, request = "{request}" }},'
 
 
-def _collect(contract: Contract, name: str, messages: dict[str, dict[str, str]]) -> None:
-    """Adds a message and those in it: each field's message, `map`, or false for a value without names inside."""
+def _collect(contract: Contract, name: str, messages: dict[str, dict[str, str]], above: tuple[str, ...] = ()) -> None:
+    """Adds a message and those in it: each field's message, `map`, or nothing for a value without names inside.
+
+    `[]` goes before that of a list.
+    """
     if name in messages:
         return
     fields = messages[name] = {}
     for field in contract.messages[name].field:
-        inner = field.type_name.removeprefix(".")
+        inner, list_of = field.type_name.removeprefix("."), "[]" * (field.label == FieldDescriptorProto.LABEL_REPEATED)
         if field.type != FieldDescriptorProto.TYPE_MESSAGE or not inner.startswith("tickmesh."):
-            fields[field.name] = "false"  # A scalar, or a type with a JSON form of its own: a time, a duration.
+            fields[field.name] = f'"{list_of}"'  # A scalar, or a type with a JSON form of its own: a time, a duration.
             continue
         entry: DescriptorProto = contract.messages[inner]
         if entry.options.map_entry:
@@ -89,8 +92,10 @@ def _collect(contract: Contract, name: str, messages: dict[str, dict[str, str]])
                 raise ValueError(f"{name}.{field.name}: a map of messages is not provided for")
             fields[field.name] = '"map"'
             continue
-        fields[field.name] = f'"{_short(inner)}"'
-        _collect(contract, inner, messages)
+        if inner in (*above, name):
+            raise ValueError(f"{name}.{field.name}: the filter would follow a message that holds itself without end")
+        fields[field.name] = f'"{list_of}{_short(inner)}"'
+        _collect(contract, inner, messages, (*above, name))
 
 
 def _short(name: str) -> str:

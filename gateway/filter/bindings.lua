@@ -4,11 +4,13 @@ local contract = require("contract")
 
 local find, gmatch, gsub = string.find, string.gmatch, string.gsub
 
--- A field's JSON name is accepted beside its own, as by the transcoder: limitPrice for limit_price.
+-- A field's JSON name is accepted beside its own, as by the transcoder: limitPrice for limit_price. The kind is a
+-- message's name, `map`, or empty for what has no names inside.
 local function with_json_names(fields)
   local named = {}
-  for name, kind in pairs(fields) do
-    local field = { kind = kind }
+  for name, of in pairs(fields) do
+    local kind = gsub(of, "^%[%]", "")
+    local field = { kind = kind, list = kind ~= of }
     named[name] = field
     named[(gsub(name, "_(%w)", string.upper))] = field
   end

@@ -1,4 +1,5 @@
--- Reads a body by JSON's grammar, in one pass, and looks every name up.
+-- Reads a body by JSON's grammar, in one pass, and looks every name up. It goes no deeper than the contract's messages do:
+-- what is a list or an object where none belongs is refused, so 1 MiB of brackets ends at the first of them.
 
 local bindings = require("bindings")
 local refusals = require("refusals")
@@ -6,8 +7,8 @@ local refusals = require("refusals")
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 local messages = bindings.messages
 
--- Deeper than any message of the contract; without a bound, 1 MiB of brackets would recurse 1,000,000 times.
-local MAX_DEPTH = 32
+-- The names in a map are the caller's own, and what they name has none inside.
+local OF_A_MAP = { kind = "" }
 local QUOTE, BACKSLASH, LEFT_BRACE, LEFT_BRACKET = byte('"'), byte("\\"), byte("{"), byte("[")
 
 local value
@@ -50,20 +51,16 @@ local function literal(text, at)
   return match(text, "^[eE][+-]?%d+()", after) or after
 end
 
--- Nil inside of a map, whose names are the caller's own.
-local function kind_of(field)
-  if field then
-    return field.kind
+local function array(text, at, field, path)
+  if not field.list then
+    refusals.no_list(sub(path, 1, -2))
   end
-end
-
-local function array(text, at, kind, path, depth)
   at = skip(text, at + 1)
   if sub(text, at, at) == "]" then
     return at + 1
   end
   while true do
-    at = skip(text, value(text, at, kind, path, depth + 1))
+    at = skip(text, value(text, at, { kind = field.kind }, path))
     local found = sub(text, at, at)
     if found == "]" then
       return at + 1
@@ -74,8 +71,8 @@ local function array(text, at, kind, path, depth)
   end
 end
 
-local function object(text, at, kind, path, depth, bound)
-  if kind == false then
+local function object(text, at, kind, path, bound)
+  if kind == "" then
     refusals.no_object(sub(path, 1, -2)) -- The transcoder takes {"seconds": 1} for a time, and drops what else is there.
   end
   local fields, seen, name = messages[kind], {}, nil
@@ -102,7 +99,7 @@ local function object(text, at, kind, path, depth, bound)
     if sub(text, at, at) ~= ":" then
       refusals.malformed(at, "a colon is missing")
     end
-    at = skip(text, value(text, skip(text, at + 1), kind_of(field), path .. name .. ".", depth + 1))
+    at = skip(text, value(text, skip(text, at + 1), field or OF_A_MAP, path .. name .. "."))
     local found = sub(text, at, at)
     if found == "}" then
       return at + 1
@@ -113,15 +110,12 @@ local function object(text, at, kind, path, depth, bound)
   end
 end
 
-function value(text, at, kind, path, depth, bound)
-  if depth > MAX_DEPTH then
-    refusals.malformed(at, "too many brackets")
-  end
+function value(text, at, field, path, bound)
   local found = byte(text, at)
   if found == LEFT_BRACE then
-    return object(text, at, kind, path, depth, bound)
+    return object(text, at, field.kind, path, bound)
   elseif found == LEFT_BRACKET then
-    return array(text, at, kind, path, depth)
+    return array(text, at, field, path)
   elseif found == QUOTE then
     return (quoted(text, at))
   end
@@ -136,7 +130,7 @@ function M.check(text, binding)
   if byte(text, at) ~= LEFT_BRACE then
     refusals.malformed(at, "it must be an object")
   end
-  at = skip(text, value(text, at, binding.request, "", 1, binding.bound))
+  at = skip(text, value(text, at, { kind = binding.request }, "", binding.bound))
   if at <= #text then
     refusals.malformed(at, "something follows it")
   end

@@ -1,6 +1,6 @@
 -- Why a call is refused: raised as errors that are tables, told in the shape of every error.
 
-local format, gsub, sub = string.format, string.gsub, string.sub
+local format, gsub, match, sub = string.format, string.gsub, string.match, string.sub
 
 local ERROR_INFO = '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"%s","domain":"tickmesh","metadata":%s}'
 local BAD_REQUEST = ',{"@type":"type.googleapis.com/google.rpc.BadRequest",'
@@ -36,6 +36,10 @@ function M.no_object(name)
   field_refused("INVALID_ARGUMENT", name, "must not be an object")
 end
 
+function M.no_list(name)
+  field_refused("INVALID_ARGUMENT", name, "must not be a list")
+end
+
 function M.no_body()
   error({ reason = "UNKNOWN_FIELD", message = "This call takes no body." }, 0)
 end
@@ -51,6 +55,18 @@ end
 
 -- Not raised: what takes the place of an error of the filter's own.
 M.fault = { status = "500", code = 13, reason = "INTERNAL_ERROR", message = "Something went wrong here; it was logged." }
+
+-- What Envoy tells of a request that it cannot read, with the field in its place; nil of anything else.
+function M.placed(told)
+  local field = match(told, '"message":"The request cannot be read: ([^: "]+): ')
+  if not field then
+    return nil
+  end
+  local name = gsub(field, "%%", "%%%%")
+  told = gsub(told, '"description":"[^: "]+: ', '"description":"', 1)
+  told = gsub(told, '"field":""', '"field":"' .. name .. '"', 1)
+  return (gsub(told, '"metadata":{}', '"metadata":{"field":"' .. name .. '"}', 1))
+end
 
 -- The HTTP status, the JSON and the status code of a refusal.
 function M.told(refusal)

@@ -21,7 +21,7 @@ local function check_query(query, binding)
       if not field or binding.body or (top and binding.bound[field]) then
         refusals.unknown_parameter(name)
       end
-      fields, top = field.kind and messages[field.kind], false
+      fields, top = messages[field.kind], false
     end
   end
 end
@@ -86,6 +86,19 @@ function M.request(handle, max_body_bytes)
     refusal = refusals.fault
   end
   refuse(handle, refusal)
+end
+
+-- Of a value that it cannot read, as `SIDE_BOUGHT`, the transcoder says first which field's it is: that goes to its place.
+function M.response(handle)
+  local headers = handle:headers()
+  if headers:get(":status") ~= "400" then
+    return
+  end
+  local body = handle:body()
+  local told = body and refusals.placed(body:getBytes(0, body:length()))
+  if told then
+    headers:replace("content-length", tostring(body:setBytes(told)))
+  end
 end
 
 return M
