@@ -413,7 +413,13 @@ def settings_for(world: World, folder: Path, **more: Any) -> Settings:
         strategy_address=peers,
         order_address=peers,
         portfolio_address=peers,
-        **{"risk_address": f"127.0.0.1:{free_port()}", "drain_seconds": 0.2, **more},
+        **{
+            "risk_address": f"127.0.0.1:{free_port()}",
+            "drain_seconds": 0.2,
+            # What a check names has been committed: it comes, though on a busy machine not always within 400 ms.
+            "risk_check_patience_ms": 30_000,
+            **more,
+        },
     )
 
 

@@ -1,18 +1,20 @@
 """The venue's part in a replay's cycle: phases, grants and their repetition, the end of a tape (rules 31 to 33)."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from grpc import StatusCode
 from tickmesh.marketdata.v1 import environment_pb2
-from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1 import order_pb2, order_preview_pb2
 
+from services.chassis.errors import ApiError
 from services.wire.cycle import SEAT_KEY
 from services.wire.values import timestamp
 from tests.component.order.calls import cancel, refused
+from tests.component.order.sessions import until
 from tests.component.order.support import SEAT, Mesh, limit, make_tape, request, running, start_peer, stop_peer
+from tests.component.order.turns import meanwhile, pending
 
 STATE = order_pb2.OrderState
 BLOCKED = environment_pb2.ENVIRONMENT_STATE_BLOCKED
@@ -22,12 +24,21 @@ def command(client_order_id: str, basis: int, **values: Any) -> Any:
     return request(client_order_id, **({"deployment_id": "d", "strategy_id": "s", "basis_sequence": basis} | values))
 
 
-async def pending(call: Any) -> "asyncio.Task[Any]":
-    """Starts a call and makes sure that it waits."""
-    task = asyncio.ensure_future(call)
-    done, _ = await asyncio.wait([task], timeout=0.3)
-    assert not done
-    return task
+async def standstill(mesh: Mesh) -> ApiError:
+    """Why nothing new comes in, once nothing does: nothing comes of a preview that is answered until then."""
+    asked = request("preview")
+    fields = {field.name: value for field, value in asked.ListFields() if field.name != "client_order_id"}
+
+    async def objection() -> ApiError | None:
+        try:
+            await mesh.orders.PreviewOrder(order_preview_pb2.PreviewOrderRequest(**fields))
+        except ApiError as error:
+            return error
+        return None
+
+    found = await until(objection)
+    assert found is not None
+    return found
 
 
 async def test_it_joins_at_the_start_and_takes_history_for_granted(mesh: Mesh) -> None:
@@ -57,14 +68,14 @@ async def test_a_repeated_grant_gets_the_same_answer_whatever_came_since(mesh: M
 
 async def test_orders_from_outside_wait_until_time_stands_still(mesh: Mesh) -> None:
     await mesh.market.run(1, 5)
-    waiting = await pending(mesh.orders.CreateOrder(request("a")))
+    waiting = await pending(mesh, mesh.orders.CreateOrder(request("a")))
     mesh.market.idle(5)
     assert (await waiting).basis_sequence == 5
 
 
 async def test_orders_that_waited_come_in_before_the_next_grant_is_run(mesh: Mesh) -> None:
     await mesh.market.run(1, 5)
-    waiting = await pending(mesh.orders.CreateOrder(request("a")))
+    waiting = await pending(mesh, mesh.orders.CreateOrder(request("a")))
     reached = await mesh.market.run(2, 9)
     assert (await waiting).basis_sequence == 5
     assert (reached.tape_sequence, reached.order_head) == (6, 2)
@@ -72,9 +83,9 @@ async def test_orders_that_waited_come_in_before_the_next_grant_is_run(mesh: Mes
 
 async def test_a_repeated_grant_does_not_let_outside_orders_in(mesh: Mesh) -> None:
     await mesh.market.run(1, 5)
-    waiting = await pending(mesh.orders.CreateOrder(request("a")))
+    waiting = await pending(mesh, mesh.orders.CreateOrder(request("a")))
     await mesh.market.run(1, 5)
-    await asyncio.sleep(0.2)
+    await meanwhile(mesh)
     assert not waiting.done()
     mesh.market.idle(5)
     await waiting
@@ -156,7 +167,7 @@ async def test_a_blocked_environment_takes_cancels_and_repeats_and_nothing_else(
     order = await mesh.orders.CreateOrder(limit("a"))
     await mesh.market.run(1, 5)
     mesh.market.idle(3, BLOCKED)
-    await asyncio.sleep(0.1)
+    assert (await standstill(mesh)).reason == "ENVIRONMENT_BLOCKED"
     error = await refused(mesh.orders.CreateOrder(limit("b")))
     assert (error.code, error.reason) == (StatusCode.UNAVAILABLE, "ENVIRONMENT_BLOCKED")
     assert error.retry_delay
@@ -171,7 +182,7 @@ async def test_a_blocked_environment_takes_cancels_and_repeats_and_nothing_else(
 
 async def test_orders_that_wait_are_told_when_the_environment_blocks(mesh: Mesh) -> None:
     await mesh.market.run(1, 5)
-    waiting = await pending(mesh.orders.CreateOrder(request("a")))
+    waiting = await pending(mesh, mesh.orders.CreateOrder(request("a")))
     mesh.market.idle(3, BLOCKED)
     assert (await refused(waiting)).reason == "ENVIRONMENT_BLOCKED"
 
@@ -179,15 +190,14 @@ async def test_orders_that_wait_are_told_when_the_environment_blocks(mesh: Mesh)
 async def test_while_the_coordinator_is_away_cancels_work_and_orders_are_refused(mesh: Mesh) -> None:
     order = await mesh.orders.CreateOrder(limit("a"))
     await stop_peer(mesh, "marketdata")
-    await asyncio.sleep(0.3)
+    assert (await standstill(mesh)).reason == "ENVIRONMENT_BLOCKED"
     error = await refused(mesh.orders.CreateOrder(limit("b")))
     assert (error.reason, error.metadata["blocked_on"]) == ("ENVIRONMENT_BLOCKED", "marketdata")
     assert (await mesh.orders.CancelOrder(cancel(order.order_id))).state == STATE.ORDER_STATE_CANCELED
     await start_peer(mesh, "marketdata")
     join = await mesh.market.joined(state=environment_pb2.ENVIRONMENT_STATE_RUNNING)
     assert (join.tape_sequence, join.cycle) == (3, 0)
-    await asyncio.sleep(0.1)
-    assert (await mesh.orders.CreateOrder(limit("b"))).state == STATE.ORDER_STATE_NEW
+    assert (await mesh.place(limit("b"))).state == STATE.ORDER_STATE_NEW
 
 
 async def test_a_lost_stream_is_joined_again_where_the_venue_stands(mesh: Mesh) -> None:
@@ -204,13 +214,13 @@ async def test_at_the_tapes_end_what_rests_expires_and_nothing_more_comes_in(mes
     end = len(mesh.market.tape)
     reached = await mesh.market.run(1, end)
     assert (reached.tape_sequence, reached.order_head) == (end, 1)
-    waiting = await pending(mesh.orders.CreateOrder(limit("late")))
+    waiting = await pending(mesh, mesh.orders.CreateOrder(limit("late")))
     final = await mesh.market.run(2, end, final=True)
     assert (final.tape_sequence, final.order_head) == (end, 2)
     assert await mesh.market.run(2, end, final=True) == final
     assert (await refused(waiting)).reason == "ENVIRONMENT_COMPLETED"
     mesh.market.announce(environment_pb2.ENVIRONMENT_STATE_COMPLETED)
-    await asyncio.sleep(0.1)
+    await meanwhile(mesh)
     ended = await mesh.get("a")
     assert (ended.state, ended.cancel_reason) == (
         STATE.ORDER_STATE_EXPIRED,

@@ -20,6 +20,7 @@ from tests.component.order.sessions import (
     until,
 )
 from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, request, running
+from tests.component.order.turns import meanwhile, pending, still, submitted
 
 STATE, REASON = order_pb2.OrderState, order_pb2.CancelReason
 NEW = STATE.ORDER_STATE_NEW
@@ -42,13 +43,6 @@ async def open_orders(mesh: Mesh) -> set[str]:
     wanted = order_service_pb2.ListOrdersRequest(environment_id=ENVIRONMENT, open_only=True, page_size=1000)
     listed = await mesh.orders.ListOrders(wanted)
     return {order.client_order_id for order in listed.orders}
-
-
-async def quiet(mesh: Mesh) -> set[str]:
-    """The orders that are open, once there are some and no more come."""
-    before = await open_orders(mesh)
-    await asyncio.sleep(1.0)
-    return before if await open_orders(mesh) == before else set()
 
 
 async def test_a_session_that_has_said_all_takes_its_open_orders_along(mesh: Mesh) -> None:
@@ -95,7 +89,7 @@ async def test_a_session_that_breaks_while_it_reads_no_answers_takes_its_open_or
             await session.call.write(Request(options=ENDS if name == "n-0" else None, commands=wrong + resting(name)))
 
     sending = asyncio.create_task(send())
-    now = await until(lambda: quiet(mesh))
+    now = await until(lambda: still(mesh, lambda: open_orders(mesh))) or set()
     assert not sending.done()
     session.break_off()
     assert {how(order) for order in await all_ended(mesh, *now)} == {DISCONNECTED}
@@ -116,10 +110,11 @@ async def test_creates_that_are_on_their_way_when_it_breaks_are_canceled_too(mes
     session = Session(mesh.orders)
     await session.send(*resting("a", "b"), options=ENDS)
     await asyncio.wait_for(deciding.wait(), 30)
-    await session.send(*resting("c"))
-    await asyncio.sleep(0.2)
+    with submitted() as commands:
+        await session.send(*resting("c"))
+        await commands.get()
     session.break_off()
-    await asyncio.sleep(0.2)
+    await meanwhile(mesh)
     go_on.set()
     # What risk says next comes at once.
     mesh.gate.before_answer = None
@@ -131,10 +126,11 @@ async def test_creates_that_wait_for_a_cycles_end_when_it_breaks_are_canceled_to
     await mesh.orders.CreateOrder(limit("before"))
     await mesh.market.run(1, 5)
     session = Session(mesh.orders)
-    await session.send(*resting("a"), options=ENDS)
-    await session.heartbeat()
+    with submitted() as commands:
+        await session.send(*resting("a"), options=ENDS)
+        await commands.get()
     session.break_off()
-    await asyncio.sleep(0.2)
+    await meanwhile(mesh)
     mesh.market.idle(5)
     assert [how(order) for order in await all_ended(mesh, "a")] == [DISCONNECTED]
 
@@ -154,7 +150,7 @@ async def test_creates_whose_portfolio_is_being_asked_for_when_it_breaks_leave_n
 
     await until(alone)
     # Nor does one come later.
-    await asyncio.sleep(0.2)
+    await meanwhile(mesh)
     assert await alone()
 
 
@@ -195,8 +191,7 @@ async def test_orders_end_while_risk_is_silent_and_while_time_does_not_move(mesh
     session = Session(mesh.orders)
     await session.ask(*resting("a"), options=ENDS)
     mesh.gate.silent = True
-    waiting = asyncio.create_task(mesh.place(limit("waits"), 60))
-    await asyncio.sleep(0.2)
+    waiting = await pending(mesh, mesh.place(limit("waits"), 60))
     await mesh.market.run(1, 5)
     session.break_off()
     assert [how(order) for order in await all_ended(mesh, "a")] == [DISCONNECTED]
