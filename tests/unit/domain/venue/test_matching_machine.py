@@ -232,9 +232,9 @@ class VenueMachine(RuleBasedStateMachine):
                     assert got[mine.order_id].leaves_quantity == 0
 
 
-def live(order: Order) -> tuple[str, Side, int]:
-    """Where an order works, and since when."""
-    return order.symbol, order.side, order.basis_time + order.latency
+def live(order: Order) -> tuple[str, Side, int, VenueSettings | None]:
+    """Where an order works, since when, and how it fills: one that may get less of a record leaves more to others."""
+    return order.symbol, order.side, order.basis_time + order.latency, order.fill_settings
 
 
 VenueMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
