@@ -131,7 +131,7 @@ def test_what_the_market_shows_is_its_last_quote_in_today_s_units() -> None:
     assert told[2] is not None
     assert sides_of(told[2]) == ((PriceLevel(8, 1),), (PriceLevel(12, 2),))
     assert told[3] is not None
-    assert sides_of(told[3]) == ((PriceLevel(4, 1),), (PriceLevel(6, 2),))
+    assert sides_of(told[3]) == ((PriceLevel(4, 2),), (PriceLevel(6, 4),))
     assert sides_of(Quote("BBB", 1, 0.0, 11.0, 0.0, 4.0)) == ((), (PriceLevel(11, 4),))
 
 
