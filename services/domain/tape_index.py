@@ -82,7 +82,7 @@ class Edges:
         return NEVER
 
 
-_ALWAYS_OPEN = Edges([], [], [])
+ALWAYS_OPEN = Edges([], [], [])
 
 
 class TapeIndex:
@@ -91,6 +91,7 @@ class TapeIndex:
     Attributes:
         numbers, times, starts, values: the tape's ``source``, ``time``, ``start`` and ``values``, for who looks at one
             row: in half the time that it takes of an array.
+        kinds, symbols: of its sources, by number.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -98,6 +99,8 @@ class TapeIndex:
         self.end = len(tape)
         self.numbers, self.times, self.starts = tape.source.data, tape.time.data, tape.start.data
         self.values: memoryview[float] = tape.values.data  # type: ignore[assignment]
+        self.kinds = [source.kind for source in tape.sources]
+        self.symbols = [source.symbol for source in tape.sources]
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._edges: dict[str, Edges] = {}
         self._sized: dict[int, bool] = {}
@@ -137,7 +140,7 @@ class TapeIndex:
     def edges(self, calendar: str) -> Edges:
         """A calendar's session edges; of one without CLOCK records: none, it counts as open."""
         if calendar not in self._clocks:
-            return _ALWAYS_OPEN
+            return ALWAYS_OPEN
         if calendar not in self._edges:
             rows = self.rows_of(Kind.CLOCK, calendar)
             opens = self.tape.values[rows, 0] == 1.0

@@ -27,8 +27,8 @@ def quick_replace(cls: _Value) -> _Value:
 
 
 def place_of(cls: type[tuple[Any, ...]], *names: str) -> tuple[int, ...]:
-    """The places of a ``NamedTuple``'s fields, for who changes a copy by place: in a third of ``_replace``'s time.
+    """The places of a ``NamedTuple``'s fields, for who looks at several at once, or changes all that come last.
 
-    The copy is ``list(value[:])``: a ``NamedTuple`` itself is gone through one by one, its slice is copied as a whole.
+    That is ``new(cls, value[:place] + (...))``: in a third of ``_replace``'s time.
     """
     return tuple(cls._fields.index(name) for name in names)  # type: ignore[attr-defined]

@@ -27,6 +27,8 @@ from services.domain.risk.buying_power import round_down, round_up
 from services.domain.risk.gate import Gate
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, Edges, TapeIndex
+from services.domain.values import new as made
+from services.domain.values import place_of
 from services.domain.venue.matching import Venue, VenueSettings
 
 
@@ -47,6 +49,7 @@ _MARKET, _GTC, _BUY, _FILLED, _TRADE = (
     ExecType.TRADE,
 )
 _certain, _event, _reserved = CertainFill.__new__, OrderEvent.__new__, Reservation.__new__
+(_CUM,) = place_of(Order, "cum_quantity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +130,14 @@ class ExpressVenue(Venue):
         gross = quantity * price * self._instruments[new.symbol].contract_multiplier
         headroom = new.reservation.headroom + (cash - gross if new.side is _BUY else gross)
         self._blotter.headroom[new.portfolio_id] = headroom
-        filled = new._replace(
-            state=_FILLED,
-            cum_quantity=quantity,
-            leaves_quantity=ZERO,
-            gross_amount=gross,
-            avg_price=price,
-            reservation=_reserved(Reservation, cash, new.reservation.quantity, headroom),
-            event_count=2,
-        )
+        reservation = _reserved(Reservation, cash, new.reservation.quantity, headroom)
+        figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, 2, new.priority)
+        filled: Order = made(Order, new[:_CUM] + figures)
         signed = quantity if new.side is _BUY else -quantity
         self._blotter.positions.trade((new.portfolio_id, new.symbol), signed, fill.sequence)
         self._position = fill.sequence
         self._agenda.quiet_until = fill.sequence - 1
-        exec_id = f"{new.order_id}-2"
-        return _event(OrderEvent, exec_id, _TRADE, filled, fill.time, fill.sequence, quantity, price, ZERO)
+        return _event(OrderEvent, _TRADE, filled, fill.time, fill.sequence, quantity, price, ZERO)
 
     def _lane(self, symbol: str) -> _Lane | None:
         settings, index = self._settings, self._index

@@ -172,9 +172,7 @@ class Simulation:
         order = self.trading.order(plan, command, reservation)
         filled = self.venue.fill_at_once(order, fill)
         self.position = fill.sequence
-        self.result.events.append(
-            _new_event(OrderEvent, f"{order.order_id}-1", _NEW, order, command.basis_time, command.basis_sequence)
-        )
+        self.result.events.append(_new_event(OrderEvent, _NEW, order, command.basis_time, command.basis_sequence))
         self._keep([filled])
         return filled
 

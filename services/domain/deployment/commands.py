@@ -20,16 +20,16 @@ class NewOrder(NamedTuple):
     cash_quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
-    label: str = ""
-    signal_id: str = ""
-    basis_sequence: int = 0
-    basis_time: int = 0
     expire_time: int = 0
     trailing_amount: Decimal | None = None
     trailing_percent: Decimal | None = None
     post_only: bool = False
     reduce_only: bool = False
     display_quantity: Decimal | None = None
+    label: str = ""
+    signal_id: str = ""
+    basis_sequence: int = 0
+    basis_time: int = 0
 
 
 class CancelOrder(NamedTuple):

@@ -133,16 +133,16 @@ class Context:
                 cash_quantity,
                 limit_price,
                 stop_price,
-                label,
-                "" if signal is None else signal.signal_id,
-                self.tape_sequence,
-                self.now,
                 expire_time,
                 trailing_amount,
                 trailing_percent,
                 post_only,
                 reduce_only,
                 display_quantity,
+                label,
+                "" if signal is None else signal.signal_id,
+                self.tape_sequence,
+                self.now,
             )
         )
         leaves = ZERO if quantity is None else quantity

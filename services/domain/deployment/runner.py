@@ -239,7 +239,7 @@ def acknowledgement(order: Order, transact_time: int, tape_sequence: int, replac
         OrderState.CANCELED: ExecType.CANCELED,
     }
     exec_type = ExecType.REPLACED if replaced else exec_types.get(order.state, ExecType.NEW)
-    return OrderEvent(f"{order.order_id}-{order.event_count}", exec_type, order, transact_time, tape_sequence)
+    return OrderEvent(exec_type, order, transact_time, tape_sequence)
 
 
 def _working_to_json(order: WorkingOrder) -> dict[str, Any]:

@@ -27,13 +27,11 @@ def refuse(order: Order, refusal: Refusal, when: When) -> OrderEvent:
     return event_of(ExecType.REJECTED, after, when)
 
 
-def event_of(exec_type: ExecType, after: Order, when: When, last: _Last = _NOTHING) -> OrderEvent:
-    """The event that made the order what it is ``after`` it; of a fill with what it took."""
+def event_of(exec_type: ExecType, after: Order, when: tuple[int, int], last: _Last = _NOTHING) -> OrderEvent:
+    """The event that made the order what it is ``after`` it; of a fill with what it took. ``when`` may be any pair."""
     sequence, time = when
-    quantity, price, commission, kept = last
-    exec_id = f"{after.order_id}-{after.event_count}"
-    fields = (exec_id, exec_type, after, time, sequence, quantity, price, commission, kept)
-    event: OrderEvent = new(OrderEvent, fields)
+    what = (exec_type, after, time, sequence)
+    event: OrderEvent = new(OrderEvent, what + last)
     return event
 
 

@@ -170,7 +170,9 @@ class Reservation(NamedTuple):
 
 @quick_replace
 class Order(NamedTuple):
-    """An order as it is now.
+    """An order as it is now: what it asks for, then what has become of it.
+
+    Its last four fields change most often. So who changes no others makes it anew of the rest of it and these.
 
     Attributes:
         quantity: units; zero until the fill sizes an order by ``cash_quantity`` (FIX 152).
@@ -210,21 +212,6 @@ class Order(NamedTuple):
     cash_quantity: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
-    strategy_id: str = ""
-    deployment_id: str = ""
-    label: str = ""
-    state: OrderState = OrderState.PENDING_NEW
-    cum_quantity: Decimal = ZERO
-    leaves_quantity: Decimal = ZERO
-    avg_price: Decimal = ZERO
-    gross_amount: Decimal = ZERO
-    commission: Decimal = ZERO
-    basis_sequence: int = 0
-    basis_time: int = 0
-    reservation: Reservation = Reservation()
-    refusal: Refusal | None = None
-    cancel_reason: CancelReason = CancelReason.NONE
-    event_count: int = 0
     expire_time: int = 0
     trailing_amount: Decimal | None = None
     trailing_percent: Decimal | None = None
@@ -232,28 +219,41 @@ class Order(NamedTuple):
     reduce_only: bool = False
     display_quantity: Decimal | None = None
     trail_price: Decimal | None = None
-    priority: int = 0
+    strategy_id: str = ""
+    deployment_id: str = ""
+    label: str = ""
+    basis_sequence: int = 0
+    basis_time: int = 0
     costs: Costs | None = None
     latency: int = 0
     fill_settings: VenueSettings | None = None
     order_list_id: str = ""
     contingency_type: ContingencyType = ContingencyType.NONE
     parent_order_id: str = ""
+    refusal: Refusal | None = None
+    cancel_reason: CancelReason = CancelReason.NONE
+    cum_quantity: Decimal = ZERO
+    avg_price: Decimal = ZERO
+    gross_amount: Decimal = ZERO
+    commission: Decimal = ZERO
     commission_quantity: Decimal = ZERO
+    reservation: Reservation = Reservation()
+    state: OrderState = OrderState.PENDING_NEW
+    leaves_quantity: Decimal = ZERO
+    event_count: int = 0
+    priority: int = 0
 
 
 class OrderEvent(NamedTuple):
     """One thing that happened to one order.
 
     Attributes:
-        exec_id: ``{order_id}-{n}``, n counting this order's events from 1.
         order: the order after the event.
         transact_time: market time, ns; a fill at a bar's open has the bar's start.
         tape_sequence: the record that caused it, or the position it was decided at.
         last_commission: money; what ``last_commission_quantity`` was worth, where it was taken in units.
     """
 
-    exec_id: str
     exec_type: ExecType
     order: Order
     transact_time: int
@@ -262,6 +262,11 @@ class OrderEvent(NamedTuple):
     last_price: Decimal = ZERO
     last_commission: Decimal = ZERO
     last_commission_quantity: Decimal = ZERO
+
+    @property
+    def exec_id(self) -> str:
+        """``{order_id}-{n}``, n counting this order's events from 1."""
+        return f"{self.order.order_id}-{self.order.event_count}"
 
 
 def only_closes(order: Order) -> bool:

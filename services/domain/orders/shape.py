@@ -1,5 +1,6 @@
 """What an order of each type states, and what it may not."""
 
+from services.domain.money import ZERO
 from services.domain.orders.lists import paired, sized_by_parent
 from services.domain.orders.order import LIMITED, STOPS, TOUCHED, TRIGGERED_STATES, Order, OrderType, TimeInForce
 from services.domain.values import place_of
@@ -8,9 +9,9 @@ _MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILI
 _GTD, _FOK = TimeInForce.GTD, TimeInForce.FOK
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
 _STOPPED = STOPS | TOUCHED
-# ``cash_quantity`` to ``stop_price``, and ``expire_time`` to ``display_quantity``.
-_PRICES, _NO_PRICES = slice(*place_of(Order, "cash_quantity", "strategy_id")), (None, None, None)
-_TERMS, _NO_TERMS = slice(*place_of(Order, "expire_time", "trail_price")), (0, None, None, False, False, None)
+# ``cash_quantity`` to ``display_quantity``: what a market order by quantity has none of.
+_TERMS = slice(*place_of(Order, "cash_quantity", "trail_price"))
+_NO_TERMS = tuple(Order._field_defaults[name] for name in Order._fields[_TERMS])
 
 
 class BadShape(ValueError):
@@ -33,8 +34,7 @@ def check_shape(order: Order) -> None:
     """
     kind, tif = order.order_type, order.time_in_force
     # The commonest, with none of the others' terms: one look instead of ten.
-    plain = kind is _MARKET and order[_PRICES] == _NO_PRICES and order[_TERMS] == _NO_TERMS
-    if plain and order.quantity > 0 and tif is not _GTD:
+    if kind is _MARKET and order[_TERMS] == _NO_TERMS and order.quantity > ZERO and tif is not _GTD:
         return
     if (order.quantity > 0) is (order.cash_quantity is not None) and not sized_by_parent(order):
         raise BadShape("quantity", "an order states either a quantity or a cash_quantity")

@@ -28,7 +28,6 @@ from services.domain.orders.replacing import CannotReplace, Replacement, keeps_p
 from services.domain.orders.shape import check_shape
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, TapeIndex
-from services.domain.values import new
 from services.domain.venue.encounters.alone import fill_alone
 from services.domain.venue.encounters.encounter import Encounter
 from services.domain.venue.encounters.linked import end
@@ -139,14 +138,15 @@ class Venue:
             KeyError: its symbol is unknown.
         """
         check_shape(order)
-        when: When = new(When, (at, time))
-        if (state := self._first_state(order, when)) is _REJECTED:
-            return [refuse(order, CLOSED, when)]
-        return [self._blotter.accept(order, _IS_NEW if state is _NEW else _IS_HELD, state, when)]
+        instrument = self._instruments[order.symbol]
+        state = first_state(order, (at, time), self._index, instrument, self._settings)
+        if state is _REJECTED:
+            return [refuse(order, CLOSED, When(at, time))]
+        return [self._blotter.accept(order, _IS_NEW if state is _NEW else _IS_HELD, state, (at, time))]
 
     def objection(self, order: Order, at: int, time: int) -> Refusal | None:
         """Why ``accept`` would refuse a checked order; None where it would take it in."""
-        return CLOSED if self._first_state(order, When(at, time)) is _REJECTED else None
+        return CLOSED if self._first_state(order, at, time) is _REJECTED else None
 
     def accept_list(self, orders: Sequence[Order], at: int, time: int) -> list[OrderEvent]:
         """Take in all the checked orders of a list, as ``listed`` makes them, or REJECTED every one of them.
@@ -157,7 +157,7 @@ class Venue:
         when = When(at, time)
         for order in orders:
             check_shape(order)
-        states = [OrderState.HELD if each.parent_order_id else self._first_state(each, when) for each in orders]
+        states = [OrderState.HELD if each.parent_order_id else self._first_state(each, at, time) for each in orders]
         if _REJECTED in states:
             return [refuse(order, CLOSED, when) for order in orders]
         types = [_IS_NEW if state is _NEW else _IS_HELD for state in states]
@@ -257,7 +257,8 @@ class Venue:
 
     def _read(self, tape: Tape) -> TapeIndex:
         if self._index is None or self._index.tape is not tape:
-            self._index = self._blotter.positions.index = TapeIndex(tape)
+            self._index = TapeIndex(tape)
+            self._blotter.read(self._index)
             self._forget()
         return self._index
 
@@ -273,27 +274,25 @@ class Venue:
 
     def _meet(self, index: TapeIndex, row: int) -> list[OrderEvent]:
         """One record happens. Any row may be asked; one that concerns no order makes no event."""
-        source = index.tape.sources[index.numbers[row]]
-        kind, symbol = source.kind, source.symbol
+        number = index.numbers[row]
+        kind, symbol = index.kinds[number], index.symbols[number]
         if kind is _CLOCK:
             return strike(self._blotter, symbol, index.values[row, 0] == 1.0, When(row + 1, index.times[row]))
         if kind is _SPLIT:
             return split(self._blotter, index, symbol, row)
-        if kind is _HALT or symbol not in self._blotter.books:
-            return []
-        instrument, start = self._instruments[symbol], index.starts[row]
-        if index.halted(symbol, start):
+        book = self._blotter.books.get(symbol)
+        if book is None or kind is _HALT or (book.halts and index.halted(symbol, index.starts[row])):
             return []
         if kind is not _AUCTION:
-            edges = index.edges(instrument.calendar)
-            if edges.rows and not edges.admits(row, start, index.times[row]):
+            edges = book.edges
+            if edges.rows and not edges.admits(row, index.starts[row], index.times[row]):
                 return []
-            if (filled := fill_alone(index, row, self._blotter, self._settings, instrument)) is not None:
+            if (filled := fill_alone(index, row, book, self._blotter, self._settings)) is not None:
                 return [filled]
-        return Encounter(index, row, self._blotter, self._settings, instrument).run()
+        return Encounter(index, row, self._blotter, self._settings, book.instrument).run()
 
-    def _first_state(self, order: Order, when: When) -> OrderState:
-        return first_state(order, when, self._index, self._instruments[order.symbol], self._settings)
+    def _first_state(self, order: Order, at: int, time: int) -> OrderState:
+        return first_state(order, (at, time), self._index, self._instruments[order.symbol], self._settings)
 
     def _met_by(self, order: Order, row: int) -> float | None:
         index, calendar = self._index, self._instruments[order.symbol].calendar

@@ -444,9 +444,8 @@ def domain_event(event: order_pb2.OrderEvent) -> Any:
     figures = (event.last_quantity, event.last_price, event.last_commission, event.last_commission_quantity or "0")
     last = map(Decimal, figures)
     transacted = nanoseconds(event.transact_time)
-    return OrderEvent(
-        event.exec_id, ExecType(event.exec_type), order_from_proto(event.order), transacted, event.tape_sequence, *last
-    )
+    exec_type, order = ExecType(event.exec_type), order_from_proto(event.order)
+    return OrderEvent(exec_type, order, transacted, event.tape_sequence, *last)
 
 
 def request(client_order_id: str, **values: Any) -> order_service_pb2.CreateOrderRequest:

@@ -91,6 +91,7 @@ def event_to_proto(event: OrderEvent, sequence: int, environment_id: str, tracep
             time_in_force=order_pb2.TimeInForce.ValueType(order.time_in_force.value),
             quantity=str(order.quantity),
             state=order_pb2.OrderState.ValueType(order.state.value),
+            event_count=order.event_count,
             owner="local",
         ),
         last_quantity=format(event.last_quantity, "f"),

@@ -166,8 +166,8 @@ async def test_a_restart_asks_only_for_events_from_the_first_fill_on_that_is_not
     monkeypatch.setattr(book, "PASSED_OVER", 50)
     replay = replay_of(peers)
     order = Order("o", "c", "trend", "A", Side.BUY, OrderType.MARKET, TimeInForce.GTC, Decimal(1))
-    seen = [OrderEvent(f"o-{n}", ExecType.NEW, order, 0, START) for n in range(60)]
-    fill = OrderEvent("o-60", ExecType.TRADE, order, 0, START + 1, Decimal(1), Decimal(10))
+    seen = [OrderEvent(ExecType.NEW, order, 0, START) for n in range(60)]
+    fill = OrderEvent(ExecType.TRADE, order, 0, START + 1, Decimal(1), Decimal(10))
     async with serve() as service:
         await open_portfolios(service.stub)
         replay.publish([*seen, fill, *seen])

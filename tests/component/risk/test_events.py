@@ -31,7 +31,7 @@ def refused(order: Any, limit: str, at: int) -> OrderEvent:
     after = order._replace(
         state=OrderState.REJECTED, refusal=Refusal("LIMIT_EXCEEDED", limit, Decimal(5), Decimal(10)), event_count=1
     )
-    return OrderEvent(f"{order.order_id}-1", ExecType.REJECTED, after, 0, at)
+    return OrderEvent(ExecType.REJECTED, after, 0, at)
 
 
 async def some(stream: Any, number: int) -> list[risk_event_pb2.StreamRiskEventsResponse]:

@@ -372,7 +372,7 @@ def accepted(order: Order, verdict: gate_pb2.Verdict, at: int = 0) -> OrderEvent
     held = verdict.reservation
     reservation = Reservation(*(Decimal(each or 0) for each in (held.cash, held.quantity, held.headroom)))
     after = order._replace(state=OrderState.NEW, leaves_quantity=order.quantity, reservation=reservation, event_count=1)
-    return OrderEvent(f"{order.order_id}-1", ExecType.NEW, after, 0, at)
+    return OrderEvent(ExecType.NEW, after, 0, at)
 
 
 def replaced(order: Order, verdict: gate_pb2.Verdict, at: int = 0) -> OrderEvent:
@@ -380,7 +380,7 @@ def replaced(order: Order, verdict: gate_pb2.Verdict, at: int = 0) -> OrderEvent
     held = verdict.reservation
     reservation = Reservation(*(Decimal(each or 0) for each in (held.cash, held.quantity, held.headroom)))
     after = order._replace(reservation=reservation, event_count=order.event_count + 1)
-    return OrderEvent(f"{order.order_id}-{after.event_count}", ExecType.REPLACED, after, 0, at)
+    return OrderEvent(ExecType.REPLACED, after, 0, at)
 
 
 def filled(before: OrderEvent, quantity: str, price: str, at: int = 0) -> OrderEvent:
@@ -394,15 +394,14 @@ def filled(before: OrderEvent, quantity: str, price: str, at: int = 0) -> OrderE
         gross_amount=order.gross_amount + units * Decimal(price),
         event_count=order.event_count + 1,
     )
-    exec_id = f"{order.order_id}-{after.event_count}"
-    return OrderEvent(exec_id, ExecType.TRADE, after, 0, at, units, Decimal(price))
+    return OrderEvent(ExecType.TRADE, after, 0, at, units, Decimal(price))
 
 
 def canceled(before: OrderEvent, at: int = 0) -> OrderEvent:
     """The next event: a cancel."""
     order = before.order
     after = order._replace(state=OrderState.CANCELED, leaves_quantity=Decimal(0), event_count=order.event_count + 1)
-    return OrderEvent(f"{order.order_id}-{after.event_count}", ExecType.CANCELED, after, 0, at)
+    return OrderEvent(ExecType.CANCELED, after, 0, at)
 
 
 def settings_for(world: World, folder: Path, **more: Any) -> Settings:

@@ -155,10 +155,10 @@ class Toy:
             optional(request.cash_quantity),
             optional(request.limit_price),
             optional(request.stop_price),
-            request.label,
-            request.signal_id,
-            request.basis_sequence,
-            nanoseconds(request.basis_time),
+            label=request.label,
+            signal_id=request.signal_id,
+            basis_sequence=request.basis_sequence,
+            basis_time=nanoseconds(request.basis_time),
         )
         plan = DeploymentPlan(0, request.deployment_id, request.strategy_id, None, request.portfolio_id)  # type: ignore[arg-type]
         assert order_from(command, plan, "x").basis_time == command.basis_time

@@ -95,7 +95,7 @@ def test_an_order_comes_back_from_the_wire_as_it_was(order: Order) -> None:
 
 @given(orders())
 def test_an_events_bytes_hold_the_orders_bytes(order: Order) -> None:
-    event = OrderEvent("x-1", ExecType.TRADE, order, 5, 6, Decimal(1), Decimal("2.5"), Decimal("0.01"))
+    event = OrderEvent(ExecType.TRADE, order, 5, 6, Decimal(1), Decimal("2.5"), Decimal("0.01"))
     encoded = mapping.encode_event(
         event,
         PROVENANCE,

@@ -38,9 +38,7 @@ def fill(
 ) -> Fill:
     side = Side.BUY if quantity > 0 else Side.SELL
     order = Order(f"o{sequence}", f"c{sequence}", portfolio, "A", side, OrderType.MARKET, TimeInForce.DAY)
-    event = OrderEvent(
-        f"o{sequence}-1", ExecType.TRADE, order, 7, at, Decimal(abs(quantity)), Decimal(price), Decimal(commission)
-    )
+    event = OrderEvent(ExecType.TRADE, order, 7, at, Decimal(abs(quantity)), Decimal(price), Decimal(commission))
     return Fill(sequence, event, "00-trace", "trader")
 
 

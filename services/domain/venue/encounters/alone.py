@@ -8,9 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from services.domain.filling import VenueSettings
-from services.domain.instrument import Instrument
-from services.domain.money import decimal_of, snap
-from services.domain.orders.events import When
+from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.order import (
     Order,
     OrderEvent,
@@ -18,19 +16,24 @@ from services.domain.orders.order import (
     OrderType,
     Side,
     TimeInForce,
-    only_closes,
 )
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
-from services.domain.values import new
 from services.domain.venue.waiting.blotter import Blotter
 from services.domain.venue.waiting.resting import Book
 
 _MARKET, _NEW, _BUY = OrderType.MARKET, OrderState.NEW, Side.BUY
 _CONTINUOUS = frozenset(set(TimeInForce) - {TimeInForce.OPG, TimeInForce.CLS})
 _BAR, _QUOTE = Kind.BAR, Kind.QUOTE
-_double = lru_cache(maxsize=1 << 13)(float)
-"""Of a decimal. Sizes come again and again, and this costs 300 ns less."""
+
+
+@lru_cache(maxsize=1 << 13)
+def _least_size(quantity: Decimal, share: Decimal, step: Decimal) -> float:
+    """Of a record of which orders get ``share``, so that it surely fills ``quantity`` whole; infinite off the step.
+
+    Sizes come again and again, and one look at doubles costs a tenth of the decimals' arithmetic.
+    """
+    return float("inf") if quantity % step else float(quantity) / float(share) * 1.01
 
 
 @lru_cache(maxsize=1 << 13)
@@ -39,11 +42,8 @@ def _on_step(price: float, step: Decimal) -> Decimal:
     return snap(decimal_of(price), step)
 
 
-def fill_alone(
-    index: TapeIndex, row: int, blotter: Blotter, settings: VenueSettings, instrument: Instrument
-) -> OrderEvent | None:
+def fill_alone(index: TapeIndex, row: int, book: Book, blotter: Blotter, settings: VenueSettings) -> OrderEvent | None:
     """The TRADE of the only order that a bar, quote or trade concerns; None where it is not as simple as that."""
-    book = blotter.books[instrument.symbol]
     if len(book.urgent) != 1 or book.closing:
         return None
     (arrival,) = book.urgent
@@ -54,48 +54,40 @@ def fill_alone(
         return None
     if order.basis_sequence > row or start < order.basis_time + order.latency:
         return None
-    side, kind = order.side, index.tape.sources[number].kind
-    first = _first(book, index, row, kind, side)
-    if first <= 0:
+    side, kind, values, instrument = order.side, index.kinds[number], index.values, book.instrument
+    first = bid = values[row, 0]
+    if kind is _QUOTE:
+        ask = values[row, 1]
+        first, clear = ask if side is _BUY else bid, book.clear(ask, ask, bid, bid)
+    else:
+        low, high = (values[row, 2], values[row, 1]) if kind is _BAR else (first, first)
+        clear = book.clear(low, high, low, high)
+    if first <= 0 or not clear:
         return None
     share = (order.fill_settings or settings).volume_share
     if share is not None and index.sized(number):
         column = 4 if kind is _BAR else 1 if kind is not _QUOTE else 3 if side is _BUY else 2
-        if not _offered(index.values[row, column], order, share, instrument):
+        if values[row, column] < _least_size(order.leaves_quantity, share, instrument.quantity_increment):
             return None
     elif index.tape.behind(row):
         return None
     price = _on_step(first, instrument.price_increment)
     gross = order.leaves_quantity * price * instrument.contract_multiplier
     headroom = _headroom(order, gross, blotter, row)
-    return None if headroom is None else blotter.finish(order, price, gross, headroom, new(When, (row + 1, start)))
-
-
-def _first(book: Book, index: TapeIndex, row: int, kind: Kind, side: Side) -> float:
-    """The record's first price; 0 where it concerns an order that waits for a price."""
-    values = index.values
-    first = values[row, 0]
-    if kind is _QUOTE:
-        ask = values[row, 1]
-        return (ask if side is _BUY else first) if book.clear(ask, ask, first, first) else 0.0
-    low, high = (values[row, 2], values[row, 1]) if kind is _BAR else (first, first)
-    return first if book.clear(low, high, low, high) else 0.0
-
-
-def _offered(size: float, order: Order, share: Decimal, instrument: Instrument) -> bool:
-    """Whether the share of the record's size is more than enough: then doubles tell, at a third of decimals' price."""
-    quantity = order.leaves_quantity
-    return _double(share) * size > _double(quantity) * 1.01 and not quantity % instrument.quantity_increment
+    return None if headroom is None else blotter.finish(order, price, gross, headroom, (row + 1, start))
 
 
 def _headroom(order: Order, gross: Decimal, blotter: Blotter, row: int) -> Decimal | None:
     """Its portfolio's after a fill; None where a buy cannot pay (rule 19), or a sale would open what it may not."""
-    headroom = blotter.headroom[order.portfolio_id] + order.reservation.cash
+    headroom, reserved = blotter.headroom[order.portfolio_id] + order.reservation.cash, order.reservation
     if order.side is _BUY:
         headroom -= gross
-        return None if headroom < 0 else headroom
-    if only_closes(order):
+        return None if headroom < ZERO else headroom
+    if reserved.cash:
+        return headroom
+    if reserved.quantity:
+        # It only closes: it has nothing set aside for a short.
         reducible = blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, row + 1)
         if reducible < order.leaves_quantity:
             return None
-    return headroom if order.reservation.cash else headroom + gross
+    return headroom + gross

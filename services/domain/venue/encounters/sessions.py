@@ -26,14 +26,18 @@ LEFT = {
 
 
 def first_state(
-    order: Order, when: When, index: TapeIndex | None, instrument: Instrument, settings: VenueSettings
+    order: Order,
+    when: tuple[int, int],
+    index: TapeIndex | None,
+    instrument: Instrument,
+    settings: VenueSettings,
 ) -> OrderState:
     """NEW, or HELD or REJECTED where its session is not open, or its auction not now; without an index it is open."""
     tif = order.time_in_force
     if tif is _GTC or tif is _GTD:
         return _NEW
     edges = None if index is None else index.edges(instrument.calendar)
-    open_now = edges is None or not edges.rows or edges.admits(when.sequence, when.time)
+    open_now = edges is None or not edges.rows or edges.admits(*when)
     if tif is _OPG or tif is _CLS:
         if edges is not None and not edges.rows:
             return OrderState.REJECTED

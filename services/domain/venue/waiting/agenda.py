@@ -35,9 +35,9 @@ class Agenda:
         if blotter.changed:
             # Who takes any record most often meets the very next one, and so does who follows the market.
             if row < index.end:
-                source = index.tape.sources[index.numbers[row]]
-                symbol = source.symbol
-                if symbol in blotter.changed and blotter.books[symbol].takes(index, row, source.kind):
+                number = index.numbers[row]
+                symbol = index.symbols[number]
+                if symbol in blotter.changed and blotter.books[symbol].takes(index, row, index.kinds[number]):
                     return row
             self._outdate()
         elif self.quiet_until > row:

@@ -25,7 +25,7 @@ from services.domain.orders.order import (
     reserved_cash,
     reserved_together,
 )
-from services.domain.tape_index import NEVER
+from services.domain.tape_index import NEVER, TapeIndex
 from services.domain.values import new, place_of
 from services.domain.venue.offers.fills import cash_moved
 from services.domain.venue.waiting.ladder import Entries
@@ -34,11 +34,8 @@ from services.domain.venue.waiting.resting import Book
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _HELD, _FILLED = Side.BUY, ExecType.TRADE, OrderState.HELD, OrderState.FILLED
-_STATE, _CUM, _LEAVES, _PRICE, _GROSS, _RESERVATION, _COUNT, _PRIORITY = place_of(
-    Order,
-    *("state", "cum_quantity", "leaves_quantity", "avg_price"),
-    *("gross_amount", "reservation", "event_count", "priority"),
-)
+# Where what a fill changes begins, what any event may, and what a venue's order always has otherwise than a new one.
+_CUM, _RESERVATION, _STATE = place_of(Order, "cum_quantity", "reservation", "state")
 _STAYING = frozenset({TimeInForce.GTC, TimeInForce.GTD})
 _SLACK = 64
 """Numbers of finished orders that may stay in the queue, beside as many as there are open ones."""
@@ -73,6 +70,12 @@ class Blotter:
         self.headroom: dict[str, Decimal] = {}
         self.positions = Positions(instruments)
         self.changed: set[str] = set()
+
+    def read(self, index: TapeIndex) -> None:
+        """From now on orders meet the records of this tape."""
+        self.positions.index = index
+        for book in self.books.values():
+            book.read(index)
 
     def arrival(self, order_id: str) -> int | None:
         """An open order's arrival number; None if it isn't open."""
@@ -117,17 +120,15 @@ class Blotter:
         self.orders = dict(sorted(self.orders.items()))
         self._queue = list(self.orders)
 
-    def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: When) -> OrderEvent:
+    def accept(self, order: Order, exec_type: ExecType, state: OrderState, when: tuple[int, int]) -> OrderEvent:
         """A checked order arrives, NEW or HELD; its verdict states its portfolio's headroom.
 
         Raises:
             ValueError: it is here already.
         """
         check_transition(order.state, exec_type, state)
-        values = list(order[:])
-        values[_STATE], values[_LEAVES] = state, order.quantity
-        values[_COUNT], values[_PRIORITY] = order.event_count + 1, self.last_place()
-        after: Order = new(Order, values)
+        figures = (state, order.quantity, order.event_count + 1, self.last_place())
+        after: Order = new(Order, order[:_STATE] + figures)
         self._take_in(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return event_of(exec_type, after, when)
@@ -161,21 +162,21 @@ class Blotter:
         filled = self._replace(arrival, _TRADE, after, cash_moved(before, after))
         return event_of(_TRADE, filled, when, (quantity, price, commission, kept))
 
-    def finish(self, order: Order, price: Decimal, gross: Decimal, headroom: Decimal, when: When) -> OrderEvent:
+    def finish(
+        self, order: Order, price: Decimal, gross: Decimal, headroom: Decimal, when: tuple[int, int]
+    ) -> OrderEvent:
         """An order that any record concerns is filled whole, at no cost; its portfolio has so much headroom then."""
         check_transition(order.state, _TRADE, _FILLED)
-        quantity, reserved, values = order.leaves_quantity, order.reservation, list(order[:])
-        values[_STATE], values[_CUM], values[_LEAVES] = _FILLED, quantity, ZERO
-        values[_PRICE], values[_GROSS] = price, gross
-        values[_RESERVATION] = new(Reservation, (reserved.cash, reserved.quantity, headroom, reserved.commission))
-        values[_COUNT] = order.event_count + 1
+        quantity, (cash, units, _, fee) = order.leaves_quantity, order.reservation
+        reservation = new(Reservation, (cash, units, headroom, fee))
         arrival, portfolio_id, symbol = order.priority, order.portfolio_id, order.symbol
+        figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, order.event_count + 1, arrival)
         self.headroom[portfolio_id] = headroom
-        self.positions.trade((portfolio_id, symbol), quantity if order.side is _BUY else -quantity, when.sequence)
+        self.positions.trade((portfolio_id, symbol), quantity if order.side is _BUY else -quantity, when[0])
         self.books[symbol].leave(arrival)
         self._forget(arrival, order)
         del self.orders[arrival], self._arrivals[order.order_id]
-        return event_of(_TRADE, new(Order, values), when, (quantity, price, ZERO, ZERO))
+        return event_of(_TRADE, new(Order, order[:_CUM] + figures), when, (quantity, price, ZERO, ZERO))
 
     def last_place(self) -> int:
         """The priority behind all open orders."""
@@ -186,8 +187,8 @@ class Blotter:
             queue.pop()
         return 1
 
-    def _replace(self, arrival: int, exec_type: ExecType, after: Order, cash: Decimal = ZERO) -> Order:
-        """``after`` takes its order's place; what it no longer reserves, and ``cash``, move the headroom."""
+    def _replace(self, arrival: int, exec_type: ExecType, after: Order, gained: Decimal = ZERO) -> Order:
+        """``after`` takes its order's place; what it no longer reserves, and what was ``gained``, move the headroom."""
         before = self.orders[arrival]
         check_transition(before.state, exec_type, after.state)
         if before.order_list_id:
@@ -195,13 +196,14 @@ class Blotter:
             released = reserved_together(before, twin) - reserved_together(after, twin)
         else:
             released = reserved_cash(before) - reserved_cash(after)
-        headroom = self.headroom[before.portfolio_id] + cash + released
+        headroom = self.headroom[before.portfolio_id] + gained + released
         self.headroom[before.portfolio_id] = headroom
-        held = after.reservation
-        reservation = new(Reservation, (held.cash, held.quantity, headroom, held.commission))
-        after = after._replace(reservation=reservation, event_count=before.event_count + 1)
+        (cash, units, _, fee), state, count = after.reservation, after.state, before.event_count + 1
+        reservation = new(Reservation, (cash, units, headroom, fee))
+        figures = (reservation, state, after.leaves_quantity, count, after.priority)
+        after = new(Order, after[:_RESERVATION] + figures)
         self._take(arrival, before)
-        if after.state in TERMINAL:
+        if state in TERMINAL:
             del self.orders[arrival], self._arrivals[after.order_id]
             if after.order_list_id:
                 self._leave_list(after)
@@ -241,6 +243,8 @@ class Blotter:
         book = self.books.get(symbol)
         if book is None:
             book = self.books[symbol] = Book(self._instruments[symbol], self._settings)
+            if self.positions.index is not None:
+                book.read(self.positions.index)
         if not held:
             book.add(order, arrival)
         if held and order.parent_order_id in self._arrivals:

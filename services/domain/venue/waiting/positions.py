@@ -16,7 +16,16 @@ from services.domain.tape_index import TapeIndex
 Holder = tuple[str, str]
 """A portfolio's id and a symbol."""
 _PLACE = Decimal("1e-9")
-_BUY, _NOTHING = Side.BUY, (ZERO, 0)
+_BUY = Side.BUY
+
+
+class _Held:
+    """One holder's signed units, and the tape position that they are right at."""
+
+    __slots__ = ("since", "units")
+
+    def __init__(self, units: Decimal, since: int) -> None:
+        self.units, self.since = units, since
 
 
 class Positions:
@@ -28,8 +37,7 @@ class Positions:
 
     def __init__(self, instruments: Mapping[str, Instrument]) -> None:
         self._instruments = instruments
-        # The units, and the tape position that they are right at.
-        self._held: dict[Holder, tuple[Decimal, int]] = {}
+        self._held: dict[Holder, _Held] = {}
         self.index: TapeIndex | None = None
 
     def at(self, position: int) -> dict[Holder, Decimal]:
@@ -38,11 +46,8 @@ class Positions:
 
     def units(self, holder: Holder, position: int) -> Decimal:
         """One holder's units at a tape position, no earlier than any asked about before."""
-        units, since = self._held.get(holder, _NOTHING)
-        if units and self.index is not None and self.index.splits(holder[1]):
-            units = self._split(holder[1], units, since, position)
-            self._held[holder] = units, position
-        return units
+        held = self._held.get(holder)
+        return ZERO if held is None else self._units(holder[1], held, position)
 
     def reducible(self, holder: Holder, side: Side, position: int) -> Decimal:
         """The units that an order of ``side`` can fill without opening or enlarging a position."""
@@ -51,28 +56,34 @@ class Positions:
 
     def trade(self, holder: Holder, signed: Decimal, position: int) -> None:
         """Count a fill of ``signed`` units at a tape position."""
-        if held := self.units(holder, position):
-            signed += held
-        self._held[holder] = signed, position
+        held = self._held.get(holder)
+        if held is None:
+            self._held[holder] = _Held(signed, position)
+            return
+        if held.units:
+            signed += self._units(holder[1], held, position)
+        held.units, held.since = signed, position
 
     def restore(self, units: Mapping[Holder, Decimal], position: int) -> None:
         """Take back what was held at a tape position."""
-        self._held.update({holder: (each, position) for holder, each in units.items()})
+        self._held.update({holder: _Held(each, position) for holder, each in units.items()})
 
     def stand_at(self, position: int) -> None:
         """What is held is held at ``position``: the way there was met before, or is none of the venue's."""
-        self._held = {holder: (units, position) for holder, (units, _) in self._held.items()}
+        for held in self._held.values():
+            held.since = position
 
-    def _split(self, symbol: str, units: Decimal, since: int, position: int) -> Decimal:
-        """``units`` through the splits of ``symbol`` after ``since``; the books close fractions for cash."""
-        index, step = self.index, self._instruments[symbol].quantity_increment
-        if index is None:
+    def _units(self, symbol: str, held: _Held, position: int) -> Decimal:
+        """The units through the splits of ``symbol`` up to ``position``; the books close fractions for cash."""
+        index, units = self.index, held.units
+        if not units or index is None or not index.splits(symbol):
             return units
-        row = index.next_split(symbol, since)
+        row, step = index.next_split(symbol, held.since), self._instruments[symbol].quantity_increment
         while row < position:
             numerator, denominator = map(decimal_of, index.tape.values[row, :2].tolist())
             with localcontext(EXACT):
                 units = split_quantity(units, numerator, denominator, _PLACE)
                 units -= units % step
             row = index.next_split(symbol, row + 1)
+        held.units, held.since = units, position
         return units

@@ -14,7 +14,7 @@ from services.domain.instrument import Instrument
 from services.domain.orders.order import LIMITED, STOPS, TRIGGERED_STATES, Order, OrderType, Side, TimeInForce
 from services.domain.prices import Prices, column_of, prices_of
 from services.domain.tape import Kind
-from services.domain.tape_index import NEVER, TapeIndex
+from services.domain.tape_index import ALWAYS_OPEN, NEVER, Edges, TapeIndex
 from services.domain.venue.offers.paths import stated
 from services.domain.venue.waiting.ladder import Ladder, Watch
 from services.domain.venue.waiting.queues import Queues
@@ -35,13 +35,16 @@ class Book:
     """The waiting orders of one symbol, by arrival number, and where on the tape the next of them may be reached.
 
     Attributes:
+        instrument: of the symbol.
+        edges, halts: the session edges of the tape that the venue reads, and whether that halts the symbol at all.
         urgent: those that any record concerns.
         closing: those that wait for the closing auction.
     """
 
     def __init__(self, instrument: Instrument, settings: VenueSettings) -> None:
         """An empty one; ``settings`` are the venue's own, which hold for orders without any of theirs."""
-        self.symbol, self._calendar, self._step = instrument.symbol, instrument.calendar, instrument.price_increment
+        self.instrument, self.symbol = instrument, instrument.symbol
+        self.edges, self.halts = ALWAYS_OPEN, False
         self.urgent: dict[int, None] = {}
         self.closing: dict[int, None] = {}
         self._settings = settings
@@ -60,6 +63,10 @@ class Book:
         self._watches: list[Watch] | None = None
         self._band = _NO_BAND
         self._span = _FIRST_SPAN
+
+    def read(self, index: TapeIndex) -> None:
+        """From now on its orders meet the records of this tape."""
+        self.edges, self.halts = index.edges(self.instrument.calendar), index.halts(self.symbol)
 
     def add(self, order: Order, arrival: int) -> None:
         """An order begins to wait."""
@@ -94,7 +101,7 @@ class Book:
     def queues(self, index: TapeIndex) -> Queues:
         """Who stands before its resting limits, where the tape shows that."""
         if self._queues is None or self._queues.index is not index:
-            self._queues = Queues(index, self.symbol, self._calendar)
+            self._queues = Queues(index, self.symbol, self.instrument.calendar)
         return self._queues
 
     def leave(self, arrival: int) -> None:
@@ -163,10 +170,8 @@ class Book:
         """Whether a row of this symbol, a record of ``kind``, may concern an order; if not, another row still may."""
         if kind is _AUCTION:
             return bool(self.urgent or self.closing)
-        if kind is not _BAR:
-            edges = index.edges(self._calendar)
-            if kind not in _TICKS or (edges.rows and not edges.open_at(row)):
-                return False
+        if kind is not _BAR and (kind not in _TICKS or (self.edges.rows and not self.edges.open_at(row))):
+            return False
         if self.urgent:
             return True
         if not self._watched():
@@ -187,16 +192,16 @@ class Book:
         horizon = min(max(through, row + self._span), end)
         self._span = min(self._span * 2, _LONGEST_SPAN)
         best = horizon if horizon < end else NEVER
-        edges = index.edges(self._calendar)
+        edges = self.edges
         if self.urgent or self.closing:
             best = min(best, index.next_auction(self.symbol, row))
         for source in index.data_sources(self.symbol):
             begin = row
-            if index.tape.sources[source].kind is not _BAR:
+            if index.kinds[source] is not _BAR:
                 # Nothing but a bar reaches back into a session that has closed.
                 begin = row if edges.open_at(row) else edges.next_row(row, opens=True)
             elif self.closing:
-                best = min(best, _closing_row(index, source, row, self._calendar))
+                best = min(best, _closing_row(index, source, row, edges))
             if self.urgent:
                 best = min(best, index.next_row(source, begin))
             elif watches:
@@ -230,7 +235,7 @@ class Book:
     def _seen_by(self, index: TapeIndex, source: int) -> list[Watch]:
         """What concerns any order in a source: a trade at a limit may have used up the queue ahead of it (rule 9)."""
         watches = self._watched()
-        if index.tape.sources[source].kind is not _TRADE or not index.shows_queues(self.symbol):
+        if index.kinds[source] is not _TRADE or not index.shows_queues(self.symbol):
             return watches
         return [watch._replace(inclusive=True) for watch in watches]
 
@@ -255,7 +260,7 @@ class Book:
     def _trail(self, order: Order) -> Trail:
         key = order.side, order.trailing_percent is not None, stated(order.fill_settings or self._settings)
         if key not in self._trails:
-            self._trails[key] = Trail(*key, self._step)
+            self._trails[key] = Trail(*key, self.instrument.price_increment)
         return self._trails[key]
 
     def _entry(self, ladder: Ladder, order: Order, arrival: int) -> tuple[float, int]:
@@ -264,11 +269,11 @@ class Book:
         return ladder.sign * float((order.stop_price if waits else order.limit_price) or 0), arrival
 
 
-def _closing_row(index: TapeIndex, source: int, row: int, calendar: str) -> int:
+def _closing_row(index: TapeIndex, source: int, row: int, edges: Edges) -> int:
     """The next bar from ``row`` on that ends as the session does; NEVER, or the close, where there is none."""
-    closes, time = index.edges(calendar).closing(row)
+    closes, time = edges.closing(row)
     if closes == NEVER:
-        return index.edges(calendar).next_row(row, opens=True)
+        return edges.next_row(row, opens=True)
     found = index.next_row(source, max(row, index.before(time)))
     return min(found, closes)
 
@@ -276,7 +281,7 @@ def _closing_row(index: TapeIndex, source: int, row: int, calendar: str) -> int:
 def _next_of(index: TapeIndex, source: int, begin: int, end: int, watches: list[Watch]) -> int:
     rows = index.rows(source)
     first, last = rows.searchsorted((begin, max(begin, end))).tolist()
-    kind, step = index.tape.sources[source].kind, _FIRST_SPAN
+    kind, step = index.kinds[source], _FIRST_SPAN
     while first < last:
         part = rows[first : min(first + step, last)]
         hit = np.zeros(len(part), np.bool_)

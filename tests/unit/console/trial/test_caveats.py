@@ -42,7 +42,7 @@ def told(
 
 
 def test_an_undisturbed_replay_has_none() -> None:
-    canceled = OrderEvent("replay-1-1-2", ExecType.CANCELED, ORDER, 0, 40)
+    canceled = OrderEvent(ExecType.CANCELED, ORDER, 0, 40)
     assert not told(
         Deployment("cross-1", "cross", "trend", 1, "RUNNING", "", 30, 60),
         events=(canceled,),

@@ -27,7 +27,8 @@ def order(instrument: Instrument, side: Side, quantity: Decimal) -> Order:
 
 def fill(n: int, instrument: Instrument, side: Side, quantity: str, price: str, commission: str = "0") -> OrderEvent:
     terms = (D(quantity), D(price), D(commission))
-    return OrderEvent(f"e-{n}", ExecType.TRADE, order(instrument, side, D(quantity)), n * 1000, n, *terms)
+    filled = order(instrument, side, D(quantity))._replace(event_count=n)
+    return OrderEvent(ExecType.TRADE, filled, n * 1000, n, *terms)
 
 
 class Fill(NamedTuple):
@@ -93,7 +94,7 @@ def test_rule_16_a_fill_moves_units_and_cash_and_both_sum_to_zero() -> None:
         (8, EntryKind.COMMISSION, Account.FEES, "USD", D("1.5")),
     ]
     assert {(e.transaction_id, e.exec_id, e.order_id, e.time, e.tape_sequence) for e in posting} == {
-        ("e-7", "e-7", "e-1", 7000, 7)
+        ("e-1-7", "e-1-7", "e-1", 7000, 7)
     }
     assert ledger.cash == D("8996.00")
     assert ledger.commission == D("1.5")
@@ -186,7 +187,8 @@ def test_rule_17_scenario_g_only_the_closed_part_is_realised_at_the_flip() -> No
     assert flip.position is not None
     assert (flip.position.quantity, flip.position.avg_price) == (-15, 110)
     assert [lot.lot_id for lot in flip.closed_lots] == [1]
-    assert [(lot.lot_id, lot.quantity, lot.open_price, lot.open_exec_id) for lot in flip.lots] == [(2, -15, 110, "e-2")]
+    [short] = flip.lots
+    assert (short.lot_id, short.quantity, short.open_price, short.open_exec_id) == (2, -15, 110, "e-1-2")
     cover = ledger.apply(fill(3, STOCK, Side.BUY, "15", "105"), STOCK)
     assert cover.realized_pnl == 75
     assert ledger.realized_pnl == 175
@@ -315,7 +317,7 @@ def test_rule_20_a_ratio_that_is_none_is_refused(ratio: tuple[int, int]) -> None
 )
 def test_rule_16_events_that_are_no_fills_move_nothing(exec_type: ExecType) -> None:
     ledger = Ledger("p")
-    event = OrderEvent("e-1-1", exec_type, order(STOCK, Side.BUY, D(1)), 1, 1)
+    event = OrderEvent(exec_type, order(STOCK, Side.BUY, D(1)), 1, 1)
     assert ledger.apply(event, STOCK).entries == []
     assert ledger.sequence == 0
 

@@ -229,7 +229,7 @@ def answer(command: NewOrder, exec_type: ExecType, state: OrderState, filled: in
     order = order_from(command, plan, "e-1")
     number = {ExecType.NEW: 1, ExecType.REJECTED: 1}.get(exec_type, 2)
     made = order._replace(state=state, event_count=number)
-    return OrderEvent(f"e-1-{number}", exec_type, made, 0, 0, Decimal(filled), Decimal(10))
+    return OrderEvent(exec_type, made, 0, 0, Decimal(filled), Decimal(10))
 
 
 def test_a_runner_hands_over_events_then_records_and_only_what_is_its_strategys() -> None:

@@ -98,7 +98,7 @@ class Market:
         return next((each for each in lists if each.order_list_id == order.order_list_id), None)
 
     def tell(self, exec_type: ExecType, order: Order, **last: Decimal) -> None:
-        event, twin = OrderEvent(f"x-{len(self.folded)}", exec_type, order, self.time, self.position, **last), None
+        event, twin = OrderEvent(exec_type, order, self.time, self.position, **last), None
         if order.order_list_id:
             twin = self.twin(order)
         before = self.orders.pop(order.order_id, order)

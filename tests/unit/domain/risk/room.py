@@ -61,7 +61,7 @@ class Room:
         return order
 
     def tell(self, exec_type: ExecType, order: Order, at: int = 1, **last: Decimal) -> None:
-        event = OrderEvent(f"{order.order_id}-x", exec_type, order, 0, at, **last)
+        event = OrderEvent(exec_type, order, 0, at, **last)
         self.gate.fold(event, INSTRUMENTS[order.symbol])
 
     def fill(self, order: Order, quantity: Decimal | None = None, at: int = 1) -> Order:

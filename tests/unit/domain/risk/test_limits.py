@@ -309,7 +309,7 @@ def test_the_first_limit_in_the_fixed_order_is_the_refusal(desk: Desk) -> None:
     assert sold is not None
     order = Order("e-1", "c", "p", "AAPL", Side.SELL, OrderType.MARKET, TimeInForce.DAY, D(10), reservation=sold)
     filled = order._replace(state=OrderState.FILLED, cum_quantity=D(10))
-    desk.gate.fold(OrderEvent("x", ExecType.TRADE, filled, 0, 1, D(10), D(100)), STOCK)
+    desk.gate.fold(OrderEvent(ExecType.TRADE, filled, 0, 1, D(10), D(100)), STOCK)
     desk.gate.mark("AAPL", D(900))
     desk.limit("short_sale", "0")
     unset = {"short_sale", "initial_margin", "maintenance_margin", "buying_power"}

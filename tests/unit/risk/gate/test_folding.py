@@ -62,13 +62,13 @@ def accepted(of: Order, cash: str = "0", at: int = 0, sequence: int = 1) -> Numb
     after = of._replace(
         state=OrderState.NEW, leaves_quantity=of.quantity, reservation=Reservation(D(cash), signed), event_count=1
     )
-    return NumberedEvent(sequence, OrderEvent(f"{of.order_id}-1", ExecType.NEW, after, 0, at))
+    return NumberedEvent(sequence, OrderEvent(ExecType.NEW, after, 0, at))
 
 
 def filled(before: NumberedEvent, price: str, at: int = 0, sequence: int = 2) -> NumberedEvent:
     of = before.event.order
     after = of._replace(state=OrderState.FILLED, cum_quantity=of.quantity, leaves_quantity=D(0), event_count=2)
-    event = OrderEvent(f"{of.order_id}-2", ExecType.TRADE, after, 0, at, of.quantity, D(price))
+    event = OrderEvent(ExecType.TRADE, after, 0, at, of.quantity, D(price))
     return NumberedEvent(sequence, event)
 
 
@@ -223,7 +223,7 @@ def test_a_refusal_by_a_limit_is_told_and_another_is_not() -> None:
     taken(folding)
     for number, limit in enumerate(("max_order_rate", "kill_switch", "buying_power"), 1):
         refused = order(number)._replace(state=OrderState.REJECTED, refusal=Refusal("R", limit, D(3), D(4)))
-        event = OrderEvent(f"e-{number}-1", ExecType.REJECTED, refused, 7, 5)
+        event = OrderEvent(ExecType.REJECTED, refused, 7, 5)
         folding.take_events([NumberedEvent(number, event, "ada")])
     part, told = folding.take_part()
     assert part is not None
@@ -239,7 +239,7 @@ def test_a_refusal_by_a_limit_is_told_and_another_is_not() -> None:
     assert told[0] == Happening(RiskKind.BREACH, "p", payload, 5, 7, "ada")
     assert [each.payload["limit"] for each in told] == ["max_order_rate", "buying_power"]
     bare = order(4)._replace(state=OrderState.REJECTED, refusal=Refusal("R", "restricted", D(0), D(0)))
-    folding.take_events([NumberedEvent(4, OrderEvent("e-4-1", ExecType.REJECTED, bare, 7, 5), "ada")])
+    folding.take_events([NumberedEvent(4, OrderEvent(ExecType.REJECTED, bare, 7, 5), "ada")])
     [breach] = folding.take_part()[1]
     assert breach.payload == {"order_id": "e-4", "strategy_id": "", "symbol": "A", "limit": "restricted"}
 

@@ -20,7 +20,7 @@ def event(deployment_id: str, number: int) -> OrderEvent:
     order = Order(
         "r1-1", "1-1-1", "p1", "A", Side.BUY, OrderType.MARKET, TimeInForce.GTC, Decimal(1), deployment_id=deployment_id
     )
-    return OrderEvent(f"r1-1-{number}", ExecType.NEW, order, 0, 0)
+    return OrderEvent(ExecType.NEW, order, 0, 0)
 
 
 def place(deployment_id: str, head: int, *, ending: bool = False, environment_id: str = "r1") -> Place:

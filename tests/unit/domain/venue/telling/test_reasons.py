@@ -54,7 +54,7 @@ def made(
     of_event = {name: terms.pop(name) for name in list(terms) if name.startswith("last_")}
     names = ("e-1", "c-1", "p", "AAPL", side, order_type)
     order = Order(*names, time_in_force=Time.GTC, quantity=D(10), basis_sequence=4)._replace(**terms)
-    return OrderEvent("e-1-2", kind, order, 1, 5, **of_event)
+    return OrderEvent(kind, order, 1, 5, **of_event)
 
 
 THROUGH = "The bar's low 97.0 went through its limit 98: it fills at the limit."
