@@ -14,6 +14,8 @@ from services.chassis.streams.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.money import places
 from services.domain.orders.order import Order, OrderEvent
+from services.domain.orders.replacing import INVERTED
+from services.domain.orders.telling import inversion_told
 from services.domain.risk.limit import Checked
 from services.order.records import TimerRow
 from services.order.ticket import Provenance
@@ -226,6 +228,8 @@ def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
     hit = f"bound {refusal.bound}, value {refusal.value}{short}" if refusal.bound else refusal.reason
     why = f" ({refusal.kill_switch_reason})" if refusal.kill_switch_reason else ""
     message = f"The order was refused by {refusal.limit}: {hit}{why}."
+    if refusal.reason == INVERTED:
+        message = f"The order was refused: {inversion_told(refusal.limit, refusal.value, refusal.bound)}."
     return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order_id, metadata=metadata)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from services.domain.money import format_decimal as _plain
 from services.domain.orders.order import CancelReason, Order, OrderEvent
-from services.domain.orders.replacing import Replacement
+from services.domain.orders.replacing import INVERTED, Replacement
 
 _ENDS: Final = {
     CancelReason.IOC_REMAINDER: "It is IOC: what its first record did not fill is canceled.",
@@ -34,6 +34,8 @@ def refusal_told(order: Order) -> str:
     refusal = order.refusal
     if refusal is None:
         return "It was refused."
+    if refusal.reason == INVERTED:
+        return f"It was refused: {inversion_told(refusal.limit, _plain(refusal.value), _plain(refusal.bound))}."
     if not refusal.measured:
         why = f" ({refusal.kill_switch_reason})" if refusal.kill_switch_reason else ""
         return f"It was refused by {refusal.limit}: {refusal.reason}{why}."
@@ -42,11 +44,18 @@ def refusal_told(order: Order) -> str:
     return f"It was refused by {refusal.limit}, which allows {bound}: the order makes it {value}{missing}."
 
 
+def inversion_told(term: str, price: str, entry: str) -> str:
+    """What is wrong with a bracket whose entry would fill beyond one of its exits."""
+    return f"the {term} {price} of an exit is on the wrong side of {entry}, where the entry would fill"
+
+
 def end_told(order: Order, principal: str) -> str:
     """Why what was left of an order was canceled or expired; ``principal`` is who asked for it."""
     reason = order.cancel_reason
     if reason is CancelReason.REQUESTED:
         return f"{principal or 'Somebody'} asked for its end."
+    if reason is CancelReason.INSUFFICIENT_CASH and order.cash_quantity is not None:
+        return "What is left of its cash affords no whole increment."
     return _ENDS.get(reason, f"{reason.name}.")
 
 

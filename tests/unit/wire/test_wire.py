@@ -123,6 +123,9 @@ def test_rule_5_a_refusal_where_nothing_is_measured_has_no_figures_on_its_way() 
     assert refusal_from_proto(told) == refusal_from_proto(old) == bare
     assert refusal_error("e-1", told).metadata == {"order_id": "e-1", "limit": "kill_switch"}
     assert refusal_error("e-1", told).message == "The order was refused by kill_switch: R."
+    inverted = refusal_to_proto(Refusal("BRACKET_INVERTED", "limit_price", D("77.8"), D(10)))
+    why = "the limit_price 10 of an exit is on the wrong side of 77.8, where the entry would fill"
+    assert refusal_error("e-1", inverted).message == f"The order was refused: {why}."
     told = refusal_to_proto(short)
     assert (told.bound, told.value, told.missing) == ("0", "5", "5")
     assert refusal_from_proto(told) == short

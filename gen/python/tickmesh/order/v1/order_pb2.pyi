@@ -274,7 +274,9 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     CANCEL_REASON_IOC_REMAINDER: _CancelReason.ValueType  # 2
     """What an IOC order could not fill."""
     CANCEL_REASON_INSUFFICIENT_CASH: _CancelReason.ValueType  # 3
-    """It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more."""
+    """It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more; of an order by
+    cash: what is left of that affords no whole increment.
+    """
     CANCEL_REASON_KILL_SWITCH: _CancelReason.ValueType  # 4
     """A kill switch was engaged."""
     CANCEL_REASON_END_OF_SESSION: _CancelReason.ValueType  # 5
@@ -318,7 +320,9 @@ CANCEL_REASON_REQUESTED: CancelReason.ValueType  # 1
 CANCEL_REASON_IOC_REMAINDER: CancelReason.ValueType  # 2
 """What an IOC order could not fill."""
 CANCEL_REASON_INSUFFICIENT_CASH: CancelReason.ValueType  # 3
-"""It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more."""
+"""It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more; of an order by
+cash: what is left of that affords no whole increment.
+"""
 CANCEL_REASON_KILL_SWITCH: CancelReason.ValueType  # 4
 """A kill switch was engaged."""
 CANCEL_REASON_END_OF_SESSION: CancelReason.ValueType  # 5

@@ -167,6 +167,18 @@ STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
             PriceBasis.NONE,
         ),
         (
+            made(ExecType.REJECTED, refusal=Refusal("BRACKET_INVERTED", "limit_price", D("77.8"), D(10))),
+            None,
+            "It was refused: the limit_price 10 of an exit is on the wrong side of 77.8, where the entry would fill.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.CANCELED, cancel_reason=CancelReason.INSUFFICIENT_CASH, cash_quantity=D(5)),
+            made(ExecType.NEW),
+            "What is left of its cash affords no whole increment.",
+            PriceBasis.NONE,
+        ),
+        (
             made(ExecType.CANCELED, cancel_reason=CancelReason.REQUESTED, state=OrderState.CANCELED),
             made(ExecType.NEW),
             "officer asked for its end.",

@@ -155,7 +155,8 @@ class CancelReason(betterproto2.Enum):
 
     INSUFFICIENT_CASH = 3
     """
-    It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more.
+    It came to cost more than was reserved, by its price, slippage or commission, and the cash affords no more; of an order by
+    cash: what is left of that affords no whole increment.
     """
 
     KILL_SWITCH = 4
