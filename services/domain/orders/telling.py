@@ -56,6 +56,8 @@ def end_told(order: Order, principal: str) -> str:
         return f"{principal or 'Somebody'} asked for its end."
     if reason is CancelReason.INSUFFICIENT_CASH and order.cash_quantity is not None:
         return "What is left of its cash affords no whole increment."
+    if reason is CancelReason.NOTHING_TO_REDUCE and not order.reduce_only:
+        return "Nothing was set aside for it to open a position, and there is none left that it could reduce."
     return _ENDS.get(reason, f"{reason.name}.")
 
 

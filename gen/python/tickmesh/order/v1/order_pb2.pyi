@@ -292,7 +292,9 @@ class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelRe
     CANCEL_REASON_POST_ONLY: _CancelReason.ValueType  # 10
     """A post-only order that would have filled at once."""
     CANCEL_REASON_NOTHING_TO_REDUCE: _CancelReason.ValueType  # 11
-    """A reduce-only order, and there is no position left for it to reduce."""
+    """A reduce-only order, or one for which nothing was set aside because it could only reduce, and there is no position left for
+    it to reduce.
+    """
     CANCEL_REASON_TWIN_FILLED: _CancelReason.ValueType  # 12
     """The other leg of its OCO or bracket has filled all of it."""
     CANCEL_REASON_END_OF_TIME: _CancelReason.ValueType  # 13
@@ -338,7 +340,9 @@ CANCEL_REASON_FOK_UNFILLED: CancelReason.ValueType  # 9
 CANCEL_REASON_POST_ONLY: CancelReason.ValueType  # 10
 """A post-only order that would have filled at once."""
 CANCEL_REASON_NOTHING_TO_REDUCE: CancelReason.ValueType  # 11
-"""A reduce-only order, and there is no position left for it to reduce."""
+"""A reduce-only order, or one for which nothing was set aside because it could only reduce, and there is no position left for
+it to reduce.
+"""
 CANCEL_REASON_TWIN_FILLED: CancelReason.ValueType  # 12
 """The other leg of its OCO or bracket has filled all of it."""
 CANCEL_REASON_END_OF_TIME: CancelReason.ValueType  # 13

@@ -179,6 +179,12 @@ STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
             PriceBasis.NONE,
         ),
         (
+            made(ExecType.CANCELED, Side.SELL, cancel_reason=CancelReason.NOTHING_TO_REDUCE),
+            made(ExecType.NEW, Side.SELL),
+            "Nothing was set aside for it to open a position, and there is none left that it could reduce.",
+            PriceBasis.NONE,
+        ),
+        (
             made(ExecType.CANCELED, cancel_reason=CancelReason.REQUESTED, state=OrderState.CANCELED),
             made(ExecType.NEW),
             "officer asked for its end.",

@@ -196,7 +196,8 @@ class CancelReason(betterproto2.Enum):
 
     NOTHING_TO_REDUCE = 11
     """
-    A reduce-only order, and there is no position left for it to reduce.
+    A reduce-only order, or one for which nothing was set aside because it could only reduce, and there is no position left for
+    it to reduce.
     """
 
     TWIN_FILLED = 12
