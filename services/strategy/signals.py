@@ -27,9 +27,11 @@ class Signals:
         """
         if deployment_id:
             place = self._host.places.get(deployment_id)
-            if place is None or environment_id not in {"", place.deployment.environment_id}:
-                raise ApiError.not_found("deployment", deployment_id, "DEPLOYMENT_NOT_FOUND")
-            return place.deployment.environment_id
+            found = "" if place is None else place.deployment.environment_id
+            if not found or environment_id not in {"", found}:
+                message = f"{environment_id} has no deployment {deployment_id}." if found else ""
+                raise ApiError.not_found("deployment", deployment_id, "DEPLOYMENT_NOT_FOUND", message)
+            return found
         if environment_id:
             await self.require(environment_id)
             return environment_id
