@@ -100,5 +100,5 @@ def commission_of(order: Order, preview: Preview, instrument: Instrument) -> Dec
         return ZERO
     if costs.in_units and order.side is Side.BUY:
         kept = costs.keep(ZERO, preview.quantity, instrument.quantity_increment)
-        return kept * preview.price * instrument.contract_multiplier
+        return at_most_places(kept * preview.price * instrument.contract_multiplier, 9)
     return costs.charge(ZERO, preview.quantity, preview.notional)

@@ -12,7 +12,7 @@ from services.domain.market import PriceLevel, Quote, requoted
 from services.domain.orders.order import ExecType, Order, TimeInForce
 from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
-from services.domain.risk.preview import Preview, preview
+from services.domain.risk.preview import Preview, commission_of, preview
 from services.domain.risk.walk import Part, value_of, walk
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import Venue
@@ -90,6 +90,13 @@ def test_rule_14_slippage_comes_on_top_at_each_level_and_no_impact() -> None:
     assert (found.notional, found.slippage) == (601, 3)
     assert found.verdict.reservation is not None
     assert (found.verdict.reservation.cash, found.verdict.reservation.commission) == (604, D("0.604"))
+
+
+def test_rule_14_what_is_kept_in_units_is_worth_money_of_nine_places() -> None:
+    sent = order(1, "B", "M", 12, costs=Costs(Commission(basis_points=D(500), in_units=True)))
+    found = seen(sent)
+    # Of 12 a twentieth is no more than 0.5, at 1205 for 12.
+    assert (found.price, commission_of(sent, found, STOCK)) == (D("100.416666667"), D("50.208333334"))
 
 
 def test_rule_14_a_sale_is_told_what_slippage_takes_of_it_and_reserves_nothing_for_it() -> None:
