@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ T = TypeVar("T")
 DIFFERENT: Final = 1
 _SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9./_&-]{0,31}")
 _PORTFOLIO: Final = re.compile(r"[^a-z0-9]+")
+_OF_MODELS: Final = ("portfolio", "symbol")
 
 
 def backtest(options: argparse.Namespace) -> int:
@@ -46,6 +48,8 @@ def backtest(options: argparse.Namespace) -> int:
     scenario = scenario_of(options)
     kinds = discover(load(StrategySettings).strategy_path)
     market = asyncio.run(market_of(scenario, load(MarketdataSettings)))
+    for each in strangers(scenario, market.symbols):
+        sys.stderr.write(f"{each}\n")
     simulation = simulation_of(scenario, market, kinds)
     begin = time.perf_counter()
     with rare_collections():
@@ -92,6 +96,21 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
         raise Trouble("--end is before --start.")
     end_time = None if end is None else _nanoseconds(end + timedelta(days=1)) - 1
     return replace(scenario, start_time=None if start is None else _nanoseconds(start), end_time=end_time)
+
+
+def strangers(scenario: Scenario, symbols: Iterable[str]) -> list[str]:
+    """Who is named by models and limits, and takes no part: one that is misspelt would cost and refuse nothing."""
+    known = {
+        "portfolio": {each.portfolio_id for each in scenario.traders},
+        "strategy": {each.strategy_id for each in scenario.traders},
+        "symbol": set(symbols),
+    }
+    named = [("models", *each) for model in scenario.models for each in zip(_OF_MODELS, model.scope, strict=True)]
+    named += [("limits", *each) for set_ in scenario.limits for each in zip(known, set_.limit.where, strict=True)]
+    found = [
+        f"--{option}: no {kind} {name} takes part" for option, kind, name in named if name not in {"", *known[kind]}
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _repeat(options: argparse.Namespace) -> int:
@@ -182,10 +201,15 @@ def _from_file(what: str, path: str, read: Callable[[Any], Iterable[T]]) -> tupl
     from services.chassis.errors import ApiError
 
     try:
-        return tuple(read(json.loads(Path(path).read_text())))
+        found = json.loads(Path(path).read_text())
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise ValueError("it is no JSON list of objects")
+        return tuple(read(found))
     except OSError as error:
         raise Trouble(f"--{what}: {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError, ApiError) as error:
+    except ApiError as error:
+        raise Trouble(f"--{what}: {path} holds one that is wrong: {error.message}") from None
+    except (ValueError, TypeError, KeyError) as error:
         raise Trouble(f"--{what}: {path} holds no list of {what}: {error}") from None
 
 

@@ -10,7 +10,7 @@ import pytest
 from services.console.layout import Trouble
 from services.console.main import main
 from services.console.scenario import DEMONSTRATION, Scenario
-from services.console.trial.backtest import scenario_of
+from services.console.trial.backtest import scenario_of, strangers
 from services.console.trial.repeat import histories_to, run_to
 from services.console.trial.trial import Market, simulation_of
 from services.domain.backtest.digest import digest
@@ -173,7 +173,7 @@ def test_models_come_from_a_file_as_the_contract_has_them(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}x", "[1]", '[{"commission": {"per_unit": "-1"}}]', "[{}]", '[{"slippage": {"impact": "2"}}]']
+    "text", ["", "{}", "{}x", "[1]", '[{"commission": {"per_unit": "-1"}}]', "[{}]", '[{"slippage": {"impact": "2"}}]']
 )
 def test_a_file_of_models_that_is_none_is_a_trouble(tmp_path: Path, text: str) -> None:
     file = tmp_path / "models.json"
@@ -182,3 +182,20 @@ def test_a_file_of_models_that_is_none_is_a_trouble(tmp_path: Path, text: str) -
         chosen(models=str(file))
     with pytest.raises(Trouble, match="cannot be read"):
         chosen(models=str(tmp_path / "nothing.json"))
+
+
+def test_who_is_named_by_models_and_limits_and_takes_no_part_is_told(tmp_path: Path) -> None:
+    models, limits = tmp_path / "models.json", tmp_path / "limits.json"
+    models.write_text(
+        '[{"commission": {"per_unit": "1"}}, {"symbol": "IBN", "commission": {"per_unit": "1"}},'
+        ' {"portfolio_id": "trent", "symbol": "IBN", "commission": {"per_unit": "2"}},'
+        ' {"portfolio_id": "trend", "symbol": "IBM", "commission": {"per_unit": "2"}}]'
+    )
+    limit = '"limit_type": "LIMIT_TYPE_MAX_ORDER_QUANTITY", "bound": "1"'
+    limits.write_text(f'[{{{limit}, "strategy_id": "crass"}}, {{{limit}, "strategy_id": "cross", "symbol": "IBM"}}]')
+    scenario = chosen(models=str(models), limits=str(limits))
+    assert strangers(scenario, scenario.symbols) == [
+        "--models: no symbol IBN takes part",
+        "--models: no portfolio trent takes part",
+        "--limits: no strategy crass takes part",
+    ]
