@@ -81,6 +81,7 @@ def batch_from_proto(message: gate_pb2.CheckBatch, known: int = 0) -> Batch:
         checks=checks,
         previews=previews,
         order_events=events,
+        standing=frozenset(message.standing_batch_ids),
     )
 
 

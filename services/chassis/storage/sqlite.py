@@ -22,7 +22,7 @@ from services.chassis.storage.writer import Groups
 T = TypeVar("T")
 
 # What may hold up everything else for the sake of one commit: one that usually takes longer is made by the thread.
-BRIEF_SECONDS: Final = 0.001
+BRIEF_SECONDS: Final = 0.003
 
 # A checkpoint inside a commit, as SQLite makes one every 1,000 pages, kept an order in fifty waiting for up to 40 ms.
 CHECKPOINT_SECONDS: Final = 1.0

@@ -92,22 +92,21 @@ class Writer:
         await self.enqueue(unit, then)
 
     def enqueue(
-        self, unit: Unit, then: Callable[[], None] | None = None, *, alone: bool = False
+        self, unit: Unit, then: Callable[[], None] | None = None, *, here: bool = False
     ) -> asyncio.Future[None]:
         """As `commit`, but takes its place in the order at once and returns what to wait for.
 
         Args:
             unit: as of `commit`.
             then: as of `commit`.
-            alone: nobody else has work that could go on meanwhile. Where nothing is being committed and a commit is
-                brief, it is made before this returns: two switches of threads and four turns of the loop are most of
-                what it takes beside the disk.
+            here: where nothing is being committed and commits are brief, it is made before this returns: two switches
+                of threads and four turns of the loop are most of what it takes beside the disk.
         """
         if self._failed is not None:
             raise RuntimeError("the writer has failed") from self._failed
         loop = asyncio.get_running_loop()
         queued = _Queued(unit, then, loop.create_future())
-        if self._running is not None or not (alone and self._commit_here(queued)):
+        if self._running is not None or not (here and self._commit_here(queued)):
             self._queue.append(queued)
             if self._running is None:
                 self._running = deadline.detach(self._run(), name="writer")

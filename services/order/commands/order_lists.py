@@ -13,7 +13,8 @@ from services.chassis.failpoints import failpoint
 from services.domain.orders.lists import inverted, listed
 from services.domain.orders.order import ContingencyType, Order, OrderEvent, OrderState
 from services.domain.risk.gate import Verdict
-from services.order.commands.placing import Create, Desk, Placing, id_reused
+from services.order.commands.create import Create, id_reused
+from services.order.commands.placing import Desk, Placing
 from services.order.gate.checks import Checks, refusal_of, risk_unavailable
 from services.order.gate.risk_gate import RiskUnavailable
 from services.order.mapping import decode_event, decode_order, encode_list, refusal_error

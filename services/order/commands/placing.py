@@ -4,74 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
 from services.domain.costs import VenueModels
-from services.domain.instrument import Instrument
-from services.domain.money import MAX_PRICE_DIGITS, format_decimal, is_multiple, significant_digits
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Verdict
 from services.domain.venue.matching import Venue
+from services.order.commands.create import Create, answer_known, leaders
 from services.order.gate.checks import LEAST_SECONDS, Checks, asking, refusal_of, risk_unavailable
 from services.order.gate.mapping import Check
 from services.order.gate.risk_gate import RiskUnavailable
 from services.order.journal.journal import Journal
-from services.order.mapping import decode_event, decode_order, refusal_error
-from services.order.records import EnvironmentRow, OrderRow, PortfolioRow
+from services.order.records import EnvironmentRow
 from services.order.store import Store
 from services.order.ticket import Provenance, Ticket
 
-
-@dataclass(slots=True, eq=False)
-class Create:
-    """Somebody asks for an order.
-
-    Attributes:
-        seat_token: of a strategy's command, what shows that it is its deployment's own.
-        session_id: the session that it shall not outlive, if there is one.
-        deadline: monotonic seconds; set once nothing but risk is waited for.
-        arrived: when it came, monotonic seconds.
-    """
-
-    ticket: Ticket
-    portfolio: PortfolioRow
-    instrument: Instrument
-    principal: str
-    traceparent: str
-    answer: asyncio.Future[bytes]
-    seat_token: str = ""
-    session_id: str = ""
-    deadline: float = 0.0
-    arrived: float = field(default_factory=time.monotonic)
-    repeats: list[Create] = field(default_factory=list)
-
-    @property
-    def of_strategy(self) -> bool:
-        """Whether a deployment decided it."""
-        return self.ticket.of_strategy
-
-    def fail(self, error: ApiError) -> None:
-        """Answers this and its repeats with an error."""
-        for each in (self, *self.repeats):
-            if not each.answer.done():
-                each.answer.set_exception(error)
-
-    def answer_with(self, order: bytes, state: OrderState) -> None:
-        """Answers this and its repeats with the order; a refused one is answered by its refusal."""
-        if state is OrderState.REJECTED:
-            refused = decode_order(order)
-            self.fail(refusal_error(refused.order_id, refused.refusal))
-            return
-        for each in (self, *self.repeats):
-            if not each.answer.done():
-                each.answer.set_result(order)
+# Batches that are being made durable while another is checked.
+MOST_UNSETTLED: Final = 1
 
 
 class Desk(Protocol):
@@ -92,32 +48,45 @@ class Desk(Protocol):
 
 
 class Placing:
-    """Takes batches of orders, one at a time."""
+    """Takes batches of orders, one at a time; the next is checked while one is being made durable."""
 
     def __init__(self, desk: Desk, store: Store, checks: Checks) -> None:
         self._desk = desk
         self._store = store
         self._asking = checks
+        self._writing: dict[str, Create] = {}
+        self._unsettled: deque[asyncio.Future[None]] = deque()
 
-    async def place(self, batch: Iterable[Create], *, alone: bool) -> list[Create]:
-        """Decides on orders and answers them.
-
-        Args:
-            batch: what has queued.
-            alone: nothing else has.
+    async def place(self, batch: Iterable[Create]) -> list[Create]:
+        """Decides on orders, and answers them once that is durable: `settled` tells when.
 
         Returns:
             Those that must be looked at again: another order of the same client's id has just come in.
         """
-        creates, again = _leaders([each for each in batch if not each.answer.done()])
+        creates, again = leaders([each for each in batch if not each.answer.done()], self._writing)
         creates = [each for each in await self._unknown(creates) if await self.may_come_in(each)]
         soonest = time.monotonic() + LEAST_SECONDS
         late = [each for each in creates if each.deadline < soonest]
         # Who queued so long that risk may be given up soon is asked about alone: it must not fail those behind it.
         for together in (late, [each for each in creates if each.deadline >= soonest]):
             if together:
-                await self._decide(together, alone=alone)
+                await self._decide(together)
+        if again:
+            await self.settled()
         return again
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something was decided that is not durable yet."""
+        return bool(self._unsettled)
+
+    async def settled(self, left: int = 0) -> None:
+        """Returns when all but `left` of the batches that were decided are durable."""
+        while len(self._unsettled) > left:
+            done = self._unsettled.popleft()
+            # Who is told to end meanwhile must not end the commit too.
+            await asyncio.wait({done})
+            done.result()
 
     async def _unknown(self, creates: Sequence[Create]) -> list[Create]:
         """Answers those whose client's id is known; gives the others."""
@@ -128,7 +97,7 @@ class Placing:
             if stored is None:
                 unknown.append(create)
             else:
-                _answer_known(create, stored)
+                answer_known(create, stored)
         return unknown
 
     async def may_come_in(self, create: Create) -> bool:
@@ -141,7 +110,8 @@ class Placing:
             create.fail(objection)
         return objection is None
 
-    async def _decide(self, creates: Sequence[Create], *, alone: bool) -> None:
+    async def _decide(self, creates: Sequence[Create]) -> None:
+        await self.settled(left=MOST_UNSETTLED)
         desk, row = self._desk, self._desk.row
         orders = [self.order(create, row.order_count + n) for n, create in enumerate(creates, start=1)]
         origins = [self.origin(create) for create in creates]
@@ -162,9 +132,34 @@ class Placing:
             desk.journal.checked(order.order_id, verdict)
             events += self._take(order, verdict)
         row.order_count += len(orders)
-        placed = await desk.journal.commit(events, cause="command", alone=alone and len(orders) == 1)
+        written = desk.journal.write(events, cause="command")
+        self._writing |= {create.ticket.client_key: create for create in creates}
+        answer = partial(self._answer, creates, events, written.orders)
+        if written.done.done():
+            answer(written.done)
+            return
+        written.done.add_done_callback(answer)
+        self._unsettled.append(written.done)
+        if any(each.order.state is OrderState.REJECTED and _passed(verdicts, each.order) for each in events):
+            # What risk set aside for it is free again, which it learns by an event.
+            await self.settled()
+        self._asking.taken(written.done)
+
+    def _answer(
+        self,
+        creates: Sequence[Create],
+        events: Sequence[OrderEvent],
+        orders: Mapping[str, bytes],
+        done: asyncio.Future[None],
+    ) -> None:
+        """What was decided is durable, or never will be: then whoever waits for it hears of the process' end."""
+        for create in creates:
+            del self._writing[create.ticket.client_key]
+        if done.cancelled() or done.exception() is not None:
+            return
+        failpoint("order.after_commit")
         for create, event in zip(creates, events, strict=True):
-            create.answer_with(placed[event.order.order_id], event.order.state)
+            create.answer_with(orders[event.order.order_id], event.order.state)
 
     def checks(
         self, creates: Sequence[Create], orders: Sequence[Order], origins: Sequence[Provenance], spans: ExitStack
@@ -222,72 +217,10 @@ class Placing:
         )
 
 
-def check_increments(fields: Mapping[str, Any], instrument: Instrument, path: str = "") -> None:
-    """Refuses prices and quantities off the instrument's increments, and prices that no double stands for.
-
-    Args:
-        fields: of an order, by name.
-        path: where they are in the request.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT `OFF_INCREMENT` with the increment, or `INVALID_ARGUMENT`.
-    """
-    for name, increment in (
-        ("quantity", instrument.quantity_increment),
-        ("limit_price", instrument.price_increment),
-        ("stop_price", instrument.price_increment),
-        ("trailing_amount", instrument.price_increment),
-        ("display_quantity", instrument.quantity_increment),
-    ):
-        value = fields.get(name)
-        if value and (fault := _fault(value, increment, not name.endswith("quantity"))):
-            reason, message = fault
-            off = {"increment": format_decimal(increment), "symbol": instrument.symbol}
-            metadata = off if reason == "OFF_INCREMENT" else {}
-            raise ApiError.invalid_field(f"{path}{name}", message, reason, metadata=metadata)
-
-
-@lru_cache(8192)
-def _fault(value: Decimal, increment: Decimal, is_price: bool) -> tuple[str, str] | None:
-    """What is wrong with a price or quantity, if anything: reason and message. Kept, as the same come again."""
-    if is_price and significant_digits(value) > MAX_PRICE_DIGITS:
-        return "INVALID_ARGUMENT", f"has more than {MAX_PRICE_DIGITS} significant digits"
-    if not is_multiple(value, increment):
-        return "OFF_INCREMENT", f"is no multiple of {format_decimal(increment)}"
-    return None
-
-
 def _closing(held: Decimal) -> dict[str, Any]:
     return {"side": Side.SELL if held > 0 else Side.BUY, "quantity": abs(held)}
 
 
-def _leaders(batch: Iterable[Create]) -> tuple[list[Create], list[Create]]:
-    """The first of each client's id, with those that repeat it; and those which reuse an id with other values."""
-    first: dict[str, Create] = {}
-    others = []
-    for create in batch:
-        leader = first.setdefault(create.ticket.client_key, create)
-        if leader is create:
-            continue
-        if leader.ticket.asked == create.ticket.asked:
-            leader.repeats.append(create)
-        else:
-            others.append(create)
-    return list(first.values()), others
-
-
-def _answer_known(create: Create, stored: OrderRow) -> None:
-    order = decode_event(stored.payload).order
-    if stored.asked == create.ticket.asked:
-        create.answer_with(order.SerializeToString(), OrderState(order.state))
-    else:
-        create.fail(id_reused(stored))
-
-
-def id_reused(stored: OrderRow) -> ApiError:
-    """A client's id was used for another order."""
-    order = decode_event(stored.payload).order
-    client_order_id = order.client_order_id
-    message = f"The client order id {client_order_id} was used for order {order.order_id} with other values."
-    metadata = {"order_id": order.order_id, "client_order_id": client_order_id}
-    return ApiError.already_exists("order", order.order_id, "CLIENT_ORDER_ID_REUSED", message, metadata=metadata)
+def _passed(verdicts: Mapping[str, Verdict], order: Order) -> bool:
+    verdict = verdicts.get(order.order_id)
+    return verdict is not None and verdict.reservation is not None

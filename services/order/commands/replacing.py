@@ -17,7 +17,7 @@ from services.domain.orders.replacing import CannotReplace, Replacement, needs_c
 from services.domain.risk.gate import Verdict
 from services.domain.venue.matching import Venue
 from services.order.commands.canceling import ended_order
-from services.order.commands.placing import check_increments
+from services.order.commands.increments import check_increments
 from services.order.commands.roll import Decision
 from services.order.gate.checks import Checks, asking, refusal_of, risk_unavailable
 from services.order.gate.mapping import Check

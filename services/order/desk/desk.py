@@ -24,8 +24,9 @@ from services.domain.venue.matching import Venue
 from services.order.clients import Peers
 from services.order.commands.cancel_timers import CancelTimers
 from services.order.commands.canceling import Canceling
+from services.order.commands.create import Create
 from services.order.commands.order_lists import CreateList, OrderLists
-from services.order.commands.placing import Create, Placing
+from services.order.commands.placing import Placing
 from services.order.commands.previewing import Previewing, Trial
 from services.order.commands.remodeling import Remodel, Remodeling
 from services.order.commands.replacing import Replace, Replacing
@@ -87,11 +88,6 @@ class Desk:
         self._held: Held = {}
         self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
         self._behind: Idle | None = None
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the tape is here."""
-        return self._walk.tape is not None
 
     @property
     def models(self) -> VenueModels:
@@ -215,16 +211,21 @@ class Desk:
                 pass
 
     async def _step(self) -> bool:
+        idle = self._behind is None and not self._ready and self._grant is None
+        orders = self._behind is None and self._ready and isinstance(self._ready[0], Create)
         if self.urgent.waits:
             await self.urgent.serve()
+        elif idle:
+            return False
+        elif self._placing.unsettled and not orders:
+            # Nothing but orders is decided before that is durable: risk must know of it.
+            await self._placing.settled()
         elif self._behind is not None:
             await self._catch_up(self._behind)
         elif self._ready:
             await self._place()
         elif self._grant is not None:
             await self._run_venue(*self._grant)
-        else:
-            return False
         return True
 
     def _enter(self, phase: Phase) -> None:
@@ -247,7 +248,7 @@ class Desk:
             command.deadline = command.deadline or due
         again: Sequence[AnyCommand] = ()
         if creates := self._next(Create):
-            again = await self._placing.place(creates, alone=not self._ready)
+            again = await self._placing.place(creates)
         elif lists := self._next(CreateList):
             again = await self._lists.place(lists)
         elif trials := self._next(Trial):

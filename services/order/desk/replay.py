@@ -124,7 +124,7 @@ class Desks:
             return None
         if environment_id in self._joined:
             return None
-        if not desk.loaded:
+        if desk.tape is None:
             await self.peers.fetch_instruments(environment.symbols)
             desk.load(environment, await self.peers.tape(environment))
         if connection == self._connection:
@@ -133,7 +133,7 @@ class Desks:
 
     def _desk(self, environment_id: str) -> Desk:
         desk = self._desks.get(environment_id)
-        if desk is None or not desk.loaded:
+        if desk is None or desk.tape is None:
             raise ApiError.not_found("environment", environment_id, "ENVIRONMENT_NOT_FOUND")
         return desk
 

@@ -13,8 +13,9 @@ from services.domain.instrument import Instrument
 from services.order.clients import Peers
 from services.order.commands.cancel_timers import Arm
 from services.order.commands.canceling import Sweep, Swept
+from services.order.commands.create import Create
+from services.order.commands.increments import check_increments
 from services.order.commands.order_lists import CreateList
-from services.order.commands.placing import Create, check_increments
 from services.order.commands.previewing import Outlook, Trial
 from services.order.commands.replacing import Replace
 from services.order.desk.desk import Desk

@@ -74,6 +74,17 @@ class Checks:
         self._journal = journal
         self._gate = gate
         self._urgent = urgent
+        self._answered = 0
+        self._standing: dict[int, asyncio.Future[None]] = {}
+
+    def taken(self, durable: asyncio.Future[None]) -> None:
+        """The verdicts that came last led to orders that are being made durable: they stand, whatever is asked next.
+
+        Only of orders that are what was checked: what risk set aside for them is all that it need know until then.
+        """
+        if (number := self._answered) and not durable.done():
+            self._standing[number] = durable
+            durable.add_done_callback(lambda _: self._standing.pop(number))
 
     async def verdicts(self, checks: Callable[[], Sequence[Check]], deadline: float) -> dict[str, Verdict]:
         """What risk says, by order id.
@@ -87,9 +98,11 @@ class Checks:
         Raises:
             RiskUnavailable: it did not answer in time.
         """
+        self._answered = 0
         while asked := checks():
             answer = await self._ask(partial(self._batch, checks=asked), asked, deadline)
             if answer is not None:
+                self._answered = answer.batch_id
                 return {verdict.order_id: verdict for verdict in answer.verdicts}
         return {}
 
@@ -118,8 +131,9 @@ class Checks:
         return None
 
     def _batch(self, decided: int, number: int, told: int, **orders: Sequence[Check]) -> Any:
-        row, events = self._journal.row, self._journal.events_since(told)
-        return check_batch(number, row.head, row.tape_sequence, decided, order_events=events, **orders)
+        journal, tape_sequence = self._journal, self._journal.row.tape_sequence
+        events, head = journal.events_since(told), journal.committed_head
+        return check_batch(number, head, tape_sequence, decided, order_events=events, standing=self._standing, **orders)
 
 
 def refusal_of(verdict: Verdict | None) -> Refusal:

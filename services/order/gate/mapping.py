@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -89,6 +89,7 @@ def check_batch(
     checks: Sequence[Check] = (),
     previews: Sequence[Check] = (),
     order_events: bytes = b"",
+    standing: Iterable[int] = (),
 ) -> risk_gate_service_pb2.CheckOrdersRequest:
     """Orders for risk's gate, or some that are only thought of, with what happened before them."""
     message = risk_gate_service_pb2.CheckOrdersRequest()
@@ -96,6 +97,7 @@ def check_batch(
     batch = message.batch
     batch.batch_id, batch.order_head, batch.tape_sequence = batch_id, order_head, tape_sequence
     batch.order_events = order_events
+    batch.standing_batch_ids.extend(standing)
     set_time(batch.market_time, market_time)
     for check in checks:
         _set_check(batch.checks.add(), check)

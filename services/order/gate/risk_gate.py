@@ -31,8 +31,9 @@ class RiskUnavailable(Exception):
 
 
 class Checked(NamedTuple):
-    """Verdicts, or previews, good for as long as the gate's generation is this one."""
+    """Verdicts, or previews, of a batch, good for as long as the gate's generation is this one."""
 
+    batch_id: int
     verdicts: tuple[Verdict, ...]
     previews: tuple[Preview, ...]
     generation: int
@@ -146,7 +147,7 @@ class RiskGate:
                 raise
             raise _Broken from None
         answer = await pending
-        return Checked(answer.verdicts, answer.previews, generation)
+        return Checked(answer.batch_id, answer.verdicts, answer.previews, generation)
 
     async def _converse(self) -> None:
         """One life of the stream."""

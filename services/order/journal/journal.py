@@ -157,10 +157,9 @@ class Journal:
         cause: str,
         principal: str = "",
         held: Mapping[Holder, Decimal] | None = None,
-        alone: bool = False,
     ) -> dict[str, bytes]:
         """Writes events and waits; returns each order as it is after them, encoded."""
-        written = self.write(events, cause=cause, principal=principal, held=held, alone=alone)
+        written = self.write(events, cause=cause, principal=principal, held=held)
         await written.done
         failpoint("order.after_commit")
         return written.orders
@@ -173,7 +172,6 @@ class Journal:
         principal: str = "",
         held: Mapping[Holder, Decimal] | None = None,
         request: RequestRow | None = None,
-        alone: bool = False,
     ) -> Written:
         """Numbers, encodes and commits events with the orders' rows, the headroom and where the environment stands.
 
@@ -183,7 +181,6 @@ class Journal:
             principal: who did; of each order its own where not given.
             held: the positions that fills among them have changed, as they are now.
             request: what must not be done again.
-            alone: as of `Writer.enqueue`.
         """
         now = self._clock()
         event_rows, entries = [], []
@@ -214,7 +211,7 @@ class Journal:
         unit = self._store.unit(self.row, *written, positions=positions, request=request)
         failpoint("order.before_commit")
         publish = partial(self._publish, entries, after, orders)
-        return Written(self._store.writer.enqueue(unit, publish, alone=alone), orders)
+        return Written(self._store.writer.enqueue(unit, publish, here=True), orders)
 
     def _publish(self, entries: Sequence[Entry[Seen]], after: Mapping[int, Order], orders: Mapping[str, bytes]) -> None:
         """Shows what is durable now: to snapshots, then to the streams, with nothing in between."""

@@ -1,7 +1,7 @@
 """One environment's gate as the order service meets it: epochs, batches, verdicts, kill switches (rules 3 to 5)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from decimal import Decimal
 from typing import Any
@@ -57,7 +57,7 @@ class EnvironmentGate:
         self._engaged: dict[tuple[str, str], KillRecord] = {}
         self._guards: dict[str, LimitRecord] = {}
         self._session: Session | None = None
-        self._passed: list[str] = []
+        self._passed: dict[int, list[str]] = {}
         self.changing = asyncio.Lock()
         self._last_checked = ""
         self._met = asyncio.Event()
@@ -123,6 +123,7 @@ class EnvironmentGate:
             if self.epoch != epoch:
                 raise _stale(f"Epoch {self.epoch} has begun.")
             folding.gate.drop_unconfirmed()
+            self._passed.clear()
             self._session = session = Session(epoch)
             self._met.set()
             session.put(Ready(epoch, self.engaged(), list(self._guards.values())))
@@ -159,10 +160,9 @@ class EnvironmentGate:
                 scene = self.folding.scene
             if self._session is not session or scene is None:
                 raise _stale("Another epoch has begun.")
-            # The head names all that was committed: what an older batch passed and no event confirms is void.
-            self.folding.gate.drop_unconfirmed(self._passed)
+            self._void(batch.standing)
             verdicts = self._decide(batch, scene)
-            self._passed = [verdict.order_id for verdict in verdicts if verdict.reservation is not None]
+            self._passed[batch.batch_id] = [each.order_id for each in verdicts if each.reservation is not None]
             failpoint("risk.after_verdict")
             session.put(Verdicts(batch.batch_id, verdicts, self._preview(batch, scene)))
         finally:
@@ -235,6 +235,14 @@ class EnvironmentGate:
             self.folding.take_events(events)
         except ValueError as error:
             raise ApiError.invalid_field("batch.order_events", str(error)) from None
+
+    def _void(self, standing: Collection[int]) -> None:
+        """Drops what older batches passed and no event has confirmed, but those that stand.
+
+        The head names all that was committed else.
+        """
+        for number in self._passed.keys() - standing:
+            self.folding.gate.drop_unconfirmed(self._passed.pop(number))
 
     async def _wait_for(self, session: Session, batch: Batch) -> None:
         folding, heads = self.folding, (batch.order_head, batch.ledger_sequence)

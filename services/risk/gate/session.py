@@ -1,7 +1,7 @@
 """What the order service and a gate say to each other, and one connection of theirs."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ class Batch(NamedTuple):
         ledger_sequence: the ledger entry that they must know.
         previews: orders that are only thought of.
         order_events: those before the head that had not arrived.
+        standing: older batches whose verdicts stand though the head is before their orders' events.
     """
 
     batch_id: int
@@ -40,6 +41,7 @@ class Batch(NamedTuple):
     checks: list[Check]
     previews: list[Check]
     order_events: Sequence[NumberedEvent] = ()
+    standing: Collection[int] = ()
 
 
 class Ready(NamedTuple):

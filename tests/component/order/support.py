@@ -308,6 +308,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         self.connects: list[tuple[int, int]] = []
         self.batches: list[int] = []
         self.carried: list[list[int]] = []
+        self.stood: list[tuple[int, list[int]]] = []
         self.traceparents: list[str] = []
         self.kills: list[risk_pb2.KillSwitch] = []
         self.runaways: asyncio.Queue[risk_gate_service_pb2.ReportRunawayRequest] = asyncio.Queue()
@@ -347,6 +348,7 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
         self.batches.append(len(batch.checks))
         events = order_service_pb2.OrderEvents.FromString(batch.order_events).events
         self.carried.append([each.sequence for each in events])
+        self.stood.append((batch.order_head, list(batch.standing_batch_ids)))
         self.traceparents += [check.traceparent for check in batch.checks]
         await self.fold(batch.order_head)
         verdicts = []

@@ -199,6 +199,26 @@ async def test_a_batch_that_was_voided_reserves_nothing_for_the_next(world: Worl
         assert verdict.reservation.headroom == "0"
 
 
+async def test_rule_4_what_stands_counts_before_its_events_come_and_what_was_voided_does_not(
+    world: World, tmp_path: Path
+) -> None:
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        first, second = desk.order(quantity="5"), desk.order(quantity="4")
+        [one] = await desk.check(first)
+        [two] = await desk.check(second, standing=[1])
+        assert two.reservation.headroom == "100"
+        [refused] = await desk.check(desk.order(quantity="2"), standing=[1, 2])
+        assert refused.refusal.missing == "100"
+        # The second is void, and the first still on its way.
+        [void] = await desk.check(desk.order(quantity="5"), standing=[1])
+        assert void.reservation.headroom == "0"
+        world.commit(accepted(first, one, at=10))
+        [verdict] = await desk.check(desk.order(quantity="1"))
+        assert verdict.reservation.headroom == "400"
+
+
 async def test_an_event_on_its_way_when_the_stream_broke_counts_before_the_gate_is_ready(
     world: World, tmp_path: Path
 ) -> None:

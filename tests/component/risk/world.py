@@ -341,6 +341,7 @@ class Desk:
             tape_sequence=position,
             market_time=timestamp(batch.get("time", 0)),
             order_events=batch.get("order_events", b""),
+            standing_batch_ids=batch.get("standing", ()),
             **{kind: checks},
         )
         await self.call.write(gate_pb2.CheckOrdersRequest(batch=message))

@@ -24,7 +24,7 @@ from services.domain.orders.order import (
     TimeInForce,
 )
 from services.order import mapping
-from services.order.commands.placing import check_increments
+from services.order.commands.increments import check_increments
 from services.order.entry.mapping import ticket_from_proto
 from services.order.ticket import Provenance
 from services.wire.orders import order_from_proto

@@ -137,14 +137,14 @@ async def test_units_in_parallel_all_arrive_in_order(database: Database) -> None
     assert [row.id for row in await database.fetch_all(by_id)] == done
 
 
-async def test_a_unit_that_is_alone_is_stored_and_told_of_at_once(
+async def test_a_unit_that_may_be_committed_here_is_stored_and_told_of_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 60.0)
     told: list[int] = []
     for n in range(1, 4):
         row = {"id": n, "price": None, "state": "NEW"}
-        done = database.writer.enqueue([(insert, [row])], partial(told.append, n), alone=True)
+        done = database.writer.enqueue([(insert, [row])], partial(told.append, n), here=True)
         if n > 1:
             # The first one opens the writer's connection, in its thread.
             assert (done.done(), told[-1]) == (True, n)
@@ -152,7 +152,7 @@ async def test_a_unit_that_is_alone_is_stored_and_told_of_at_once(
         assert [each.id for each in await database.fetch_all(by_id)] == told == list(range(1, n + 1))
 
 
-async def test_a_unit_that_is_alone_waits_for_what_is_being_committed(
+async def test_a_unit_that_may_be_committed_here_waits_for_what_is_being_committed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 60.0)
@@ -160,7 +160,7 @@ async def test_a_unit_that_is_alone_waits_for_what_is_being_committed(
     units = [[(insert, [{"id": n, "price": None, "state": "NEW"}])] for n in range(1, 5)]
     await database.writer.enqueue(units[0], partial(told.append, 1))
     waited = [
-        database.writer.enqueue(unit, partial(told.append, n), alone=n == 3) for n, unit in enumerate(units[1:], 2)
+        database.writer.enqueue(unit, partial(told.append, n), here=n == 3) for n, unit in enumerate(units[1:], 2)
     ]
     assert [each.done() for each in waited] == [False, False, False]
     await asyncio.gather(*waited)
@@ -172,13 +172,13 @@ async def test_nothing_stands_still_for_a_commit_that_usually_takes_long(
 ) -> None:
     await database.writer.commit([(insert, [{"id": 1, "price": None, "state": "NEW"}])])
     monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 0.0)
-    done = database.writer.enqueue([(insert, [{"id": 2, "price": None, "state": "NEW"}])], alone=True)
+    done = database.writer.enqueue([(insert, [{"id": 2, "price": None, "state": "NEW"}])], here=True)
     assert not done.done()
     await done
     assert len(await database.fetch_all(by_id)) == 2
 
 
-async def test_a_unit_that_is_alone_is_stored_whole_or_not_at_all(
+async def test_a_unit_that_may_be_committed_here_is_stored_whole_or_not_at_all(
     tmp_path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BRIEF_SECONDS", 60.0)
@@ -186,7 +186,7 @@ async def test_a_unit_that_is_alone_is_stored_whole_or_not_at_all(
     database = await Database.open(f"sqlite:///{tmp_path}/order.db", migrations, on_failure=failures.append)
     row = {"id": 1, "price": None, "state": "NEW"}
     await database.writer.commit([(insert, [row])])
-    done = database.writer.enqueue([(insert, [{**row, "id": 2}, row])], alone=True)
+    done = database.writer.enqueue([(insert, [{**row, "id": 2}, row])], here=True)
     with pytest.raises(RuntimeError, match="commit failed"):
         await done
     assert isinstance(failures[0], sqlite3.IntegrityError)

@@ -88,6 +88,29 @@ class GateMachine(RuleBasedStateMachine):
             assert after.reserved_cash == before.reserved_cash + larger
             assert 0 <= after.spendable - market.headroom["p"] < D("1e-9")
 
+    @rule(
+        sides=st.tuples(st.sampled_from(Side), st.sampled_from(Side)),
+        units=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+        price=st.decimals(D(50), D(150), places=2),
+        reducing=st.booleans(),
+    )
+    def place_before_the_event_of_another(
+        self, sides: tuple[Side, Side], units: tuple[int, int], price: Decimal, reducing: bool
+    ) -> None:
+        """What a passed check set aside is all that the next one need know of its order, come the event or not."""
+        market = self.market
+        first = market.order(sides[0], str(units[0]), order_type=OrderType.LIMIT, limit_price=price)
+        first = first._replace(reduce_only=reducing)
+        verdict = market.check(first)
+        if verdict.reservation is None:
+            return
+        second = market.order(sides[1], str(units[1]))
+        early = market.check(second)
+        market.gate.drop_unconfirmed([second.order_id])
+        market.place(first)
+        assert market.check(second) == early
+        market.gate.drop_unconfirmed([second.order_id])
+
     @rule(side=st.sampled_from(Side), units=st.integers(1, 60))
     def lose_a_check(self, side: Side, units: int) -> None:
         """A verdict that is never committed: the stream broke (rule 4)."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from services.order.commands.placing import Create, Placing
+from services.order.commands.create import Create
+from services.order.commands.placing import Placing
 
 
 def create(name: str, deadline: float) -> Create:
@@ -29,11 +30,11 @@ async def test_an_order_that_waited_too_long_is_asked_about_alone() -> None:
     gate: Any = None
     placing, asked = Placing(desk, store, gate), list[list[str]]()
 
-    async def decide(creates: Sequence[Create], *, alone: bool) -> None:
+    async def decide(creates: Sequence[Create]) -> None:
         asked.append([each.ticket.client_key for each in creates])
 
     placing._decide = decide  # type: ignore[method-assign]
     now = time.monotonic()
     fresh = [create(f"{n}", now + 2) for n in range(3)]
-    await placing.place([create("old", now - 1), create("soon", now + 0.05), *fresh], alone=False)
+    await placing.place([create("old", now - 1), create("soon", now + 0.05), *fresh])
     assert asked == [["old", "soon"], ["0", "1", "2"]]

@@ -152,8 +152,8 @@ async def test_a_verdict_of_its_batch_is_handed_out(line: Line) -> None:
     number = await line.asked(call, 1)
     call.verdict(number - 1)
     call.verdict(number)
-    verdicts, _, generation = await checking
-    assert [each.order_id for each in verdicts] == ["o-1"]
+    batch_id, verdicts, _, generation = await checking
+    assert (batch_id, [each.order_id for each in verdicts]) == (number, ["o-1"])
     assert generation == line.gate.generation
 
 
@@ -178,7 +178,7 @@ async def test_a_kill_switch_voids_what_was_said_before_it(line: Line) -> None:
     # Both wait to be read: the switch comes after the verdict, and before anybody could commit it.
     call.verdict(number)
     call.tell(kill_switch=switch)
-    verdicts, _, generation = await checking
+    _, verdicts, _, generation = await checking
     assert verdicts
     assert generation != line.gate.generation
     assert [kill.scope.portfolio_id for kill in line.kills] == ["p"]

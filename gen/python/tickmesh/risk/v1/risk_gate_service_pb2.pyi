@@ -263,6 +263,7 @@ class CheckBatch(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     PREVIEWS_FIELD_NUMBER: _builtins.int
     ORDER_EVENTS_FIELD_NUMBER: _builtins.int
+    STANDING_BATCH_IDS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.int
     """Echoed with the verdicts."""
     order_head: _builtins.int
@@ -286,6 +287,12 @@ class CheckBatch(_message.Message):
     def previews(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderCheck]:
         """Orders that are only thought of: nothing is set aside for them. Not together with `checks`."""
 
+    @_builtins.property
+    def standing_batch_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Older batches whose verdicts stand though the head is before their orders' events: those are being made durable. What
+        any other older batch passed, and no event up to the head says, is void.
+        """
+
     def __init__(
         self,
         *,
@@ -296,10 +303,11 @@ class CheckBatch(_message.Message):
         checks: _abc.Iterable[Global___OrderCheck] | None = ...,
         previews: _abc.Iterable[Global___OrderCheck] | None = ...,
         order_events: _builtins.bytes = ...,
+        standing_batch_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["market_time", b"market_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "checks", b"checks", "market_time", b"market_time", "order_events", b"order_events", "order_head", b"order_head", "previews", b"previews", "tape_sequence", b"tape_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "checks", b"checks", "market_time", b"market_time", "order_events", b"order_events", "order_head", b"order_head", "previews", b"previews", "standing_batch_ids", b"standing_batch_ids", "tape_sequence", b"tape_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

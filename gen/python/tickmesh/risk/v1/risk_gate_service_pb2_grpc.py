@@ -54,7 +54,7 @@ class RiskGateServiceServicer:
     def CheckOrders(self, request_iterator, context):
         """Checks orders of one environment, batch by batch. Each connection raises the epoch: reservations of older epochs that
         became no order by the stated head are dropped. Verdicts use exactly the order events up to the head each batch names,
-        so they are a function of order, never of timing.
+        and what the older batches passed that it names, so they are a function of order, never of timing.
 
         Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
         `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events

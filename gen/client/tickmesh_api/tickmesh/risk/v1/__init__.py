@@ -379,6 +379,12 @@ class CheckBatch(betterproto2.Message):
     this is empty. Not a message, so that what came by the stream already is not decoded again.
     """
 
+    standing_batch_ids: "list[int]" = betterproto2.field(8, betterproto2.TYPE_INT64, repeated=True)
+    """
+    Older batches whose verdicts stand though the head is before their orders' events: those are being made durable. What
+    any other older batch passed, and no event up to the head says, is void.
+    """
+
 
 default_message_pool.register_message("tickmesh.risk.v1", "CheckBatch", CheckBatch)
 
@@ -1672,7 +1678,7 @@ class RiskGateServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Checks orders of one environment, batch by batch. Each connection raises the epoch: reservations of older epochs that
         became no order by the stated head are dropped. Verdicts use exactly the order events up to the head each batch names,
-        so they are a function of order, never of timing.
+        and what the older batches passed that it names, so they are a function of order, never of timing.
 
         Fails with PERMISSION_DENIED `NOT_OPEN_AT_EDGE`; ABORTED `BASIS_STALE` for an epoch that is not above the last; NOT_FOUND
         `ENVIRONMENT_NOT_FOUND`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED`; UNAVAILABLE `RISK_UNAVAILABLE` when the events
