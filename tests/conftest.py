@@ -8,7 +8,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-import services  # noqa: F401 Before any test imports gRPC: what it says on stderr is settled there.
 from tests.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
