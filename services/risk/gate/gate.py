@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.chassis.telemetry import tracing
 from services.domain.orders.order import OrderState
 from services.domain.risk.exposure import Exposure
 from services.domain.risk.gate import Verdict
@@ -17,7 +15,7 @@ from services.domain.risk.preview import Preview, preview
 from services.domain.risk.valued import Usage
 from services.risk.gate.folding import WARNING_SHARE, Folding, NumberedEvent, Scene
 from services.risk.gate.parts import Part
-from services.risk.gate.session import Batch, Check, Ready, Session, Verdicts
+from services.risk.gate.session import Batch, Ready, Session, Verdicts
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord
 
 # Longest wait of a change for an order service that an earlier life knew: it dials again within a second.
@@ -269,7 +267,7 @@ class EnvironmentGate:
             instrument = scene.instruments[check.order.symbol]
             try:
                 new = check.order.state is OrderState.PENDING_NEW
-                with _span(check):
+                with check.span():
                     decide = gate.check if new else gate.check_replacement
                     verdicts.append(decide(check.order, instrument, check.reference_price, batch.time, slip=check.slip))
             except ValueError as error:
@@ -295,14 +293,3 @@ def _stale(message: str) -> ApiError:
 
 def _completed() -> ApiError:
     return ApiError.failed_precondition("ENVIRONMENT_COMPLETED", "The environment has ended.", kind="STATE")
-
-
-def _span(check: Check) -> AbstractContextManager[Any]:
-    """The check's own span in its order's trace; the stream itself belongs to no trace."""
-    if not check.traceparent or not tracing.sampled(check.traceparent):
-        return nullcontext()
-    order = check.order
-    attributes = {"order_id": order.order_id, "portfolio_id": order.portfolio_id, "symbol": order.symbol}
-    return tracing.span_from(
-        check.traceparent, "tickmesh.risk.v1.RiskGateService/CheckOrders", attributes, kind="SERVER"
-    )

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from services.chassis.telemetry import tracing
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.orders.order import Order
 from services.domain.risk.gate import Verdict
@@ -20,6 +22,14 @@ class Check(NamedTuple):
     reference_price: Decimal
     traceparent: str = ""
     slip: Slip = NO_SLIP
+
+    def span(self) -> AbstractContextManager[Any]:
+        """The check's own span in its order's trace; the stream itself belongs to no trace."""
+        if not self.traceparent or not tracing.sampled(self.traceparent):
+            return nullcontext()
+        order, name = self.order, "tickmesh.risk.v1.RiskGateService/CheckOrders"
+        attributes = {"order_id": order.order_id, "portfolio_id": order.portfolio_id, "symbol": order.symbol}
+        return tracing.span_from(self.traceparent, name, attributes, kind="SERVER")
 
 
 class Batch(NamedTuple):
