@@ -6,7 +6,7 @@ as long as it has at most 15 significant digits, so ``decimal_of`` goes through 
 
 import re
 from collections.abc import Callable
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, getcontext, localcontext, setcontext
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, DefaultContext, getcontext, localcontext, setcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +14,9 @@ ZERO = Decimal(0)
 MAX_PRICE_DIGITS = 15
 EXACT = Context(prec=60)
 """Wire decimals have 27 digits, so a product of two needs 54: no sum of products is ever rounded."""
+# Everybody's, threads' too: with Python's 28 digits a quotient of more is an error that ends a service, and a product
+# of more is rounded in silence. Nothing takes longer for it (measured with 28 and 60: a product 49 ns, a quotient 90).
+DefaultContext.prec = getcontext().prec = EXACT.prec
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,9})?")
 
 

@@ -1,5 +1,6 @@
 """Decimals: what the wire writes is what is meant (contract, rule 22a)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -81,6 +82,19 @@ def test_flooring_and_snapping_give_multiples_near_the_value(value: Decimal, inc
 @pytest.mark.parametrize(("increment", "count"), [("0.01", 2), ("1", 0), ("100", 0), ("0.0001", 4), ("0.50", 1)])
 def test_places_of_an_increment(increment: str, count: int) -> None:
     assert places(Decimal(increment)) == count
+
+
+def test_no_figures_of_the_wire_are_too_long_to_reckon_with() -> None:
+    """Python's 28 digits would round the product and refuse the quotient; threads begin with what is everybody's."""
+    most, least = Decimal("999999999999999999.999999999"), Decimal("0.000000001")
+
+    def reckoned() -> tuple[Decimal, Decimal]:
+        return most * most, most // (least * least)
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        for product, quotient in (reckoned(), elsewhere.submit(reckoned).result()):
+            assert len(product.as_tuple().digits) == 54
+            assert quotient == most * 10**18
 
 
 def test_rounding_leaves_what_needs_no_rounding() -> None:

@@ -17,13 +17,13 @@ _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
 def split(blotter: Blotter, index: TapeIndex, symbol: str, row: int) -> list[OrderEvent]:
     """Restate every order of ``symbol`` by the split of ``row``, or end it where that leaves no unit of it."""
     tape, when = index.tape, When(row + 1, index.tape.time.item(row))
-    ratio = decimal_of(tape.values.item(row, 0)) / decimal_of(tape.values.item(row, 1))
+    numerator, denominator = (decimal_of(tape.values.item(row, column)) for column in (0, 1))
     instrument, events = blotter.instrument(symbol), list[OrderEvent]()
     for arrival, order in list(blotter.orders.items()):
         if order.symbol != symbol:
             continue
         best = trailed(order, index, instrument.calendar, row)
-        after = restated(order, ratio, instrument, best)
+        after = restated(order, numerator, denominator, instrument, best)
         if order.leaves_quantity and not after.leaves_quantity:
             events.append(blotter.end(arrival, ExecType.CANCELED, CancelReason.CORPORATE_ACTION, when))
         else:
@@ -31,33 +31,41 @@ def split(blotter: Blotter, index: TapeIndex, symbol: str, row: int) -> list[Ord
     return events + follow(blotter, events, when)
 
 
-def restated(order: Order, ratio: Decimal, instrument: Instrument, best: float | None = None) -> Order:
-    """``order`` after a split of ``ratio`` new units for an old one (rule 20); ``best`` is the price that it trails.
+def restated(
+    order: Order, numerator: Decimal, denominator: Decimal, instrument: Instrument, best: float | None = None
+) -> Order:
+    """``order`` after a split of ``numerator`` new units for ``denominator`` old ones (rule 20).
 
-    Units are floored, prices snapped. The money of past fills stays what it was.
+    Units are floored, prices snapped. The money of past fills stays what it was. What divides comes last: a third of
+    three units is one, but three times a third in decimals is less.
+
+    Args:
+        best: the price that it trails.
     """
-    step = instrument.quantity_increment
+    step, tick = instrument.quantity_increment, instrument.price_increment
 
     def units(quantity: Decimal) -> Decimal:
-        return floor_to(quantity * ratio, step)
+        return floor_to(quantity * numerator / denominator, step)
+
+    def exact_price(old: Decimal) -> Decimal:
+        return old * denominator / numerator
 
     def price(old: Decimal | None) -> Decimal | None:
-        tick = instrument.price_increment
-        return None if old is None else max(tick, snap(old / ratio, tick))
+        return None if old is None else max(tick, snap(exact_price(old), tick))
 
-    cum, leaves = units(order.cum_quantity), units(order.leaves_quantity)
+    cum, leaves, held = units(order.cum_quantity), units(order.leaves_quantity), order.reservation
     return order._replace(
         quantity=cum + leaves,
         cum_quantity=cum,
         leaves_quantity=leaves,
-        avg_price=at_most_places(order.avg_price / ratio, 9),
+        avg_price=at_most_places(exact_price(order.avg_price), 9),
         commission_quantity=units(order.commission_quantity),
         limit_price=price(order.limit_price),
         stop_price=price(order.stop_price),
         trailing_amount=price(order.trailing_amount),
         display_quantity=None if order.display_quantity is None else max(step, units(order.display_quantity)),
-        trail_price=None if best is None else at_most_places(decimal_of(best) / ratio, 9),
-        reservation=order.reservation._replace(quantity=order.reservation.quantity * ratio),
+        trail_price=None if best is None else at_most_places(exact_price(decimal_of(best)), 9),
+        reservation=held._replace(quantity=at_most_places(held.quantity * numerator / denominator, 9)),
     )
 
 

@@ -109,6 +109,15 @@ async def test_rule_14_of_whole_units_none_is_kept_and_the_commission_is_paid_in
     assert (fill.commission, fill.commission_quantity) == ("1.50015", "")
 
 
+async def test_a_preview_of_more_than_there_is_money_in_the_world_is_a_refusal(mesh: Mesh) -> None:
+    await put(mesh, commission=Commission(basis_points="2.5"))
+    most = {"quantity": "9" * 18, "limit_price": "99999999999.9999", "order_type": order_pb2.ORDER_TYPE_LIMIT}
+    found = await preview(mesh, **most)
+    assert found.refusal.reason == "INSUFFICIENT_BUYING_POWER"
+    assert Decimal(found.commission) == round(Decimal(found.notional) / 4000, 9)
+    assert (await preview(mesh)).passes
+
+
 async def test_rule_14_a_commission_is_at_most_a_share_of_the_money_traded(mesh: Mesh) -> None:
     model = Commission(per_unit="0.5", minimum="4", maximum_basis_points="35")
     assert (await put(mesh, commission=model)).commission == model

@@ -319,17 +319,17 @@ class SlowVenue:
         self.follow(ended, sequence, clock.time)
 
     def split(self, record: Split, sequence: int) -> None:
-        ratio = Decimal(record.numerator) / Decimal(record.denominator)
+        new, old_ones = Decimal(record.numerator), Decimal(record.denominator)
         instrument = INSTRUMENTS[record.symbol]
         step, tick = instrument.quantity_increment, instrument.price_increment
-        held = self.positions[record.symbol] * ratio
+        held = self.positions[record.symbol] * new / old_ones
         self.positions[record.symbol] = int(held / step) * step
 
         def units(quantity: Decimal) -> Decimal:
-            return (quantity * ratio / step).to_integral_value(ROUND_FLOOR) * step
+            return (quantity * new / old_ones / step).to_integral_value(ROUND_FLOOR) * step
 
         def price(old: Decimal | None) -> Decimal | None:
-            return None if old is None else max(tick, round(old / ratio / tick) * tick)
+            return None if old is None else max(tick, round(old * old_ones / new / tick) * tick)
 
         ended = []
         for w in list(self.waiting):
@@ -340,7 +340,7 @@ class SlowVenue:
                 ended.append(self.end(w, "CANCELED", "CORPORATE_ACTION", sequence, record.time))
                 continue
             w.cum, w.quantity, w.kept = cum, cum + leaves, units(w.kept)
-            w.best = None if w.best is None else round(w.best / ratio, 9)
+            w.best = None if w.best is None else round(w.best * old_ones / new, 9)
             display = w.order.display_quantity
             w.order = w.order._replace(
                 quantity=w.quantity,

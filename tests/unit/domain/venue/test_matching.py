@@ -52,6 +52,15 @@ def test_rule_15_holding_day_orders_is_a_setting() -> None:
     assert event.order.refusal == Refusal(MARKET_CLOSED, "session", Decimal(0), Decimal(0))
 
 
+@pytest.mark.parametrize(("new", "old", "before", "after"), [(1, 3, 3, 1), (4, 3, 3, 4), (7, 3, 6, 14), (1, 7, 21, 3)])
+def test_rule_20_a_split_in_thirds_loses_no_unit(new: int, old: int, before: int, after: int) -> None:
+    split = series(Kind.SPLIT, "BBB", [(2, 2, (new, old))])
+    sent = order(1, "B", "L", before, 42)._replace(reservation=Reservation(Decimal(before * 42), Decimal(before)))
+    restated = run(merge([series(Kind.BAR, "BBB", [(0, 1, FLAT)], "1m"), split]), (1, sent))[1].order
+    assert (restated.quantity, restated.limit_price) == (after, Decimal(42 * old) / new)
+    assert restated.reservation.quantity == after
+
+
 def test_rule_20_a_split_restates_open_orders() -> None:
     split = series(Kind.SPLIT, "BBB", [(2, 2, (7, 2))])
     after = series(Kind.BAR, "BBB", [(0, 1, FLAT), (2, 3, (28.0, 28.0, 27.0, 28.0, 100.0))], "1m")
