@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
 from services.domain.accounting.books import Books, EquityPoint
 from services.domain.accounting.entries import Account, Entry, EntryKind, Posting, as_decimal
-from services.domain.accounting.ledger import EXACT, Ledger
+from services.domain.accounting.ledger import Ledger
 from services.domain.instrument import Instrument
 from services.domain.market import Split
 from services.domain.money import places
@@ -178,30 +178,29 @@ class Book:
         self.cursor = replace(self.cursor, ledger_sequence=sequence)
         before: dict[tuple[str, Account, str], Decimal] = {}
         posted: list[Posted] = []
-        with localcontext(EXACT):
-            for portfolio_id, entry in reversed(made):
-                kept = self.kept[portfolio_id]
-                key = (portfolio_id, entry.account, entry.asset)
-                balance = before[key] if key in before else kept.ledger.balance(entry.account, entry.asset)
-                before[key] = balance - entry.amount
-                owner, cause = kept.portfolio.owner, causes.get(entry.exec_id)
-                traceparent, principal = ("", owner) if cause is None else (cause.traceparent, cause.principal)
-                posted.append(
-                    Posted(
-                        self.cursor.environment_id,
-                        sequence,
-                        portfolio_id,
-                        entry,
-                        balance,
-                        now,
-                        traceparent,
-                        principal,
-                        owner,
-                        self._ratio(entry),
-                    )
+        for portfolio_id, entry in reversed(made):
+            kept = self.kept[portfolio_id]
+            key = (portfolio_id, entry.account, entry.asset)
+            balance = before[key] if key in before else kept.ledger.balance(entry.account, entry.asset)
+            before[key] = balance - entry.amount
+            owner, cause = kept.portfolio.owner, causes.get(entry.exec_id)
+            traceparent, principal = ("", owner) if cause is None else (cause.traceparent, cause.principal)
+            posted.append(
+                Posted(
+                    self.cursor.environment_id,
+                    sequence,
+                    portfolio_id,
+                    entry,
+                    balance,
+                    now,
+                    traceparent,
+                    principal,
+                    owner,
+                    self._ratio(entry),
                 )
-                kept.ledger_sequence = max(kept.ledger_sequence, sequence)
-                sequence -= 1
+            )
+            kept.ledger_sequence = max(kept.ledger_sequence, sequence)
+            sequence -= 1
         return posted[::-1]
 
     def _ratio(self, entry: Entry) -> tuple[Decimal, Decimal] | None:
@@ -235,5 +234,4 @@ class Book:
         """`mark` with at least its instrument's places; its exponent is where the places of prices are kept."""
         instrument = self._instruments.get(symbol)
         least = places(instrument.price_increment) if instrument else 0
-        with localcontext(EXACT):
-            return mark.quantize(Decimal(1).scaleb(-least)) if places(mark) <= least else mark
+        return mark.quantize(Decimal(1).scaleb(-least)) if places(mark) <= least else mark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal, localcontext
+from decimal import Decimal
 
 from tickmesh.common.v1.money_pb2 import Money
 from tickmesh.order.v1 import order_pb2
@@ -11,7 +11,6 @@ from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 
 from services.domain.accounting.books import EquityPoint
 from services.domain.accounting.entries import Position
-from services.domain.accounting.ledger import EXACT
 from services.domain.accounting.lots import Lot
 from services.domain.money import format_decimal, parse_decimal
 from services.portfolio.book import Book
@@ -114,19 +113,18 @@ def position_to_proto(book: Book, kept: Kept, position: Position) -> portfolio_p
     def money(amount: Decimal) -> Money:
         return Money(currency_code=portfolio.currency_code, amount=format_decimal(amount, MONEY_PLACES))
 
-    with localcontext(EXACT):
-        price = position.last_price if mark is None else mark
-        return portfolio_pb2.Position(
-            position_id=f"{portfolio.portfolio_id}~{position.symbol}",
-            portfolio_id=portfolio.portfolio_id,
-            symbol=position.symbol,
-            quantity=format_decimal(position.quantity),
-            avg_price=format_decimal(position.avg_price, digits),
-            mark_price="" if mark is None else format_decimal(mark, digits),
-            market_value=money(position.market_value(price)),
-            realized_pnl=money(position.realized_pnl),
-            unrealized_pnl=money(position.unrealized_pnl(price)),
-        )
+    price = position.last_price if mark is None else mark
+    return portfolio_pb2.Position(
+        position_id=f"{portfolio.portfolio_id}~{position.symbol}",
+        portfolio_id=portfolio.portfolio_id,
+        symbol=position.symbol,
+        quantity=format_decimal(position.quantity),
+        avg_price=format_decimal(position.avg_price, digits),
+        mark_price="" if mark is None else format_decimal(mark, digits),
+        market_value=money(position.market_value(price)),
+        realized_pnl=money(position.realized_pnl),
+        unrealized_pnl=money(position.unrealized_pnl(price)),
+    )
 
 
 def positions_to_proto(book: Book, kept: Kept, symbols: Iterable[str]) -> list[portfolio_pb2.Position]:
@@ -138,15 +136,14 @@ def positions_to_proto(book: Book, kept: Kept, symbols: Iterable[str]) -> list[p
 def lot_to_proto(book: Book, kept: Kept, lot: Lot) -> portfolio_pb2.Lot:
     """An open lot; it is known by the execution that opened it."""
     mark = book.marks().get(lot.symbol)
-    with localcontext(EXACT):
-        return portfolio_pb2.Lot(
-            lot_id=lot.open_exec_id,
-            portfolio_id=kept.portfolio.portfolio_id,
-            symbol=lot.symbol,
-            quantity=format_decimal(lot.quantity),
-            open_price=format_decimal(lot.open_price, MONEY_PLACES if mark is None else _digits(mark)),
-            open_time=timestamp(lot.open_time),
-        )
+    return portfolio_pb2.Lot(
+        lot_id=lot.open_exec_id,
+        portfolio_id=kept.portfolio.portfolio_id,
+        symbol=lot.symbol,
+        quantity=format_decimal(lot.quantity),
+        open_price=format_decimal(lot.open_price, MONEY_PLACES if mark is None else _digits(mark)),
+        open_time=timestamp(lot.open_time),
+    )
 
 
 def point_to_proto(point: EquityPoint) -> portfolio_pb2.EquityPoint:

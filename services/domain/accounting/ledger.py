@@ -9,16 +9,16 @@ Cash includes the proceeds of short sales; what of it can be spent is the gate's
 """
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
 from services.domain.accounting.entries import Account, Entry, EntryKind, Position, Posting, as_decimal
 from services.domain.accounting.lots import Fifo, Lot, LotMatching, close_lots, split_lots
 from services.domain.instrument import Instrument
-from services.domain.money import EXACT, ZERO, exactly
+from services.domain.money import ZERO
 from services.domain.orders.order import ExecType, OrderEvent, Side
 
-__all__ = ["EXACT", "Account", "Entry", "EntryKind", "Ledger", "Position", "Posting", "as_decimal"]
+__all__ = ["Account", "Entry", "EntryKind", "Ledger", "Position", "Posting", "as_decimal"]
 
 PLACE = Decimal("1e-9")
 """The wire's last decimal place, to which the few values that do not divide evenly are rounded, half to even."""
@@ -81,9 +81,8 @@ class Ledger:
 
     def unrealized_pnl(self, marks: Mapping[str, Decimal | float]) -> Decimal:
         """What closing every position at ``marks`` would gain; marks as for ``equity``."""
-        with localcontext(EXACT):
-            held = (p for p in self.positions.values() if p.quantity)
-            return sum((p.unrealized_pnl(marks.get(p.symbol, p.last_price)) for p in held), ZERO)
+        held = (p for p in self.positions.values() if p.quantity)
+        return sum((p.unrealized_pnl(marks.get(p.symbol, p.last_price)) for p in held), ZERO)
 
     def deposit(self, amount: Decimal, time: int, tape_sequence: int, transaction_id: str) -> Posting:
         """Cash comes in.
@@ -103,7 +102,6 @@ class Ledger:
             raise ValueError(f"{amount} cannot be withdrawn from {self.cash}")
         return self._transfer(_WITHDRAWAL, amount, -amount, (transaction_id, time, tape_sequence, "", ""))
 
-    @exactly
     def apply(self, event: OrderEvent, instrument: Instrument) -> Posting:
         """Fold one order event; only fills move anything.
 
@@ -162,17 +160,16 @@ class Ledger:
         if before is None or not before.quantity:
             return posting
         source = (f"split-{symbol}-{tape_sequence}", time, tape_sequence, "", "")
-        with localcontext(EXACT):
-            lots = self._lots[symbol] = split_lots(self._lots[symbol], new, old, PLACE)
-            quantity = sum((lot.quantity for lot in lots), ZERO)
-            change = quantity - before.quantity
-            self._move(posting, source, _SPLIT, symbol, change)
-            price = (before.last_price if mark is None else as_decimal(mark)) * old / new
-            after = before._replace(quantity=quantity, last_price=price.quantize(PLACE))
-            self.positions[symbol] = posting.position = after
-            fraction = quantity % instrument.quantity_increment
-            if fraction or not quantity:
-                self._pay_in_lieu(posting, source, after, fraction, price)
+        lots = self._lots[symbol] = split_lots(self._lots[symbol], new, old, PLACE)
+        quantity = sum((lot.quantity for lot in lots), ZERO)
+        change = quantity - before.quantity
+        self._move(posting, source, _SPLIT, symbol, change)
+        price = (before.last_price if mark is None else as_decimal(mark)) * old / new
+        after = before._replace(quantity=quantity, last_price=price.quantize(PLACE))
+        self.positions[symbol] = posting.position = after
+        fraction = quantity % instrument.quantity_increment
+        if fraction or not quantity:
+            self._pay_in_lieu(posting, source, after, fraction, price)
         posting.lots = list(self._lots[symbol])
         return posting
 
@@ -208,7 +205,6 @@ class Ledger:
             ledger._lots[symbol].append(Lot(lot_id, symbol, *numbers, *opened))
         return ledger
 
-    @exactly
     def _worth(self, held: Iterable[Position], marks: Mapping[str, Decimal | float]) -> Decimal:
         total = self.cash
         for position in held:
@@ -219,8 +215,7 @@ class Ledger:
         if amount <= 0:
             raise ValueError(f"a transfer of {amount}")
         posting = Posting()
-        with localcontext(EXACT):
-            self._move(posting, source, what, self.currency_code, signed)
+        self._move(posting, source, what, self.currency_code, signed)
         return posting
 
     def _pay_in_lieu(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.domain.deployment.commands import NewOrder
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, decimal_of, exactly, snap
+from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.order import (
     ExecType,
     Order,
@@ -158,7 +158,6 @@ class ExpressVenue(Venue):
 class ExpressGate(Gate):
     """A gate that can check an order and fold its whole fill in one step."""
 
-    @exactly
     def trade_at_once(
         self, portfolio_id: str, order: NewOrder, instrument: Instrument, fill: CertainFill
     ) -> Reservation | None:

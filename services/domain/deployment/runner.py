@@ -5,10 +5,10 @@ it answers, hand back the acknowledgements, and repeat until it has no more to s
 """
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
-from services.domain.accounting.ledger import EXACT, PLACE
+from services.domain.accounting.ledger import PLACE
 from services.domain.accounting.lots import split_quantity
 from services.domain.deployment.commands import Command
 from services.domain.deployment.context import Context, Signal
@@ -219,9 +219,8 @@ class StrategyRunner:
     def _split(self, split: Split) -> None:
         """The position in new units, less the fraction that the books close for cash."""
         units = self.holdings.positions.get(split.symbol, ZERO)
-        with localcontext(EXACT):
-            after = split_quantity(units, decimal_of(split.numerator), decimal_of(split.denominator), PLACE)
-            self.holdings.positions[split.symbol] = after - after % self._instruments[split.symbol].quantity_increment
+        after = split_quantity(units, decimal_of(split.numerator), decimal_of(split.denominator), PLACE)
+        self.holdings.positions[split.symbol] = after - after % self._instruments[split.symbol].quantity_increment
 
     def _take_commands(self) -> list[Command]:
         context = self._context

@@ -1,9 +1,7 @@
 """What open orders and withdrawals lay claim to, and the portfolios that stand for it (rule 4)."""
 
 from collections.abc import Iterable, Mapping
-from decimal import localcontext
 
-from services.domain.money import EXACT
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.claim import Claim, pair_of, together
@@ -38,13 +36,12 @@ class Claims:
             The ids of new orders dropped.
         """
         chosen = list(self._claims if ids is None else ids)
-        with localcontext(EXACT):
-            for each in chosen:
-                self._settle(each)
-            found = [(each, claim) for each in chosen if (claim := self._claims.get(each)) is not None]
-            dropped = [each for each, claim in found if not claim.confirmed and (claim.symbol or ids is not None)]
-            for each in dropped:
-                self._release(each)
+        for each in chosen:
+            self._settle(each)
+        found = [(each, claim) for each in chosen if (claim := self._claims.get(each)) is not None]
+        dropped = [each for each, claim in found if not claim.confirmed and (claim.symbol or ids is not None)]
+        for each in dropped:
+            self._release(each)
         return dropped
 
     def _known(self, portfolio_id: str) -> Funds:

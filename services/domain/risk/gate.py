@@ -12,13 +12,13 @@ Each event and entry counts exactly once, in the order of their tape positions, 
 units must be there before they are sold.
 """
 
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
-from services.domain.money import EXACT, ZERO, exactly
+from services.domain.money import ZERO
 from services.domain.orders.events import position_change
 from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
 from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_down
@@ -75,14 +75,13 @@ class Gate(Valued):
             return
         funds = self._known(portfolio_id)
         funds.opened = True
-        with localcontext(EXACT):
-            if entry.account is Account.CASH:
-                funds.cash += entry.amount
-                if entry.kind in _FLOWS:
-                    self._flow(funds, entry.amount)
-                self._release(entry.transaction_id)
-            elif entry.account is Account.POSITION:
-                funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
+        if entry.account is Account.CASH:
+            funds.cash += entry.amount
+            if entry.kind in _FLOWS:
+                self._flow(funds, entry.amount)
+            self._release(entry.transaction_id)
+        elif entry.account is Account.POSITION:
+            funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
 
     def engage(self, scope: KillScope, allow_reducing: bool = False, reason: str = "") -> None:
         """Stop new orders of ``scope``; with ``allow_reducing`` those that only reduce a position still pass."""
@@ -96,7 +95,6 @@ class Gate(Valued):
         """Those engaged."""
         return dict(self._kills)
 
-    @exactly
     def check(
         self, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
     ) -> Verdict:
@@ -137,7 +135,6 @@ class Gate(Valued):
         )
         return Verdict(order.order_id, reservation, None, checks)
 
-    @exactly
     def weigh(
         self, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
     ) -> tuple[Verdict, Intent | None]:
@@ -168,56 +165,48 @@ class Gate(Valued):
             ValueError: the order is not open.
         """
         order_id = order.order_id
-        with localcontext(EXACT):
-            self._settle(order_id)
-            claim = self._claims.get(order_id)
-            if claim is None or not claim.confirmed:
-                raise ValueError(f"order {order_id} is not open")
-            funds = self._funds[order.portfolio_id]
-            self._release(order_id)
-            twins = self._twins(order)
-            self._set_aside(twins)
-            intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
-        # What is left is rounded as the venue rounds it, in the caller's context.
+        self._settle(order_id)
+        claim = self._claims.get(order_id)
+        if claim is None or not claim.confirmed:
+            raise ValueError(f"order {order_id} is not open")
+        funds = self._funds[order.portfolio_id]
+        self._release(order_id)
+        twins = self._twins(order)
+        self._set_aside(twins)
+        intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
         reserved = reservation_of_all(intent)
         wanted = claim_of(order._replace(reservation=reserved))
-        with localcontext(EXACT):
-            refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
-            self._take_back(twins)
-            if refusal is not None:
-                self._claim(order_id, claim)
-                return Verdict(order_id, refusal=refusal, checks=checks)
-            self._claim(order_id, wanted)
-            verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)), checks=checks)
-            self._release(order_id)
-            units = max(claim.quantity, wanted.quantity, key=abs)
-            cash, covering = max(claim.cash, wanted.cash), max(claim.covering, wanted.covering)
-            self._claim(order_id, wanted._replace(quantity=units, cash=cash, covering=covering))
-            self._settled[order_id] = claim
-            self._expect(claim)
-            return verdict
+        refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
+        self._take_back(twins)
+        if refusal is not None:
+            self._claim(order_id, claim)
+            return Verdict(order_id, refusal=refusal, checks=checks)
+        self._claim(order_id, wanted)
+        verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)), checks=checks)
+        self._release(order_id)
+        units = max(claim.quantity, wanted.quantity, key=abs)
+        cash, covering = max(claim.cash, wanted.cash), max(claim.covering, wanted.covering)
+        self._claim(order_id, wanted._replace(quantity=units, cash=cash, covering=covering))
+        self._settled[order_id] = claim
+        self._expect(claim)
+        return verdict
 
     def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
         """Set ``amount`` aside until the entry of transaction ``transfer_id`` comes, or say why it cannot be spared."""
-        with localcontext(EXACT):
-            self._release(transfer_id)
-            funds = self._funds.get(portfolio_id)
-            if funds is None or not funds.opened:
-                return Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO)
-            there = round_down(funds.spendable)
-            if amount > there:
-                return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)
-            self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, ZERO, confirmed=False))
-            return None
+        self._release(transfer_id)
+        funds = self._funds.get(portfolio_id)
+        if funds is None or not funds.opened:
+            return Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO)
+        there = round_down(funds.spendable)
+        if amount > there:
+            return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)
+        self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, ZERO, confirmed=False))
+        return None
 
     def fold(self, event: OrderEvent, instrument: Instrument) -> None:
         """Fold one order event: what the order claims now replaces what it claimed, and a fill becomes exposure."""
-        # What is left is rounded as the venue rounds it: in the caller's context, not in the exact one.
-        self._fold(event, instrument, None if event.order.state in TERMINAL else claim_of(event.order))
-
-    @exactly
-    def _fold(self, event: OrderEvent, instrument: Instrument, left: Claim | None) -> None:
         order, exec_type = event.order, event.exec_type
+        left = None if order.state in TERMINAL else claim_of(order)
         if (settled := self._settled.pop(order.order_id, None)) is not None:
             self._expect(settled, -1)
         if exec_type is _REPLACED and left is not None:

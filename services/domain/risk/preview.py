@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
-from services.domain.money import ZERO, at_most_places, exactly
+from services.domain.money import ZERO, at_most_places
 from services.domain.orders.order import Order, Refusal, Side
 from services.domain.risk.buying_power import round_up
 from services.domain.risk.gate import Gate, Verdict
@@ -49,7 +49,6 @@ class Preview(NamedTuple):
         return self._replace(verdict=verdict, largest=ZERO, beyond=beyond)
 
 
-@exactly
 def preview(
     gate: Gate, order: Order, instrument: Instrument, reference_price: Decimal, time: int, *, slip: Slip = NO_SLIP
 ) -> Preview:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.accounting.entries import as_decimal
-from services.domain.money import ZERO, exactly
+from services.domain.money import ZERO
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.claims import Claims
 from services.domain.risk.curve import Curve
@@ -72,14 +72,12 @@ class Valued(Claims):
         """The last price of ``symbol``, in today's units."""
         self._marks[symbol] = price
 
-    @exactly
     def point(self, portfolio_id: str, mark: Mark) -> None:
         """A point of the portfolio's equity curve: its fills count, at the prices that ``mark`` knows."""
         self._filled.pop(portfolio_id, None)
         funds = self._funds[portfolio_id]
         funds.curve.point(funds.equity(mark))
 
-    @exactly
     def close(self, mark: Mark) -> None:
         """A session has closed at the prices that ``mark`` knows: a point of every curve, where the next day begins."""
         total = ZERO
@@ -91,7 +89,6 @@ class Valued(Claims):
                 sleeve.curve.close(sleeve.equity(mark))
         self._curve.close(total)
 
-    @exactly
     def exposure(self, portfolio_id: str) -> Exposure:
         """The portfolio's figures.
 
@@ -100,7 +97,6 @@ class Valued(Claims):
         """
         return exposure_of(portfolio_id, self._funds[portfolio_id], self._limits.maintenance(portfolio_id), self._mark)
 
-    @exactly
     def usages(self, portfolio_ids: Collection[str] | None = None, mark: Mark | None = None) -> list[Usage]:
         """Where the figures of all limits stand that have one, in the order of limits.
 
@@ -110,7 +106,6 @@ class Valued(Claims):
         """
         return list(self._usages(portfolio_ids, mark or self._mark))
 
-    @exactly
     def margins(self, portfolio_ids: Collection[str] | None = None, mark: Mark | None = None) -> list[Margin]:
         """What portfolios with shorts must be worth, and are; ``portfolio_ids`` and ``mark`` as for ``usages``."""
         mark = mark or self._mark

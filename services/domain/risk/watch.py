@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.domain.money import ZERO, exactly
+from services.domain.money import ZERO
 from services.domain.risk.equity_limits import MaintenanceMargin
 from services.domain.risk.limit import Where
 from services.domain.risk.valued import Margin, Usage
@@ -64,7 +64,6 @@ class Watch:
         """The limit is gone."""
         self._told.pop((limit, where), None)
 
-    @exactly
     def look(self, usages: Iterable[Usage], margins: Iterable[Margin]) -> list[Alarm]:
         """What is new, of these figures."""
         alarms = []

@@ -5,11 +5,11 @@ over a split, because no order waits, cannot miss it.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal, localcontext
+from decimal import Decimal
 
 from services.domain.accounting.lots import split_quantity
 from services.domain.instrument import Instrument
-from services.domain.money import EXACT, ZERO, decimal_of
+from services.domain.money import ZERO, decimal_of
 from services.domain.orders.order import Side
 from services.domain.tape_index import TapeIndex
 
@@ -81,9 +81,8 @@ class Positions:
         row, step = index.next_split(symbol, held.since), self._instruments[symbol].quantity_increment
         while row < position:
             numerator, denominator = map(decimal_of, index.tape.values[row, :2].tolist())
-            with localcontext(EXACT):
-                units = split_quantity(units, numerator, denominator, _PLACE)
-                units -= units % step
+            units = split_quantity(units, numerator, denominator, _PLACE)
+            units -= units % step
             row = index.next_split(symbol, row + 1)
         held.units, held.since = units, position
         return units

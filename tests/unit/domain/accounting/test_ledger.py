@@ -2,14 +2,14 @@
 
 import json
 from collections import defaultdict
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.accounting.ledger import EXACT, PLACE, Account, Entry, EntryKind, Ledger, Posting
+from services.domain.accounting.ledger import PLACE, Account, Entry, EntryKind, Ledger, Posting
 from services.domain.instrument import Instrument
 from services.domain.orders.order import ExecType, Order, OrderEvent, OrderState, OrderType, Side, TimeInForce
 
@@ -106,10 +106,9 @@ def test_rule_16_entries_are_gapless_sum_to_zero_and_to_the_balances(steps: list
     assert [entry.sequence for entry in entries] == list(range(1, len(entries) + 1))
     by_transaction: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     by_account: dict[tuple[Account, str], Decimal] = defaultdict(Decimal)
-    with localcontext(EXACT):
-        for entry in entries:
-            by_transaction[entry.transaction_id, entry.asset] += entry.amount
-            by_account[entry.account, entry.asset] += entry.amount
+    for entry in entries:
+        by_transaction[entry.transaction_id, entry.asset] += entry.amount
+        by_account[entry.account, entry.asset] += entry.amount
     assert not any(by_transaction.values())
     assert all(ledger.balance(account, asset) == amount for (account, asset), amount in by_account.items())
     assert ledger.cash == by_account[Account.CASH, "USD"]
@@ -121,27 +120,25 @@ def test_rules_14_and_17_equity_less_deposits_is_the_profit_less_commission(
 ) -> None:
     ledger, _ = run(steps)
     marks = dict.fromkeys(INSTRUMENTS, mark)
-    with localcontext(EXACT):
-        deposits = sum((step.amount for step in steps if isinstance(step, Transfer)), D(0))
-        profit = ledger.realized_pnl + ledger.unrealized_pnl(marks) - ledger.commission
-        assert ledger.equity(marks) - deposits == profit
-        values = (p.market_value(mark) for p in ledger.positions.values())
-        assert ledger.equity(marks) == ledger.cash + sum(values, D(0))
-        assert ledger.realized_pnl == sum((p.realized_pnl for p in ledger.positions.values()), D(0))
+    deposits = sum((step.amount for step in steps if isinstance(step, Transfer)), D(0))
+    profit = ledger.realized_pnl + ledger.unrealized_pnl(marks) - ledger.commission
+    assert ledger.equity(marks) - deposits == profit
+    values = (p.market_value(mark) for p in ledger.positions.values())
+    assert ledger.equity(marks) == ledger.cash + sum(values, D(0))
+    assert ledger.realized_pnl == sum((p.realized_pnl for p in ledger.positions.values()), D(0))
 
 
 @given(HISTORIES)
 def test_rule_18_lots_sum_to_the_position_in_units_and_cost(steps: list[Fill | Split | Transfer]) -> None:
     ledger, _ = run(steps)
-    with localcontext(EXACT):
-        for symbol, position in ledger.positions.items():
-            lots = ledger.lots(symbol)
-            assert sum((lot.quantity for lot in lots), D(0)) == position.quantity
-            assert sum((lot.cost for lot in lots), D(0)) == position.cost
-            assert position.quantity == ledger.balance(Account.POSITION, symbol)
-            assert [lot.lot_id for lot in lots] == sorted({lot.lot_id for lot in lots})
-            assert all((lot.quantity > 0) == (position.quantity > 0) or not lot.quantity for lot in lots)
-            assert bool(lots) == bool(position.quantity)
+    for symbol, position in ledger.positions.items():
+        lots = ledger.lots(symbol)
+        assert sum((lot.quantity for lot in lots), D(0)) == position.quantity
+        assert sum((lot.cost for lot in lots), D(0)) == position.cost
+        assert position.quantity == ledger.balance(Account.POSITION, symbol)
+        assert [lot.lot_id for lot in lots] == sorted({lot.lot_id for lot in lots})
+        assert all((lot.quantity > 0) == (position.quantity > 0) or not lot.quantity for lot in lots)
+        assert bool(lots) == bool(position.quantity)
 
 
 @given(HISTORIES)
@@ -241,14 +238,13 @@ def test_rule_20_a_split_keeps_cost_and_value(
     before, equity = ledger.positions["AAPL"], ledger.equity({"AAPL": mark})
     posting = Split(STOCK, numerator, denominator, mark)(ledger, 9)
     after = ledger.positions["AAPL"]
-    with localcontext(EXACT):
-        new_mark = mark * denominator / numerator
-        rounding = (after.quantity.copy_abs() + new_mark + 1) * PLACE
-        assert abs(ledger.equity({"AAPL": new_mark}) - equity) <= rounding, "cash in lieu keeps what units lose"
-        assert after.cost + (ledger.cash - posting.realized_pnl) == before.cost + sum_of(fills, side)
-        exact = before.quantity * numerator / denominator
-        assert abs(after.quantity) <= abs(exact.quantize(D("1e-9")))
-        assert abs(after.quantity - exact) < 1
+    new_mark = mark * denominator / numerator
+    rounding = (after.quantity.copy_abs() + new_mark + 1) * PLACE
+    assert abs(ledger.equity({"AAPL": new_mark}) - equity) <= rounding, "cash in lieu keeps what units lose"
+    assert after.cost + (ledger.cash - posting.realized_pnl) == before.cost + sum_of(fills, side)
+    exact = before.quantity * numerator / denominator
+    assert abs(after.quantity) <= abs(exact.quantize(D("1e-9")))
+    assert abs(after.quantity - exact) < 1
 
 
 def sum_of(fills: list[tuple[int, Decimal]], side: Side) -> Decimal:

@@ -1,9 +1,9 @@
 """A gate, the books, and a venue that does what it is told."""
 
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
-from services.domain.accounting.ledger import EXACT, Entry, Ledger
+from services.domain.accounting.ledger import Entry, Ledger
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.orders.lists import cut, listed
@@ -122,19 +122,18 @@ class Market:
         if order.cash_quantity is not None:
             sized = cum
         full = cum == sized and order.cash_quantity is None
-        with localcontext(EXACT):
-            after = order._replace(
-                quantity=sized,
-                cum_quantity=cum,
-                leaves_quantity=sized - cum,
-                gross_amount=order.gross_amount + quantity * price,
-                state=OrderState.FILLED if full else OrderState.PARTIALLY_FILLED,
-            )
-            # A short's collateral pays for what only covers it.
-            if order.side is Side.BUY and not order.reduce_only:
-                self.headroom[order.portfolio_id] -= quantity * price
-            elif order.side is Side.SELL and not order.reservation.cash:
-                self.headroom[order.portfolio_id] += quantity * price
+        after = order._replace(
+            quantity=sized,
+            cum_quantity=cum,
+            leaves_quantity=sized - cum,
+            gross_amount=order.gross_amount + quantity * price,
+            state=OrderState.FILLED if full else OrderState.PARTIALLY_FILLED,
+        )
+        # A short's collateral pays for what only covers it.
+        if order.side is Side.BUY and not order.reduce_only:
+            self.headroom[order.portfolio_id] -= quantity * price
+        elif order.side is Side.SELL and not order.reservation.cash:
+            self.headroom[order.portfolio_id] += quantity * price
         self.tell(ExecType.TRADE, after, last_quantity=quantity, last_price=price)
         return after
 
