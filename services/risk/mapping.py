@@ -33,7 +33,7 @@ from services.wire.orders import (
     event_from_proto,
     refusal_to_proto,
 )
-from services.wire.values import decimal, nanoseconds, timestamp
+from services.wire.values import amount, decimal, nanoseconds, timestamp
 
 _SCOPES = {
     risk_pb2.KILL_SWITCH_SCOPE_ENVIRONMENT: Scope.ENVIRONMENT,
@@ -99,9 +99,8 @@ def _order_to_check(message: order_pb2.Order) -> Order:
         return order
     return order._replace(
         state=STATES[message.state],
-        cum_quantity=parse_decimal(message.cum_quantity),
-        leaves_quantity=parse_decimal(message.leaves_quantity),
-        # What was traded may have more than nine places.
+        cum_quantity=amount(message.cum_quantity) or ZERO,
+        leaves_quantity=amount(message.leaves_quantity) or ZERO,
         gross_amount=decimal(message.gross_amount),
         commission=decimal(message.commission),
     )
@@ -116,13 +115,13 @@ def _asked(order: order_pb2.Order) -> Order:
         side=SIDES[order.side],
         order_type=ORDER_TYPES[order.order_type],
         time_in_force=TIMES_IN_FORCE[order.time_in_force],
-        quantity=parse_decimal(order.quantity) if order.quantity else ZERO,
-        cash_quantity=parse_decimal(order.cash_quantity) if order.cash_quantity else None,
-        limit_price=parse_decimal(order.limit_price) if order.limit_price else None,
-        stop_price=parse_decimal(order.stop_price) if order.stop_price else None,
+        quantity=amount(order.quantity) or ZERO,
+        cash_quantity=amount(order.cash_quantity),
+        limit_price=amount(order.limit_price),
+        stop_price=amount(order.stop_price),
         strategy_id=order.strategy_id,
-        trailing_amount=parse_decimal(order.trailing_amount) if order.trailing_amount else None,
-        trailing_percent=parse_decimal(order.trailing_percent) if order.trailing_percent else None,
+        trailing_amount=amount(order.trailing_amount),
+        trailing_percent=amount(order.trailing_percent),
         reduce_only=order.reduce_only,
         costs=costs_of(order),
         order_list_id=order.order_list_id,

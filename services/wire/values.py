@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from decimal import Decimal
@@ -12,12 +13,13 @@ from typing import Any, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.errors import ApiError
-from services.domain.money import ZERO, format_decimal
+from services.domain.money import ZERO, NotADecimal, format_decimal
 
 E = TypeVar("E", bound=Enum)
 
 # What an int64 of ns can tell: 1677 to 2262.
 _FIRST_SECOND, _LAST_SECOND = -9_223_372_036, 9_223_372_035
+_PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def timestamp(nanoseconds: int) -> Timestamp:
@@ -82,9 +84,24 @@ def optional(text: str) -> Decimal | None:
     return Decimal(text) if text else None
 
 
+def amount(text: str) -> Decimal | None:
+    """An amount of an order, None where there is none.
+
+    What closes a position, or was split, may have more digits than a client may write.
+
+    Raises:
+        NotADecimal: for anything but plain digits.
+    """
+    if not text:
+        return None
+    if _PLAIN.fullmatch(text) is None:
+        raise NotADecimal(f"{text[:40]!r} is not a decimal")
+    return Decimal(text)
+
+
 @lru_cache(8192)
 def text(value: Decimal, minimum_places: int = 0) -> str:
-    """`format_decimal`, without its context where the value has few enough places as it is.
+    """`format_decimal`, without its rounding where the value has few enough places as it is.
 
     Kept, because an order's decimals are zero or what they were in its event before: 0.3 us against 0.9.
     """

@@ -25,12 +25,20 @@ ORDER = {"order_id": "e-1", "portfolio_id": "p", "symbol": "A", "side": 2, "orde
 
 
 @pytest.mark.parametrize("field", ["quantity", "limit_price", "cash_quantity", "stop_price"])
-@pytest.mark.parametrize("text", ["1e5", "NaN", ".5", "1" * 19, "-"])
+@pytest.mark.parametrize("text", ["1e5", "NaN", ".5", "1_0", "-1", "-"])
 def test_a_batch_with_an_amount_that_is_none_is_refused(field: str, text: str) -> None:
     order = order_pb2.Order(**ORDER, **{field: text})
     checks = [gate_pb2.OrderCheck(order=order, reference_price="1")]
     with pytest.raises(NotADecimal):
         batch_from_proto(gate_pb2.CheckBatch(checks=checks))
+
+
+def test_an_order_may_have_grown_beyond_what_a_client_may_write() -> None:
+    """Else nobody could close a position of several orders that has become too large for one."""
+    order = order_pb2.Order(**ORDER, quantity="3" * 19 + ".5", limit_price="1" * 19)
+    checks = [gate_pb2.OrderCheck(order=order, reference_price="1")]
+    [check] = batch_from_proto(gate_pb2.CheckBatch(checks=checks)).checks
+    assert (check.order.quantity, check.order.limit_price) == (D("3" * 19 + ".5"), D("1" * 19))
 
 
 def test_an_order_of_a_list_is_checked_as_one() -> None:
