@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from services.domain.orders.order import Side
 from services.domain.tape import Kind
+from services.domain.values import new
 
 
 class Prices(NamedTuple):
@@ -23,15 +24,15 @@ class Prices(NamedTuple):
         return Prices(self.last, self.last, self.last, self.last)
 
 
-_BUY, _BAR, _QUOTE, _new_prices = Side.BUY, Kind.BAR, Kind.QUOTE, Prices.__new__
+_BUY, _BAR, _QUOTE = Side.BUY, Kind.BAR, Kind.QUOTE
 
 
 def prices_of(kind: Kind, values: list[float], side: Side) -> Prices:
     """The prices of a record's values for orders of ``side``: buys meet a quote's ask, sells its bid."""
     if kind is _BAR:
-        return _new_prices(Prices, values[0], values[2], values[1], values[3])
+        return new(Prices, (values[0], values[2], values[1], values[3]))
     price = values[1] if kind is _QUOTE and side is _BUY else values[0]
-    return _new_prices(Prices, price, price, price, price)
+    return new(Prices, (price, price, price, price))
 
 
 def column_of(kind: Kind, side: Side, highest: bool) -> int:

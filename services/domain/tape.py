@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.domain.market import Auction, Bar, Clock, Halt, PriceLevel, Quote, Record, Split, Trade
+from services.domain.values import new
 
 VALUES = 5
 """Value columns a record has; kinds that need fewer leave the rest 0."""
@@ -147,7 +148,7 @@ class Tape:
         return total.hexdigest()
 
 
-_BAR, _new_bar = Kind.BAR, Bar.__new__
+_BAR = Kind.BAR
 
 
 def make_record(
@@ -156,7 +157,7 @@ def make_record(
     """The value of one row; of a quote with the ``levels`` behind its best ones."""
     if source.kind is _BAR:
         first, high, low, close, volume = values
-        return _new_bar(Bar, source.symbol, source.interval, start, time, first, high, low, close, volume)
+        return new(Bar, (source.symbol, source.interval, start, time, first, high, low, close, volume))
     match source.kind:
         case Kind.QUOTE:
             bids, asks = (side_of(values, levels, asks) for asks in (False, True)) if levels else ((), ())

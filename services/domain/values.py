@@ -1,12 +1,17 @@
 """Makes the domain's values cheaper to use: every order takes some dozens of them."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 _Value = TypeVar("_Value", bound=type[tuple[Any, ...]])
+_Made = TypeVar("_Made", bound=tuple[Any, ...])
 
-new: Callable[..., Any] = tuple.__new__
-"""Makes a ``NamedTuple`` of a list or tuple of all its fields: in two thirds of the time that calling it takes."""
+
+class _New(Protocol):
+    def __call__(self, cls: type[_Made], fields: tuple[Any, ...] | list[Any], /) -> _Made: ...
+
+
+new = cast("_New", tuple.__new__)
+"""Makes a ``NamedTuple`` of all its fields: in half the time that calling it takes, which fills in what is missing."""
 
 
 def quick_replace(cls: _Value) -> _Value:

@@ -9,6 +9,7 @@ from services.domain.instrument import Instrument
 from services.domain.market import Split
 from services.domain.orders.order import ExecType, OrderEvent
 from services.domain.timeline import Timeline
+from services.domain.values import new
 
 
 class EquityPoint(NamedTuple):
@@ -29,7 +30,6 @@ class Folded(NamedTuple):
 
 
 _TRADE = ExecType.TRADE
-_new_point, _new_folded = EquityPoint.__new__, Folded.__new__
 
 
 class Books:
@@ -64,7 +64,7 @@ class Books:
                 filled[order.portfolio_id] = None
         for portfolio_id in filled:
             points.append(self.point(portfolio_id, through))
-        return _new_folded(Folded, postings, points)
+        return new(Folded, (postings, points))
 
     def point(self, portfolio_id: str, sequence: int) -> EquityPoint:
         """The portfolio's worth as it is, at the prices of ``sequence``."""
@@ -74,7 +74,7 @@ class Books:
             if position.quantity and (mark := self._timeline.mark(symbol, sequence)) is not None:
                 marks[symbol] = mark
         cash, equity = ledger.cash, ledger.equity(marks)
-        return _new_point(EquityPoint, portfolio_id, sequence, self._timeline.time(sequence), cash, equity)
+        return new(EquityPoint, (portfolio_id, sequence, self._timeline.time(sequence), cash, equity))
 
     def _split(self, sequence: int) -> list[tuple[str, Posting]]:
         split = cast("Split", self._timeline.tape.record(sequence))

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from services.domain.money import ZERO
+from services.domain.values import new
 
 _COST_PLACE = Decimal("1e-24")
 """A cost is a product of wire decimals, 18 places; six more keep what a split's thirds lose out of sight."""
@@ -70,9 +71,6 @@ class Closing(NamedTuple):
     changed: list[Lot]
 
 
-_new_closing = Closing.__new__
-
-
 def close_lots(lots: list[Lot], quantity: Decimal, everything: bool, matching: LotMatching) -> Closing:
     """Take ``quantity`` units, signed like the lots, out of ``lots``, in place.
 
@@ -90,13 +88,13 @@ def close_lots(lots: list[Lot], quantity: Decimal, everything: bool, matching: L
         if abs(lot.quantity) > abs(remaining):
             share = _exact(lot.cost * remaining / lot.quantity)
             lots[index] = lot._replace(quantity=lot.quantity - remaining, cost=lot.cost - share)
-            return _new_closing(Closing, cost + share, closed, [lots[index]])
+            return new(Closing, (cost + share, closed, [lots[index]]))
         closed.append(lots.pop(index))
         cost += lot.cost
         remaining -= lot.quantity
     if remaining:
         raise ValueError(f"the lots hold {quantity - remaining} units, {quantity} were to be closed")
-    return _new_closing(Closing, cost, closed, [])
+    return new(Closing, (cost, closed, []))
 
 
 def _exact(cost: Decimal) -> Decimal:

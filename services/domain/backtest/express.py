@@ -13,6 +13,7 @@ from typing import NamedTuple
 from services.domain.deployment.commands import NewOrder
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap
+from services.domain.orders.events import event_of
 from services.domain.orders.order import (
     ExecType,
     Order,
@@ -27,8 +28,7 @@ from services.domain.risk.buying_power import round_down, round_up
 from services.domain.risk.gate import Gate
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, Edges, TapeIndex
-from services.domain.values import new as made
-from services.domain.values import place_of
+from services.domain.values import new, place_of
 from services.domain.venue.matching import Venue, VenueSettings
 
 
@@ -48,7 +48,6 @@ _MARKET, _GTC, _BUY, _FILLED, _TRADE = (
     OrderState.FILLED,
     ExecType.TRADE,
 )
-_certain, _event, _reserved = CertainFill.__new__, OrderEvent.__new__, Reservation.__new__
 (_CUM,) = place_of(Order, "cum_quantity")
 
 
@@ -122,22 +121,22 @@ class ExpressVenue(Venue):
             if share < quantity or quantity % instrument.quantity_increment:
                 return None
         price = _on_step(decimal_of(tape.values.item(row, 0)), instrument.price_increment)
-        return _certain(CertainFill, row + 1, start, price, tape.values.item(at - 1, 3)) if price > 0 else None
+        return new(CertainFill, (row + 1, start, price, tape.values.item(at - 1, 3))) if price > 0 else None
 
-    def fill_at_once(self, new: Order, fill: CertainFill) -> OrderEvent:
+    def fill_at_once(self, order: Order, fill: CertainFill) -> OrderEvent:
         """The TRADE of an order just NEW; the venue then stands at the bar that filled it."""
-        quantity, price, cash = new.quantity, fill.price, new.reservation.cash
-        gross = quantity * price * self._instruments[new.symbol].contract_multiplier
-        headroom = new.reservation.headroom + (cash - gross if new.side is _BUY else gross)
-        self._blotter.headroom[new.portfolio_id] = headroom
-        reservation = _reserved(Reservation, cash, new.reservation.quantity, headroom)
-        figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, 2, new.priority)
-        filled: Order = made(Order, new[:_CUM] + figures)
-        signed = quantity if new.side is _BUY else -quantity
-        self._blotter.positions.trade((new.portfolio_id, new.symbol), signed, fill.sequence)
+        quantity, price, cash = order.quantity, fill.price, order.reservation.cash
+        gross = quantity * price * self._instruments[order.symbol].contract_multiplier
+        headroom = order.reservation.headroom + (cash - gross if order.side is _BUY else gross)
+        self._blotter.headroom[order.portfolio_id] = headroom
+        reservation = new(Reservation, (cash, order.reservation.quantity, headroom, ZERO))
+        figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, 2, order.priority)
+        filled = new(Order, order[:_CUM] + figures)
+        signed = quantity if order.side is _BUY else -quantity
+        self._blotter.positions.trade((order.portfolio_id, order.symbol), signed, fill.sequence)
         self._position = fill.sequence
         self._agenda.quiet_until = fill.sequence - 1
-        return _event(OrderEvent, _TRADE, filled, fill.time, fill.sequence, quantity, price, ZERO)
+        return event_of(_TRADE, filled, (fill.sequence, fill.time), (quantity, price, ZERO, ZERO))
 
     def _lane(self, symbol: str) -> _Lane | None:
         settings, index = self._settings, self._index
@@ -188,7 +187,7 @@ class ExpressGate(Gate):
         holding.multiplier = multiplier
         self._marks.setdefault(order.symbol, fill.last)
         funds.rate.count(order.basis_time, order.symbol)
-        return _reserved(Reservation, cash, signed, headroom)
+        return new(Reservation, (cash, signed, headroom, ZERO))
 
 
 def _on_step(price: Decimal, step: Decimal) -> Decimal:

@@ -66,5 +66,4 @@ def order_from(
     ids = (order_id, command.client_order_id, plan.portfolio_id)
     whence = (None, plan.strategy_id, plan.deployment_id, command.label, command.basis_sequence, command.basis_time)
     figures = (ZERO, ZERO, ZERO, ZERO, ZERO, reservation or _NO_RESERVATION, state, leaves, events, events)
-    order: Order = new(Order, ids + values[_ASKED] + whence + terms + _ALONE + figures)
-    return order
+    return new(Order, ids + values[_ASKED] + whence + terms + _ALONE + figures)

@@ -19,6 +19,7 @@ from services.domain.costs import ModelChange, VenueModels
 from services.domain.deployment.commands import Command, NewOrder
 from services.domain.deployment.runner import StrategyRunner
 from services.domain.instrument import Instrument
+from services.domain.orders.events import event_of
 from services.domain.orders.order import ExecType, OrderEvent
 from services.domain.risk.limits import LimitChange
 from services.domain.risk.valuing import Valuing
@@ -40,7 +41,7 @@ __all__ = [
 
 FILL_KINDS = frozenset({EntryKind.TRADE, EntryKind.COMMISSION})
 """Entries that the gate knows from the order events already."""
-_NEW, _new_event = ExecType.NEW, OrderEvent.__new__
+_NEW = ExecType.NEW
 
 
 class Simulation:
@@ -172,7 +173,7 @@ class Simulation:
         order = self.trading.order(plan, command, reservation)
         filled = self.venue.fill_at_once(order, fill)
         self.position = fill.sequence
-        self.result.events.append(_new_event(OrderEvent, _NEW, order, command.basis_time, command.basis_sequence))
+        self.result.events.append(event_of(_NEW, order, (command.basis_sequence, command.basis_time)))
         self._keep([filled])
         return filled
 

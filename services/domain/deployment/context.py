@@ -10,6 +10,7 @@ from services.domain.deployment.holdings import Holdings, WorkingOrder
 from services.domain.money import ZERO
 from services.domain.orders.order import ContingencyType, OrderType, Side, TimeInForce
 from services.domain.orders.replacing import Replacement
+from services.domain.values import new
 
 
 class Signal(NamedTuple):
@@ -30,9 +31,6 @@ class Signal(NamedTuple):
     values: Mapping[str, float]
     tape_sequence: int
     time: int
-
-
-_new_order, _new_signal = NewOrder.__new__, Signal.__new__
 
 
 class Context:
@@ -121,31 +119,21 @@ class Context:
             return ""
         self._count += 1
         client_order_id = f"{self._number}-{self.tape_sequence}-{self._count}"
-        self.commands.append(
-            _new_order(
-                NewOrder,
-                client_order_id,
-                symbol,
-                side,
-                order_type,
-                time_in_force,
-                ZERO if quantity is None else quantity,
-                cash_quantity,
-                limit_price,
-                stop_price,
-                expire_time,
-                trailing_amount,
-                trailing_percent,
-                post_only,
-                reduce_only,
-                display_quantity,
-                label,
-                "" if signal is None else signal.signal_id,
-                self.tape_sequence,
-                self.now,
-            )
-        )
         leaves = ZERO if quantity is None else quantity
+        signal_id = "" if signal is None else signal.signal_id
+        asked = (
+            client_order_id,
+            symbol,
+            side,
+            order_type,
+            time_in_force,
+            leaves,
+            cash_quantity,
+            limit_price,
+            stop_price,
+        )
+        terms = (expire_time, trailing_amount, trailing_percent, post_only, reduce_only, display_quantity)
+        self.commands.append(new(NewOrder, (*asked, *terms, label, signal_id, self.tape_sequence, self.now)))
         self.holdings.working[client_order_id] = WorkingOrder(client_order_id, symbol, side, order_type, leaves)
         return client_order_id
 
@@ -259,7 +247,8 @@ class Context:
     ) -> Signal:
         """Record a decision; hand it to ``buy`` or ``sell`` to say what the order came from."""
         signal_id = f"{self._number}-{self.tape_sequence}-{self._signals + 1}"
-        made = _new_signal(Signal, signal_id, symbol, side, strength, values or {}, self.tape_sequence, self.now)
+        fields = (signal_id, symbol, side, strength, values or {}, self.tape_sequence, self.now)
+        made = new(Signal, fields)
         if not self.warming:
             self._signals += 1
             self.signals.append(made)

@@ -31,8 +31,7 @@ def event_of(exec_type: ExecType, after: Order, when: tuple[int, int], last: _La
     """The event that made the order what it is ``after`` it; of a fill with what it took. ``when`` may be any pair."""
     sequence, time = when
     what = (exec_type, after, time, sequence)
-    event: OrderEvent = new(OrderEvent, what + last)
-    return event
+    return new(OrderEvent, what + last)
 
 
 def position_change(event: OrderEvent) -> Decimal:

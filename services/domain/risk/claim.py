@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.domain.money import ZERO
 from services.domain.orders.order import ContingencyType, Order, Side, reserved_cash
+from services.domain.values import new
 
 
 class Claim(NamedTuple):
@@ -31,7 +32,7 @@ class Claim(NamedTuple):
     strategy_id: str = ""
 
 
-_BUY, _OCO, _BRACKET, _new_claim = Side.BUY, ContingencyType.OCO, ContingencyType.BRACKET, Claim.__new__
+_BUY, _OCO, _BRACKET = Side.BUY, ContingencyType.OCO, ContingencyType.BRACKET
 
 
 def claim_of(order: Order) -> Claim:
@@ -44,7 +45,7 @@ def claim_of(order: Order) -> Claim:
         units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
     signed = units if order.side is _BUY else -units
     whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
-    return _new_claim(Claim, *whose, signed, reserved_cash(order), covering_of(order), True, pair, order.strategy_id)
+    return new(Claim, (*whose, signed, reserved_cash(order), covering_of(order), True, pair, order.strategy_id))
 
 
 def covering_of(order: Order) -> Decimal:

@@ -29,10 +29,10 @@ from services.domain.risk.limit import Checked, Counted, Intent, Where, reduces
 from services.domain.risk.limits import KillScope, KillSwitch, stopping
 from services.domain.risk.order_limits import BuyingPower
 from services.domain.risk.valued import Valued
+from services.domain.values import new
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _REJECTED, _REPLACED = Side.BUY, ExecType.TRADE, ExecType.REJECTED, ExecType.REPLACED
-_new_claim, _new_reservation = Claim.__new__, Reservation.__new__
 _NOTHING, _FLOWS = Counted(Funds(), (), Curve()), frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
 
 
@@ -129,10 +129,8 @@ class Gate(Valued):
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
         whose = (order.portfolio_id, order.symbol)
         covering = covering_of(order) if order.reduce_only else ZERO
-        self._claim(order.order_id, _new_claim(Claim, *whose, signed, cash, covering, False, pair, order.strategy_id))
-        reservation = _new_reservation(
-            Reservation, cash - fee if fee else cash, signed, round_down(funds.spendable), fee
-        )
+        self._claim(order.order_id, new(Claim, (*whose, signed, cash, covering, False, pair, order.strategy_id)))
+        reservation = new(Reservation, (cash - fee if fee else cash, signed, round_down(funds.spendable), fee))
         return Verdict(order.order_id, reservation, None, checks)
 
     def weigh(

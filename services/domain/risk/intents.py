@@ -10,9 +10,10 @@ from services.domain.orders.order import Order, OrderType, Reservation, Side, Ti
 from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_up
 from services.domain.risk.limit import Intent
 from services.domain.risk.walk import Part, value_of, walk
+from services.domain.values import new
 
 # Bound once, for what every order passes (see ``ledger``).
-_BUY, _TRAILING, _new_intent = Side.BUY, OrderType.TRAILING_STOP, Intent.__new__
+_BUY, _TRAILING = Side.BUY, OrderType.TRAILING_STOP
 _AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
 
@@ -37,7 +38,7 @@ def intent_of(
     price, multiplier = _price(order, reference), instrument.contract_multiplier
     funds.holding(order.symbol).multiplier = multiplier
     if order.reduce_only:
-        return _new_intent(Intent, order, instrument, funds, ZERO, reference, price, ZERO, ZERO, time, mark)
+        return new(Intent, (order, instrument, funds, ZERO, reference, price, ZERO, ZERO, time, mark, ZERO))
     left, parts = order.cash_quantity, list[Part]()
     if left is None:
         units = order.quantity - order.cum_quantity if order.cum_quantity else order.quantity
@@ -62,7 +63,7 @@ def intent_of(
             fee = _commission(order, units, notional)
         cash += fee
     seen = (signed, reference, price, notional, cash, time, mark, fee)
-    return _new_intent(Intent, order, instrument, funds, *seen)
+    return new(Intent, (order, instrument, funds, *seen))
 
 
 def _most_units(order: Order, cash: Decimal, reference: Decimal, instrument: Instrument) -> Decimal:

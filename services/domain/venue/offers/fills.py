@@ -19,6 +19,7 @@ from services.domain.orders.order import (
     reserved_cash,
     reserved_together,
 )
+from services.domain.values import new
 from services.domain.venue.offers.depth import Offer
 from services.domain.venue.offers.reach import AT_CLOSE, Attempt
 from services.domain.venue.offers.supply import Supply, worst_price
@@ -73,9 +74,6 @@ class Fill(NamedTuple):
     unpaid: bool
 
 
-_new_fill = Fill.__new__
-
-
 def fill(
     order: Order,
     price: Decimal,
@@ -99,18 +97,18 @@ def fill(
     if order.cash_quantity is not None:
         leaves = _units_for(order.cash_quantity - order.gross_amount, unit_cost, step)
         if not leaves:
-            return _new_fill(Fill, ZERO, order, True)
+            return new(Fill, (ZERO, order, True))
     quantity = leaves if units is None else min(leaves, units)
     after = _filled(order, quantity, leaves, price, instrument)
     if order.side is _SELL:
         unpaid = order.costs is not None and not _pays_commission(order, after, headroom, twin)
-        return Fill(ZERO, order, unpaid=True) if unpaid else _new_fill(Fill, quantity, after, False)
+        return Fill(ZERO, order, unpaid=True) if unpaid else new(Fill, (quantity, after, False))
     if not quantity or (order.reduce_only and not order.reservation.cash):
-        return _new_fill(Fill, quantity, after, False)
+        return new(Fill, (quantity, after, False))
     cost = _cost(order, after)
     reserved, smaller = reserved_together(order, twin), None if twin is None else cut(twin, quantity)
     if cost <= reserved - reserved_together(after, smaller) + headroom:
-        return _new_fill(Fill, quantity, after, False)
+        return new(Fill, (quantity, after, False))
     spendable = reserved + headroom
     quantity = min(quantity, _units_for(spendable, unit_cost, step))
     if order.costs is not None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from services.domain.orders.order import LIMITED, STOPS, TRIGGERED_STATES, Order, OrderType, Side
 from services.domain.prices import Prices
+from services.domain.values import new
 from services.domain.venue.offers.trailing import trigger_price
 
 AT_ONCE, JUMPED, BETTERED, INSIDE, AT_CLOSE, MISSED = range(6)
@@ -38,20 +39,17 @@ class Attempt(NamedTuple):
         return self.group <= BETTERED
 
 
-_new_attempt = Attempt.__new__
-
-
 def attempt(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) -> Attempt:
     """What ``prices`` let ``order`` do (rules 8 and 9), if it doesn't trail; liveness and sizes are the caller's."""
     kind = order.order_type
     if kind is _LIMIT:
         return as_limit(order, arrival, prices, fill_on_touch)
     if kind is _MARKET:
-        return _new_attempt(Attempt, AT_ONCE, 0.0, arrival)
+        return new(Attempt, (AT_ONCE, 0.0, arrival, None, None))
     if order.state in TRIGGERED_STATES:
         if kind in LIMITED:
             return as_limit(order, arrival, prices, fill_on_touch)
-        return _new_attempt(Attempt, AT_ONCE, 0.0, arrival)
+        return new(Attempt, (AT_ONCE, 0.0, arrival, None, None))
     first, trigger = prices.first, float(order.stop_price or 0)
     rises = (order.side is _BUY) is (kind in STOPS)
     if first >= trigger if rises else first <= trigger:
@@ -121,8 +119,8 @@ def as_limit(order: Order, arrival: int, prices: Prices, fill_on_touch: bool) ->
     first, limit = prices.first, float(order.limit_price or 0)
     rising = order.side is _BUY
     if (first < limit if rising else first > limit) or (fill_on_touch and first == limit):
-        return _new_attempt(Attempt, BETTERED, -abs(first - limit), arrival)
+        return new(Attempt, (BETTERED, -abs(first - limit), arrival, None, None))
     extreme = prices.low if rising else prices.high
     if (extreme < limit if rising else extreme > limit) or (fill_on_touch and extreme == limit):
-        return _new_attempt(Attempt, INSIDE, abs(first - limit), arrival, order.limit_price)
-    return _new_attempt(Attempt, MISSED, 0.0, arrival)
+        return new(Attempt, (INSIDE, abs(first - limit), arrival, order.limit_price, None))
+    return new(Attempt, (MISSED, 0.0, arrival, None, None))

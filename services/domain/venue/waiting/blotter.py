@@ -128,7 +128,7 @@ class Blotter:
         """
         check_transition(order.state, exec_type, state)
         figures = (state, order.quantity, order.event_count + 1, self.last_place())
-        after: Order = new(Order, order[:_STATE] + figures)
+        after = new(Order, order[:_STATE] + figures)
         self._take_in(after)
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return event_of(exec_type, after, when)
