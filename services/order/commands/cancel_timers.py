@@ -108,7 +108,11 @@ class CancelTimers:
     async def _arm(self, arm: Arm, came: int) -> None:
         key, row, request = (arm.portfolio_id, arm.principal), self._desk.row, None
         if arm.request_id:
-            known = (await self._store.requests(row.environment_id, [arm.request_id])).get(arm.request_id)
+            try:
+                known = (await self._store.requests(row.environment_id, [arm.request_id])).get(arm.request_id)
+            except ApiError as away:
+                _fail(arm, away)
+                return
             if known is not None:
                 _answer_known(arm, known, self._armed.get(key) or _disarmed(row.environment_id, arm))
                 return

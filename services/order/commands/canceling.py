@@ -34,6 +34,16 @@ class Cancel:
     principal: str
     answer: asyncio.Future[bytes]
 
+    def fail(self, error: ApiError) -> None:
+        """Answers with an error."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def answer_with(self, order: bytes) -> None:
+        """Answers with the order."""
+        if not self.answer.done():
+            self.answer.set_result(order)
+
 
 @dataclass(slots=True, eq=False)
 class Sweep:
@@ -97,11 +107,13 @@ class Canceling:
         for cancel, written in writing:
             await written.done
             failpoint("order.after_commit")
-            if not cancel.answer.done():
-                cancel.answer.set_result(written.orders[cancel.order_id])
+            cancel.answer_with(written.orders[cancel.order_id])
         for cancel in ended:
-            payload = await self._store.order(row.environment_id, number_of(cancel.order_id))
-            if not cancel.answer.done():
+            try:
+                payload = await self._store.order(row.environment_id, number_of(cancel.order_id))
+            except ApiError as error:
+                cancel.fail(error)
+            else:
                 _answer_ended(cancel, payload)
 
     async def sweep(self, sweep: Sweep) -> None:
@@ -193,6 +205,6 @@ def ended_order(order_id: str, payload: bytes | None) -> ApiError:
 def _answer_ended(cancel: Cancel, payload: bytes | None) -> None:
     order = None if payload is None else decode_event(payload).order
     if order is not None and order.state == OrderState.CANCELED.value:
-        cancel.answer.set_result(order.SerializeToString())
+        cancel.answer_with(order.SerializeToString())
     else:
-        cancel.answer.set_exception(ended_order(cancel.order_id, payload))
+        cancel.fail(ended_order(cancel.order_id, payload))

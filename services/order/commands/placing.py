@@ -132,7 +132,7 @@ class Placing:
             desk.journal.checked(order.order_id, verdict)
             events += self._take(order, verdict)
         row.order_count += len(orders)
-        written = desk.journal.write(events, cause="command")
+        written = desk.journal.write(events, cause="command", here=True)
         self._writing |= {create.ticket.client_key: create for create in creates}
         answer = partial(self._answer, creates, events, written.orders)
         if written.done.done():

@@ -30,6 +30,11 @@ class Remodel:
     answer: asyncio.Future[bytes]
     deadline: float = 0.0
 
+    def fail(self, error: ApiError) -> None:
+        """Answers with an error."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
 
 class Desk(Protocol):
     """What this needs of its desk."""
@@ -65,12 +70,12 @@ class Remodeling:
         for remodel in batch:
             before, objection = self._last.get(remodel.scope), await self._desk.objection_to(remodel)
             if objection is not None:
-                _fail(remodel, objection)
+                remodel.fail(objection)
                 continue
             version = self._next(remodel, before)
             if version is None:
                 name = model_id(self._desk.row.environment_id, remodel.scope)
-                _fail(remodel, ApiError.not_found("venue_model", name, "VENUE_MODEL_NOT_FOUND"))
+                remodel.fail(ApiError.not_found("venue_model", name, "VENUE_MODEL_NOT_FOUND"))
                 continue
             payload = version_to_proto(version).SerializeToString()
             if version is not before:
@@ -106,8 +111,3 @@ class Remodeling:
         self._sequence = version.sequence
         self._last[version.scope] = version
         self.models.put(version.scope, None if version.deleted else version.model)
-
-
-def _fail(remodel: Remodel, error: ApiError) -> None:
-    if not remodel.answer.done():
-        remodel.answer.set_exception(error)

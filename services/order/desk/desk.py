@@ -1,8 +1,8 @@
 """The desk of one environment: takes orders, has them checked, runs the paper venue, makes all of it durable.
 
-One task does everything that changes the environment, a step at a time, so that what happens is a sequence of decisions
-and each is committed before the next begins. It decides in this order: kill switches and cancels, which never wait for
-risk; orders, as many at once as have queued; the coordinator's grant.
+One task does everything that changes the environment, a step at a time, so that what happens is a sequence of decisions.
+Each is durable before the next begins, but for orders: they are checked while those before them are being made durable.
+It decides in this order: kill switches and cancels, which never wait for risk; orders, as many as have queued; a grant.
 
 What may be done depends on the phase (rules 32 and 33). A strategy's commands belong to the cycle in which it decides
 and are served at once; commands from outside wait until time stands still between two cycles.
@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
@@ -45,7 +45,7 @@ from services.order.store import Store
 from services.wire.environments import Environment
 
 AnyCommand = Create | CreateList | Replace | Trial | Remodel
-Command = TypeVar("Command", Create, CreateList, Replace, Trial, Remodel)
+Serve = Callable[[list[Any]], Awaitable[Sequence[AnyCommand] | None]]
 
 
 class Desk:
@@ -75,10 +75,14 @@ class Desk:
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.urgent.kill, self.door.guard)
         checks = Checks(journal, self.gate, self.urgent)
         self._placing = Placing(self, store, checks)
-        self._lists = OrderLists(self, store, self._placing, checks)
-        self._previewing = Previewing(self, checks)
-        self._replacing = Replacing(self, store, peers.instruments, checks)
         self._remodeling = Remodeling(self, store)
+        self._serve: Mapping[type[AnyCommand], Serve] = {
+            Create: self._placing.place,
+            CreateList: OrderLists(self, store, self._placing, checks).place,
+            Replace: Replacing(self, store, peers.instruments, checks).replace,
+            Trial: Previewing(self, checks).preview,
+            Remodel: self._remodeling.change,
+        }
         self._risk_seconds = settings.order_risk_deadline_ms / 1000
         self._batch_size = settings.order_batch_size
         self._peers = peers
@@ -197,8 +201,8 @@ class Desk:
 
     def submit(self, command: AnyCommand) -> None:
         """Takes an order, a list, a thought of one, new terms, a venue model; its `answer` tells what became of it."""
-        first = command.orders[0] if isinstance(command, CreateList) else command
-        of_strategy = isinstance(first, Create | Replace) and first.of_strategy
+        one = command.orders[0] if isinstance(command, CreateList) else command
+        of_strategy = isinstance(one, Create | Replace) and one.of_strategy
         (self._waiting if self.phase in OTHERS_TURN and not of_strategy else self._ready).append(command)
         self._wake.set()
 
@@ -246,22 +250,18 @@ class Desk:
         due = time.monotonic() + self._risk_seconds
         for command in self._ready:
             command.deadline = command.deadline or due
-        again: Sequence[AnyCommand] = ()
-        if creates := self._next(Create):
-            again = await self._placing.place(creates)
-        elif lists := self._next(CreateList):
-            again = await self._lists.place(lists)
-        elif trials := self._next(Trial):
-            await self._previewing.preview(trials)
-        elif remodels := self._next(Remodel):
-            await self._remodeling.change(remodels)
-        else:
-            again = await self._replacing.replace(self._next(Replace))
-        self._ready.extendleft(reversed(again))
+        kind = type(self._ready[0])
+        batch = self._next(kind)
+        try:
+            self._ready.extendleft(reversed(await self._serve[kind](batch) or ()))
+        except ApiError as error:
+            # The store could not be asked; what was decided nevertheless, a repeat will find.
+            for command in batch:
+                command.fail(error)
 
-    def _next(self, kind: type[Command]) -> list[Command]:
+    def _next(self, kind: type[AnyCommand]) -> list[AnyCommand]:
         """Commands of one kind, in the order they came, up to the first of another."""
-        batch = list[Command]()
+        batch = list[AnyCommand]()
         while self._ready and len(batch) < self._batch_size and isinstance(command := self._ready[0], kind):
             batch.append(command)
             self._ready.popleft()

@@ -159,7 +159,7 @@ class Journal:
         held: Mapping[Holder, Decimal] | None = None,
     ) -> dict[str, bytes]:
         """Writes events and waits; returns each order as it is after them, encoded."""
-        written = self.write(events, cause=cause, principal=principal, held=held)
+        written = self.write(events, cause=cause, principal=principal, held=held, here=True)
         await written.done
         failpoint("order.after_commit")
         return written.orders
@@ -172,6 +172,7 @@ class Journal:
         principal: str = "",
         held: Mapping[Holder, Decimal] | None = None,
         request: RequestRow | None = None,
+        here: bool = False,
     ) -> Written:
         """Numbers, encodes and commits events with the orders' rows, the headroom and where the environment stands.
 
@@ -181,6 +182,7 @@ class Journal:
             principal: who did; of each order its own where not given.
             held: the positions that fills among them have changed, as they are now.
             request: what must not be done again.
+            here: as of `Writer.enqueue`; not where commands are written one by one, of which many may have queued.
         """
         now = self._clock()
         event_rows, entries = [], []
@@ -211,7 +213,7 @@ class Journal:
         unit = self._store.unit(self.row, *written, positions=positions, request=request)
         failpoint("order.before_commit")
         publish = partial(self._publish, entries, after, orders)
-        return Written(self._store.writer.enqueue(unit, publish, here=True), orders)
+        return Written(self._store.writer.enqueue(unit, publish, here=here), orders)
 
     def _publish(self, entries: Sequence[Entry[Seen]], after: Mapping[int, Order], orders: Mapping[str, bytes]) -> None:
         """Shows what is durable now: to snapshots, then to the streams, with nothing in between."""

