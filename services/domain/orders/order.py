@@ -177,8 +177,7 @@ class Order(NamedTuple):
     Attributes:
         quantity: units; zero until the fill sizes an order by ``cash_quantity`` (FIX 152).
         stop_price: the trigger; a TRAILING_STOP has none until it is triggered, at this price then.
-        basis_sequence: the tape position it, or what replaced it, was decided at; it is live for later records only
-            (rule 12).
+        basis_sequence: the tape position it, or what replaced it, was decided at; it is live for later ones (rule 12).
         basis_time: market time of that position, ns.
         avg_price: of the fills so far, rounded to the wire's nine places; ``gross_amount`` is exact.
         gross_amount: money traded so far, the fills' price x quantity x contract multiplier (FIX 381).
@@ -197,8 +196,7 @@ class Order(NamedTuple):
         order_list_id: the list it belongs to, the ``order_id`` of the list's first order; empty for one on its own.
         contingency_type: that list's.
         parent_order_id: the order that it waits for, HELD until that is filled; empty where it waits for none.
-        commission_quantity: units that it bought and did not get, as commission; what they were worth is in
-            ``commission``.
+        commission_quantity: units bought that it did not get, as commission; ``commission`` has what they were worth.
     """
 
     order_id: str

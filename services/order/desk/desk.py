@@ -1,6 +1,6 @@
 """The desk of one environment: takes orders, has them checked, runs the paper venue, makes all of it durable.
 
-One task does everything that changes the environment, a step at a time, so that what happens is a sequence of decisions.
+One task does everything that changes the environment, step by step, so that what happens is a sequence of decisions.
 Each is durable before the next begins, but for orders: they are checked while those before them are being made durable.
 It decides in this order: kill switches and cancels, which never wait for risk; orders, as many as have queued; a grant.
 
