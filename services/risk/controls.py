@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
@@ -40,6 +41,9 @@ class Gate(Stored, Protocol):
     @property
     def changing(self) -> asyncio.Lock:
         """Held while a change becomes durable: no order is checked between its place in the journal and its effect."""
+
+    def between_orders(self) -> AbstractAsyncContextManager[None]:
+        """Held while a limit changes: by the last order before it a backtest knows the first one that meets it."""
 
     def apply_limit(self, record: LimitRecord) -> None:
         """A limit changed."""
@@ -109,7 +113,7 @@ class Controls:
 
     async def set_limit(self, gate: Gate, name: str, where: Where, bound: Decimal) -> LimitRecord:
         """Set a limit; the same one again changes nothing."""
-        return await self._alone(gate, self._set_limit(gate, name, where, bound, principal()))
+        return await self._alone(gate, self._set_limit(gate, name, where, bound, principal()), gate.between_orders())
 
     async def delete_limit(self, gate: Gate, name: str, where: Where) -> LimitRecord:
         """Delete a limit; one that is deleted already is left as it is.
@@ -117,7 +121,7 @@ class Controls:
         Raises:
             ApiError: NOT_FOUND `LIMIT_NOT_FOUND`.
         """
-        return await self._alone(gate, self._delete_limit(gate, name, where, principal()))
+        return await self._alone(gate, self._delete_limit(gate, name, where, principal()), gate.between_orders())
 
     async def engage(
         self, gate: Gate, scope: Scope, target_id: str, *, allow_reducing: bool, reason: str
@@ -135,13 +139,18 @@ class Controls:
         """
         return await self._alone(gate, self._release(gate, scope, target_id, principal()))
 
-    async def _alone(self, gate: Gate, change: Coroutine[Any, Any, T]) -> T:
-        """One change at a time, to its end even when its caller has gone: the next builds on what it made durable."""
+    async def _alone(
+        self, gate: Gate, change: Coroutine[Any, Any, T], first: AbstractAsyncContextManager[None] | None = None
+    ) -> T:
+        """One change at a time, to its end even when its caller has gone: the next builds on what it made durable.
+
+        A kill switch waits for no order; what a limit waits for comes `first`, so that none waits behind it.
+        """
         traceparent = tracing.current_traceparent()
 
         async def run() -> T:
             tracing.adopt(traceparent)
-            async with self._changing, gate.changing:
+            async with first or nullcontext(), self._changing, gate.changing:
                 return await change
 
         return await asyncio.shield(detach(run(), name="control"))

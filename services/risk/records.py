@@ -128,7 +128,7 @@ class Journalled:
         payload: JSON.
         tape_sequence, market_time: where the environment stood.
         order_head: the last order event that counted.
-        after_order_id: the last order checked before it; the next one met the change.
+        after_order_id: the last order whose check before it counts; the next one met the change.
     """
 
     environment_id: str

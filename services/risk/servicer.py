@@ -88,7 +88,6 @@ class RiskServicer(RiskServiceServicer):
             await self._environments.require_symbol(request.environment_id, request.symbol)
         if request.strategy_id and not self._controls.limits(request.environment_id, where):
             await self._environments.require_strategy(gate, request.strategy_id)
-        await gate.met()
         return limit_to_proto(await self._controls.set_limit(gate, name, where, bound))
 
     async def DeleteLimit(self, request: messages.DeleteLimitRequest, context: Context) -> risk_pb2.Limit:
@@ -97,7 +96,6 @@ class RiskServicer(RiskServiceServicer):
         if limit is None:
             raise ApiError.not_found("limit", request.limit_id, "LIMIT_NOT_FOUND")
         gate = await self._environments.open(limit.environment_id)
-        await gate.met()
         return limit_to_proto(await self._controls.delete_limit(gate, limit.name, limit.where))
 
     async def EngageKillSwitch(

@@ -60,6 +60,7 @@ class Folding:
         gate: holds exactly what `cursor` says.
         position: the tape position of the marks.
         events_received, entries_received: the last numbers that arrived; not all of them need count yet.
+        newest: of which an event arrived.
     """
 
     def __init__(self, environment_id: str, part: Part | None = None, share: Decimal = WARNING_SHARE) -> None:
@@ -71,6 +72,7 @@ class Folding:
             self.cursor = part.cursor
             self.gate.rebuild(part)
         self.events_received, self.entries_received = self.cursor.order_sequence, self.cursor.ledger_sequence
+        self.newest = self.cursor.last_order_id
         self.position = self.cursor.tape_sequence
         self.watch = Watch(share, () if part is None else part.told)
         self._valuing: Valuing | None = None
@@ -116,6 +118,8 @@ class Folding:
                 self._check_next(self.events_received, each.sequence)
                 self._events.append(each)
                 self.events_received = each.sequence
+                if each.event.order.event_count == 1:
+                    self.newest = each.event.order.order_id
         self.advance()
 
     def take_entries(self, entries: Iterable[NumberedEntry]) -> None:

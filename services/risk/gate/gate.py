@@ -1,8 +1,8 @@
 """One environment's gate as the order service meets it: epochs, batches, verdicts, kill switches (rules 3 to 5)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 
 from services.chassis.errors import ApiError
@@ -18,7 +18,7 @@ from services.risk.gate.parts import Part
 from services.risk.gate.session import Batch, Ready, Session, Verdicts
 from services.risk.records import GUARD, Happening, KillRecord, LimitRecord
 
-# Longest wait of a change for an order service that an earlier life knew: it dials again within a second.
+# Longest wait of a limit's change for an order service that is away: it dials again within a second.
 MEETING_SECONDS = 2.0
 
 StoreEpoch = Callable[[str, int, str], Awaitable[None]]
@@ -55,12 +55,10 @@ class EnvironmentGate:
         self._engaged: dict[tuple[str, str], KillRecord] = {}
         self._guards: dict[str, LimitRecord] = {}
         self._session: Session | None = None
-        self._passed: dict[int, list[str]] = {}
+        self._checked: dict[int, list[str]] = {}
         self.changing = asyncio.Lock()
-        self._last_checked = ""
-        self._met = asyncio.Event()
-        if not epoch:
-            self._met.set()
+        self._between_orders = asyncio.Lock()
+        self._met = not epoch
 
     @property
     def environment_id(self) -> str:
@@ -84,8 +82,9 @@ class EnvironmentGate:
 
     @property
     def last_checked(self) -> str:
-        """The last order that was checked, in this life or one before; empty before the first."""
-        return max(self.folding.cursor.last_order_id, self._last_checked, key=_number)
+        """The last order that was checked, but those whose checks came to nothing; empty before the first."""
+        checked = (order_ids[-1] for order_ids in self._checked.values() if order_ids)
+        return max(self.folding.newest, *checked, "", key=_number)
 
     @property
     def ended(self) -> bool:
@@ -121,24 +120,28 @@ class EnvironmentGate:
             if self.epoch != epoch:
                 raise _stale(f"Epoch {self.epoch} has begun.")
             folding.gate.drop_unconfirmed()
-            self._passed.clear()
+            self._checked.clear()
+            self._met = True
             self._session = session = Session(epoch)
-            self._met.set()
             session.put(Ready(epoch, self.engaged(), list(self._guards.values())))
             return session
         finally:
             if self.epoch == epoch:
                 folding.release()
 
-    async def met(self) -> None:
-        """Returns once all orders that were checked in earlier lives are known; sooner where nobody comes to tell.
+    @asynccontextmanager
+    async def between_orders(self) -> AsyncIterator[None]:
+        """Lets no order be checked, once it is known of all before whether their checks count.
 
-        What was checked just before a kill is not stored here: a change that is placed before it is not repeated so.
+        One that came to nothing gives its number to the next, which meets whatever changes here. The next batch or
+        connection tells it, the events tell the others. Where nobody comes to tell, all checks are taken to count.
         """
-        if not self.ended:
+        folding = self.folding
+        async with self._between_orders:
             with suppress(TimeoutError):
                 async with asyncio.timeout(MEETING_SECONDS):
-                    await self._met.wait()
+                    await folding.until(lambda: self.ended or (self._met and self.last_checked == folding.newest))
+            yield
 
     async def check(self, session: Session, batch: Batch) -> None:
         """Answer a batch on its session, from exactly the events it names.
@@ -154,13 +157,14 @@ class EnvironmentGate:
                 self._take(batch.order_events)
             if not self.folding.knows(batch.order_head, batch.ledger_sequence):
                 await self._wait_for(session, batch)
-            async with self.changing:
+            if self._session is session:
+                self._void(batch.standing)
+            async with self._between_orders, self.changing:
                 scene = self.folding.scene
             if self._session is not session or scene is None:
                 raise _stale("Another epoch has begun.")
-            self._void(batch.standing)
             verdicts = self._decide(batch, scene)
-            self._passed[batch.batch_id] = [each.order_id for each in verdicts if each.reservation is not None]
+            self._checked[batch.batch_id] = [each.order_id for each in verdicts]
             failpoint("risk.after_verdict")
             session.put(Verdicts(batch.batch_id, verdicts, self._preview(batch, scene)))
         finally:
@@ -239,8 +243,9 @@ class EnvironmentGate:
 
         The head names all that was committed else.
         """
-        for number in self._passed.keys() - standing:
-            self.folding.gate.drop_unconfirmed(self._passed.pop(number))
+        for number in self._checked.keys() - standing:
+            self.folding.gate.drop_unconfirmed(self._checked.pop(number))
+        self.folding.notify()
 
     async def _wait_for(self, session: Session, batch: Batch) -> None:
         folding, heads = self.folding, (batch.order_head, batch.ledger_sequence)
@@ -272,7 +277,6 @@ class EnvironmentGate:
                     verdicts.append(decide(check.order, instrument, check.reference_price, batch.time, slip=check.slip))
             except ValueError as error:
                 raise ApiError.invalid_field("batch.checks", str(error)) from None
-        self._last_checked = batch.checks[-1].order.order_id if batch.checks else self._last_checked
         return verdicts
 
     def _preview(self, batch: Batch, scene: Scene) -> list[Preview]:

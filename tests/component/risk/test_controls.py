@@ -15,12 +15,7 @@ from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.calls.channel import connect
 from services.chassis.errors import ApiError
-from services.chassis.storage.database import Database
 from services.domain.orders.order import OrderType, Side
-from services.risk import migrations
-from services.risk.gate import gate
-from services.risk.store import Store
-from services.wire.versions import UnknownVersion
 from tests.component.risk.world import ENVIRONMENT, Desk, World, accepted, filled, risk_of
 
 KILL = {"environment_id": ENVIRONMENT, "scope": risk_pb2.KILL_SWITCH_SCOPE_ENVIRONMENT}
@@ -139,28 +134,6 @@ async def test_limits_are_versioned_listed_page_by_page_deleted_and_journalled(w
         rows = database.execute("select sequence, kind, tape_sequence from events order by sequence").fetchall()
     kinds = ["LIMIT_SET"] * 4 + ["LIMIT_DELETED", "LIMIT_SET"]
     assert rows == [(number, kind, 10) for number, kind in enumerate(kinds, 1)]
-
-
-async def test_rule_32_a_change_is_journalled_between_the_orders_checked_before_and_after_it(
-    world: World, tmp_path: Path
-) -> None:
-    world.open_portfolio("p1")
-    async with risk_of(world, tmp_path) as desk:
-        await desk.connect()
-        first = desk.order(quantity="10")
-        [verdict] = await desk.check(first)
-        world.commit(accepted(first, verdict, at=10))
-        second = desk.order(quantity="10")
-        await desk.check(second)
-        await set_limit(desk, "MAX_ORDER_NOTIONAL", "100")
-        assert (await verdict_on(desk)).refusal.limit == "max_order_notional"
-    with sqlite3.connect(tmp_path / "risk.db") as database:
-        rows = database.execute("select tape_sequence, order_head, after_order_id from events").fetchall()
-        assert rows == [(10, 1, second.order_id)]
-        database.execute("update events set payload_version = 99")
-    async with await Database.open(f"sqlite:///{tmp_path}/risk.db", migrations) as opened:
-        with pytest.raises(UnknownVersion):
-            await Store(opened).load()
 
 
 async def test_rule_5_a_kill_switch_comes_in_order_with_verdicts_and_stops_new_orders(
@@ -408,28 +381,6 @@ async def test_rule_5_a_kill_switch_works_while_nobody_can_say_whether_there_is_
         world.strategies_answer = None
         assert (await desk.risk.EngageKillSwitch(kill("s1"))).engaged
         assert (await desk.risk.SetLimit(limit_of("s1"))).version == 1
-
-
-async def test_rule_31_a_limit_that_is_set_right_after_a_kill_is_placed_after_what_was_checked_before_it(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gate, "MEETING_SECONDS", 30.0)
-    world.open_portfolio("p1")
-    async with risk_of(world, tmp_path) as desk:
-        await desk.connect(epoch=1)
-        order = desk.order(quantity="1")
-        [verdict] = await desk.check(order)
-    # It was committed, and risk died before it heard of that.
-    world.commit(accepted(order, verdict, at=10))
-    world.orders_away = True
-    async with risk_of(world, tmp_path) as desk:
-        setting = asyncio.create_task(set_limit(desk, "MAX_ORDER_RATE", "2"))
-        await asyncio.sleep(0.2)
-        world.orders_away = False
-        await desk.connect(epoch=2)
-        await setting
-        listed = await desk.risk.ListLimitChanges(messages.ListLimitChangesRequest(environment_id=ENVIRONMENT))
-        assert [each.after_order_id for each in listed.limit_changes] == [order.order_id]
 
 
 async def test_a_limit_that_there_cannot_be_is_told_why(world: World, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ async def test_the_changes_of_limits_say_who_set_what_from_what_and_where(world:
         await desk.connect()
         await set_limit(desk, "MAX_ORDER_QUANTITY", "5", strategy_id="s", symbol="A")
         order = desk.order(quantity="5", strategy_id="s")
-        await desk.check(order)
+        world.commit(accepted(order, (await desk.check(order))[0], at=10))
         await set_limit(desk, "MAX_ORDER_QUANTITY", "6", strategy_id="s", symbol="A")
         switch = {"environment_id": ENVIRONMENT, "scope": risk_pb2.KILL_SWITCH_SCOPE_STRATEGY, "target_id": "t"}
         await desk.risk.EngageKillSwitch(messages.EngageKillSwitchRequest(**switch, reason="drill"))

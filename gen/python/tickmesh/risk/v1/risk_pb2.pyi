@@ -250,7 +250,7 @@ class LimitChange(_message.Message):
     order_sequence: _builtins.int
     """The last order event that counted."""
     after_order_id: _builtins.str
-    """The last order that was checked before it, empty where none was; the next one met the change."""
+    """The last order whose check before it counts, empty where none does; the next one met the change."""
     sequence: _builtins.int
     """Its number among the environment's risk events."""
     @_builtins.property

@@ -712,7 +712,7 @@ class LimitChange(betterproto2.Message):
 
     after_order_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    The last order that was checked before it, empty where none was; the next one met the change.
+    The last order whose check before it counts, empty where none does; the next one met the change.
     """
 
     sequence: "int" = betterproto2.field(6, betterproto2.TYPE_INT64)
