@@ -5,7 +5,8 @@
 - `kill[:n]` sends SIGKILL to the own process at the n-th hit (default 1) of each life of the process;
 - `kill-once[:n]` does so in one life only, and remembers by a file in `TICKMESH_DATA_DIRECTORY/failpoints`, so that
   a supervisor can restart the process with the same environment;
-- `delay:ms` blocks the whole process for so long at every hit, as a slow machine would.
+- `delay:ms` blocks the whole process for so long at every hit, as a slow machine would; at `sqlite.before_commit` only
+  the thread that commits, as a slow disk would: the loop makes none itself once they take long.
 """
 
 from __future__ import annotations

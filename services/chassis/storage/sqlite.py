@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from services.chassis import deadline
+from services.chassis.failpoints import failpoint
 from services.chassis.storage.ownership import claim
 from services.chassis.storage.prepared import SQLITE, prepare, ready_lookup
 from services.chassis.storage.worker import Worker
@@ -97,6 +98,7 @@ class Sqlite:
 
     def _commit(self, connection: sa.Connection, groups: Groups) -> None:
         began = time.monotonic()
+        failpoint("sqlite.before_commit")
         _write(connection, groups)
         self._usual_seconds += (time.monotonic() - began - self._usual_seconds) / 8
 

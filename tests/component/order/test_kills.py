@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from tickmesh.order.v1 import order_pb2, order_service_pb2
@@ -19,6 +19,9 @@ from tests.component.order.calls import cancel
 from tests.component.order.support import Mesh, limit, request, running
 
 pytestmark = pytest.mark.timeout(180)
+
+# A disk as slow as a busy one: the next orders are checked while some are being made durable.
+SLOW: Final = "sqlite.before_commit=delay:20"
 
 
 @contextlib.asynccontextmanager
@@ -104,6 +107,11 @@ async def load(mesh: Mesh, name: str, count: int) -> list[order_pb2.Order]:
     return placed
 
 
+async def flow(mesh: Mesh, name: str, count: int) -> list[order_pb2.Order]:
+    """One client that does nothing but send orders that rest."""
+    return [await mesh.place(limit(f"{name}-{n}", "20"), 60) for n in range(count)]
+
+
 async def until_done(call: Callable[[], Awaitable[order_pb2.Order]]) -> None:
     """Repeats a call until it is answered."""
     async with asyncio.timeout(60):
@@ -162,6 +170,32 @@ async def test_a_kill_at_a_failpoint(tmp_path: Path, failpoint: str) -> None:
         coordinator, done = Coordinator(mesh), asyncio.Event()
         running_cycles = asyncio.create_task(coordinator.run_until(done))
         clients = [load(mesh, f"c{n}", 8) for n in range(4)]
+        placed = [order for orders in await asyncio.gather(*clients) for order in orders]
+        done.set()
+        await running_cycles
+        assert deaths == [-signal.SIGKILL]
+        await check(mesh, placed, coordinator)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.005, 0.015, 0.03], ids=["checked", "decided", "queued", "durable"])
+async def test_a_kill_while_orders_are_checked_behind_some_that_are_not_durable_yet(
+    tmp_path: Path, seconds: float
+) -> None:
+    async with supervised(tmp_path, SLOW) as (mesh, deaths):
+        coordinator, done = Coordinator(mesh), asyncio.Event()
+        running_cycles = asyncio.create_task(coordinator.run_until(done))
+        overlaps = 0
+
+        async def kill() -> None:
+            nonlocal overlaps
+            overlaps += bool(mesh.gate.stood[-1][1])
+            if overlaps == 3:
+                mesh.gate.before_answer, process = None, mesh.process
+                assert process is not None
+                asyncio.get_running_loop().call_later(seconds, process.kill) if seconds else process.kill()
+
+        mesh.gate.before_answer = kill
+        clients = [load(mesh, "c0", 6), *(flow(mesh, f"c{n}", 12) for n in range(1, 8))]
         placed = [order for orders in await asyncio.gather(*clients) for order in orders]
         done.set()
         await running_cycles
