@@ -28,4 +28,6 @@ async def test_rule_2_rule_4_rounds_of_kills_lose_double_and_leak_nothing(meshes
 
 def test_the_rounds_know_every_point_of_the_code() -> None:
     sources = "".join(path.read_text() for path in (PROJECT / "services").rglob("*.py"))
-    assert set(POINTS) == set(re.findall(r'\bfailpoint\("([^"]+)"\)', sources))
+    found = set(re.findall(r'\bfailpoint\("([^"]+)"\)', sources))
+    # What all services stand on has one more, at which a test makes disks slow.
+    assert set(POINTS) == found - {"sqlite.before_commit"}
