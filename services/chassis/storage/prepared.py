@@ -24,19 +24,19 @@ class Prepared(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def prepare(statement: Statement, columns: tuple[str, ...], dialect: Dialect) -> Prepared | None:
-    """The SQL of a statement that is given these columns; None where only Core can run it.
+def prepare(statement: Statement, columns: tuple[str, ...]) -> Prepared | None:
+    """SQLite's SQL of a statement that is given these columns; None where only Core can run it.
 
     That is where its text depends on the values, or where it makes values by itself.
     """
-    compiled: Any = statement.compile(dialect=dialect, column_keys=list(columns))  # type: ignore[attr-defined]
+    compiled: Any = statement.compile(dialect=SQLITE, column_keys=list(columns))  # type: ignore[attr-defined]
     made = compiled.post_compile_params | compiled.literal_execute_params
     if made or getattr(compiled, "insert_prefetch", ()) or getattr(compiled, "update_prefetch", ()):
         return None
     places = []
     for name in compiled.positiontup:
         bound = compiled.binds[name]
-        places.append((name, bound.effective_value, _adapter(bound.type, dialect)))
+        places.append((name, bound.effective_value, _adapter(bound.type, SQLITE)))
     if all(name in columns and adapt is None for name, _, adapt in places) and len(places) > 1:
         return Prepared(str(compiled), itemgetter(*(name for name, _, _ in places)))
 

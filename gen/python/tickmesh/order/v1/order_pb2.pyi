@@ -436,7 +436,7 @@ class Reservation(_message.Message):
     quantity: _builtins.str
     """Signed units by which the position may change."""
     headroom: _builtins.str
-    """The portfolio's spendable cash after it, at the check."""
+    """The portfolio's spendable cash after it: at the check, and from then on after the order's last event."""
     commission: _builtins.str
     """Set aside beside the cash for what its fills may be charged; empty where that is nothing."""
     def __init__(

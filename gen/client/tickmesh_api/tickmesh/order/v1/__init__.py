@@ -3173,7 +3173,7 @@ class Reservation(betterproto2.Message):
 
     headroom: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    The portfolio's spendable cash after it, at the check.
+    The portfolio's spendable cash after it: at the check, and from then on after the order's last event.
     """
 
     commission: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
