@@ -24,13 +24,6 @@ class Session(NamedTuple):
     close: int
 
 
-class Edge(NamedTuple):
-    """The instant, in ns, at which a session opens or closes."""
-
-    time: int
-    opens: bool
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Sessions:
     """The sessions of one calendar.
@@ -60,14 +53,6 @@ class Sessions:
         if len(edges) and not (self.known_from <= edges[0] and edges[-1] <= self.known_until):
             raise ValueError(f"{self.calendar}: sessions outside of the known range")
 
-    def is_open(self, time: int) -> bool:
-        """Whether ``time`` lies in a session.
-
-        Raises:
-            UnknownTime: the calendar does not know.
-        """
-        return self.session_of(time) is not None
-
     def session_of(self, time: int) -> Session | None:
         """The session that ``time`` lies in, if any.
 
@@ -79,20 +64,6 @@ class Sessions:
         if place < 0 or time >= self.closes[place]:
             return None
         return Session(int(self.opens[place]), int(self.closes[place]))
-
-    def next_edge(self, time: int) -> Edge:
-        """The first open or close after ``time``; of a close and an open at one instant, the close.
-
-        Raises:
-            UnknownTime: the calendar does not know ``time``, or no edge after it.
-        """
-        self._check(time)
-        opening, closing = (int(edges.searchsorted(time, side="right")) for edges in (self.opens, self.closes))
-        if closing == len(self.closes):
-            raise UnknownTime(f"{self.calendar} knows no session after {time} ns")
-        if opening < len(self.opens) and self.opens[opening] < self.closes[closing]:
-            return Edge(int(self.opens[opening]), opens=True)
-        return Edge(int(self.closes[closing]), opens=False)
 
     def between(self, begin: int, end: int) -> "Sessions":
         """The sessions that lie whole in ``[begin, end]``, known for that range only.

@@ -132,10 +132,6 @@ class Tape:
         """The price levels behind the best ones of the quote at ``row``; none for anything else."""
         return self.levels.of(row) if len(self.levels.rows) else []
 
-    def sequence_at(self, time: int) -> int:
-        """The last sequence whose time is at most ``time``; 0 before the first."""
-        return int(np.searchsorted(self.time, time, side="right"))
-
     def digest(self) -> str:
         """A sha256 in hex over every source and every column: equal digests are equal tapes."""
         total = hashlib.sha256()

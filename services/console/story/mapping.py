@@ -13,7 +13,6 @@ from services.wire.values import name_of
 
 Explanation = order_explanation_pb2.OrderExplanation
 _MARGIN = " " * 10
-_DEEPER = _MARGIN + "  "
 # Of one movement the portfolio's side; the world's is the same with the other sign.
 _OWN = frozenset({portfolio_pb2.LEDGER_ACCOUNT_CASH, portfolio_pb2.LEDGER_ACCOUNT_POSITION})
 

@@ -33,8 +33,7 @@ class Exposure:
         spendable: cash - reserved_cash - collateral, the buying power.
         equity: cash and positions.
         gross, net: sums of the positions' absolute and signed values.
-        gross_at_worst: gross with those open orders that make it largest; what ``max_gross_exposure`` bounds.
-        leverage: that as a multiple of the equity.
+        leverage: gross with those open orders that make it largest, as a multiple of the equity.
         concentration: the largest of it that is one symbol's, as a fraction of the equity.
         day_loss: lost since the last session close.
         drawdown: the fall from the highest point of the equity curve, as a fraction of it.
@@ -49,7 +48,6 @@ class Exposure:
     equity: Decimal
     gross: Decimal
     net: Decimal
-    gross_at_worst: Decimal
     leverage: Decimal
     concentration: Decimal
     day_loss: Decimal
@@ -71,7 +69,7 @@ def exposure_of(portfolio_id: str, funds: Funds, margin: MaintenanceMargin, mark
     return Exposure(
         portfolio_id,
         *(funds.cash, funds.reserved, funds.held, funds.spendable, equity),
-        *(gross, net, sum(worst, ZERO)),
+        *(gross, net),
         leverage=share_of(sum(worst, ZERO), equity),
         concentration=share_of(max(worst, default=ZERO), equity),
         day_loss=funds.curve.day_loss(equity),

@@ -6,8 +6,6 @@ from services.domain.risk.buying_power import round_down, round_up
 from services.domain.risk.claim import covering_of
 from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure, closing
 
-_ONE = Decimal(1)
-
 
 class PriceBand(Limit):
     """Limit and stop prices lie within ``bound`` of the reference price, as a fraction of it: 0.1 is ten per cent.

@@ -50,13 +50,6 @@ def test_rule_31_time_never_runs_back_and_a_bar_is_ordered_by_its_end(tape: Tape
     assert (tape.start <= tape.time).all()
 
 
-@given(tapes(), st.integers(-1, 80 * MINUTE))
-def test_rule_31_a_position_of_a_time_has_seen_all_of_it(tape: Tape, time: int) -> None:
-    position = tape.sequence_at(time)
-    assert (tape.time[:position] <= time).all()
-    assert (tape.time[position:] > time).all()
-
-
 @given(tapes())
 def test_rule_34_equal_tapes_have_equal_digests_and_any_change_another(tape: Tape) -> None:
     levels = Levels(tape.levels.rows.copy(), tape.levels.values.copy())
@@ -71,7 +64,7 @@ def test_rule_34_equal_tapes_have_equal_digests_and_any_change_another(tape: Tap
 
 def test_an_empty_tape_is_a_tape() -> None:
     tape = merge([])
-    assert (len(tape), tape.sequence_at(5)) == (0, 0)
+    assert len(tape) == 0
     assert TapeIndex(tape).last_price("A", Side.BUY, 0) is None
 
 

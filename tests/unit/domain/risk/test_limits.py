@@ -61,6 +61,11 @@ class Desk:
         )
         return self.gate.check(order, instrument, D(price), time)
 
+    def standing(self, name: str) -> Decimal:
+        """Where the figure of the one limit of that name stands."""
+        [value] = [usage.standing.value for usage in self.gate.usages({"p"}) if usage.limit.name == name]
+        return value
+
     def refusal(self, *args: Any, **kwargs: Any) -> tuple[str, str, Decimal, Decimal, Decimal]:
         verdict = self.check(*args, **kwargs)
         assert verdict.reservation is None
@@ -194,7 +199,7 @@ def test_rule_4_position_and_exposure_count_what_is_pending(desk: Desk) -> None:
     assert desk.refusal(quantity="6", instrument=OTHER)[1] == "max_gross_exposure"
     assert desk.passes(quantity="5", instrument=OTHER)
     exposure = desk.gate.exposure("p")
-    assert (exposure.gross, exposure.gross_at_worst) == (0, 1500)
+    assert (exposure.gross, desk.standing("max_gross_exposure")) == (0, 1500)
     assert [(p.symbol, p.pending_buy) for p in exposure.positions] == [("AAPL", 10), ("MSFT", 5)]
 
 
@@ -203,7 +208,7 @@ def test_exposure_is_taken_at_the_last_marks(desk: Desk) -> None:
     assert desk.passes(quantity="5")
     desk.gate.mark("AAPL", 180.0)
     assert desk.refusal(quantity="1", price="180")[3] == 1080
-    assert desk.gate.exposure("p").gross_at_worst == 900
+    assert desk.standing("max_gross_exposure") == 900
 
 
 class TestOrderRate:

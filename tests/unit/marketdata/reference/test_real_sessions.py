@@ -93,7 +93,7 @@ def run(tape: Tape, *sent: tuple[int, Order]) -> list[OrderEvent]:
     venue, events, position = Venue(INSTRUMENTS, VenueSettings(volume_share=None)), list[OrderEvent](), 0
     venue.prime(tape, 0)
     for time, each in sent:
-        through = tape.sequence_at(time)
+        through = int(tape.time.searchsorted(time, side="right"))
         while position < through:
             position, made = venue.advance(tape, position, through)
             events += made
@@ -199,7 +199,7 @@ def test_rule_24_the_nse_is_known_for_the_years_whose_holidays_are(nse: Calendar
         with pytest.raises(UnknownTime, match="XNSE is known from 1996-01-01 to 2026-12-31"):
             hours(nse, date)
         with pytest.raises(UnknownTime):
-            nse.sessions.is_open(at(f"{date} 05:00"))
+            nse.sessions.session_of(at(f"{date} 05:00"))
 
 
 def test_rule_24_bombays_calendar_is_another(nse: Calendar) -> None:
