@@ -449,6 +449,18 @@ PAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # There is one data set only, and no auction or halt in it.
 ONE_PAGE = {"EnvironmentService/ListDataSets", "MarketDataService/ListAuctions", "MarketDataService/ListHalts"}
+# What narrows a list and is no scope that must be there, with something of which there is nothing.
+FILTERS: dict[str, dict[str, str]] = {
+    "OrderService/ListOrders": {"symbol": "NONE"},
+    "OrderService/ListExecutions": {"symbol": "NONE"},
+    "OrderService/ListOrderEvents": {"symbol": "NONE"},
+    "VenueModelService/ListVenueModels": {"symbol": "NONE"},
+    "RiskService/ListLimits": {"symbol": "NONE", "strategy_id": "none"},
+    "PortfolioService/ListLots": {"symbol": "NONE"},
+    "PortfolioService/ListLedgerEntries": {"order_id": "none"},
+    "StrategyService/ListDeployments": {"strategy_id": "none"},
+    "StrategyService/ListSignals": {"symbol": "NONE"},
+}
 # Another subscription, that a stream's token does not belong to.
 STREAMS: dict[str, dict[str, Any]] = {
     "MarketDataService/StreamMarketData": {"symbols": ["AAPL"]},

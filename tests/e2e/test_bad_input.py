@@ -25,7 +25,7 @@ from tests.e2e.bad_input import (
     wrong_fields,
     wrong_types,
 )
-from tests.e2e.bad_rows import OF_A_STRATEGY, ONE_PAGE, PAGES, ROWS, STREAMS
+from tests.e2e.bad_rows import FILTERS, OF_A_STRATEGY, ONE_PAGE, PAGES, ROWS, STREAMS
 from tests.e2e.bad_words import INSIDE, JOINS, SESSIONS
 from tests.e2e.front import Answer, Front, bindings, methods, refused, standing
 from tests.e2e.world import everything, populate
@@ -230,6 +230,23 @@ def test_a_page_token_of_another_list_or_filter_is_refused(front: Front, name: s
             answers.append(("gRPC", each, BAD_PAGE, front.grpc(UNARY[each], wrong)))
             answers.append(("REST", each, BAD_PAGE, front.http(UNARY[each], wrong)))
     told(answers)
+
+
+def test_every_filter_has_its_row() -> None:
+    """A list's symbol or strategy that it can do without is one."""
+    fields = {name: UNARY[name].input_type.fields_by_name for name in PAGES}
+    found = {(name, each) for name in PAGES for each in ("symbol", "strategy_id") if each in fields[name]}
+    needed = {(name, each) for name in PAGES for each in RIGHT[name]}
+    assert found - needed <= {(name, each) for name, filters in FILTERS.items() for each in filters}
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name in FILTERS for field in FILTERS[name]])
+def test_a_filter_that_nothing_fits_gives_an_empty_list(front: Front, name: str, field: str) -> None:
+    method, found = UNARY[name], next(each.name for each in UNARY[name].output_type.fields if each.is_repeated)
+    request = over(RIGHT[name], {field: FILTERS[name][field]})
+    for answer in (front.grpc(method, request), front.http(method, request)):
+        assert (answer.code, answer.body.get(found)) == ("OK", [])
+    assert front.grpc(method, RIGHT[name]).body[found]
 
 
 @pytest.mark.parametrize("name", STREAMS)

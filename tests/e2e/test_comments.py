@@ -9,7 +9,7 @@ import pytest
 from tickmesh.common.v1 import error_reason_pb2
 
 from tests.e2e.bad_input import BAD_PAGE, BAD_TOKEN, INVALID, WRONG_TOKEN, Outcome
-from tests.e2e.bad_rows import ROWS
+from tests.e2e.bad_rows import FILTERS, ROWS
 from tests.e2e.bad_words import INSIDE, JOINS
 from tests.e2e.front import bindings, methods
 from tests.e2e.mesh import PROJECT
@@ -58,6 +58,13 @@ def test_a_methods_comment_names_its_refusals(name: str) -> None:
     comment = COMMENTS[name]
     assert {reason for _, reason in refusals(name)} <= set(_NAMED.findall(comment))
     assert {code for code, _ in refusals(name)} <= set(re.findall(r"[A-Z]+(?:_[A-Z]+)*", comment))
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name in FILTERS for field in FILTERS[name]])
+def test_a_filters_comment_says_that_the_list_may_be_empty(name: str, field: str) -> None:
+    text = "".join(path.read_text() for path in Path(PROJECT, "proto").rglob("*_service.proto"))
+    [request] = re.findall(rf"^message {METHODS[name].input_type.name} {{\n(.*?)^}}", text, re.MULTILINE | re.DOTALL)
+    assert re.search(rf"the list is empty\.\n  string {field} =", request)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -444,7 +444,7 @@ class StreamMarketDataRequest(_message.Message):
     """
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The symbols; default all."""
+        """The symbols; default all. One that is not in the environment is no error, and nothing comes of it."""
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_market_data_pb2.DataKind.ValueType]:

@@ -220,7 +220,7 @@ class ListOrdersRequest(_message.Message):
     portfolio_id: _builtins.str
     """Of this portfolio."""
     symbol: _builtins.str
-    """Of this symbol."""
+    """Of this symbol; one of which there is nothing is no error, the list is empty."""
     open_only: _builtins.bool
     """Only those that have not ended."""
     page_size: _builtins.int
@@ -522,7 +522,7 @@ class ListExecutionsRequest(_message.Message):
     portfolio_id: _builtins.str
     """Of this portfolio."""
     symbol: _builtins.str
-    """Of this symbol."""
+    """Of this symbol; one of which there is nothing is no error, the list is empty."""
     order_id: _builtins.str
     """Of this order."""
     page_size: _builtins.int
@@ -614,7 +614,7 @@ class ListOrderEventsRequest(_message.Message):
     portfolio_id: _builtins.str
     """Of this portfolio."""
     symbol: _builtins.str
-    """Of this symbol."""
+    """Of this symbol; one of which there is nothing is no error, the list is empty."""
     after_sequence: _builtins.int
     """Only what happened after the event with this number; not together with times."""
     @_builtins.property

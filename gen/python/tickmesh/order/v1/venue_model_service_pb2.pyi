@@ -112,7 +112,7 @@ class ListVenueModelsRequest(_message.Message):
     portfolio_id: _builtins.str
     """Those of this portfolio alone."""
     symbol: _builtins.str
-    """Those of this symbol alone."""
+    """Those of this symbol alone; one of which there is nothing is no error, the list is empty."""
     all_versions: _builtins.bool
     """Also what holds no more: every version there was."""
     page_size: _builtins.int

@@ -213,7 +213,7 @@ class ListLotsRequest(_message.Message):
     portfolio_id: _builtins.str
     """Whose."""
     symbol: _builtins.str
-    """Of this symbol; default all."""
+    """Of this symbol, default all; one of which there is nothing is no error, the list is empty."""
     page_size: _builtins.int
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
@@ -279,7 +279,7 @@ class ListLedgerEntriesRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before."""
     order_id: _builtins.str
-    """Those that this order caused."""
+    """Those that this order caused; one of which there is nothing is no error, the list is empty."""
     def __init__(
         self,
         *,

@@ -63,9 +63,9 @@ class ListLimitsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before."""
     strategy_id: _builtins.str
-    """Of this strategy."""
+    """Of this strategy; one of which there is nothing is no error, the list is empty."""
     symbol: _builtins.str
-    """Of this symbol."""
+    """Of this symbol; one of which there is nothing is no error, the list is empty."""
     def __init__(
         self,
         *,

@@ -336,7 +336,7 @@ class ListDeploymentsRequest(_message.Message):
     environment_id: _builtins.str
     """Of this environment."""
     strategy_id: _builtins.str
-    """Of this strategy."""
+    """Of this strategy; one of which there is nothing is no error, the list is empty."""
     page_size: _builtins.int
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str
@@ -402,7 +402,7 @@ class ListSignalsRequest(_message.Message):
     deployment_id: _builtins.str
     """Of this deployment."""
     symbol: _builtins.str
-    """About this symbol."""
+    """About this symbol; one of which there is nothing is no error, the list is empty."""
     page_size: _builtins.int
     """How many at most; default 100, maximum 1000."""
     page_token: _builtins.str

@@ -2633,7 +2633,7 @@ class StreamMarketDataRequest(betterproto2.Message):
 
     symbols: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
     """
-    The symbols; default all.
+    The symbols; default all. One that is not in the environment is no error, and nothing comes of it.
     """
 
     kinds: "list[DataKind]" = betterproto2.field(2, betterproto2.TYPE_ENUM, repeated=True)

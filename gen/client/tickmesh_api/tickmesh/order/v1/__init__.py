@@ -1729,7 +1729,7 @@ class ListExecutionsRequest(betterproto2.Message):
 
     symbol: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Of this symbol.
+    Of this symbol; one of which there is nothing is no error, the list is empty.
     """
 
     order_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -1823,7 +1823,7 @@ class ListOrderEventsRequest(betterproto2.Message):
 
     symbol: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Of this symbol.
+    Of this symbol; one of which there is nothing is no error, the list is empty.
     """
 
     start_time: "datetime.datetime | None" = betterproto2.field(
@@ -1887,7 +1887,7 @@ class ListOrdersRequest(betterproto2.Message):
 
     symbol: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Of this symbol.
+    Of this symbol; one of which there is nothing is no error, the list is empty.
     """
 
     open_only: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -1966,7 +1966,7 @@ class ListVenueModelsRequest(betterproto2.Message):
 
     symbol: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Those of this symbol alone.
+    Those of this symbol alone; one of which there is nothing is no error, the list is empty.
     """
 
     all_versions: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)

@@ -446,7 +446,7 @@ class ListLedgerEntriesRequest(betterproto2.Message):
 
     order_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Those that this order caused.
+    Those that this order caused; one of which there is nothing is no error, the list is empty.
     """
 
 
@@ -486,7 +486,7 @@ class ListLotsRequest(betterproto2.Message):
 
     symbol: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Of this symbol; default all.
+    Of this symbol, default all; one of which there is nothing is no error, the list is empty.
     """
 
     page_size: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)

@@ -882,12 +882,12 @@ class ListLimitsRequest(betterproto2.Message):
 
     strategy_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Of this strategy.
+    Of this strategy; one of which there is nothing is no error, the list is empty.
     """
 
     symbol: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Of this symbol.
+    Of this symbol; one of which there is nothing is no error, the list is empty.
     """
 
 
@@ -1796,6 +1796,10 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         strategy is one that the strategy service has, or that a participant of the environment has named as its own; while nobody
         can say that there is none of that name, there may be.
 
+        It waits until the order service has told which of the orders checked before were taken, because one that was not gives its
+        number to the next. Where that service is away for more than 2 s, all are counted as taken: the journal may then name an
+        order after which the limit holds that was checked with it, and a repeat of the replay would not refuse that one.
+
         Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, a switch that is neither 0 nor 1, or an
         initial margin of 0; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
         `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those, but for a strategy, cannot be looked up.
@@ -1823,7 +1827,8 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "Limit":
         """
-        Removes a limit. Returns it with the version of its removal; a repeat returns the same.
+        Removes a limit, from the next check on as `SetLimit` sets one. Returns it with the version of its removal; a repeat
+        returns the same.
 
         Fails with NOT_FOUND `LIMIT_NOT_FOUND`, if it was never set; UNAVAILABLE `SERVICE_UNAVAILABLE`.
 

@@ -357,7 +357,7 @@ class ListDeploymentsRequest(betterproto2.Message):
 
     strategy_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Of this strategy.
+    Of this strategy; one of which there is nothing is no error, the list is empty.
     """
 
     page_size: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
@@ -412,7 +412,7 @@ class ListSignalsRequest(betterproto2.Message):
 
     symbol: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    About this symbol.
+    About this symbol; one of which there is nothing is no error, the list is empty.
     """
 
     page_size: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
