@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.chassis.calls.validation import validate
 from services.console.records import Deployment, Fill, MarketNews, OrderNews, Portfolio, Replay, SignalNews, Strategy
 from services.domain.backtest.digest import EntryLine, FillLine, RefusalLine
 from services.domain.costs import ModelChange, Scope
+from services.domain.risk.limit import Where
 from services.domain.risk.limits import LimitChange, make_limit
 from services.order.model_mapping import asked_model
 from services.wire.limits import LIMIT_NAMES
@@ -30,33 +31,43 @@ def model_changes(models: Iterable[Any]) -> Iterator[ModelChange]:
     """Venue models as `SetVenueModel` takes them in JSON, set before the first order.
 
     Raises:
-        ValueError: one is not of that form.
+        ValueError: one is not of that form, or two are for one scope: the second would replace the first.
         ApiError: one breaks a rule of the contract.
     """
+    scopes = set[Scope]()
     for each in models:
         try:
             request = ParseDict(each, SetVenueModelRequest())
         except (ParseError, AttributeError) as error:
             raise ValueError(str(error)) from None
         validate(request)
-        yield ModelChange(0, Scope(request.portfolio_id, request.symbol), asked_model(request))
+        scope = Scope(request.portfolio_id, request.symbol)
+        if scope in scopes:
+            raise ValueError(f"two are for {_said(scope._asdict())}")
+        scopes.add(scope)
+        yield ModelChange(0, scope, asked_model(request))
 
 
 def limits_asked(limits: Iterable[Any]) -> Iterator[LimitChange]:
     """Limits as `SetLimit` takes them in JSON, set before the first order.
 
     Raises:
-        ValueError: one is not of that form, or cannot be set.
+        ValueError: one is not of that form, cannot be set, or is a second one for what it names, which would replace
+            the first.
         ApiError: one breaks a rule of the contract.
     """
+    known = set[tuple[str, Where]]()
     for each in limits:
         try:
             request = ParseDict({"environment_id": "backtest"} | each, SetLimitRequest())
         except (ParseError, AttributeError) as error:
             raise ValueError(str(error)) from None
         validate(request)
-        where = (request.portfolio_id, request.strategy_id, request.symbol)
-        yield LimitChange(0, make_limit(LIMIT_NAMES[request.limit_type], Decimal(request.bound), *where))
+        name, where = LIMIT_NAMES[request.limit_type], Where(request.portfolio_id, request.strategy_id, request.symbol)
+        if (name, where) in known:
+            raise ValueError(f"two {name} are for {_said(where._asdict())}")
+        known.add((name, where))
+        yield LimitChange(0, make_limit(name, Decimal(request.bound), *where))
 
 
 def limit_changes(changes: Iterable[risk_pb2.LimitChange]) -> Iterator[LimitChange]:
@@ -191,6 +202,10 @@ def entry_line(entry: portfolio_pb2.LedgerEntry, number: int) -> EntryLine:
         time=nanoseconds(entry.event_time),
         tape_sequence=entry.tape_sequence,
     )
+
+
+def _said(named: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in named.items() if value) or "all"
 
 
 def side_name(side: side_pb2.Side.ValueType) -> str:

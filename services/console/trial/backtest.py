@@ -210,7 +210,7 @@ def _from_file(what: str, path: str, read: Callable[[Any], Iterable[T]]) -> tupl
     except ApiError as error:
         raise Trouble(f"--{what}: {path} holds one that is wrong: {error.message}") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise Trouble(f"--{what}: {path} holds no list of {what}: {error}") from None
+        raise Trouble(f"--{what}: {path} holds no list of {what} that can be set: {error}") from None
 
 
 def _cash(text: str) -> Decimal:

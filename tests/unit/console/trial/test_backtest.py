@@ -1,12 +1,14 @@
 """Backtests from the terminal: what the options mean, and that any part of a run is a run of that part."""
 
 import argparse
+import re
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from services import order
 from services.console.layout import Trouble
 from services.console.main import main
 from services.console.scenario import DEMONSTRATION, Scenario
@@ -182,6 +184,35 @@ def test_a_file_of_models_that_is_none_is_a_trouble(tmp_path: Path, text: str) -
         chosen(models=str(file))
     with pytest.raises(Trouble, match="cannot be read"):
         chosen(models=str(tmp_path / "nothing.json"))
+
+
+def test_a_file_that_sets_one_thing_twice_is_a_trouble(tmp_path: Path) -> None:
+    """In the mesh the second would replace the first, whole: what that said would cost and refuse nothing."""
+    file = tmp_path / "twice.json"
+    file.write_text('[{"commission": {"per_unit": "1"}}, {"fills": {"volume_share": "0.25"}}]')
+    with pytest.raises(Trouble, match="two are for all"):
+        chosen(models=str(file))
+    model = '{"portfolio_id": "trend", "symbol": "IBM", "commission": {"per_unit": "1"}}'
+    file.write_text(f"[{model}, {model}]")
+    with pytest.raises(Trouble, match="two are for portfolio_id trend, symbol IBM"):
+        chosen(models=str(file))
+    limit = '{"strategy_id": "cross", "limit_type": "LIMIT_TYPE_MAX_ORDER_QUANTITY", "bound": "1"}'
+    file.write_text(f"[{limit}, {limit}]")
+    with pytest.raises(Trouble, match="two max_order_quantity are for strategy_id cross"):
+        chosen(limits=str(file))
+
+
+def test_the_models_that_the_order_services_readme_shows_all_hold(tmp_path: Path) -> None:
+    text = Path(order.__path__[0], "README.md").read_text()
+    [shown] = re.findall(r"^    (\[\{.*?\}\])$", text, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "models.json"
+    file.write_text(shown)
+    everywhere, narrow = chosen(models=str(file)).models
+    assert everywhere.scope == Scope()
+    assert everywhere.model.commission is not None
+    assert everywhere.model.fills is not None
+    assert narrow.scope == Scope("trend")
+    assert narrow.model == VenueModel(None, Slippage(Decimal(2)))
 
 
 def test_who_is_named_by_models_and_limits_and_takes_no_part_is_told(tmp_path: Path) -> None:
