@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SERVING_SECONDS: Final = 120.0
 READY_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.1
-PAUSE_SECONDS: Final = 5.0
 _RETRIED: Final = frozenset({"SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "ENVIRONMENT_BLOCKED", "RISK_UNAVAILABLE"})
 
 
@@ -236,13 +235,13 @@ async def drain(mesh: Mesh, settings: ConsoleSettings, layout: Layout, superviso
     from services.console.records import MOVING
 
     kept: list[Replay] = []
+    # What does not answer in time is stopped all the same.
     with suppress(ApiError):
-        async with asyncio.timeout(PAUSE_SECONDS):
-            moving = [each for each in await mesh.replays() if each.state in MOVING]
-            noted = {*drained(layout), *(each.environment_id for each in moving)}
-            # Before they pause: whoever is killed in between must find them.
-            layout.drained.write_text(json.dumps(sorted(noted)))
-            kept += await asyncio.gather(*(mesh.pause(each.environment_id) for each in moving))
+        moving = [each for each in await mesh.replays() if each.state in MOVING]
+        noted = {*drained(layout), *(each.environment_id for each in moving)}
+        # Before they pause: whoever is killed in between must find them.
+        layout.drained.write_text(json.dumps(sorted(noted)))
+        kept += await asyncio.gather(*(mesh.pause(each.environment_id) for each in moving))
     with layout.alone():
         await asyncio.to_thread(supervisor.stop, settings.drain_seconds)
     return kept

@@ -141,8 +141,9 @@ async def test_the_log_of_what_was_committed_stays_small_while_commits_never_pau
     async with await Database.open(f"sqlite:///{tmp_path}/order.db", migrations) as database:
         for n in range(400):
             await database.writer.commit([(insert, [{"id": n, "state": "x" * 20_000}])])
-        # 400 commits of 6 pages at least; a log that is copied is written from its beginning again.
-        assert size(log) < 600 * 4096
+        # 400 commits of 6 pages at least; a log that is copied is written from its beginning again. While that is under
+        # way it grows, on a machine that is busy for hundreds of pages.
+        assert size(log) < 1200 * 4096
         assert len(await database.fetch_all(by_id)) == 400
 
 
