@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from services.chassis.errors import ApiError
 from services.domain.orders.order import CancelReason, Order
 from services.domain.venue.matching import Venue
+from services.order.commands.answered import Answered
 from services.order.commands.canceling import MOST_AT_ONCE
 from services.order.journal.journal import Journal
 from services.order.records import EnvironmentRow, RequestRow, TimerRow
@@ -22,7 +23,7 @@ _LOOK_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True, eq=False)
-class Arm:
+class Arm(Answered[TimerRow]):
     """Somebody arms a timer, or disarms it.
 
     Attributes:
@@ -111,7 +112,7 @@ class CancelTimers:
             try:
                 known = (await self._store.requests(row.environment_id, [arm.request_id])).get(arm.request_id)
             except ApiError as away:
-                _fail(arm, away)
+                arm.fail(away)
                 return
             if known is not None:
                 _answer_known(arm, known, self._armed.get(key) or _disarmed(row.environment_id, arm))
@@ -120,7 +121,7 @@ class CancelTimers:
         if self._desk.ending:
             message = f"{row.environment_id} has ended."
             error = ApiError.failed_precondition("ENVIRONMENT_COMPLETED", message, subject=row.environment_id)
-            _fail(arm, error)
+            arm.fail(error)
             return
         timer = _disarmed(row.environment_id, arm)
         if arm.timeout:
@@ -129,8 +130,7 @@ class CancelTimers:
         else:
             self._armed.pop(key, None)
         await self._store.writer.commit(self._store.unit(row, timer=timer, request=request))
-        if not arm.answer.done():
-            arm.answer.set_result(timer)
+        arm.answer_with(timer)
 
     async def _go_off_until(self, now: int) -> None:
         for timer in [each for each in self._armed.values() if each.trigger_time <= now]:
@@ -173,11 +173,6 @@ def _disarmed(environment_id: str, arm: Arm) -> TimerRow:
 
 def _answer_known(arm: Arm, known: RequestRow, timer: TimerRow) -> None:
     if known.asked != arm.asked:
-        _fail(arm, ApiError.already_exists("request", arm.request_id, "REQUEST_ID_REUSED"))
-    elif not arm.answer.done():
-        arm.answer.set_result(timer)
-
-
-def _fail(arm: Arm, error: ApiError) -> None:
-    if not arm.answer.done():
-        arm.answer.set_exception(error)
+        arm.fail(ApiError.already_exists("request", arm.request_id, "REQUEST_ID_REUSED"))
+    else:
+        arm.answer_with(timer)

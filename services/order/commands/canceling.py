@@ -14,6 +14,7 @@ from services.chassis.failpoints import failpoint
 from services.domain.money import ZERO
 from services.domain.orders.order import CancelReason, Order, OrderState, Side
 from services.order.clients import Peers
+from services.order.commands.answered import Answered
 from services.order.commands.placing import Desk
 from services.order.gate.mapping import Kill
 from services.order.journal.journal import number_of
@@ -27,26 +28,16 @@ MOST_AT_ONCE: Final = 1000
 
 
 @dataclass(slots=True, eq=False)
-class Cancel:
+class Cancel(Answered[bytes]):
     """Somebody asks for an order's end."""
 
     order_id: str
     principal: str
     answer: asyncio.Future[bytes]
 
-    def fail(self, error: ApiError) -> None:
-        """Answers with an error."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-    def answer_with(self, order: bytes) -> None:
-        """Answers with the order."""
-        if not self.answer.done():
-            self.answer.set_result(order)
-
 
 @dataclass(slots=True, eq=False)
-class Sweep:
+class Sweep(Answered["Swept"]):
     """Somebody asks for the end of all open orders that fit; empty fields fit all."""
 
     portfolio_id: str
@@ -124,9 +115,7 @@ class Canceling:
         events = desk.venue.cancel_all(order_ids, row.tape_sequence, row.market_time)
         if events:
             await desk.journal.commit(events, cause="command", principal=sweep.principal)
-        if not sweep.answer.done():
-            canceled = [event.order.order_id for event in events]
-            sweep.answer.set_result(Swept(canceled, len(found) > MOST_AT_ONCE))
+        sweep.answer_with(Swept([event.order.order_id for event in events], len(found) > MOST_AT_ONCE))
 
     async def kill(self, kill: Kill) -> None:
         """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so.

@@ -18,6 +18,7 @@ from services.domain.orders.order import Order
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview, commission_of
 from services.domain.venue.matching import Venue
+from services.order.commands.answered import Answered
 from services.order.gate.checks import Checks, risk_unavailable
 from services.order.gate.mapping import Check
 from services.order.gate.risk_gate import RiskUnavailable
@@ -42,7 +43,7 @@ class Outlook(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Trial:
+class Trial(Answered[Outlook]):
     """Somebody asks what would become of an order.
 
     Attributes:
@@ -54,16 +55,6 @@ class Trial:
     instrument: Instrument
     answer: asyncio.Future[Outlook]
     deadline: float = 0.0
-
-    def fail(self, error: ApiError) -> None:
-        """Answers with an error."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-    def answer_with(self, outlook: Outlook) -> None:
-        """Answers."""
-        if not self.answer.done():
-            self.answer.set_result(outlook)
 
 
 class Desk(Protocol):

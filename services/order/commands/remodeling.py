@@ -10,13 +10,14 @@ from typing import Protocol
 
 from services.chassis.errors import ApiError
 from services.domain.costs import Scope, VenueModel, VenueModels
+from services.order.commands.answered import Answered
 from services.order.model_mapping import Version, decode_model, model_id, version_from_proto, version_to_proto
 from services.order.records import EnvironmentRow, ModelRow
 from services.order.store import Store
 
 
 @dataclass(slots=True, eq=False)
-class Remodel:
+class Remodel(Answered[bytes]):
     """Somebody sets a model, or takes it away where there is none.
 
     Attributes:
@@ -29,11 +30,6 @@ class Remodel:
     principal: str
     answer: asyncio.Future[bytes]
     deadline: float = 0.0
-
-    def fail(self, error: ApiError) -> None:
-        """Answers with an error."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
 
 
 class Desk(Protocol):
@@ -83,8 +79,7 @@ class Remodeling:
                 stored = ModelRow(row.environment_id, version.sequence, name, payload, remodel.principal, row.owner)
                 await self._store.writer.commit(self._store.unit(row, models=[stored]))
                 self._know(version)
-            if not remodel.answer.done():
-                remodel.answer.set_result(payload)
+            remodel.answer_with(payload)
 
     def _next(self, remodel: Remodel, before: Version | None) -> Version | None:
         """The version after the change; None where nothing can be taken away."""

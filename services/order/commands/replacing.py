@@ -16,6 +16,7 @@ from services.domain.orders.order import Order, OrderEvent
 from services.domain.orders.replacing import CannotReplace, Replacement, needs_check
 from services.domain.risk.gate import Verdict
 from services.domain.venue.matching import Venue
+from services.order.commands.answered import Answered
 from services.order.commands.canceling import ended_order
 from services.order.commands.increments import check_increments
 from services.order.commands.roll import Decision
@@ -30,7 +31,7 @@ from services.wire.orders import refusal_to_proto
 
 
 @dataclass(slots=True, eq=False)
-class Replace:
+class Replace(Answered[bytes]):
     """Somebody asks for an order on new terms.
 
     Attributes:
@@ -55,16 +56,6 @@ class Replace:
     def of_strategy(self) -> bool:
         """Whether a deployment decided it."""
         return self.decision is not None
-
-    def fail(self, error: ApiError) -> None:
-        """Answers with an error."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-    def answer_with(self, order: bytes) -> None:
-        """Answers with the order."""
-        if not self.answer.done():
-            self.answer.set_result(order)
 
 
 class Change(NamedTuple):
