@@ -16,6 +16,13 @@ from tests.e2e.entry import entering
 from tests.e2e.mesh import PASSING, repeated
 from tests.e2e.told import Told
 
+AT_MARKET = tuple(map(order_pb2.TimeInForce.Value, ("TIME_IN_FORCE_DAY", "TIME_IN_FORCE_IOC", "TIME_IN_FORCE_OPG")))
+AT_LIMIT = tuple(
+    order_pb2.TimeInForce.Value(f"TIME_IN_FORCE_{name}") for name in ("GTC", "GTC", "GTC", "DAY", "DAY", "FOK", "CLS")
+)
+# These fill at once and whole, or at an auction.
+WHOLE = frozenset({order_pb2.TIME_IN_FORCE_FOK, order_pb2.TIME_IN_FORCE_OPG, order_pb2.TIME_IN_FORCE_CLS})
+
 
 @dataclass
 class Customer(Client):
@@ -75,23 +82,42 @@ class Customer(Client):
         )
         price = self.prices[symbol]
         kind = chance.random()
-        if kind < 0.4:
+        if kind < 0.35:
             request.order_type = order_pb2.ORDER_TYPE_MARKET
-            request.time_in_force = chance.choice((order_pb2.TIME_IN_FORCE_DAY, order_pb2.TIME_IN_FORCE_IOC))
-        elif kind < 0.85:
+            request.time_in_force = chance.choice(AT_MARKET)
+        elif kind < 0.8:
             request.order_type = order_pb2.ORDER_TYPE_LIMIT
-            request.time_in_force = chance.choice((order_pb2.TIME_IN_FORCE_GTC, order_pb2.TIME_IN_FORCE_DAY))
+            request.time_in_force = chance.choice(AT_LIMIT)
             request.limit_price = f"{price * Decimal(chance.choice(('0.8', '0.97', '1', '1.02'))):.2f}"
         else:
-            request.order_type = order_pb2.ORDER_TYPE_STOP
-            request.time_in_force = order_pb2.TIME_IN_FORCE_GTC
-            request.stop_price = f"{price * Decimal(chance.choice(('0.95', '1.05'))):.2f}"
-        if side == side_pb2.SIDE_BUY and kind < 0.85 and chance.random() < 0.3:
+            self._trigger(request, price)
+        if side == side_pb2.SIDE_BUY and kind < 0.8 and request.time_in_force not in WHOLE and chance.random() < 0.3:
             request.cash_quantity = str(chance.randrange(500, 4000))
         else:
             # Now and then more than anybody can pay for.
             request.quantity = str(100_000 if chance.random() < 0.05 else chance.choice((1, 7, 20, 55)))
+            request.reduce_only = chance.random() < 0.1
+        rests = (
+            request.order_type == order_pb2.ORDER_TYPE_LIMIT and request.time_in_force == order_pb2.TIME_IN_FORCE_GTC
+        )
+        if rests and request.quantity:
+            request.post_only = chance.random() < 0.1
+            # Less than any quantity that it may be replaced by, and than its own.
+            request.display_quantity = "1" if request.quantity != "1" and chance.random() < 0.2 else ""
         return request
+
+    def _trigger(self, request: order_service_pb2.CreateOrderRequest, price: Decimal) -> None:
+        """Makes it wait for a price."""
+        chance = self.chance
+        request.time_in_force = order_pb2.TIME_IN_FORCE_GTC
+        kind = chance.choice(("STOP", "STOP_LIMIT", "MARKET_IF_TOUCHED", "TRAILING_STOP"))
+        request.order_type = order_pb2.OrderType.Value(f"ORDER_TYPE_{kind}")
+        if kind == "TRAILING_STOP":
+            request.trailing_percent = chance.choice(("1", "5"))
+            return
+        request.stop_price = f"{price * Decimal(chance.choice(('0.95', '1.05'))):.2f}"
+        if kind == "STOP_LIMIT":
+            request.limit_price = f"{price * Decimal(chance.choice(('0.94', '1.06'))):.2f}"
 
     def _list(self) -> order_list_pb2.CreateOrderListRequest:
         """An OCO, an OTO or a bracket, whose later orders may never come to life, or at once."""

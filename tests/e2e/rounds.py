@@ -13,6 +13,7 @@ from tickmesh.common.v1 import money_pb2
 from tickmesh.marketdata.v1 import environment_pb2, environment_service_pb2
 from tickmesh.order.v1 import order_pb2, venue_model_pb2, venue_model_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
+from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 from tickmesh.strategy.v1 import strategy_service_pb2
 
 from services.console.scenario import Scenario
@@ -29,6 +30,8 @@ SYMBOLS = ("AAPL", "IBM", "MSFT")
 CASH = "200000"
 WARM_UP_SESSIONS = 20
 SESSIONS_PER_SECOND = 30.0
+# Of the rounds of a customer.
+STOPPED_SHARE = 0.1
 
 
 async def create(
@@ -57,6 +60,14 @@ async def create(
             portfolio_id=portfolio_id, environment_id=environment_id, initial_cash=cash
         )
         await repeated(clients.portfolios.CreatePortfolio, opening)
+        if name == "bob":
+            short = risk_service_pb2.SetLimitRequest(
+                environment_id=environment_id,
+                portfolio_id=portfolio_id,
+                limit_type=risk_pb2.LIMIT_TYPE_SHORT_SALES,
+                bound="1",
+            )
+            await repeated(clients.risk.SetLimit, short)
         own = random.Random(chance.randrange(10**9))
         trades = name != "auto"
         customers.append(
@@ -109,6 +120,7 @@ class Tally:
     replaced: int = 0
     disconnected: int = 0
     listed: int = 0
+    stopped: int = 0
     deaths: int = 0
     seconds: float = 0.0
     meant: Counter[str] = field(default_factory=Counter, repr=False)
@@ -145,6 +157,7 @@ async def kill_rounds(mesh: Mesh, clients: Clients, seed: int, count: int, *, na
     tally.replaced = kinds[order_pb2.EXEC_TYPE_REPLACED]
     reasons = Counter(event.order.cancel_reason for event in every)
     tally.disconnected = reasons[order_pb2.CANCEL_REASON_DISCONNECTED]
+    tally.stopped = reasons[order_pb2.CANCEL_REASON_KILL_SWITCH]
     tally.listed = len({event.order.order_list_id for event in every} - {""})
     tally.deaths = mesh.deaths.total() - deaths
     tally.orders = len({event.order.order_id for event in every})
@@ -153,13 +166,30 @@ async def kill_rounds(mesh: Mesh, clients: Clients, seed: int, count: int, *, na
     return tally
 
 
+async def _stop_for_a_while(customer: Customer) -> None:
+    """Now and then somebody stops a portfolio, perhaps but for what reduces, and lets it go on."""
+    chance = customer.chance
+    if chance.random() > STOPPED_SHARE:
+        return
+    what = {
+        "environment_id": customer.environment_id,
+        "scope": risk_pb2.KILL_SWITCH_SCOPE_PORTFOLIO,
+        "target_id": customer.portfolio_id,
+    }
+    await asyncio.sleep(chance.uniform(0.0, 0.2))
+    engaging = risk_service_pb2.EngageKillSwitchRequest(**what, allow_reducing=chance.random() < 0.7)
+    await repeated(customer.clients.risk.EngageKillSwitch, engaging)
+    await asyncio.sleep(chance.uniform(0.0, 0.1))
+    await repeated(customer.clients.risk.ReleaseKillSwitch, risk_service_pb2.ReleaseKillSwitchRequest(**what))
+
+
 async def _round(mesh: Mesh, worlds: tuple[World, World], blow: Blow) -> bool:
     """Load, and a blow in its midst; then peace, and a look at everything. Whether the blow fell as it was meant."""
     _, moving = worlds
     traders = [customer for world in worlds for customer in world.customers if customer.alone]
 
     async def load() -> None:
-        await asyncio.gather(*(customer.trade(9) for customer in traders))
+        await asyncio.gather(*(customer.trade(9) for customer in traders), *map(_stop_for_a_while, traders))
 
     if blow.passing:
         fell = await blow.fall_at_point(mesh, load)

@@ -21,6 +21,7 @@ async def test_rule_2_rule_4_rounds_of_kills_lose_double_and_leak_nothing(meshes
     print(tally)
     assert tally.rounds == rounds
     assert min(tally.fills, tally.refused, tally.canceled, tally.replaced, tally.disconnected) > 10
+    assert tally.stopped > 0
     assert tally.deaths >= rounds
     # None was a blow into the air.
     assert {kind: tally.fallen[kind] for kind in KINDS} == dict.fromkeys(KINDS, 2)

@@ -12,7 +12,7 @@ from tests.e2e.chronicle import Chronicle
 
 # What a replacement may be refused for that goes with its order's type: the order's state, and risk.
 STATE = {"ORDER_ENDED", "QUANTITY_BELOW_FILLED", "ORDER_TRIGGERED", "LIST_QUANTITY_FIXED", "BRACKET_INVERTED"}
-REFUSALS = STATE | {"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED"}
+REFUSALS = STATE | {"INSUFFICIENT_BUYING_POWER", "SHORT_NOT_ALLOWED", "KILL_SWITCH_ENGAGED"}
 
 
 @dataclass
