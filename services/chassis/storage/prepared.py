@@ -94,6 +94,9 @@ def _adapter(kind: sa.types.TypeEngine[Any], dialect: Dialect) -> Callable[[Any]
 
 
 def _adapts(kind: sa.types.TypeEngine[Any], dialect: Dialect) -> bool:
+    # A decorator is there to adapt, and what is beneath it may ask for what only the row's description tells.
+    if isinstance(kind, sa.types.TypeDecorator):
+        return True
     # Bytes come as such from these drivers.
     adapted = kind.dialect_impl(dialect).result_processor(dialect, None)
     return adapted is not None and not isinstance(kind, sa.LargeBinary)

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from services.chassis.storage import ownership, sqlite
-from services.chassis.storage.database import Database, DecimalText
+from services.chassis.storage.database import Database
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -118,14 +117,6 @@ async def test_a_unit_that_may_be_committed_here_is_stored_whole_or_not_at_all(
         await done
     assert isinstance(failures[0], sqlite3.IntegrityError)
     assert [each.id for each in await database.fetch_all(by_id)] == [1]
-
-
-async def test_a_lookup_gives_decimals_as_every_read_does(database: Database) -> None:
-    prices = sa.Table("prices", sa.MetaData(), sa.Column("price", DecimalText(), primary_key=True))
-    await database.run(prices.create)
-    await database.writer.commit([(sa.insert(prices), [{"price": Decimal("0.10")}])])
-    query = sa.select(prices.c.price).where(sa.literal(1) == sa.bindparam("one"))
-    assert [str(row.price) for row in await database.lookup(query, {"one": 1})] == ["0.10"]
 
 
 def size(path: Path) -> int:

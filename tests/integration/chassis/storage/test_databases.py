@@ -131,9 +131,11 @@ async def test_a_migration_that_fails_leaves_the_schema_as_it_was(url: str, migr
 @pytest.mark.parametrize("text", ["678.123456789", "123456789012345678.123456789", "-0.000000001", "1.50", "0"])
 async def test_decimals_come_back_exactly(database: Database, text: str) -> None:
     await database.writer.commit([(insert_order, [{"id": 1, "price": Decimal(text), "state": None}])])
-    row = await database.fetch_one(by_id)
-    assert isinstance(row.price, Decimal)
-    assert format(row.price, "f") == text
+    by_key = sa.select(orders.c.price).where(orders.c.id == sa.bindparam("id"))
+    read, [found] = await database.fetch_one(by_id), await database.lookup(by_key, {"id": 1})
+    for price in (read.price, found.price):
+        assert isinstance(price, Decimal)
+        assert format(price, "f") == text
 
 
 async def test_units_of_many_callers_are_grouped_and_stay_in_order(database: Database) -> None:
