@@ -74,7 +74,8 @@ def format_decimal(value: Decimal, minimum_places: int = 0) -> str:
 
     More than nine places are rounded half to even, because the wire carries nine.
     """
-    text = format(round(value, 9), "f")
+    # From 10^51 on, none of 60 digits is behind the ninth place, and to round would be an error.
+    text = format(round(value, 9) if value.adjusted() <= 50 else value, "f")
     whole, _, fraction = text.partition(".")
     fraction = fraction.rstrip("0").ljust(minimum_places, "0")
     sign_of_zero = whole == "-0" and not fraction.strip("0")

@@ -18,7 +18,7 @@ change beside that it learns from the headroom of the next verdict.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
 from services.domain.money import ZERO, at_most_places
 from services.domain.orders.order import Side
@@ -33,13 +33,20 @@ _PLACE = Decimal("1e-9")
 
 def round_up(amount: Decimal) -> Decimal:
     """To the wire's nine places, never less: what is set aside must be the same after it has been sent."""
-    rounded = amount.quantize(_PLACE, ROUND_CEILING)
-    return amount if rounded == amount else rounded
+    return _rounded(amount, ROUND_CEILING)
 
 
 def round_down(amount: Decimal) -> Decimal:
     """To the wire's nine places, never more: what can be spent must be the same after it has been sent."""
-    rounded = amount.quantize(_PLACE, ROUND_FLOOR)
+    return _rounded(amount, ROUND_FLOOR)
+
+
+def _rounded(amount: Decimal, rounding: str) -> Decimal:
+    try:
+        rounded = amount.quantize(_PLACE, rounding)
+    except InvalidOperation:
+        # From 10^51 on, which units, price and multiplier can come to, none of the 60 digits is behind the ninth place.
+        return amount
     return amount if rounded == amount else rounded
 
 
@@ -94,6 +101,12 @@ class Holding:
         """Take the collateral of ``units`` that are covered: their share, and all of it with the last one."""
         freed = self.collateral if units == -self.quantity else round_down(self.collateral * units / -self.quantity)
         self.collateral -= freed
+        return freed
+
+    def resize(self, quantity: Decimal) -> Decimal:
+        """Stand for other units of the same worth; the collateral that this frees: all of it where none are left."""
+        freed = ZERO if quantity else self.collateral
+        self.quantity, self.collateral = quantity, self.collateral - freed
         return freed
 
 
@@ -214,14 +227,16 @@ class Funds:
     def change_quantity(self, symbol: str, change: Decimal, closes: bool) -> None:
         """Fold a movement of units that was no fill: a split keeps a short's collateral, closing frees its share.
 
-        Each sleeve's units change by the same factor, to nine places; money paid for a fraction stays the portfolio's.
+        A split that leaves nothing of a short frees all of it. Each sleeve's units change by the same factor, to nine
+        places; money paid for a fraction stays the portfolio's.
         """
         holding = self.holding(symbol)
         if closes and holding.quantity < 0:
             self.collateral -= holding.cover(change)
         before = holding.quantity
-        holding.quantity += change
+        self.collateral -= holding.resize(before + change)
         for sleeve in self.sleeves.values():
             part = sleeve.holdings.get(symbol)
             if part is not None and before:
-                part.quantity = at_most_places(part.quantity * holding.quantity / before, 9)
+                quantity = at_most_places(part.quantity * holding.quantity / before, 9)
+                sleeve.collateral -= part.resize(quantity)

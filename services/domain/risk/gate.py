@@ -12,6 +12,7 @@ Each event and entry counts exactly once, in the order of their tape positions, 
 units must be there before they are sold.
 """
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -34,6 +35,8 @@ from services.domain.values import new
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _REJECTED, _REPLACED = Side.BUY, ExecType.TRADE, ExecType.REJECTED, ExecType.REPLACED
 _NOTHING, _FLOWS = Counted(Funds(), (), Curve()), frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL})
+# A figure that the check needs cannot be computed: of this order alone, and of it for good, however often it is sent.
+_ARITHMETIC = Refusal("LIMIT_EXCEEDED", "arithmetic", ZERO, ZERO)
 
 
 class Verdict(NamedTuple):
@@ -120,10 +123,14 @@ class Gate(Valued):
         twins = self._twins(order) if order.order_list_id else None
         if twins:
             self._set_aside(twins)
-        intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
-        refusal, checks = self._refusal(intent)
-        if twins:
-            self._take_back(twins)
+        try:
+            intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
+            refusal, checks = self._refusal(intent)
+        except ArithmeticError:
+            return Verdict(order.order_id, refusal=_ARITHMETIC)
+        finally:
+            if twins:
+                self._take_back(twins)
         if refusal is not None:
             return Verdict(order.order_id, None, refusal, checks)
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
@@ -171,10 +178,13 @@ class Gate(Valued):
         self._release(order_id)
         twins = self._twins(order)
         self._set_aside(twins)
-        intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
-        reserved = reservation_of_all(intent)
-        wanted = claim_of(order._replace(reservation=reserved))
-        refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
+        refusal: Refusal | None = _ARITHMETIC
+        checks: tuple[Checked, ...] = ()
+        with suppress(ArithmeticError):
+            intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
+            reserved = reservation_of_all(intent)
+            wanted = claim_of(order._replace(reservation=reserved))
+            refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
         self._take_back(twins)
         if refusal is not None:
             self._claim(order_id, claim)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from services.domain.accounting.entries import as_decimal
 from services.domain.instrument import Instrument
+from services.domain.money import ZERO
 from services.domain.risk.buying_power import Funds, Holding
 from services.domain.risk.claim import Claim
 from services.domain.risk.curve import Curve
@@ -126,26 +127,28 @@ def _state_of(funds: Funds) -> dict[str, Any]:
     return {
         "opened": funds.opened,
         "cash": str(funds.cash),
-        "collateral": str(funds.collateral),
         "recent": funds.rate.snapshot(),
         "holdings": {
             symbol: [str(holding.quantity), str(holding.collateral)]
             for symbol, holding in funds.holdings.items()
-            if holding.quantity or holding.collateral
+            if holding.quantity
         },
         "curve": [str(funds.curve.opened), str(funds.curve.peak)],
     }
 
 
 def _funds_of(state: Mapping[str, Any]) -> Funds:
+    # Without units there is no collateral: a split that left none of a short once kept it.
+    holdings = {
+        symbol: Holding(quantity=Decimal(quantity), collateral=Decimal(collateral))
+        for symbol, (quantity, collateral) in state["holdings"].items()
+        if Decimal(quantity)
+    }
     return Funds(
         cash=Decimal(state["cash"]),
-        collateral=Decimal(state["collateral"]),
+        collateral=sum((holding.collateral for holding in holdings.values()), ZERO),
         opened=state["opened"],
         rate=Rate.restore(state["recent"]),
-        holdings={
-            symbol: Holding(quantity=Decimal(quantity), collateral=Decimal(collateral))
-            for symbol, (quantity, collateral) in state["holdings"].items()
-        },
+        holdings=holdings,
         curve=Curve(*map(Decimal, state["curve"])),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -378,3 +379,20 @@ async def test_a_preview_sets_nothing_aside_and_is_answered_as_a_check_would_be(
         world.commit(accepted(order, verdict, at=10))
         [after] = await desk.preview(desk.order(quantity="31"))
         assert (after.verdict.refusal.missing, after.largest_quantity) == ("100", "30")
+
+
+async def test_an_order_beyond_all_money_is_refused_and_the_others_of_its_batch_are_not(
+    world: World, tmp_path: Path
+) -> None:
+    most = "999999999999999999.999999999"
+    world.instruments["A"] = replace(world.instruments["A"], contract_multiplier=Decimal(most))
+    world.open_portfolio("p1", "1000")
+    async with risk_of(world, tmp_path) as desk:
+        await desk.connect()
+        huge = desk.order(quantity=most, order_type=OrderType.LIMIT, limit_price=999999999999999)
+        refused, passed = await desk.check(huge, desk.order(quantity="1", symbol="B"))
+        assert (refused.refusal.limit, refused.refusal.bound) == ("buying_power", "1000")
+        assert Decimal(refused.refusal.value) == Decimal(most) * Decimal(most) * 999999999999999
+        assert passed.reservation.cash == "100"
+        [found] = await desk.preview(huge)
+        assert (found.verdict, found.largest_quantity) == (refused, "0")

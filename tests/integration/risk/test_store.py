@@ -44,7 +44,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -> None:
     store = Store(database)
     assert (await store.load()).parts == []
-    state = {"opened": True, "cash": str(BIG), "collateral": "0", "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
+    state = {"opened": True, "cash": str(BIG), "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
     claims = {"e-1": Claim("p", "A", D("-10"), BIG, D(0), True)}
     claims["e-2"] = Claim("p", "A", D("1"), D("0.000000001"), D(2), True)
     claims["e-3"] = Claim("p", "A", D("10"), D("7"), D(0), True, "e-3")
@@ -104,7 +104,7 @@ async def test_what_an_older_release_stored_is_taken_over(
     old.mkdir()
     first = Path(migrations.__file__).parent / "0001_gates.py"
     shutil.copy(first, old / first.name)
-    state = {"opened": True, "cash": "950", "collateral": "0", "recent": [[5, 2]], "holdings": {"A": ["5", "0"]}}
+    state = {"opened": True, "cash": "950", "recent": [[5, 2]], "holdings": {"A": ["5", "0"]}}
     async with await Database.open(url, old) as database:
         change = {"portfolio_id": "p", "limit": "max_order_rate", "bound": "7", "version": 2}
         rows = {

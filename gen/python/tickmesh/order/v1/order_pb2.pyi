@@ -380,7 +380,7 @@ class Refusal(_message.Message):
     reason: _builtins.str
     """The error reason, `INSUFFICIENT_BUYING_POWER` for instance."""
     limit: _builtins.str
-    """The limit's name, `buying_power`."""
+    """The limit's name, `buying_power`; `arithmetic` where a figure that the check needs cannot be computed."""
     bound: _builtins.str
     """What it allows; empty where there is nothing to measure, as of a kill switch, a closed session or a restricted symbol."""
     value: _builtins.str

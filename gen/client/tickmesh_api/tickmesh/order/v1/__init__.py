@@ -3016,7 +3016,7 @@ class Refusal(betterproto2.Message):
 
     limit: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The limit's name, `buying_power`.
+    The limit's name, `buying_power`; `arithmetic` where a figure that the check needs cannot be computed.
     """
 
     bound: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
