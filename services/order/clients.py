@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Final
 
 from tickmesh.marketdata.v1 import instrument_pb2, instrument_service_pb2
@@ -23,7 +22,6 @@ from services.order.store import Store
 from services.wire.environments import Environment
 from services.wire.instruments import instrument_from_proto
 from services.wire.market import Market
-from services.wire.pages import pages
 
 IDEMPOTENT_MARKETDATA: Final = (
     "tickmesh.marketdata.v1.InstrumentService",
@@ -88,12 +86,6 @@ class Peers:
             known = PortfolioRow(portfolio_id, found.environment_id, opening, ZERO, found.principal, found.owner)
         self._known[portfolio_id] = known
         return known
-
-    async def held(self, portfolio_id: str) -> dict[str, Decimal]:
-        """Signed units that a portfolio holds, by symbol."""
-        request = portfolio_service_pb2.ListPositionsRequest(portfolio_id=portfolio_id)
-        positions = await pages(self._portfolios.ListPositions, request, "positions")
-        return {position.symbol: Decimal(position.quantity) for position in positions}
 
     async def instrument(self, symbol: str) -> Instrument:
         """An instrument.

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final, NamedTuple
 
-from services.chassis.deadline import detach
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.money import ZERO
-from services.domain.orders.order import CancelReason, Order, OrderState, Side
-from services.order.clients import Peers
+from services.domain.orders.order import CancelReason, Order, OrderState
+from services.domain.risk.reducing import enlarging
 from services.order.commands.answered import Answered
 from services.order.commands.placing import Desk
 from services.order.gate.mapping import Kill
@@ -21,8 +18,6 @@ from services.order.journal.journal import number_of
 from services.order.mapping import decode_event
 from services.order.store import Store
 
-# An engaged kill switch has a second for everything (rule 5).
-HELD_SECONDS: Final = 0.5
 # Orders that one call cancels: 1,000 events are encoded in 30 ms, for which others wait.
 MOST_AT_ONCE: Final = 1000
 
@@ -66,24 +61,12 @@ class Swept(NamedTuple):
     more: bool
 
 
-class Judged(NamedTuple):
-    """What a portfolio holds, by symbol: it decides which of these buys a kill switch leaves."""
-
-    kill: Kill
-    order_ids: Sequence[str]
-    held: Mapping[str, Decimal]
-
-
 class Canceling:
-    """Ends open orders of one desk. `wake` is called when there is something to `judge`."""
+    """Ends open orders of one desk."""
 
-    def __init__(self, desk: Desk, store: Store, peers: Peers, wake: Callable[[], None]) -> None:
+    def __init__(self, desk: Desk, store: Store) -> None:
         self._desk = desk
         self._store = store
-        self._peers = peers
-        self._wake = wake
-        self._asking: set[asyncio.Task[None]] = set()
-        self.judged: list[Judged] = []
 
     async def cancel(self, cancels: Sequence[Cancel]) -> None:
         """Cancels what is open at the venue; of what is not, says how it ended."""
@@ -117,27 +100,19 @@ class Canceling:
             await desk.journal.commit(events, cause="command", principal=sweep.principal)
         sweep.answer_with(Swept([event.order.order_id for event in events], len(found) > MOST_AT_ONCE))
 
-    async def kill(self, kill: Kill) -> None:
-        """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so.
+    def can_judge(self, kill: Kill) -> bool:
+        """Whether a kill switch can be served: one that leaves what reduces needs positions, and they the tape."""
+        return not kill.allow_reducing or self._desk.tape is not None
 
-        A buy may close a short, and only the books know what is held. They are asked aside, so that whoever needs no
-        question ends at once and the desk goes on; `judge` follows with what they said.
-        """
-        doubtful: dict[str, list[str]] = {}
-        ending = []
-        for order in self._desk.venue.open_orders():
-            if not kill.scope.covers(order):
-                continue
-            if not kill.allow_reducing or (order.side is Side.SELL and order.reservation.cash):
-                # Only a sale that opens a short has cash set aside for it.
-                ending.append(order.order_id)
-            elif order.side is Side.BUY:
-                doubtful.setdefault(order.portfolio_id, []).append(order.order_id)
-        if doubtful:
-            asking = detach(self._ask(kill, doubtful), name="what is held")
-            self._asking.add(asking)
-            asking.add_done_callback(self._asking.discard)
-        await self._end(kill, ending)
+    async def kill(self, kill: Kill) -> None:
+        """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so."""
+        desk, row, covers = self._desk, self._desk.row, kill.scope.covers
+        orders = desk.venue.open_orders()
+        going = enlarging(orders, covers, desk.venue.held) if kill.allow_reducing else filter(covers, orders)
+        order_ids = [order.order_id for order in going]
+        events = desk.venue.cancel_all(order_ids, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH)
+        if events:
+            await desk.journal.commit(events, cause="kill_switch", principal=kill.principal)
 
     async def disconnect(self, session_ids: Container[str]) -> None:
         """Cancels the open orders of sessions that are over and had asked for it."""
@@ -147,38 +122,6 @@ class Canceling:
         events = desk.venue.cancel_all(leaving, row.tape_sequence, row.market_time, CancelReason.DISCONNECTED)
         if events:
             await desk.journal.commit(events, cause="disconnect")
-
-    async def judge(self) -> None:
-        """Cancels the buys that do not close a short, as far as the books have told."""
-        judged, self.judged = self.judged, []
-        for each in judged:
-            orders = [self._desk.venue.order(order_id) for order_id in each.order_ids]
-            ending = [order.order_id for order in orders if order is not None and not _closes(order, each.held)]
-            await self._end(each.kill, ending)
-
-    async def _ask(self, kill: Kill, doubtful: Mapping[str, Sequence[str]]) -> None:
-        """Asks what all these portfolios hold, side by side and for one time; whoever is silent is taken to be flat."""
-        held = await asyncio.gather(*map(self._held, doubtful))
-        self.judged += [Judged(kill, *each) for each in zip(doubtful.values(), held, strict=True)]
-        self._wake()
-
-    async def _held(self, portfolio_id: str) -> dict[str, Decimal]:
-        try:
-            async with asyncio.timeout(HELD_SECONDS):
-                return await self._peers.held(portfolio_id)
-        except (ApiError, TimeoutError):
-            return {}
-
-    async def _end(self, kill: Kill, order_ids: Sequence[str]) -> None:
-        desk, row = self._desk, self._desk.row
-        events = desk.venue.cancel_all(order_ids, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH)
-        if events:
-            await desk.journal.commit(events, cause="kill_switch", principal=kill.principal)
-
-
-def _closes(order: Order, held: Mapping[str, Decimal]) -> bool:
-    """Whether all of a buy closes a short: who knows of one that the fill sizes?"""
-    return order.cash_quantity is None and -held.get(order.symbol, ZERO) >= order.reservation.quantity
 
 
 def ended_order(order_id: str, payload: bytes | None) -> ApiError:

@@ -16,6 +16,7 @@ from services.chassis.failpoints import failpoint
 from services.domain.costs import VenueModels
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Verdict
+from services.domain.tape import Tape
 from services.domain.venue.matching import Venue
 from services.order.commands.create import Create, answer_known, leaders
 from services.order.gate.checks import LEAST_SECONDS, Checks, asking, refusal_of, risk_unavailable
@@ -36,6 +37,11 @@ class Desk(Protocol):
     row: EnvironmentRow
     venue: Venue
     journal: Journal
+
+    @property
+    def tape(self) -> Tape | None:
+        """The tape, once it is here and as long as it is needed."""
+        ...
 
     @property
     def models(self) -> VenueModels:

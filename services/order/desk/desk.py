@@ -71,7 +71,7 @@ class Desk:
         self.door = door
         self._wake = asyncio.Event()
         self.timers = CancelTimers(self, store, self._wake.set)
-        self.urgent = Urgent(Canceling(self, store, peers, self._wake.set), self.timers, self._wake.set)
+        self.urgent = Urgent(Canceling(self, store), self.timers, self._wake.set)
         self.gate = RiskGate(row.environment_id, open_checks, self._begin_epoch, self.urgent.kill, self.door.guard)
         checks = Checks(journal, self.gate, self.urgent)
         self._placing = Placing(self, store, checks)
@@ -128,6 +128,8 @@ class Desk:
         row.market_time = self._walk.time(row.tape_sequence)
         self.venue.restore((), {}, held_at(self._held, self._peers.instruments, tape, row.tape_sequence))
         self.venue.prime(tape, row.tape_sequence)
+        # What is held is known now: a kill switch may have waited for that.
+        self._wake.set()
 
     def end(self) -> None:
         """The environment has ended; its tape is needed no more."""

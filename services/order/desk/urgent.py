@@ -25,7 +25,7 @@ class Urgent:
     @property
     def waits(self) -> bool:
         """Whether there is any."""
-        waiting = self._kills or self._left or self._cancels or self._sweeps or self._canceling.judged
+        waiting = self._left or self._cancels or self._sweeps or any(map(self._canceling.can_judge, self._kills))
         return bool(waiting) or self._timers.urgent
 
     async def cancel(self, order_id: str, principal: str) -> bytes:
@@ -46,7 +46,7 @@ class Urgent:
 
     def kill(self, kill: Kill) -> None:
         """A kill switch was engaged: open orders in its scope are canceled."""
-        if kill.engaged:
+        if kill.engaged and kill not in self._kills:
             self._kills.append(kill)
             self._wake()
 
@@ -57,13 +57,13 @@ class Urgent:
 
     async def serve(self) -> None:
         """Serves kill switches, sessions that are over, timers, and cancels, those of single orders first."""
-        kills, self._kills = self._kills, []
+        kills = [kill for kill in self._kills if self._canceling.can_judge(kill)]
+        self._kills = [kill for kill in self._kills if kill not in kills]
         for kill in kills:
             await self._canceling.kill(kill)
         if self._left:
             left, self._left = self._left, set()
             await self._canceling.disconnect(left)
-        await self._canceling.judge()
         if self._timers.urgent:
             await self._timers.serve()
         cancels, self._cancels = self._cancels, []

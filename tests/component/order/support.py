@@ -266,20 +266,11 @@ class Portfolios(portfolio_service_pb2_grpc.PortfolioServiceServicer):
     def __init__(self) -> None:
         self.known: dict[str, str] = {"trend": ENVIRONMENT, "other": ENVIRONMENT}
         self.asked = 0
-        self.held: dict[str, dict[str, str]] = {}
-        self.silent = False
         self.entries: list[portfolio_pb2.LedgerEntry] = []
 
     async def ListLedgerEntries(self, request: Any, context: Any) -> portfolio_service_pb2.ListLedgerEntriesResponse:
         found = [each for each in self.entries if each.order_id == request.order_id]
         return portfolio_service_pb2.ListLedgerEntriesResponse(ledger_entries=found)
-
-    async def ListPositions(self, request: Any, context: Any) -> portfolio_service_pb2.ListPositionsResponse:
-        if self.silent:
-            await asyncio.Event().wait()
-        held = self.held.get(request.portfolio_id, {}).items()
-        positions = [portfolio_pb2.Position(symbol=symbol, quantity=quantity) for symbol, quantity in held]
-        return portfolio_service_pb2.ListPositionsResponse(positions=positions)
 
     async def GetPortfolio(self, request: Any, context: Any) -> portfolio_pb2.Portfolio:
         self.asked += 1

@@ -4,17 +4,18 @@ import asyncio
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
-from services.order.commands.canceling import HELD_SECONDS
+from services.domain.risk.limits import KillScope, make_limit
+from services.domain.tape import Kind, Series, Tape, merge
 from services.order.journal import journal
-from tests.component.order.calls import cancel, refused, state_of
-from tests.component.order.support import ENVIRONMENT, SEAT, Mesh, limit, request, running, start_peer, stop_peer
+from tests.component.order.calls import cancel, hold, refused, state_of
+from tests.component.order.support import SEAT, Mesh, limit, make_tape, request, running, start_peer, stop_peer
 
 STATE = order_pb2.OrderState
 REASON = order_pb2.CancelReason
@@ -163,7 +164,7 @@ async def test_a_kill_switch_voids_the_verdicts_before_it(mesh: Mesh) -> None:
 
     async def engage() -> None:
         mesh.gate.before_answer = None
-        mesh.gate.gate.engage(_everything(), reason="drill")
+        mesh.gate.gate.engage(KillScope(), reason="drill")
         mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT)
 
     mesh.gate.before_answer = engage
@@ -188,10 +189,11 @@ async def test_orders_that_reduce_stay_where_asked_for(mesh: Mesh) -> None:
     await state_of(mesh, "less", STATE.ORDER_STATE_CANCELED)
 
 
-async def test_rule_5_buys_that_close_a_short_stay_where_asked_for(mesh: Mesh) -> None:
-    mesh.portfolios.held = {"trend": {"AAPL": "-10"}}
-    await mesh.orders.CreateOrder(limit("cover"))
-    await mesh.orders.CreateOrder(limit("beyond", quantity="11"))
+async def test_rule_5_buys_that_together_close_a_short_stay_where_asked_for(mesh: Mesh) -> None:
+    await short(mesh)
+    await mesh.orders.CreateOrder(limit("cover", quantity="6"))
+    await mesh.orders.CreateOrder(limit("rest", quantity="4"))
+    await mesh.orders.CreateOrder(limit("beyond", quantity="1"))
     await mesh.orders.CreateOrder(limit("flat", portfolio_id="other"))
     # What its fill sizes may buy more than there is to close.
     await mesh.orders.CreateOrder(limit("sized", quantity="", cash_quantity="200"))
@@ -199,25 +201,49 @@ async def test_rule_5_buys_that_close_a_short_stay_where_asked_for(mesh: Mesh) -
     await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
     await state_of(mesh, "sized", STATE.ORDER_STATE_CANCELED)
     await state_of(mesh, "flat", STATE.ORDER_STATE_CANCELED, "other")
+    for name in ("cover", "rest"):
+        assert (await mesh.get(name)).state == STATE.ORDER_STATE_NEW
+
+
+async def test_rule_5_what_is_left_of_a_buy_that_closes_a_short_stays(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        mesh.market.tape = thin_tape()
+        await mesh.start()
+        await mesh.market.joined()
+        await short(mesh)
+        await mesh.orders.CreateOrder(request("cover"))
+        await mesh.market.run(2, 7)
+        mesh.market.idle(7)
+        part = await mesh.get("cover")
+        assert (part.state, part.cum_quantity) == (STATE.ORDER_STATE_PARTIALLY_FILLED, "3")
+        await mesh.orders.CreateOrder(limit("beyond", quantity="1"))
+        mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
+        await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
+        assert (await mesh.get("cover")).state == STATE.ORDER_STATE_PARTIALLY_FILLED
+
+
+async def test_rule_5_what_may_reduce_is_judged_once_the_tape_is_here(mesh: Mesh) -> None:
+    await short(mesh)
+    await mesh.orders.CreateOrder(limit("cover"))
+    await mesh.orders.CreateOrder(limit("beyond", quantity="1"))
+    await mesh.orders.CreateOrder(limit("strict", portfolio_id="other"))
+    await mesh.stop()
+    scopes = (
+        {"scope": SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, "allow_reducing": True},
+        {
+            "scope": SCOPE.KILL_SWITCH_SCOPE_PORTFOLIO,
+            "target_id": "other",
+        },
+    )
+    mesh.gate.kills += [risk_pb2.KillSwitch(engaged=True, principal="officer", **scope) for scope in scopes]
+    await stop_peer(mesh, "marketdata")
+    await mesh.start()
+    await state_of(mesh, "strict", STATE.ORDER_STATE_CANCELED, "other")
+    assert (await mesh.get("beyond")).state == STATE.ORDER_STATE_NEW
+    await start_peer(mesh, "marketdata")
+    await mesh.market.joined()
+    await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
     assert (await mesh.get("cover")).state == STATE.ORDER_STATE_NEW
-
-
-async def test_rule_5_all_is_canceled_together_while_the_books_are_silent(mesh: Mesh) -> None:
-    names, orders = [f"p{n}" for n in range(20)], []
-    for name in names:
-        mesh.portfolios.known[name] = ENVIRONMENT
-        mesh.gate.gate.open_portfolio(name, Decimal(100_000))
-        orders.append(await mesh.orders.CreateOrder(limit("buy", portfolio_id=name)))
-    mesh.portfolios.silent = True
-    began = time.monotonic()
-    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
-    await asyncio.sleep(0.1)
-    # The desk goes on meanwhile.
-    await mesh.orders.CancelOrder(cancel(orders[-1].order_id))
-    for name in names[:-1]:
-        await state_of(mesh, "buy", STATE.ORDER_STATE_CANCELED, name)
-    # Asked about one after the other, twenty portfolios would take ten seconds.
-    assert time.monotonic() - began < 20 * HELD_SECONDS / 2
 
 
 async def test_a_switch_engaged_while_we_were_away_is_learnt_at_the_handshake(mesh: Mesh) -> None:
@@ -243,7 +269,20 @@ async def test_without_a_price_there_is_nothing_to_check_against(tmp_path: Path)
         assert (await refused(mesh.orders.CreateOrder(request("a")))).metadata == error.metadata
 
 
-def _everything() -> Any:
-    from services.domain.risk.limits import KillScope
+async def short(mesh: Mesh) -> None:
+    """Sells ten short."""
+    mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
+    await hold(mesh, side=2)
 
-    return KillScope()
+
+def thin_tape() -> Tape:
+    """As `make_tape`, but that orders get three of each bar from the third on."""
+    tape = make_tape()
+    parts = []
+    for number, source in enumerate(tape.sources):
+        rows = np.flatnonzero(tape.source == number)
+        values = tape.values[rows].copy()
+        if source.kind is Kind.BAR:
+            values[2:, 4] = 30
+        parts.append(Series(source, tape.time[rows], tape.start[rows], values))
+    return merge(parts)

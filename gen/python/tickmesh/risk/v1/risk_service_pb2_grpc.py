@@ -193,6 +193,9 @@ class RiskServiceServicer:
         it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that. Which
         strategies there are is said at `SetLimit`; one that cannot be looked up is taken to be there.
 
+        With `allow_reducing` those open orders stay that together only reduce positions, the earlier before the later, each by what
+        is left of it; new ones pass that reduce what those leave.
+
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; UNAVAILABLE
         `SERVICE_UNAVAILABLE` while the environment or the portfolio cannot be looked up.
 
