@@ -227,7 +227,8 @@ def refusal_error(order_id: str, refusal: order_pb2.Refusal) -> ApiError:
     short = f", missing {refusal.missing}" if refusal.missing else ""
     hit = f"bound {refusal.bound}, value {refusal.value}{short}" if refusal.bound else refusal.reason
     why = f" ({refusal.kill_switch_reason})" if refusal.kill_switch_reason else ""
-    message = f"The order was refused by {refusal.limit}: {hit}{why}."
+    with_list = "" if refusal.order_id in {"", order_id} else f" with its list: order {refusal.order_id} was refused"
+    message = f"The order was refused{with_list} by {refusal.limit}: {hit}{why}."
     if refusal.reason == INVERTED:
         message = f"The order was refused: {inversion_told(refusal.limit, refusal.value, refusal.bound)}."
     return ApiError.failed_precondition(refusal.reason, message, kind=kind, subject=order_id, metadata=metadata)

@@ -24,7 +24,7 @@ def lines_of(story: Explanation) -> list[str]:
         "",
         *_decision(story),
         "",
-        *_check(story.events[0]),
+        *_check(story.order.order_id, story.events[0]),
         "",
         *_under("then", (line for each in story.events for line in _event(each))),
         *([f"{_MARGIN}… and more; `ListOrderEvents` has all of it"] if story.more_events else []),
@@ -35,15 +35,41 @@ def lines_of(story: Explanation) -> list[str]:
 
 def _headline(order: order_pb2.Order) -> str:
     side = name_of(side_pb2.Side, "SIDE_", order.side).lower()
-    amount = f"for {order.cash_quantity}" if order.cash_quantity else order.quantity
     kind = name_of(order_pb2.OrderType, "ORDER_TYPE_", order.order_type)
-    prices = ((" limit", order.limit_price), (" stop", order.stop_price), (" trailing by", order.trailing_amount))
-    priced = "".join(f"{name} {price}" for name, price in prices if price)
-    force = name_of(order_pb2.TimeInForce, "TIME_IN_FORCE_", order.time_in_force)
     state = name_of(order_pb2.OrderState, "ORDER_STATE_", order.state)
     filled = f", {order.cum_quantity} filled at {order.avg_price}" if float(order.avg_price or 0) else ""
-    what = f"{side} {amount} {order.symbol} {kind}{priced} {force}"
+    what = f"{side} {_amount(order)} {order.symbol} {kind}{_prices(order)} {_conditions(order)}"
     return f"{order.order_id}  {what}, portfolio {order.portfolio_id}: {state}{filled}"
+
+
+def _amount(order: order_pb2.Order) -> str:
+    if order.cash_quantity:
+        return f"for {order.cash_quantity}"
+    if order.parent_order_id and not float(order.quantity or 0):
+        # An exit of an order by cash is sized with it.
+        return f"what {order.parent_order_id} fills of"
+    return order.quantity
+
+
+def _prices(order: order_pb2.Order) -> str:
+    trailing = order.trailing_amount or (order.trailing_percent and f"{order.trailing_percent} %")
+    prices = ((" limit", order.limit_price), (" stop", order.stop_price), (" trailing by", trailing))
+    return "".join(f"{name} {price}" for name, price in prices if price)
+
+
+def _conditions(order: order_pb2.Order) -> str:
+    """How long it works, and what else bounds it."""
+    force = name_of(order_pb2.TimeInForce, "TIME_IN_FORCE_", order.time_in_force)
+    until = f" until {_time(order.expire_time)}" if order.HasField("expire_time") else ""
+    kind = name_of(order_pb2.ContingencyType, "CONTINGENCY_TYPE_", order.contingency_type)
+    after = f" after {order.parent_order_id}" if order.parent_order_id else ""
+    terms = (
+        (order.post_only, "post-only"),
+        (order.reduce_only, "reduce-only"),
+        (order.display_quantity, f"shows {order.display_quantity}"),
+        (order.order_list_id, f"{kind} {order.order_list_id}{after}"),
+    )
+    return ", ".join([f"{force}{until}", *(told for given, told in terms if given)])
 
 
 def _decision(story: Explanation) -> list[str]:
@@ -66,12 +92,15 @@ def _decision(story: Explanation) -> list[str]:
     return _under("decided", lines)
 
 
-def _check(first: order_explanation_pb2.ExplainedEvent) -> list[str]:
+def _check(order_id: str, first: order_explanation_pb2.ExplainedEvent) -> list[str]:
     reserved, refusal = first.reservation, first.refusal
     if refusal.reason:
-        measured = f"{refusal.limit} allows {refusal.bound}, the order makes it {refusal.value}"
+        other = refusal.order_id if refusal.order_id != order_id else ""
+        who = f"order {other} of its list" if other else "the order"
+        measured = f"{refusal.limit} allows {refusal.bound}, {who} makes it {refusal.value}"
         why = f": {refusal.kill_switch_reason}" if refusal.kill_switch_reason else ""
-        lines = [f"{refusal.reason}: {measured}" if refusal.bound else f"{refusal.reason} by {refusal.limit}{why}"]
+        bare = f"{refusal.reason} by {refusal.limit}{f', of {who}' if other else ''}{why}"
+        lines = [f"{refusal.reason}: {measured}" if refusal.bound else bare]
     else:
         lines = [f"passed: {reserved.cash} set aside, {reserved.headroom} left to spend"]
     lines += [f"  {_limit(check)}" for check in first.event.checks]

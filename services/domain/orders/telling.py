@@ -36,12 +36,15 @@ def refusal_told(order: Order) -> str:
         return "It was refused."
     if refusal.reason == INVERTED:
         return f"It was refused: {inversion_told(refusal.limit, _plain(refusal.value), _plain(refusal.bound))}."
+    refused, who = "It was refused", "the order"
+    if refusal.order_id not in {"", order.order_id}:
+        refused, who = f"It was refused with its list: order {refusal.order_id} was refused", "that order"
     if not refusal.measured:
         why = f" ({refusal.kill_switch_reason})" if refusal.kill_switch_reason else ""
-        return f"It was refused by {refusal.limit}: {refusal.reason}{why}."
+        return f"{refused} by {refusal.limit}: {refusal.reason}{why}."
     missing = f", {_plain(refusal.missing)} is missing" if refusal.missing else ""
     bound, value = _plain(refusal.bound), _plain(refusal.value)
-    return f"It was refused by {refusal.limit}, which allows {bound}: the order makes it {value}{missing}."
+    return f"{refused} by {refusal.limit}, which allows {bound}: {who} makes it {value}{missing}."
 
 
 def inversion_told(term: str, price: str, entry: str) -> str:

@@ -86,6 +86,30 @@ def test_a_story_is_told_from_the_decision_to_the_ledger() -> None:
     ]
 
 
+def headline(**terms: Any) -> str:
+    told = story()
+    told.order.MergeFrom(order_pb2.Order(**terms))
+    return lines_of(told)[0].removeprefix("e-7  sell ").removesuffix(", portfolio trend: FILLED, 2 filled at 100.00")
+
+
+def test_the_first_line_tells_every_term() -> None:
+    lists, trailing = order_pb2.ContingencyType, order_pb2.ORDER_TYPE_TRAILING_STOP
+    gtd = order_pb2.TIME_IN_FORCE_GTD
+    assert headline(reduce_only=True, post_only=True) == "2 BTC/USD LIMIT limit 99.50 DAY, post-only, reduce-only"
+    assert headline(display_quantity="1") == "2 BTC/USD LIMIT limit 99.50 DAY, shows 1"
+    assert headline(time_in_force=gtd, expire_time=NOON) == "2 BTC/USD LIMIT limit 99.50 GTD until 2013-03-01 12:00:00"
+    oco = {"order_list_id": "e-6", "contingency_type": lists.CONTINGENCY_TYPE_OCO}
+    assert headline(**oco) == "2 BTC/USD LIMIT limit 99.50 DAY, OCO e-6"
+    told = story()
+    told.order.order_type, told.order.limit_price, told.order.trailing_percent = trailing, "", "2.5"
+    assert "sell 2 BTC/USD TRAILING_STOP trailing by 2.5 % DAY, portfolio" in lines_of(told)[0]
+    told.order.quantity, told.order.reduce_only = "0", True
+    told.order.order_list_id, told.order.parent_order_id = "e-5", "e-5"
+    told.order.contingency_type = lists.CONTINGENCY_TYPE_BRACKET
+    wanted = "sell what e-5 fills of BTC/USD TRAILING_STOP trailing by 2.5 % DAY, reduce-only, BRACKET e-5 after e-5"
+    assert f"{wanted}, portfolio" in lines_of(told)[0]
+
+
 def test_what_is_cut_and_what_is_missing_is_said_at_the_end() -> None:
     gap = order_explanation_pb2.ExplanationGap(part="signal", service="strategy")
     gap.status.message = "The strategy service does not answer."
@@ -115,11 +139,16 @@ def test_a_refusal_takes_the_place_of_what_would_be_set_aside() -> None:
     )
     lines = lines_of(story(events=[event]))
     assert "checked   LIMIT_EXCEEDED: max_order_notional allows 100, the order makes it 200" in lines
+    event.refusal.order_id = "e-8"
+    lines = lines_of(story(events=[event]))
+    assert "checked   LIMIT_EXCEEDED: max_order_notional allows 100, order e-8 of its list makes it 200" in lines
     # A switch that is on has no figures.
     event.refusal.CopyFrom(order_pb2.Refusal(reason="SYMBOL_RESTRICTED", limit="restricted"))
     event.event.checks.add(limit="restricted", symbol="A")
     lines = lines_of(story(events=[event]))
     assert "checked   SYMBOL_RESTRICTED by restricted" in lines
+    event.refusal.order_id = "e-8"
+    assert "checked   SYMBOL_RESTRICTED by restricted, of order e-8 of its list" in lines_of(story(events=[event]))
     assert "            restricted of A" in lines
 
 

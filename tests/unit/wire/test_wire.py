@@ -132,6 +132,13 @@ def test_rule_5_a_refusal_where_nothing_is_measured_has_no_figures_on_its_way() 
     assert refusal_error("e-1", told).metadata["bound"] == "0"
     whose = short._replace(portfolio_id="p", strategy_id="s", symbol="A", order_id="e-2")
     assert refusal_from_proto(refusal_to_proto(whose)) == whose
+    told_of_list = (
+        "The order was refused with its list: order e-2 was refused by short_sale: bound 0, value 5, missing 5."
+    )
+    assert refusal_error("e-1", refusal_to_proto(whose)).message == told_of_list
+    assert refusal_error("e-2", refusal_to_proto(whose)).message == (
+        "The order was refused by short_sale: bound 0, value 5, missing 5."
+    )
     assert refusal_error("e-1", refusal_to_proto(whose)).metadata.items() >= {
         ("order_id", "e-1"),
         ("refused_order_id", "e-2"),

@@ -167,6 +167,27 @@ STOPPED = {"order_type": OrderType.STOP, "stop_price": D(102)}
             PriceBasis.NONE,
         ),
         (
+            made(ExecType.REJECTED, refusal=Refusal("LIMIT_EXCEEDED", "short_sale", D(0), D(5), order_id="e-9")),
+            None,
+            "It was refused with its list: order e-9 was refused by short_sale, which allows 0: that order makes it 5.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(ExecType.REJECTED, refusal=Refusal("SYMBOL_RESTRICTED", "restricted", D(0), D(0), order_id="e-9")),
+            None,
+            "It was refused with its list: order e-9 was refused by restricted: SYMBOL_RESTRICTED.",
+            PriceBasis.NONE,
+        ),
+        (
+            made(
+                ExecType.REJECTED,
+                refusal=Refusal("LIMIT_EXCEEDED", "short_sale", D(0), D(5), order_id=made(ExecType.NEW).order.order_id),
+            ),
+            None,
+            "It was refused by short_sale, which allows 0: the order makes it 5.",
+            PriceBasis.NONE,
+        ),
+        (
             made(ExecType.REJECTED, refusal=Refusal("BRACKET_INVERTED", "limit_price", D("77.8"), D(10))),
             None,
             "It was refused: the limit_price 10 of an exit is on the wrong side of 77.8, where the entry would fill.",
