@@ -87,6 +87,11 @@ class Holding:
         """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
         return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
 
+    @property
+    def uncovered(self) -> Decimal:
+        """Units of a short of which no open order uses the collateral, if it buys all that it asks for."""
+        return max(ZERO, -self.quantity - self.covering - self.pending_buy)
+
     def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO, covering: Decimal = ZERO) -> Decimal:
         """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``.
 

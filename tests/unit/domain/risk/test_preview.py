@@ -1,12 +1,14 @@
 """A preview says what the check says, changes nothing, and knows the largest quantity that passes."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.orders.order import OrderType, Refusal, Side
+from services.domain.costs import NO_SLIP, Commission, Costs, Level, Slip, Slippage, Tier
+from services.domain.orders.order import Order, OrderType, Refusal, Side
 from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import KillScope, make_limit
 from services.domain.risk.preview import preview
@@ -115,3 +117,75 @@ def test_nobody_knows_the_portfolio() -> None:
     found = preview(market.gate, market.order(Side.BUY, "1", "stranger"), INSTRUMENTS["AAPL"], PRICE, 0)
     assert found.verdict.refusal is not None
     assert (found.verdict.refusal.reason, found.largest) == ("PORTFOLIO_NOT_FOUND", D(0))
+
+
+@st.composite
+def commissions(draw: Any) -> Commission:
+    """With all that bends: what any number of units costs, bounds and tiers."""
+    money, points = st.integers(0, 900).map(D), st.integers(0, 900).map(D)
+    tiers = sorted(draw(st.dictionaries(st.integers(0, 9_000), points, max_size=2)).items())
+    return Commission(
+        per_order=draw(money),
+        per_unit=draw(st.integers(0, 9).map(D)),
+        basis_points=draw(points),
+        tiers=tuple(Tier(D(above), rate) for above, rate in tiers),
+        minimum=draw(money),
+        maximum=draw(st.none() | money),
+        maximum_basis_points=draw(st.none() | points.filter(bool)),
+    )
+
+
+def _passing(market: Market, asked: Order, price: Decimal, slip: Slip = NO_SLIP) -> list[int]:
+    """All quantities that pass, by asking of each; the preview knows the largest, and what refuses one more."""
+
+    def refusal(quantity: int) -> Refusal | None:
+        order = asked._replace(quantity=D(quantity))
+        return market.gate.weigh(order, INSTRUMENTS["AAPL"], price, market.time, slip=slip)[0].refusal
+
+    found = preview(market.gate, asked, INSTRUMENTS["AAPL"], price, market.time, slip=slip)
+    passing = [each for each in range(1, 200) if refusal(each) is None]
+    assert found.largest == max(passing, default=0) < 199
+    assert found.beyond == refusal(int(found.largest) + 1)
+    return passing
+
+
+def _shorted(units: int, spare: int) -> Market:
+    """A short at 100, with so much left that can be spent."""
+    market = Market(str(units * 50 + spare), shorts=True)
+    short = market.place(market.order(Side.SELL, str(units)))
+    assert short is not None
+    market.fill(short, str(units), PRICE)
+    return market
+
+
+@settings(max_examples=150)
+@given(commissions(), st.data())
+def test_the_largest_that_covers_a_short_is_that_of_all_quantities(commission: Commission, data: Any) -> None:
+    """Few units may not set enough collateral free for what any number of them costs."""
+    units, price = data.draw(st.integers(1, 40)), D(data.draw(st.integers(60, 160)))
+    market = _shorted(units, data.draw(st.integers(0, 1_500)))
+    for side, reducing in data.draw(st.lists(st.tuples(st.sampled_from(Side), st.booleans()), max_size=2)):
+        market.place(market.order(side, str(data.draw(st.integers(1, 20))), reduce_only=reducing))
+    for name in data.draw(st.sets(st.sampled_from(sorted(LIMITS)), max_size=1)):
+        market.gate.set_limit(make_limit(name, LIMITS[name], "p"))
+    sizes = data.draw(st.lists(st.integers(1, 30), max_size=4))
+    levels = tuple(Level(D(3 * at), D(size)) for at, size in enumerate(sizes))
+    slip = Slip(D(1), D("0.1"), levels)
+    asked = market.order(Side.BUY, "1", costs=Costs(commission, data.draw(st.none() | st.just(Slippage(D(50))))))
+    _passing(market, asked, price, slip)
+
+
+def test_what_covers_much_of_a_short_pays_a_commission_that_few_units_could_not() -> None:
+    market = _shorted(100, 1)
+    asked = market.order(Side.BUY, "100", costs=Costs(Commission(per_order=D(1_300))))
+    assert _passing(market, asked, D(90)) == list(range(22, 153))
+    # Neither few nor all: the rate takes more of each than it sets free, once it comes to more than the minimum.
+    market = _shorted(100, 200)
+    rising = Commission(basis_points=D(1_000), minimum=D(500))
+    asked = market.order(Side.BUY, "100", costs=Costs(rising))
+    assert _passing(market, asked, D(140)) == list(range(30, 51))
+    # With a maximum, and a second level of the book: twice.
+    market = _shorted(100, 160)
+    asked = market.order(Side.BUY, "100", costs=Costs(replace(rising, maximum=D(700))))
+    slip = Slip(D(1), D("0.1"), (Level(D(0), D(60)), Level(D(20), D(60))))
+    assert _passing(market, asked, D(140), slip) == [*range(34, 41), *range(54, 67)]

@@ -164,7 +164,9 @@ class OrderPreview(_message.Message):
     passes: _builtins.bool
     """Whether it would pass the check, and the venue would take it now or hold it for its session."""
     largest_quantity: _builtins.str
-    """The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it."""
+    """The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it. Fewer pass too,
+    but of a buy that covers a short: there few may not set enough collateral free for a commission that is the same for many.
+    """
     slippage: _builtins.str
     """By how much slippage may make all of it worse than its notional, up to its limit: what a buy may cost more, as part of the
     cash that would be set aside, and what a sale may bring less, for which nothing is set aside. The spread is taken to be that

@@ -2844,7 +2844,8 @@ class OrderPreview(betterproto2.Message):
 
     largest_quantity: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
     """
-    The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it.
+    The most units with which an order of these terms passes, `0` where none do; empty where no bound stops it. Fewer pass too,
+    but of a buy that covers a short: there few may not set enough collateral free for a commission that is the same for many.
     """
 
     next_refusal: "Refusal | None" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, optional=True)
