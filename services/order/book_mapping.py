@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -11,9 +10,9 @@ from tickmesh.order.v1 import order_book_pb2
 
 from services.domain.instrument import Instrument
 from services.domain.market import PriceLevel, Quote, sides_of
-from services.domain.money import ZERO, decimal_of
+from services.domain.money import decimal_of
 from services.domain.orders.order import Order
-from services.domain.venue.telling.order_book import Level, OrderBook, displayed
+from services.domain.venue.telling.order_book import Level, OrderBook
 from services.order.mapping import places_of
 from services.wire.values import text, timestamp
 
@@ -72,16 +71,8 @@ def _level(level: Level, portfolio_id: str, units: int, price: int) -> order_boo
         quantity=text(level.quantity, units),
         hidden_quantity=text(level.hidden_quantity(portfolio_id), units),
         order_count=len(level.orders),
-        own_orders=_own(level.orders, portfolio_id, units, price),
+        own_orders=[_entry(own, units, price, text(ahead, units)) for own, ahead in level.own(portfolio_id)],
     )
-
-
-def _own(orders: Sequence[Order], portfolio_id: str, units: int, price: int) -> Iterable[order_book_pb2.OrderBookEntry]:
-    ahead = ZERO
-    for order in orders:
-        if order.portfolio_id == portfolio_id:
-            yield _entry(order, units, price, text(ahead, units))
-        ahead += displayed(order)
 
 
 def _entry(order: Order, units: int, price: int, ahead: str = "") -> order_book_pb2.OrderBookEntry:

@@ -61,6 +61,17 @@ async def test_what_hides_or_waits_is_shown_to_its_owner_alone(mesh: Mesh) -> No
         assert found.omitted_count == 0
 
 
+async def test_who_waits_for_the_close_is_shown_as_waiting_and_before_nobody(mesh: Mesh) -> None:
+    closing = {"time_in_force": order_pb2.TIME_IN_FORCE_CLS}
+    first = await mesh.orders.CreateOrder(limit("a", "50", **closing))
+    await mesh.orders.CreateOrder(limit("b", "50"))
+    found = await book(mesh, portfolio_id="trend")
+    ((level,), (entry,)) = found.bids, found.waiting
+    assert (level.quantity, level.order_count) == ("10", 1)
+    assert [(own.client_order_id, own.quantity_ahead) for own in level.own_orders] == [("b", "0")]
+    assert (entry.order_id, entry.quantity_ahead) == (first.order_id, "")
+
+
 async def test_depth_says_what_it_left_out(mesh: Mesh) -> None:
     for n in range(5):
         await mesh.orders.CreateOrder(limit(f"a{n}", str(50 + n)))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from services.domain.filling import VenueSettings
-from services.domain.orders.order import Order, only_closes
+from services.domain.orders.order import Order, TimeInForce, only_closes
 from services.domain.venue.offers.supply import Supply
 from services.domain.venue.waiting.blotter import Blotter
 
@@ -40,9 +40,9 @@ class Icebergs:
         self._again.pop(arrival, None)
         if len(level) == 1:
             self._rounds.pop(arrival, None)
-            return display - order.cum_quantity % display if _moves_price(order) else order.leaves_quantity
+            return shown(order) if _moves_price(order) else order.leaves_quantity
         if not second:
-            return display - order.cum_quantity % display
+            return shown(order)
         if arrival not in self._rounds:
             members = [self._blotter.orders[each] for each in level]
             if not self._supply.shared:
@@ -75,6 +75,17 @@ class Icebergs:
                 reducible = self._blotter.positions.reducible(holder, each.side, self._position)
                 rounds = min(rounds, reducible // slices(beside) - 1)
         return max(1, int(rounds))
+
+
+def shown(order: Order) -> Decimal:
+    """Units that an order shows at its price: of an iceberg what is left of its slice, of any other all that is left.
+
+    A FOK hides nothing, since it fills whole or not at all.
+    """
+    display, leaves = order.display_quantity, order.leaves_quantity
+    if display is None or order.time_in_force is TimeInForce.FOK:
+        return leaves
+    return min(display - order.cum_quantity % display, leaves)
 
 
 def new_slice(before: Order, after: Order) -> bool:

@@ -3,14 +3,16 @@
 As at an exchange, what icebergs hide and what waits for something else is for its owner alone to see.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import ZERO
-from services.domain.orders.order import LIMITED, TRIGGERED_STATES, Order, OrderState, OrderType, Side
+from services.domain.orders.order import LIMITED, TRIGGERED_STATES, Order, OrderState, OrderType, Side, TimeInForce
+from services.domain.venue.encounters.icebergs import shown
 
 _QUEUED = TRIGGERED_STATES | {OrderState.NEW}
+_AUCTIONED = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 
 
 class Level(NamedTuple):
@@ -26,15 +28,19 @@ class Level(NamedTuple):
     @property
     def quantity(self) -> Decimal:
         """Units that are shown; an order by cash has none until a fill sizes it."""
-        return sum((displayed(order) for order in self.orders), ZERO)
+        return sum((shown(order) for order in self.orders), ZERO)
 
-    def own(self, portfolio_id: str) -> list[Order]:
-        """Those of one portfolio."""
-        return [order for order in self.orders if order.portfolio_id == portfolio_id]
+    def own(self, portfolio_id: str) -> Iterator[tuple[Order, Decimal]]:
+        """Those of one portfolio, each with the units shown here that are filled before it."""
+        ahead = ZERO
+        for order in self.orders:
+            if order.portfolio_id == portfolio_id:
+                yield order, ahead
+            ahead += shown(order)
 
     def hidden_quantity(self, portfolio_id: str) -> Decimal:
         """Units that icebergs of one portfolio do not show."""
-        return sum((order.leaves_quantity - displayed(order) for order in self.own(portfolio_id)), ZERO)
+        return sum((order.leaves_quantity - shown(order) for order, _ in self.own(portfolio_id)), ZERO)
 
 
 class OrderBook(NamedTuple):
@@ -68,15 +74,9 @@ def order_book(orders: Iterable[Order], portfolio_id: str) -> OrderBook:
 
 
 def working_price(order: Order) -> Decimal | None:
-    """The limit that an order works at now; None for one that waits for something else."""
-    if order.order_type not in LIMITED or order.state not in _QUEUED:
+    """The limit that an order works at now; None for one that waits for something else, such as an auction."""
+    if order.order_type not in LIMITED or order.state not in _QUEUED or order.time_in_force in _AUCTIONED:
         return None
     if order.order_type is not OrderType.LIMIT and order.state is OrderState.NEW:
         return None
     return order.limit_price
-
-
-def displayed(order: Order) -> Decimal:
-    """Units that an order shows: an iceberg its slice, any other all that is left of it."""
-    shown = order.display_quantity
-    return order.leaves_quantity if shown is None else min(shown, order.leaves_quantity)
