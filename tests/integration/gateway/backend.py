@@ -48,7 +48,8 @@ class Orders(order_service_pb2_grpc.OrderServiceServicer):
     async def GetOrder(self, request: order_service_pb2.GetOrderRequest, context: Any) -> order_pb2.Order:
         match request.order_id:
             case "slow":
-                await asyncio.sleep(60)
+                # Longer than the edge waits where a test says so, not as long as it does by itself.
+                await asyncio.sleep(10)
             case "broken":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "funds":
