@@ -23,7 +23,7 @@ from services.domain.orders.order import (
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.encounters.icebergs import Icebergs, new_slice
-from services.domain.venue.encounters.linked import end, make_room, release, stop_at_once, worse_first
+from services.domain.venue.encounters.linked import end, make_room, release, stakes, stop_at_once, worse_first
 from services.domain.venue.encounters.looking import Look
 from services.domain.venue.encounters.sessions import LEFT, ends_session
 from services.domain.venue.offers.depth import NOTHING
@@ -43,13 +43,13 @@ class Encounter:
     __slots__ = (
         "_blotter",
         "_book",
+        "_contended",
         "_gone",
         "_icebergs",
         "_index",
         "_instrument",
         "_kind",
         "_look",
-        "_paired",
         "_queue",
         "_row",
         "_settings",
@@ -73,7 +73,7 @@ class Encounter:
         self._supply = self._look.supply
         self._queue: list[Attempt] = []
         self._turn = 0
-        self._paired = False
+        self._contended = False
         # Of lists: whose turns in this record are over, whatever the queue says.
         self._gone: set[int] = set()
         self._icebergs = Icebergs(blotter, self._supply, settings, row + 1)
@@ -92,10 +92,11 @@ class Encounter:
             order = self._blotter.orders[arrival]
             if (how := self._look.at(order, arrival)) is not None:
                 queue.append(how)
-                self._paired |= bool(order.order_list_id) and paired(order)
+                # Of orders that close one position no two were taken for the same units unless one is reduce-only.
+                self._contended |= order.reduce_only or (bool(order.order_list_id) and paired(order))
         if self._look.trailed:
             self._blotter.changed.add(book.symbol)
-        if self._paired:
+        if self._contended:
             first = {side: prices[side].first for side in prices}
             queue[:] = worse_first(queue, self._blotter, first, self._look.path_is_stated)
         elif len(queue) > 1:
@@ -129,7 +130,7 @@ class Encounter:
         order = self._blotter.orders[how.arrival]
         if order.order_type in LIMITED:
             prices, known = self._look.prices(order), self._look.path_is_stated(order)
-            hurries = self._paired and not known and how.group == INSIDE and self._target_waits(order)
+            hurries = self._contended and not known and how.group == INSIDE and self._target_waits(order)
             if hurries:
                 # Whichever came first, the price has gone to the target after that, or never to the stop.
                 prices = prices._replace(last=prices.low if order.side is _BUY else prices.high)
@@ -222,12 +223,15 @@ class Encounter:
                     insort(self._queue, stop, lo=self._turn)
 
     def _target_waits(self, stop: Order) -> bool:
-        """Whether the target that is the twin of a stop has its turn still to come."""
-        twin = self._blotter.twin(stop)
-        if twin is None or stops_loss(twin) or twin.priority in self._gone:
-            return False
-        turns = self._queue[self._turn :]
-        return any(how.arrival == twin.priority and how.group != MISSED for how in turns)
+        """Whether a target for the same units as a stop has its turn still to come."""
+        orders, wanted = self._blotter.orders, set(stakes(stop))
+        for how in self._queue[self._turn :]:
+            target = orders.get(how.arrival)
+            if target is None or how.group == MISSED or how.arrival in self._gone or stops_loss(target):
+                continue
+            if not wanted.isdisjoint(stakes(target)):
+                return True
+        return False
 
     def _tell(self, events: list[OrderEvent]) -> None:
         self.events += events

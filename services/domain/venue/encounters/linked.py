@@ -1,6 +1,6 @@
 """What becomes of a list's other orders when one of them fills or ends (rules 10 and 13)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nextafter
 
@@ -18,6 +18,7 @@ from services.domain.orders.order import (
     OrderState,
     Side,
     TimeInForce,
+    only_closes,
 )
 from services.domain.prices import Prices
 from services.domain.tape_index import TapeIndex
@@ -104,9 +105,9 @@ def release(blotter: Blotter, fill: OrderEvent, index: TapeIndex, time: int) -> 
 
 
 def worse_first(
-    queue: Iterable[Attempt], blotter: Blotter, first: Mapping[Side, float], known: Callable[[Order], bool]
+    queue: Sequence[Attempt], blotter: Blotter, first: Mapping[Side, float], known: Callable[[Order], bool]
 ) -> list[Attempt]:
-    """The turns of a record, with a target after the stop that is its twin (rule 10).
+    """The turns of a record, with a target after the stop that is for the same units (rule 10).
 
     A bar that reaches both, on either side of its open, does not say which it reached first, so the stop comes first.
     A trailing stop that only the bar's own best price moved to where it was reached comes after whatever lay between.
@@ -115,18 +116,33 @@ def worse_first(
         first: by side, the record's first price.
         known: whether the way inside a bar is known to an order: then its turn says what came first.
     """
+    inside = [(how, blotter.orders[how.arrival]) for how in queue if how.group == INSIDE]
+    unknown = [(how, order) for how, order in inside if not known(order)]
+    stops = dict[object, float]()
+    for how, order in unknown:
+        reached = how.trigger is not None and how.distance == abs(first[order.side] - float(how.trigger))
+        for stake in stakes(order) if reached and stops_loss(order) else ():
+            stops[stake] = max(how.distance, stops.get(stake, 0.0))
     turns = {how.arrival: how for how in queue}
-    for arrival, how in turns.items():
-        order = blotter.orders[arrival]
-        if how.group != INSIDE or not paired(order) or stops_loss(order) or known(order):
-            continue
-        twin = blotter.twin(order)
-        stop = None if twin is None else turns.get(twin.priority)
-        if twin is None or stop is None or stop.group != INSIDE or stop.trigger is None or not stops_loss(twin):
-            continue
-        if stop.distance == abs(first[twin.side] - float(stop.trigger)):
-            turns[arrival] = how._replace(distance=max(how.distance, nextafter(stop.distance, inf)))
+    moved, last = dict[tuple[float, float], float](), dict[float, float]()
+    for how, order in sorted(unknown):
+        after = max((stops.get(stake, -inf) for stake in stakes(order)), default=-inf)
+        if how.distance <= after and not stops_loss(order):
+            # Targets behind one stop stay in their order among themselves.
+            if (place := (after, how.distance)) not in moved:
+                moved[place] = last[after] = nextafter(last.get(after, after), inf)
+            turns[how.arrival] = how._replace(distance=moved[place])
     return sorted(turns.values())
+
+
+def stakes(order: Order) -> list[object]:
+    """What an order and others can have no more of than one of them: units of a list, and a position to be closed."""
+    found = list[object]()
+    if paired(order):
+        found.append((order.order_list_id, order.parent_order_id))
+    if only_closes(order):
+        found.append((order.portfolio_id, order.side))
+    return found
 
 
 def stop_at_once(stop: Order, entry: Attempt, price: Decimal, prices: Prices, *, known: bool) -> Attempt | None:

@@ -382,19 +382,27 @@ class SlowVenue:
                 turns = [t for t in turns if t.w in self.waiting]
 
     def put_stops_first(self, turns: list[Turn]) -> None:
-        """Rule 10: a bar that reaches a stop and the target that is its twin reached the stop first."""
-        for target in list(turns):
-            twin = self.twin(target.w)
-            stop = next((t for t in turns if t.w is twin), None)
-            if stop is None or target.group != 3 or target.w.adverse or not stop.w.adverse:
+        """Rule 10: a bar that reaches a stop and a target for the same units reached the stop first."""
+        inside = [t for t in turns if t.group == 3 and self.how(t.w.order).bar_path is not BarPath.BY_DIRECTION]
+        stops = [t for t in inside if t.w.adverse and t.trigger is not None and not t.moved]
+        for target in inside:
+            if target.w.adverse:
                 continue
-            if self.how(target.w.order).bar_path is BarPath.BY_DIRECTION:
-                continue
-            if stop.group == 3 and stop.trigger is not None and not stop.moved and stop.distance >= target.distance:
-                # After all that the bar reaches where it reaches the stop.
-                turns.remove(target)
-                target.distance = stop.distance + Decimal("1e-12")
-                turns.insert(sum((t.group, t.distance) < (3, target.distance) for t in turns), target)
+            farthest = max((t.distance for t in stops if self.rivals(t.w, target.w)), default=-ONE)
+            if farthest >= target.distance:
+                # After all that the bar reaches where it reaches the stop; nearer targets are first there too.
+                target.distance = farthest + Decimal("1e-12") * (1 + target.distance)
+        turns.sort(key=lambda t: (t.group, t.distance))
+
+    def rivals(self, one: Waiting, other: Waiting) -> bool:
+        """Whether two orders are for the same units: of their list, or of the position that both only close."""
+        closing = self.only_closes(one) and self.only_closes(other) and one.buys is other.buys
+        return closing or self.twin(one) is other
+
+    def only_closes(self, w: Waiting) -> bool:
+        reserved = w.order.reservation
+        # A sale that set nothing aside for a short was checked as one that closes.
+        return bool(w.order.reduce_only or (not w.buys and reserved.quantity and not reserved.cash))
 
     def concerns(self, w: Waiting, record: Bar | Quote | Trade | Auction, sequence: int) -> bool:
         """Auctions are for who asked for them; where they are known, no bar stands for them."""
@@ -595,11 +603,11 @@ class SlowVenue:
             w.order = w.order._replace(stop_price=turn.trigger)
             self.note(w, "TRIGGERED", sequence, time)
             if w.order.order_type in LIMIT_LIKE:
-                path, twin = self.path(w, record), self.twin(w)
+                path = self.path(w, record)
                 target_waits = (
                     not path.known
                     and turn.group == 3
-                    and any(t.w is twin and t.group < 5 and not (twin.passed_over or twin.adverse) for t in turns)
+                    and any(self.rivals(w, t.w) and t.group < 5 and not (t.w.passed_over or t.w.adverse) for t in turns)
                 )
                 if target_waits:
                     # It was at the target before the stop, which is then none, or is after it.
@@ -718,10 +726,8 @@ class SlowVenue:
         return min(each for each in bounds if each is not None)
 
     def reducible(self, w: Waiting) -> Decimal | None:
-        o, position = w.order, self.positions[w.order.symbol]
-        # A sale that set nothing aside for a short was checked as one that closes.
-        closes = o.reduce_only or (not w.buys and o.reservation.quantity and not o.reservation.cash)
-        return max(ZERO, -position if w.buys else position) if closes else None
+        position = self.positions[w.order.symbol]
+        return max(ZERO, -position if w.buys else position) if self.only_closes(w) else None
 
     def trade_once(
         self,
