@@ -122,6 +122,8 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
     if order.commission_quantity:
         message.commission_quantity = text(order.commission_quantity, units)
     message.gross_amount = exact(order.gross_amount)
+    if order.fraction_amount:
+        message.fraction_amount = exact(order.fraction_amount)
     message.cancel_reason = order.cancel_reason.real
     if refusal is not None:
         message.refusal.CopyFrom(refusal_to_proto(refusal))

@@ -79,6 +79,7 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         order.parent_order_id,
         refusal_from_proto(order.refusal) if order.HasField("refusal") else None,
         CANCEL_REASONS[order.cancel_reason],
+        decimal(order.fraction_amount),
         decimal(order.cum_quantity),
         decimal(order.avg_price),
         decimal(order.gross_amount),

@@ -45,8 +45,8 @@ _PENDING_NEW, _NEW = OrderState.PENDING_NEW, OrderState.NEW
 _NO_RESERVATION, _PLAIN = Reservation(), Terms()
 # From ``symbol`` to ``display_quantity`` a command has what its order has.
 _ASKED = slice(*place_of(NewOrder, "symbol", "label"))
-# Its list, that list's type, its parent, its refusal and why it ended.
-_ALONE = ("", ContingencyType.NONE, "", None, CancelReason.NONE)
+# Its list, that list's type, its parent, its refusal, why it ended and what splits took of it.
+_ALONE = ("", ContingencyType.NONE, "", None, CancelReason.NONE, ZERO)
 
 
 def order_from(

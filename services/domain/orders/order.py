@@ -179,8 +179,9 @@ class Order(NamedTuple):
         stop_price: the trigger; a TRAILING_STOP has none until it is triggered, at this price then.
         basis_sequence: the tape position it, or what replaced it, was decided at; it is live for later ones (rule 12).
         basis_time: market time of that position, ns.
-        avg_price: of the fills so far, rounded to the wire's nine places; ``gross_amount`` is exact.
-        gross_amount: money traded so far, the fills' price x quantity x contract multiplier (FIX 381).
+        avg_price: of the units in ``cum_quantity``, rounded to the wire's nine places.
+        gross_amount: money traded so far, the fills' price x quantity x contract multiplier (FIX 381), exact.
+        fraction_amount: what of that paid for fractions of units that splits left, which the books close for cash.
         event_count: events the order has had; the last one's exec_id ends in it.
         expire_time: market time, ns, at which a GTD order expires; 0 for any other.
         trailing_amount, trailing_percent: how far behind the best price a TRAILING_STOP's trigger stays; one of them.
@@ -193,8 +194,7 @@ class Order(NamedTuple):
         costs: the models it was taken on; None for no costs.
         latency: ns from its decision, or its replacement, until it is live (rule 12).
         fill_settings: how it fills, as it was set when it was taken; None where nothing was: as the venue does.
-        order_list_id: the list it belongs to, the ``order_id`` of the list's first order; empty for one on its own.
-        contingency_type: that list's.
+        order_list_id, contingency_type: of its list: the first order's ``order_id``, its kind; empty for one by itself.
         parent_order_id: the order that it waits for, HELD until that is filled; empty where it waits for none.
         commission_quantity: units bought that it did not get, as commission; ``commission`` has what they were worth.
     """
@@ -230,6 +230,7 @@ class Order(NamedTuple):
     parent_order_id: str = ""
     refusal: Refusal | None = None
     cancel_reason: CancelReason = CancelReason.NONE
+    fraction_amount: Decimal = ZERO
     cum_quantity: Decimal = ZERO
     avg_price: Decimal = ZERO
     gross_amount: Decimal = ZERO
@@ -281,9 +282,8 @@ def reserved_cash(order: Order) -> Decimal:
     """Cash of the order's reservation that it still holds, as a function of its value alone (rules 4 and 19).
 
     An order by quantity holds the part of its leaves, an order by cash what it has not traded, a finished one nothing;
-    beside that what of the commission has not been charged, which may be most of it after the first fill or nothing.
-    An event releases ``reserved_cash(before) - reserved_cash(after)``: the risk gate and the venue both say it this
-    way, so that neither can drift from the other and the last event always releases the rest.
+    beside that what of the commission has not been charged. An event releases what that falls by: gate and venue both
+    say it this way, so that neither can drift from the other and the last event always releases the rest.
     """
     held, fee = order.reservation.cash, order.reservation.commission
     if order.state in TERMINAL:

@@ -66,6 +66,7 @@ def orders(draw: st.DrawFn) -> Order:
         leaves_quantity=draw(units),
         avg_price=draw(amounts),
         gross_amount=draw(exact_amounts),
+        fraction_amount=draw(exact_amounts),
         commission=draw(exact_amounts),
         basis_sequence=draw(st.integers(0, 10**9)),
         basis_time=draw(st.integers(0, 2 * 10**18)),

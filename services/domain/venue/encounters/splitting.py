@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from services.domain.instrument import Instrument
-from services.domain.money import at_most_places, decimal_of, floor_to, snap
+from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
 from services.domain.orders.events import When
 from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, TimeInForce
 from services.domain.tape_index import TapeIndex
@@ -36,8 +36,9 @@ def restated(
 ) -> Order:
     """``order`` after a split of ``numerator`` new units for ``denominator`` old ones (rule 20).
 
-    Units are floored, prices snapped. The money of past fills stays what it was. What divides comes last: a third of
-    three units is one, but three times a third in decimals is less.
+    Units are floored, prices snapped. The money of past fills stays what it was, but what paid for units that are lost
+    so is no part of the average; and what is still set aside stays set aside. What divides comes last: a third of three
+    units is one, but three times a third in decimals is less.
 
     Args:
         best: the price that it trails.
@@ -54,18 +55,24 @@ def restated(
         return None if old is None else max(tick, snap(exact_price(old), tick))
 
     cum, leaves, held = units(order.cum_quantity), units(order.leaves_quantity), order.reservation
+    total, cash, kept = cum + leaves, held.cash, order.gross_amount - order.fraction_amount
+    if cum * denominator != order.cum_quantity * numerator:
+        kept = at_most_places(kept * cum * denominator / (order.cum_quantity * numerator), 9)
+    if order.cash_quantity is None and leaves and order.leaves_quantity * total != order.quantity * leaves:
+        cash = at_most_places(cash * order.leaves_quantity * total / (order.quantity * leaves), 9)
     return order._replace(
-        quantity=cum + leaves,
+        quantity=total,
         cum_quantity=cum,
         leaves_quantity=leaves,
-        avg_price=at_most_places(exact_price(order.avg_price), 9),
+        avg_price=at_most_places(exact_price(order.avg_price), 9) if cum else ZERO,
+        fraction_amount=order.gross_amount - kept,
         commission_quantity=units(order.commission_quantity),
         limit_price=price(order.limit_price),
         stop_price=price(order.stop_price),
         trailing_amount=price(order.trailing_amount),
         display_quantity=None if order.display_quantity is None else max(step, units(order.display_quantity)),
         trail_price=None if best is None else at_most_places(exact_price(decimal_of(best)), 9),
-        reservation=held._replace(quantity=at_most_places(held.quantity * numerator / denominator, 9)),
+        reservation=held._replace(cash=cash, quantity=at_most_places(held.quantity * numerator / denominator, 9)),
     )
 
 

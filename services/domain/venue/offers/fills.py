@@ -178,7 +178,8 @@ def _filled(order: Order, quantity: Decimal, leaves: Decimal, price: Decimal, in
     cum = order.cum_quantity + quantity
     gross = order.gross_amount + quantity * price * instrument.contract_multiplier
     if order.gross_amount or not quantity:
-        avg_price = at_most_places(gross / (cum * instrument.contract_multiplier), 9) if cum else ZERO
+        paid = gross - order.fraction_amount
+        avg_price = at_most_places(paid / (cum * instrument.contract_multiplier), 9) if cum else ZERO
     else:
         avg_price = price
     commission, kept, costs = order.commission, order.commission_quantity, order.costs

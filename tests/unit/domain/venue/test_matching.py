@@ -17,6 +17,7 @@ from services.domain.orders.order import (
     Reservation,
     Side,
     TimeInForce,
+    reserved_cash,
 )
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import MARKET_CLOSED, Venue
@@ -59,6 +60,58 @@ def test_rule_20_a_split_in_thirds_loses_no_unit(new: int, old: int, before: int
     restated = run(merge([series(Kind.BAR, "BBB", [(0, 1, FLAT)], "1m"), split]), (1, sent))[1].order
     assert (restated.quantity, restated.limit_price) == (after, Decimal(42 * old) / new)
     assert restated.reservation.quantity == after
+
+
+@pytest.mark.parametrize(
+    ("first", "new", "old", "then"),
+    [(10, 1, 3, [17]), (1, 1, 3, [20]), (2, 1, 7, [1, 3]), (5, 3, 2, [2, 9]), (7, 3, 7, [1, 1])],
+)
+def test_rule_20_units_bought_at_one_price_have_that_average_whatever_a_split_leaves_of_them(
+    first: int, new: int, old: int, then: list[int]
+) -> None:
+    prices = (210.0, 210.0 * old / new)
+    split = series(Kind.SPLIT, "BBB", [(2, 2, (new, old))])
+    trades = [(1, 1, (prices[0], first)), *((n, n, (prices[1], size)) for n, size in enumerate(then, 3))]
+    sent = order(1, "B", "M", 100)._replace(reservation=Reservation(Decimal(21_000), Decimal(100)))
+    tape = merge([split, series(Kind.TRADE, "BBB", trades)])
+    events = run(tape, (0, sent), settings=VenueSettings(volume_share=Decimal(1)))
+    orders = [event.order for event in events if event.exec_type is ExecType.TRADE]
+    assert len(orders) == 1 + len(then)
+    assert {each.avg_price for each in orders[1:]} == {Decimal(str(prices[1]))}
+    paid = sum((e.last_quantity * e.last_price for e in events), Decimal(0))
+    assert orders[-1].gross_amount == paid
+    # What splits left no unit of is the ledger's to close: the rest is what the units here had cost.
+    assert paid - orders[-1].fraction_amount == orders[-1].cum_quantity * orders[-1].avg_price
+
+
+def test_rule_20_a_split_that_leaves_nothing_of_what_had_filled_leaves_no_average() -> None:
+    split = series(Kind.SPLIT, "BBB", [(2, 2, (1, 3))])
+    tape = merge([split, series(Kind.TRADE, "BBB", [(1, 1, (100, 1))])])
+    sent = order(1, "B", "M", 61)._replace(reservation=Reservation(Decimal(6100), Decimal(61)))
+    after = run(tape, (0, sent), settings=VenueSettings(volume_share=Decimal(1)))[2].order
+    assert (after.state, after.cum_quantity, after.avg_price) == (OrderState.PARTIALLY_FILLED, 0, 0)
+    assert (after.gross_amount, after.fraction_amount) == (100, 100)
+
+
+@pytest.mark.parametrize("by_cash", [False, True])
+@pytest.mark.parametrize("quantity", range(7, 40, 4))
+@pytest.mark.parametrize("filled", [0, 1, 2, 5])
+@pytest.mark.parametrize(("new", "old"), [(1, 3), (3, 2), (2, 7), (7, 1), (1, 2)])
+def test_rule_20_a_split_leaves_set_aside_what_is_set_aside(
+    new: int, old: int, filled: int, quantity: int, by_cash: bool
+) -> None:
+    split = series(Kind.SPLIT, "BBB", [(2, 2, (new, old))])
+    tape = merge([split, series(Kind.TRADE, "BBB", [(1, 1, (100, filled or 1))])])
+    kind, price = ("M", None) if filled else ("L", 90)
+    held = Reservation(Decimal(100 * quantity), Decimal(quantity))
+    sent = order(1, "B", kind, quantity, price)._replace(reservation=held)
+    if by_cash:
+        sent = sent._replace(quantity=Decimal(0), cash_quantity=held.cash)
+    *_, before, event, _ = run(tape, (0, sent), settings=VenueSettings(volume_share=Decimal(1)))
+    assert event.exec_type is ExecType.RESTATED
+    assert abs(reserved_cash(event.order) - 100 * (quantity - filled)) < Decimal("2e-9")
+    released = reserved_cash(before.order) - reserved_cash(event.order)
+    assert event.order.reservation.headroom == before.order.reservation.headroom + released
 
 
 def test_rule_20_a_split_restates_open_orders() -> None:

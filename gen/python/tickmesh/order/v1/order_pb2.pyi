@@ -510,6 +510,7 @@ class Order(_message.Message):
     LATENCY_FIELD_NUMBER: _builtins.int
     FILL_MODEL_FIELD_NUMBER: _builtins.int
     COMMISSION_QUANTITY_FIELD_NUMBER: _builtins.int
+    FRACTION_AMOUNT_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Given by the service."""
     client_order_id: _builtins.str
@@ -543,7 +544,7 @@ class Order(_message.Message):
     leaves_quantity: _builtins.str
     """Units still working; of an order by cash as its last fill sized it: the next one sizes it anew."""
     avg_price: _builtins.str
-    """Average price of what is filled; `0` before."""
+    """Average price of the units in `cum_quantity`; `0` before there are any."""
     commission: _builtins.str
     """Commission so far."""
     cancel_reason: Global___CancelReason.ValueType
@@ -592,6 +593,10 @@ class Order(_message.Message):
     """The order of its list that it waits for, or waited for: HELD until that fills."""
     commission_quantity: _builtins.str
     """Units that it bought and did not get, as commission; empty where there are none. What they were worth is in `commission`."""
+    fraction_amount: _builtins.str
+    """What of `gross_amount` paid for fractions of units that splits left of what had filled; empty where none did. They are not in
+    `cum_quantity`: the portfolio's ledger closes them for cash.
+    """
     @_builtins.property
     def refusal(self) -> Global___Refusal:
         """The bound that refused it, when REJECTED."""
@@ -680,10 +685,11 @@ class Order(_message.Message):
         latency: _duration_pb2.Duration | None = ...,
         fill_model: _venue_model_pb2.FillModel | None = ...,
         commission_quantity: _builtins.str = ...,
+        fraction_amount: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis_time", b"basis_time", "commission_model", b"commission_model", "create_time", b"create_time", "expire_time", b"expire_time", "fill_model", b"fill_model", "latency", b"latency", "refusal", b"refusal", "reservation", b"reservation", "slippage_model", b"slippage_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "commission_quantity", b"commission_quantity", "contingency_type", b"contingency_type", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "fill_model", b"fill_model", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_list_id", b"order_list_id", "order_type", b"order_type", "owner", b"owner", "parent_order_id", b"parent_order_id", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avg_price", b"avg_price", "basis_sequence", b"basis_sequence", "basis_time", b"basis_time", "cancel_reason", b"cancel_reason", "cash_quantity", b"cash_quantity", "client_order_id", b"client_order_id", "commission", b"commission", "commission_model", b"commission_model", "commission_quantity", b"commission_quantity", "contingency_type", b"contingency_type", "create_time", b"create_time", "cum_quantity", b"cum_quantity", "deployment_id", b"deployment_id", "display_quantity", b"display_quantity", "environment_id", b"environment_id", "event_count", b"event_count", "expire_time", b"expire_time", "fill_model", b"fill_model", "fraction_amount", b"fraction_amount", "gross_amount", b"gross_amount", "label", b"label", "last_event_sequence", b"last_event_sequence", "latency", b"latency", "leaves_quantity", b"leaves_quantity", "limit_price", b"limit_price", "order_id", b"order_id", "order_list_id", b"order_list_id", "order_type", b"order_type", "owner", b"owner", "parent_order_id", b"parent_order_id", "portfolio_id", b"portfolio_id", "post_only", b"post_only", "principal", b"principal", "priority", b"priority", "quantity", b"quantity", "reduce_only", b"reduce_only", "refusal", b"refusal", "reservation", b"reservation", "session_id", b"session_id", "side", b"side", "signal_id", b"signal_id", "slippage_model", b"slippage_model", "state", b"state", "stop_price", b"stop_price", "strategy_id", b"strategy_id", "symbol", b"symbol", "time_in_force", b"time_in_force", "trail_price", b"trail_price", "trailing_amount", b"trailing_amount", "trailing_percent", b"trailing_percent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,9 @@ class _BarPathEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BarPath.Value
     BAR_PATH_UNSPECIFIED: _BarPath.ValueType  # 0
     """A wider model's, and where there is none `BAR_PATH_UNKNOWN`."""
     BAR_PATH_UNKNOWN: _BarPath.ValueType  # 1
-    """Nobody knows: of a stop and a target that both lie inside one bar, the worse one was reached first."""
+    """Nobody knows: of a stop and a target that both lie inside one bar, the stop was reached first where they are two legs of one
+    list, or both only close the position. Other orders have their turns by how near they are to the open.
+    """
     BAR_PATH_BY_DIRECTION: _BarPath.ValueType  # 2
     """A bar that closes at its open or above went to its low and then to its high, any other to its high and then to its low."""
 
@@ -40,7 +42,9 @@ class BarPath(_BarPath, metaclass=_BarPathEnumTypeWrapper):
 BAR_PATH_UNSPECIFIED: BarPath.ValueType  # 0
 """A wider model's, and where there is none `BAR_PATH_UNKNOWN`."""
 BAR_PATH_UNKNOWN: BarPath.ValueType  # 1
-"""Nobody knows: of a stop and a target that both lie inside one bar, the worse one was reached first."""
+"""Nobody knows: of a stop and a target that both lie inside one bar, the stop was reached first where they are two legs of one
+list, or both only close the position. Other orders have their turns by how near they are to the open.
+"""
 BAR_PATH_BY_DIRECTION: BarPath.ValueType  # 2
 """A bar that closes at its open or above went to its low and then to its high, any other to its high and then to its low."""
 Global___BarPath: _TypeAlias = BarPath  # noqa: Y015

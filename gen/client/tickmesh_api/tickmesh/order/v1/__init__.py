@@ -108,7 +108,8 @@ class BarPath(betterproto2.Enum):
 
     UNKNOWN = 1
     """
-    Nobody knows: of a stop and a target that both lie inside one bar, the worse one was reached first.
+    Nobody knows: of a stop and a target that both lie inside one bar, the stop was reached first where they are two legs of one
+    list, or both only close the position. Other orders have their turns by how near they are to the open.
     """
 
     BY_DIRECTION = 2
@@ -2094,7 +2095,7 @@ class Order(betterproto2.Message):
 
     avg_price: "str" = betterproto2.field(16, betterproto2.TYPE_STRING)
     """
-    Average price of what is filled; `0` before.
+    Average price of the units in `cum_quantity`; `0` before there are any.
     """
 
     commission: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
@@ -2272,6 +2273,12 @@ class Order(betterproto2.Message):
     commission_quantity: "str" = betterproto2.field(54, betterproto2.TYPE_STRING)
     """
     Units that it bought and did not get, as commission; empty where there are none. What they were worth is in `commission`.
+    """
+
+    fraction_amount: "str" = betterproto2.field(55, betterproto2.TYPE_STRING)
+    """
+    What of `gross_amount` paid for fractions of units that splits left of what had filled; empty where none did. They are not in
+    `cum_quantity`: the portfolio's ledger closes them for cash.
     """
 
 
