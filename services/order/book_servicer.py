@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, Final
 
 import grpc
 from tickmesh.order.v1 import order_book_service_pb2, order_book_service_pb2_grpc
 
-from services.chassis.streams.event_log import Closed, Heartbeat, Subscription
+from services.chassis.streams.event_log import Closed, Heartbeat, Item, Subscription
 from services.chassis.streams.tokens import ResumeTokens
 from services.domain.instrument import Instrument
+from services.domain.market import sides_of
 from services.domain.orders.order import Side
 from services.domain.venue.telling.order_book import order_book
 from services.order.book_mapping import Scene, book_to_proto
@@ -26,6 +28,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 DEFAULT_DEPTH: Final = 50
 # Ten a second are as many as a person can follow.
 DEFAULT_DELAY_SECONDS: Final = 0.1
+# The market moves without telling anybody, so it is looked at, in 20 us, and never more often than this.
+MARKET_SECONDS: Final = 0.1
 
 
 class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
@@ -44,7 +48,7 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
     async def StreamOrderBook(
         self, request: order_book_service_pb2.StreamOrderBookRequest, context: Context
     ) -> AsyncIterator[Any]:
-        """Streams the book: whole at first, and whole again after changes."""
+        """Streams the book: whole at first, and whole again after changes of its orders or of the market."""
         cursor = Cursor(request, self._tokens, "max_delay", "depth")
         environment_id = cursor.partition or await self._desks.peers.home(request.environment_id, request.portfolio_id)
         desk, instrument = await self._found(environment_id, request.symbol)
@@ -54,23 +58,56 @@ class OrderBookServicer(order_book_service_pb2_grpc.OrderBookServiceServicer):
         subscription = self._desks.log.subscribe(environment_id, desk.journal.committed_head, _of(request.symbol))
         if cursor.expired or envelopes.told > desk.journal.committed_head:
             yield envelopes.reset("TOKEN_EXPIRED", desk.journal.committed_head, MISSED)
-        yield _message(envelopes, desk, instrument, request)
-        async for item in subscription:
+        seen, message = _market(desk, request.symbol), _message(envelopes, desk, instrument, request)
+        yield message
+        async for item in _or_nothing(aiter(subscription), max(delay, MARKET_SECONDS)):
             match item:
+                case None if seen == _market(desk, request.symbol):
+                    continue
+                case None:
+                    pass
                 case Heartbeat():
                     yield envelopes.heartbeat(item.scanned)
+                    continue
                 case Closed():
                     yield envelopes.closed(item.error)
                     raise item.error
                 case _:
                     # Whatever changed meanwhile is in the book that follows; a cursor that broke has missed nothing.
                     await asyncio.sleep(delay)
-                    _catch_up(subscription, desk)
-                    yield _message(envelopes, desk, instrument, request)
+            _catch_up(subscription, desk)
+            seen, message = _market(desk, request.symbol), _message(envelopes, desk, instrument, request)
+            yield message
 
     async def _found(self, environment_id: str, symbol: str) -> tuple[Desk, Instrument]:
         desk = await self._desks.get(environment_id)
         return desk, await traded(self._desks.peers, desk, symbol)
+
+
+async def _or_nothing(items: AsyncIterator[Item[Seen]], seconds: float) -> AsyncIterator[Item[Seen] | None]:
+    """Items as they come, and None whenever none has come for so long."""
+    coming = asyncio.ensure_future(anext(items))
+    try:
+        while True:
+            if not (await asyncio.wait({coming}, timeout=seconds))[0]:
+                yield None
+                continue
+            yield (item := coming.result())
+            if isinstance(item, Closed):
+                return
+            coming = asyncio.ensure_future(anext(items))
+    finally:
+        coming.cancel()
+
+
+def _market(desk: Desk, symbol: str) -> tuple[Any, ...]:
+    """What a book shows that no order event tells of."""
+    quote, references = desk.venue.market(symbol), _references(desk, symbol)
+    return (*references, quote and sides_of(quote))
+
+
+def _references(desk: Desk, symbol: str) -> tuple[Decimal | None, Decimal | None]:
+    return desk.venue.reference_price(symbol, Side.BUY), desk.venue.reference_price(symbol, Side.SELL)
 
 
 def _of(symbol: str) -> Any:
@@ -89,9 +126,8 @@ def _message(envelopes: Envelopes, desk: Desk, instrument: Instrument, request: 
 
 def _book(desk: Desk, instrument: Instrument, request: Any) -> Any:
     row, venue, symbol = desk.row, desk.venue, instrument.symbol
-    references = (venue.reference_price(symbol, Side.BUY), venue.reference_price(symbol, Side.SELL))
     head, market = desk.journal.committed_head, venue.market(symbol)
-    scene = Scene(row.environment_id, head, row.tape_sequence, row.market_time, references, market)
+    scene = Scene(row.environment_id, head, row.tape_sequence, row.market_time, _references(desk, symbol), market)
     return book_to_proto(
         order_book(desk.journal.open_orders(symbol), request.portfolio_id),
         scene,

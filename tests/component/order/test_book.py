@@ -5,12 +5,14 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from grpc import StatusCode
 from tickmesh.common.v1 import stream_pb2
 from tickmesh.order.v1 import order_book_pb2, order_book_service_pb2, order_pb2
 from tickmesh.order.v1.order_book_service_pb2_grpc import OrderBookServiceStub
 
 from services.chassis.streams.tokens import ResumeTokens, filter_hash
+from services.domain.tape import Kind, Series, Source, merge
 from tests.component.order.calls import cancel, refused
 from tests.component.order.support import ENVIRONMENT, Mesh, limit, quoted_tape, request, running
 
@@ -183,6 +185,30 @@ async def test_a_book_shows_the_market_s_levels_as_the_last_quote_has_them(tmp_p
         assert shown((await book(mesh, depth=2)).market_bids) == shown(found.market_bids)[:2]
         other = await book(mesh, symbol="MSFT")
         assert (shown(other.market_bids), shown(other.market_asks)) == ([("50.0000", "")], [("50.5000", "")])
+
+
+async def test_a_stream_brings_the_book_again_when_the_market_has_moved(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        when = np.arange(1, 5, dtype=np.int64) * 1_000_000_000
+        values = np.array([[99, 101, 5, 5, 0], [98, 101, 5, 5, 0], [98, 101, 5, 5, 0], [97, 101, 5, 5, 0]], np.float64)
+        mesh.market.tape = merge([Series(Source(Kind.QUOTE, "AAPL"), when, when, values)])
+        mesh.market.start_sequence = 1
+        await mesh.start()
+        await mesh.market.joined()
+        asked = order_book_service_pb2.StreamOrderBookRequest(symbol="AAPL", environment_id=ENVIRONMENT)
+        call: Any = books(mesh).StreamOrderBook(asked)
+        first = await snapshot(call)
+        assert shown(first.snapshot.market_bids) == [("99.0000", "5")]
+        await mesh.market.run(1, 2)
+        second = await snapshot(call)
+        assert (second.sequence, second.previous_sequence, second.snapshot.tape_sequence) == (0, 0, 2)
+        assert shown(second.snapshot.market_bids) == [("98.0000", "5")]
+        # The next quote says the same: no message tells of it.
+        await mesh.market.run(2, 3)
+        await mesh.market.run(3, 4)
+        third = await snapshot(call)
+        assert (third.snapshot.tape_sequence, third.snapshot.sell_reference_price) == (4, "97.0000")
+        call.cancel()
 
 
 async def test_a_book_of_a_tape_without_quotes_shows_no_market(mesh: Mesh) -> None:
