@@ -253,6 +253,8 @@ SCENARIOS = [
             (2, order(3, "S", "S", 10, 95, reduce_only=True)),
         ],
         ["1 10 x 100 #2", "3 triggered 95 #3", "3 10 x 95 #3", "2 canceled NOTHING_TO_REDUCE #3"],
+        cash=10_000,
+        equity=Decimal(9_950),
     ),
     Scenario(
         "a position with room for its stop and both its targets: the stop first, then the nearer target",

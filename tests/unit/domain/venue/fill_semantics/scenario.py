@@ -170,7 +170,7 @@ def place(context: Context, orders: Sequence[Order], symbol: str) -> tuple[str, 
     first, *exits = orders
     terms, *others = ({name: getattr(each, name) for name in TERMS} for each in orders)
     if not exits:
-        return (context.place(first.side, symbol, first.quantity, **terms),)
+        return (context.place(first.side, symbol, first.quantity, reduce_only=first.reduce_only, **terms),)
     target, stop = others
     return context.bracket(first.side, symbol, first.quantity, target=target, stop=stop, **terms)
 
