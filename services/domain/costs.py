@@ -187,6 +187,21 @@ class Costs(NamedTuple):
         rate = ZERO if self.commission is None else self.commission.basis_points * _PER_POINT
         return max(ZERO, floor_to(quantity * rate, step) - before)
 
+    def gross(self, units: Decimal, step: Decimal, traded: Decimal = ZERO, kept: Decimal = ZERO) -> Decimal:
+        """The fewest units, in whole steps, that a buy must trade to get ``units`` of them: the others it pays with.
+
+        Where all is kept it gets none, however many it trades: then ``units`` themselves.
+
+        Args:
+            traded, kept: what it has traded already, and what of that it did not get.
+        """
+        rate = ZERO if self.commission is None else self.commission.basis_points * _PER_POINT
+        if not self.in_units or not units or rate >= 1:
+            return units
+        # Of t steps traded, those that come are the least whole number that is no less than t * (1 - rate).
+        wanted = (units + traded - kept) // step
+        return max(units, ((wanted - 1) // (1 - rate) + 1) * step - traded)
+
 
 class Scope(NamedTuple):
     """For whom a model is set: orders of a portfolio, of a symbol, of both, or where both are empty of everybody."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tickmesh.common.v1 import error_reason_pb2
 
+from services.domain.risk.limits import ORDERED
+from services.domain.risk.order_limits import BuyingPower, MaxOrderRate
 from tests.e2e.bad_input import BAD_PAGE, BAD_TOKEN, INVALID, WRONG_TOKEN, Outcome
 from tests.e2e.bad_rows import FILTERS, ROWS
 from tests.e2e.bad_words import INSIDE, JOINS
@@ -17,6 +19,19 @@ from tests.e2e.mesh import PROJECT
 METHODS = methods() | methods(internal=True)
 REASONS = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118 an enum
 AWAY: Outcome = ("UNAVAILABLE", "SERVICE_UNAVAILABLE")
+# What a limit may answer that is set, or always holds; an order that only reduces meets two of them.
+LIMITS = {limit.reason for limit in ORDERED}
+CHECKED = {
+    "OrderService/CreateOrder": LIMITS,
+    "OrderService/CreateOrderList": LIMITS,
+    "OrderService/ReplaceOrder": LIMITS,
+    "OrderService/ClosePosition": {MaxOrderRate.reason, BuyingPower.reason},
+}
+# What `test_outage` shows to need the database.
+LOOKED_UP = [
+    f"OrderService/{each}"
+    for each in ("CreateOrder", "CreateOrderList", "ReplaceOrder", "ArmCancelTimer", "CancelOrder")
+]
 _METHOD = re.compile(r"((?:^  //.*\n)+)  rpc (\w+)\(", re.MULTILINE)
 _NAMED = re.compile(r"`([A-Z]+(?:_[A-Z]+)+)`")
 _EXAMPLE = re.compile(r"^ {4}(GET|POST|PUT|PATCH|DELETE) (/[^\s?]*)", re.MULTILINE)
@@ -58,6 +73,16 @@ def test_a_methods_comment_names_its_refusals(name: str) -> None:
     comment = COMMENTS[name]
     assert {reason for _, reason in refusals(name)} <= set(_NAMED.findall(comment))
     assert {code for code, _ in refusals(name)} <= set(re.findall(r"[A-Z]+(?:_[A-Z]+)*", comment))
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_checked_orders_comment_names_all_that_a_check_refuses(name: str) -> None:
+    assert CHECKED[name] | {"KILL_SWITCH_ENGAGED", "NO_REFERENCE_PRICE"} <= set(_NAMED.findall(COMMENTS[name]))
+
+
+@pytest.mark.parametrize("name", LOOKED_UP)
+def test_a_comment_says_that_a_call_waits_for_the_database(name: str) -> None:
+    assert {"UNAVAILABLE", "SERVICE_UNAVAILABLE"} <= set(re.findall(r"[A-Z]+(?:_[A-Z]+)*", COMMENTS[name]))
 
 
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name in FILTERS for field in FILTERS[name]])

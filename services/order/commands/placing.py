@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
-from services.domain.costs import VenueModels
+from services.domain.costs import Costs, VenueModels
+from services.domain.instrument import Instrument
 from services.domain.orders.order import Order, OrderEvent, OrderState, Side
 from services.domain.risk.gate import Verdict
 from services.domain.tape import Tape
@@ -192,8 +193,8 @@ class Placing:
     def order(self, create: Create, number: int) -> Order:
         """The order that is asked for, before it is decided on."""
         row, ticket = self._desk.row, create.ticket
-        sized = _closing(self._held(ticket)) if ticket.closes else {}
         terms = self._desk.models.terms(ticket.portfolio_id, create.instrument, ticket.fields["client_order_id"])
+        sized = _closing(self._held(ticket), create.instrument, terms.costs) if ticket.closes else {}
         return Order(
             order_id=f"{row.environment_id}-{number}",
             basis_sequence=row.tape_sequence,
@@ -223,8 +224,12 @@ class Placing:
         )
 
 
-def _closing(held: Decimal) -> dict[str, Any]:
-    return {"side": Side.SELL if held > 0 else Side.BUY, "quantity": abs(held)}
+def _closing(held: Decimal, instrument: Instrument, costs: Costs | None) -> dict[str, Any]:
+    """What closes a position: of a short so much more as is kept for commission, or some of it would be left."""
+    if held > 0:
+        return {"side": Side.SELL, "quantity": held}
+    units = -held if costs is None else costs.gross(-held, instrument.quantity_increment)
+    return {"side": Side.BUY, "quantity": units}
 
 
 def _passed(verdicts: Mapping[str, Verdict], order: Order) -> bool:

@@ -560,6 +560,50 @@ def test_rule_14_a_commission_in_units_takes_some_of_what_was_bought_and_no_cash
     assert (books.gate.exposure("P").cash, books.venue.held("P", "BBB")) == (810, 0)
 
 
+@given(
+    st.integers(0, 9_999), st.integers(1, 400), st.integers(0, 400), st.integers(0, 40), st.sampled_from(["0.5", "3"])
+)
+def test_rule_21_a_buy_trades_the_fewest_units_that_leave_it_what_it_wants(
+    points: int, wanted: int, traded: int, kept: int, increment: str
+) -> None:
+    step, costs = D(increment), Costs(Commission(basis_points=D(points) / 10, in_units=True))
+    units, before = wanted * step, (min(kept, traded) * step, traded * step)
+
+    def gets(trades: Decimal) -> Decimal:
+        return trades - costs.keep(before[0], before[1] + trades, step)
+
+    trades = costs.gross(units, step, before[1], before[0])
+    assert (trades % step, gets(trades)) == (0, units)
+    assert trades == units or gets(trades - step) < units, "no fewer would do"
+
+
+def test_rule_21_a_commission_that_is_all_units_or_paid_in_money_asks_for_no_more() -> None:
+    for model in (None, Commission(basis_points=D(1000)), Commission(basis_points=D(10_000), in_units=True)):
+        assert Costs(model).gross(D(10), D("0.5")) == 10
+
+
+@pytest.mark.parametrize(("volumes", "fills"), [([1000], [11]), ([40, 30, 1000], [4, 3, 4])])
+def test_rule_21_a_buy_that_only_reduces_leaves_nothing_of_a_short(volumes: list[int], fills: list[int]) -> None:
+    """A tenth of what it trades is its commission, in whole steps of a half: of 11 units, 10 come."""
+    tape = merge([bars([(100, 100, 100, 100, v) for v in (100, 100, *volumes, 1000)])])
+    books, ledger = Books(tape, VenueSettings(), D(3000), shorts=True), Ledger("P")
+    ledger.deposit(D(3000), 0, 0, "deposit")
+    books.go(1)
+    books.send(order(1, "S", "M", 10))
+    books.go(2)
+    assert books.venue.held("P", "BBB") == -10
+    books.send(order(2, "B", "M", 20, reduce_only=True, costs=IN_UNITS))
+    books.go(len(tape))
+    for event in books.events:
+        ledger.apply(event, INSTRUMENTS["BBB"])
+    own = [event for event in books.events if event.order.order_id == "env-2"]
+    assert [event.last_quantity for event in own if event.last_quantity] == fills
+    assert own[-1].order.cancel_reason is CancelReason.NOTHING_TO_REDUCE
+    exposure = books.gate.exposure("P")
+    assert (books.venue.held("P", "BBB"), ledger.positions["BBB"].quantity, exposure.collateral) == (0, 0, 0)
+    assert (exposure.cash, ledger.cash, ledger.commission) == (2900, 2900, 100)
+
+
 def test_rule_14_whole_units_are_not_kept_their_worth_is_paid_in_money() -> None:
     model = Commission(basis_points=D(15), in_units=True)
     models = VenueModels([ModelChange(0, Scope(), VenueModel(model))])

@@ -187,10 +187,17 @@ class Encounter:
         return False
 
     def _reducible(self, order: Order, when: When) -> Decimal | None:
-        """Units that an order may reduce its position by; None for one that may open or enlarge it."""
+        """Units that an order may trade to reduce its position; None for one that may open or enlarge it.
+
+        A buy that does not get all that it trades may trade more than the short has, so that nothing is left (rule 21).
+        """
         if not only_closes(order):
             return None
-        return self._blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, when.sequence)
+        units = self._blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, when.sequence)
+        if order.costs is None or order.side is _SELL:
+            return units
+        step = self._instrument.quantity_increment
+        return order.costs.gross(units, step, order.cum_quantity, order.commission_quantity)
 
     def _whole(self, order: Order, how: Attempt, reducible: Decimal | None) -> bool:
         """Whether a FOK gets all it wants of this record. Orders that have a twin may wait, so it has none."""

@@ -13,7 +13,7 @@ from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 
 from services.chassis.errors import ApiError
 from services.domain.risk.limits import make_limit
-from tests.component.order.calls import preview
+from tests.component.order.calls import close, hold, preview, refused
 from tests.component.order.support import ENVIRONMENT, Instruments, Mesh, limit, request, running
 
 Commission, Slippage, Latency, Fills = (
@@ -311,3 +311,24 @@ async def test_models_and_what_orders_carry_survive_a_kill(tmp_path: Path) -> No
         assert again.commission_model == DOLLAR
         changed = await put(mesh, commission=Commission(per_order="3"))
         assert (changed.version, changed.sequence, changed.order_count) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("short", [False, True])
+async def test_rule_21_a_close_leaves_nothing_where_buys_pay_in_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    monkeypatch.setattr(Instruments, "QUANTITY_INCREMENT", "0.001")
+    async with running(tmp_path) as mesh:
+        await mesh.market.joined()
+        mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
+        await hold(mesh, side=2 if short else 1)
+        await put(mesh, commission=Commission(basis_points="100", in_units=True))
+        closing = await mesh.orders.ClosePosition(close("closing"))
+        # Of 10.101 units a hundredth is 0.101, in whole steps.
+        assert closing.quantity == ("10.101" if short else "10.000")
+        await mesh.market.run(2, 8)
+        mesh.market.idle(8)
+        closed = await mesh.get("closing")
+        assert (closed.state, closed.leaves_quantity) == (order_pb2.ORDER_STATE_FILLED, "0.000")
+        assert closed.commission_quantity == ("0.101" if short else "")
+        assert (await refused(mesh.orders.ClosePosition(close("again")))).reason == "POSITION_NOT_FOUND"

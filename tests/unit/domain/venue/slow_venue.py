@@ -726,8 +726,13 @@ class SlowVenue:
         return min(each for each in bounds if each is not None)
 
     def reducible(self, w: Waiting) -> Decimal | None:
+        if not self.only_closes(w):
+            return None
         position = self.positions[w.order.symbol]
-        return max(ZERO, -position if w.buys else position) if self.only_closes(w) else None
+        units = trades = max(ZERO, -position if w.buys else position)
+        while units and w.buys and trades - self.keeps(w, w.cum + trades) < units:
+            trades += INSTRUMENTS[w.order.symbol].quantity_increment
+        return trades
 
     def trade_once(
         self,
@@ -838,14 +843,18 @@ class SlowVenue:
 
     def keep(self, w: Waiting) -> Decimal:
         """Units of a buy that are its commission."""
+        kept = self.keeps(w, w.cum)
+        w.kept += kept
+        return kept
+
+    def keeps(self, w: Waiting, cum: Decimal) -> Decimal:
+        """Units that a buy does not get of what brings it to have traded ``cum``."""
         model = w.order.costs and w.order.costs.commission
         if not model or not model.in_units or not w.buys:
             return ZERO
         step = INSTRUMENTS[w.order.symbol].quantity_increment
-        all_of_it = (w.cum * model.basis_points / 10_000 / step).to_integral_value(ROUND_FLOOR) * step
-        kept = max(ZERO, all_of_it - w.kept)
-        w.kept += kept
-        return kept
+        all_of_it = (cum * model.basis_points / 10_000 / step).to_integral_value(ROUND_FLOOR) * step
+        return max(ZERO, all_of_it - w.kept)
 
     def named(self, order_id: str) -> Waiting | None:
         return next((w for w in self.waiting if order_id and w.order.order_id == order_id), None)

@@ -109,7 +109,8 @@ class OrderServiceStub:
     children of a parent that filled nothing, or the entry of a bracket with an exit, is canceled in the same commit.
 
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
-    `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
+    `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise; UNAVAILABLE `SERVICE_UNAVAILABLE` while it
+    cannot be looked up what became of one that is not open: repeat the call.
 
         POST /api/v1/orders/replay-1-7:cancel
     """
@@ -122,7 +123,7 @@ class OrderServiceStub:
     Where it asks for more units, more cash or another price, risk checks it, and an order rate counts it as an order. What is
     refused leaves the order as it was, and is answered FAILED_PRECONDITION with its `order_id`, the bound and whose it is:
     `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`,
-    `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+    `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
     Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
     goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
@@ -151,12 +152,14 @@ class OrderServiceStub:
         {"portfolio_id": "trend", "symbol": "AAPL", "side": "SIDE_BUY"}
     """
     ClosePosition: _aio.UnaryUnaryMultiCallable[_order_service_pb2.ClosePositionRequest, _order_pb2.Order]
-    """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
-    and repeated as one of `CreateOrder`, and needs no cash set aside.
+    """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken; to cover a short where
+    commission is taken in units it is for so many more that nothing is left. It is checked, kept and repeated as one of
+    `CreateOrder`, and needs no cash set aside; but open buys that count on the collateral of the short which it covers must have
+    cash without that.
 
     A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id`, the bound, and whose
     bound or kill switch it is, as a `Refusal` says it:
-    `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+    `INSUFFICIENT_BUYING_POWER`, `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
     Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
     is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
@@ -378,7 +381,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         children of a parent that filled nothing, or the entry of a bracket with an exit, is canceled in the same commit.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways; NOT_FOUND
-        `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise.
+        `ORDER_NOT_FOUND`, FAILED_PRECONDITION `ORDER_ENDED` for one that ended otherwise; UNAVAILABLE `SERVICE_UNAVAILABLE` while it
+        cannot be looked up what became of one that is not open: repeat the call.
 
             POST /api/v1/orders/replay-1-7:cancel
         """
@@ -397,7 +401,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         Where it asks for more units, more cash or another price, risk checks it, and an order rate counts it as an order. What is
         refused leaves the order as it was, and is answered FAILED_PRECONDITION with its `order_id`, the bound and whose it is:
         `INSUFFICIENT_BUYING_POWER`, `SHORT_NOT_ALLOWED`, `LIMIT_EXCEEDED`, `PRICE_OUT_OF_BAND`, `ORDER_RATE_EXCEEDED`,
-        `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+        `SYMBOL_RESTRICTED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
         Fails with INVALID_ARGUMENT `INVALID_ARGUMENT` unless the order is named in one of the two ways and something is given that
         goes with its type, or `OFF_INCREMENT`; NOT_FOUND `ORDER_NOT_FOUND`; FAILED_PRECONDITION `ORDER_ENDED`,
@@ -438,12 +442,14 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _order_service_pb2.ClosePositionRequest,
         context: _aio.ServicerContext[_order_service_pb2.ClosePositionRequest, _abc.Awaitable[_order_pb2.Order]],
     ) -> _abc.Awaitable[_order_pb2.Order]:
-        """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken. It is checked, kept
-        and repeated as one of `CreateOrder`, and needs no cash set aside.
+        """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken; to cover a short where
+        commission is taken in units it is for so many more that nothing is left. It is checked, kept and repeated as one of
+        `CreateOrder`, and needs no cash set aside; but open buys that count on the collateral of the short which it covers must have
+        cash without that.
 
         A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id`, the bound, and whose
         bound or kill switch it is, as a `Refusal` says it:
-        `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+        `INSUFFICIENT_BUYING_POWER`, `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
         Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
         is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or

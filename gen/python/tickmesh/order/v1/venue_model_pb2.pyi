@@ -106,7 +106,8 @@ class CommissionModel(_message.Message):
     """A buy is charged in units of what it bought, as venues for coins do: it gets its `basis_points` of them fewer, rounded down to
     whole increments, so less than one in all is free, and pays no money. Then no other rate may be given. Sales pay their
     `basis_points` in money, and so do buys of an instrument that trades in whole units, as all shares do: its
-    `quantity_increment` is 1 or more, and most orders would owe less than that. Default false.
+    `quantity_increment` is 1 or more, and most orders would owe less than that. One that only reduces may trade more units than
+    the short has, so many that nothing of it is left. Default false.
     """
     maximum_basis_points: _builtins.str
     """A maximum too, in hundredths of a per cent of the money traded, at most 10000; default none. Unlike `maximum` it may be below

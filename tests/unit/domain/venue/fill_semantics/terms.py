@@ -17,6 +17,8 @@ from tests.unit.domain.venue.fill_semantics.scenario import (
 )
 from tests.unit.domain.venue.matching_reference import MINUTE, order, series
 
+KEPT = Costs(Commission(basis_points=Decimal(1000), in_units=True))
+
 SCENARIOS = [
     Scenario(
         "decided at a bar's close: not filled by a bar that began before it",
@@ -168,6 +170,24 @@ SCENARIOS = [
         [(1, order(1, "B", "M", 12, costs=Costs(Commission(per_unit=Decimal("0.2"), minimum=Decimal("1.5")))))],
         ["1 4 x 100 for 1.5 #2", "1 4 x 100 for 0.1 #3", "1 4 x 100 for 0.8 #4"],
         SHARE,
+    ),
+    Scenario(
+        "commission in units: a cover trades what it keeps beside the short, and FOK counts on as much",
+        "21",
+        path(FLAT, FLAT, FLAT, FLAT, FLAT),
+        [
+            (1, order(1, "S", "M", 10)),
+            (2, order(2, "B", "M", 20, reduce_only=True, costs=KEPT)),
+            (3, order(3, "S", "M", 10)),
+            (4, order(4, "B", "M", 11, reduce_only=True, time_in_force=FOK, costs=KEPT)),
+        ],
+        [
+            "1 10 x 100 #2",
+            "2 11 x 100 for 100 #3",
+            "2 canceled NOTHING_TO_REDUCE #3",
+            "3 10 x 100 #4",
+            "4 11 x 100 for 100 #5",
+        ],
     ),
     Scenario(
         "slippage: a market order pays it, and a limit that was bettered as far as its limit goes",
