@@ -32,6 +32,7 @@ class Run(NamedTuple):
 
 RUNS: Final = (
     Run("matching", quick=("--quotes=50000", "--orders=2000", "--runs=1")),
+    Run("gate", quick=("--checks=200", "--runs=1")),
     Run("backtest", quick=("--bars=50000", "--runs=1")),
     Run("order_path", quick=("--seconds=1", "--in-flight=1,64")),
     Run("order_path", ("--database=postgresql", "--ways=enter"), ("--seconds=1", "--in-flight=1,64")),

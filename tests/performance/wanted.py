@@ -84,6 +84,16 @@ def matching(found: Found) -> Iterable[Row]:
         yield told(f"nautilus_trader {each['version']}", rounds)
 
 
+def gate(found: Found) -> Iterable[Row]:
+    """Risk's checks alone."""
+    few, many = found["rows"][0]["held"], found["rows"][-1]["held"]
+    checks = {(row["held"], row["kind"]): row["check"] for row in found["rows"]}
+    for kind in dict.fromkeys(row["kind"] for row in found["rows"]):
+        what = f"a check beside {many:,} holdings, {kind}, of that beside {few}"
+        yield at_most(what, FLAT, checks[many, kind] / checks[few, kind], "")
+        yield told(f"a check beside {many:,} holdings, {kind}", f"{checks[many, kind]:.0f} µs of CPU")
+
+
 def backtest(found: Found) -> Iterable[Row]:
     """A strategy over bars, in one process."""
     yield at_least("bars/s of a backtest", 300_000, found["bars_a_second"])
@@ -114,6 +124,6 @@ def reactions(found: Found) -> Iterable[Row]:
 
 
 WANTED: Final[Mapping[str, Callable[[Found], Iterable[Row]]]] = {
-    each.__name__: each for each in (order_path, growth, matching, backtest, cycle, ticks, reactions)
+    each.__name__: each for each in (order_path, growth, matching, gate, backtest, cycle, ticks, reactions)
 }
 """By the name of the script, `bench_<name>.py`."""

@@ -185,7 +185,7 @@ class ExpressGate(Gate):
         # The cash has at most nine places, so what is left is rounded down as the whole was.
         headroom = spendable - cash
         holding.multiplier = multiplier
-        self._marks.setdefault(order.symbol, fill.last)
+        self._marks.begin(order.symbol, fill.last)
         funds.rate.count(order.basis_time, order.symbol)
         return new(Reservation, (cash, signed, headroom, ZERO))
 

@@ -25,6 +25,7 @@ from services.domain.orders.order import Side
 from services.domain.risk.claim import Claim
 from services.domain.risk.curve import Curve
 from services.domain.risk.rate import Rate
+from services.domain.risk.tally import Sums, Tally
 
 INITIAL_MARGIN = Decimal("0.5")
 """Of a short sale's value, beside its proceeds, where no other rate is set."""
@@ -92,6 +93,12 @@ class Holding:
         """Units of a short of which no open order uses the collateral, if it buys all that it asks for."""
         return max(ZERO, -self.quantity - self.covering - self.pending_buy)
 
+    def sums(self, price: Decimal) -> Sums:
+        """What it comes to at the price of a unit."""
+        each, quantity = price * self.multiplier, self.quantity
+        long, short = quantity + self.pending_buy, self.pending_sell - quantity
+        return Sums(self.worst() * each, long * each, short * each, quantity * each, abs(quantity) * each)
+
     def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO, covering: Decimal = ZERO) -> Decimal:
         """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``.
 
@@ -100,7 +107,7 @@ class Holding:
         if not self.collateral:
             return ZERO
         units = max(ZERO, min(self.pending_buy + more, -self.quantity - self.covering - covering))
-        return min(self.collateral * units / -self.quantity, self.reserved + cash)
+        return min(round_down(self.collateral * units / -self.quantity), self.reserved + cash)
 
     def cover(self, units: Decimal) -> Decimal:
         """Take the collateral of ``units`` that are covered: their share, and all of it with the last one."""
@@ -126,6 +133,8 @@ class Funds:
         rate: the orders of the last market minute.
         curve: where the equity curve stands; a sleeve's equity is what its orders gained.
         sleeves: by strategy; empty where nobody asks for them.
+        buying: the symbols that open orders buy, in the order in which they came.
+        tally: what the holdings come to. One that ``holding`` hands out may change, and is counted anew.
     """
 
     cash: Decimal = ZERO
@@ -136,6 +145,12 @@ class Funds:
     holdings: dict[str, Holding] = field(default_factory=dict)
     curve: Curve = field(default_factory=Curve)
     sleeves: dict[str, "Funds"] = field(default_factory=dict)
+    buying: dict[str, None] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally, compare=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is counted yet of holdings that are there from the start."""
+        self.tally.stale.update(self.holdings)
 
     @property
     def spendable(self) -> Decimal:
@@ -147,10 +162,11 @@ class Funds:
         """Collateral that is not pledged to open orders."""
         if not self.collateral:
             return ZERO
-        return self.collateral - sum((holding.pledged() for holding in self.holdings.values()), ZERO)
+        return self.collateral - sum((self.holdings[symbol].pledged() for symbol in self.buying), ZERO)
 
     def holding(self, symbol: str) -> Holding:
         """What is held of ``symbol``, an empty one to begin with."""
+        self.tally.stale.add(symbol)
         holding = self.holdings.get(symbol)
         if holding is None:
             holding = self.holdings[symbol] = Holding()
@@ -200,6 +216,7 @@ class Funds:
             holding = self.holding(claim.symbol)
             holding.pending_buy += claim.quantity
             holding.reserved += claim.cash
+            self.buying[claim.symbol] = None
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell -= claim.quantity
 
@@ -212,6 +229,8 @@ class Funds:
             holding = self.holding(claim.symbol)
             holding.pending_buy -= claim.quantity
             holding.reserved -= claim.cash
+            if not holding.pending_buy:
+                del self.buying[claim.symbol]
         elif claim.quantity < 0:
             self.holding(claim.symbol).pending_sell += claim.quantity
 
@@ -241,7 +260,7 @@ class Funds:
         before = holding.quantity
         self.collateral -= holding.resize(before + change)
         for sleeve in self.sleeves.values():
-            part = sleeve.holdings.get(symbol)
-            if part is not None and before:
+            if symbol in sleeve.holdings and before:
+                part = sleeve.holding(symbol)
                 quantity = at_most_places(part.quantity * holding.quantity / before, 9)
                 sleeve.collateral -= part.resize(quantity)

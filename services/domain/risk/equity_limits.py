@@ -26,7 +26,7 @@ class MaxDailyLoss(Limit):
         """What has been lost, at the marks."""
         if reduces(intent, counted.own):
             return None
-        return (self.bound, counted.curve.day_loss(counted.equity(intent.mark)))
+        return (self.bound, counted.curve.day_loss(counted.equity_now(intent.mark)))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """What has been lost."""
@@ -47,7 +47,7 @@ class MaxDrawdown(Limit):
         """The fall, rounded up to nine places."""
         if reduces(intent, counted.own):
             return None
-        return (self.bound, round_up(counted.curve.drawdown(counted.equity(intent.mark))))
+        return (self.bound, round_up(counted.curve.drawdown(counted.equity_now(intent.mark))))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The fall."""
@@ -85,7 +85,8 @@ class MaintenanceMargin(Limit):
         funds = intent.funds
         if not funds.collateral or reduces(intent, funds):
             return None
-        return (funds.equity(intent.mark), self.required(funds, intent.mark))
+        sums = intent.mark.sums(funds)
+        return (funds.cash + sums.value, self.bound * sums.size)
 
     def required(self, funds: Funds, mark: Mark) -> Decimal:
         """The equity that a portfolio must have; none without shorts, which alone can lose more than they cost."""

@@ -119,7 +119,7 @@ class Gate(Valued):
         funds = self._funds.get(order.portfolio_id)
         if funds is None or not funds.opened:
             return Verdict(order.order_id, refusal=Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO))
-        self._marks.setdefault(order.symbol, reference_price)
+        self._marks.begin(order.symbol, reference_price)
         twins = self._twins(order) if order.order_list_id else None
         if twins:
             self._set_aside(twins)
@@ -154,8 +154,8 @@ class Gate(Valued):
         intent = None
         if funds is not None and funds.opened:
             intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
-        if not marked:
-            self._marks.pop(order.symbol, None)
+        if not marked and order.symbol in self._marks:
+            self._marks.forget(order.symbol)
         return verdict, intent
 
     def check_replacement(
@@ -259,14 +259,14 @@ class Gate(Valued):
                 sleeve.holding(order.symbol).multiplier = funds.holdings[order.symbol].multiplier
                 sleeve.trade(order.symbol, signed, event.last_price, margin)
                 sleeve.cash -= event.last_commission
-        self._marks.setdefault(order.symbol, event.last_price)
+        self._marks.begin(order.symbol, event.last_price)
 
     def _intent(
         self, order: Order, instrument: Instrument, reference: Decimal, time: int, funds: Funds, *, slip: Slip
     ) -> Intent:
         limits = self._limits
         margin = limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
-        return intent_of(order, instrument, reference, time, funds, mark=self._mark, margin=margin, slip=slip)
+        return intent_of(order, instrument, reference, time, funds, mark=self._marks, margin=margin, slip=slip)
 
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""

@@ -1,6 +1,5 @@
 """What an order asks of its portfolio, as the limits see it."""
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from services.domain.costs import NO_SLIP, Costs, Slip, slipped
@@ -9,6 +8,7 @@ from services.domain.money import ZERO, floor_to
 from services.domain.orders.order import Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_up
 from services.domain.risk.limit import Intent
+from services.domain.risk.marks import Marks
 from services.domain.risk.walk import Part, value_of, walk
 from services.domain.values import new
 
@@ -24,7 +24,7 @@ def intent_of(
     time: int,
     funds: Funds,
     *,
-    mark: Callable[[str], Decimal],
+    mark: Marks,
     margin: Decimal = INITIAL_MARGIN,
     slip: Slip = NO_SLIP,
 ) -> Intent:

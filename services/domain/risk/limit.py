@@ -7,7 +7,7 @@ however far beyond a bound things are.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -18,6 +18,8 @@ from services.domain.money import ZERO
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds, Holding
 from services.domain.risk.curve import Curve
+from services.domain.risk.marks import Marks
+from services.domain.risk.tally import Sums
 
 Mark = Callable[[str], Decimal]
 """The last price of a symbol."""
@@ -38,7 +40,7 @@ class Intent(NamedTuple):
         notional: absolute value in the instrument's currency: at ``price``, of a buy at those that it walks to.
         cash: what the order reserves once it passes, slippage and its commission included.
         time: market time, ns.
-        mark: the last price of any symbol.
+        mark: the last price of any symbol, and what holdings come to at those.
         commission: what of the cash is set aside for commission.
     """
 
@@ -51,7 +53,7 @@ class Intent(NamedTuple):
     notional: Decimal
     cash: Decimal
     time: int
-    mark: Mark
+    mark: Marks
     commission: Decimal = ZERO
 
     @property
@@ -82,6 +84,14 @@ class Counted(NamedTuple):
     def equity(self, mark: Mark) -> Decimal:
         """Cash and positions of all."""
         return sum((funds.equity(mark) for funds in self.all), Decimal(0))
+
+    def sums(self, marks: Marks) -> Iterator[Sums]:
+        """What all holdings of each come to at the last prices."""
+        return map(marks.sums, self.all)
+
+    def equity_now(self, marks: Marks) -> Decimal:
+        """The equity at the last prices."""
+        return sum((funds.cash + marks.sums(funds).value for funds in self.all), ZERO)
 
 
 Measure = tuple[Decimal, Decimal]

@@ -83,7 +83,7 @@ class MaxGrossExposure(Limit):
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """The exposure there would be."""
         more = _more(intent, counted)
-        return (self.bound, _gross(counted, self.where.symbol, intent.mark) + more) if more else None
+        return (self.bound, _gross_now(intent, counted, self.where.symbol) + more) if more else None
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The exposure there is."""
@@ -99,9 +99,9 @@ class MaxNetExposure(Limit):
         """The exposure to the order's side there would be; nothing where it stays with the other side."""
         if not intent.signed:
             return None
-        symbol, side = intent.order.symbol, intent.order.side
+        symbol = intent.order.symbol
         value = abs(intent.signed) * intent.mark(symbol) * intent.instrument.contract_multiplier
-        return (self.bound, max(ZERO, _net(counted, self.where.symbol, side, intent.mark) + value))
+        return (self.bound, max(ZERO, _net_now(intent, counted, self.where.symbol) + value))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The larger exposure of both sides."""
@@ -119,7 +119,7 @@ class MaxLeverage(Limit):
         more = _more(intent, counted)
         if not more:
             return None
-        return (self.bound, share_of(_gross(counted, "", intent.mark) + more, counted.equity(intent.mark)))
+        return (self.bound, share_of(_gross_now(intent, counted, "") + more, counted.equity_now(intent.mark)))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """What it is."""
@@ -137,7 +137,7 @@ class MaxConcentration(Limit):
         more, symbol = _more(intent, counted), intent.order.symbol
         if not more:
             return None
-        return (self.bound, share_of(_gross(counted, symbol, intent.mark) + more, counted.equity(intent.mark)))
+        return (self.bound, share_of(_gross(counted, symbol, intent.mark) + more, counted.equity_now(intent.mark)))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """That of the symbol that has the most."""
@@ -154,6 +154,22 @@ def _more(intent: Intent, counted: Counted) -> Decimal:
 
 def _gross(counted: Counted, symbol: str, mark: Mark) -> Decimal:
     return sum((worth(each, name, mark) for name, each in counted.holdings(symbol)), ZERO)
+
+
+def _gross_now(intent: Intent, counted: Counted, symbol: str) -> Decimal:
+    """As ``_gross``, at the last prices."""
+    if symbol:
+        return _gross(counted, symbol, intent.mark)
+    return sum((sums.gross for sums in counted.sums(intent.mark)), ZERO)
+
+
+def _net_now(intent: Intent, counted: Counted, symbol: str) -> Decimal:
+    """As ``_net``, at the last prices."""
+    side = intent.order.side
+    if symbol:
+        return _net(counted, symbol, side, intent.mark)
+    each = counted.sums(intent.mark)
+    return sum((sums.long if side is Side.BUY else sums.short for sums in each), ZERO)
 
 
 def _net(counted: Counted, symbol: str, side: Side, mark: Mark) -> Decimal:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.domain.accounting.entries import as_decimal
 from services.domain.money import ZERO
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.claims import Claims
@@ -12,6 +11,7 @@ from services.domain.risk.curve import Curve
 from services.domain.risk.exposure import Exposure, exposure_of
 from services.domain.risk.limit import Breadth, Counted, Limit, Mark, Standing, Where
 from services.domain.risk.limits import LimitBook
+from services.domain.risk.marks import Marks
 
 
 class Usage(NamedTuple):
@@ -36,7 +36,7 @@ class Valued(Claims):
         """No portfolios, no marks, no limits; see ``Claims`` for ``detailed``."""
         super().__init__(detailed=detailed)
         self._limits = LimitBook()
-        self._marks: dict[str, Decimal | float] = {}
+        self._marks = Marks()
         self._curve = Curve()
         self._filled: dict[str, int] = {}
 
@@ -70,7 +70,7 @@ class Valued(Claims):
 
     def mark(self, symbol: str, price: Decimal | float) -> None:
         """The last price of ``symbol``, in today's units."""
-        self._marks[symbol] = price
+        self._marks.set(symbol, price)
 
     def point(self, portfolio_id: str, mark: Mark) -> None:
         """A point of the portfolio's equity curve: its fills count, at the prices that ``mark`` knows."""
@@ -95,7 +95,7 @@ class Valued(Claims):
         Raises:
             KeyError: there is no such portfolio.
         """
-        return exposure_of(portfolio_id, self._funds[portfolio_id], self._limits.maintenance(portfolio_id), self._mark)
+        return exposure_of(portfolio_id, self._funds[portfolio_id], self._limits.maintenance(portfolio_id), self._marks)
 
     def usages(self, portfolio_ids: Collection[str] | None = None, mark: Mark | None = None) -> list[Usage]:
         """Where the figures of all limits stand that have one, in the order of limits.
@@ -104,11 +104,11 @@ class Valued(Claims):
             portfolio_ids: only those that count one of these, where given.
             mark: the prices; those of the last marks where not given.
         """
-        return list(self._usages(portfolio_ids, mark or self._mark))
+        return list(self._usages(portfolio_ids, mark or self._marks))
 
     def margins(self, portfolio_ids: Collection[str] | None = None, mark: Mark | None = None) -> list[Margin]:
         """What portfolios with shorts must be worth, and are; ``portfolio_ids`` and ``mark`` as for ``usages``."""
-        mark = mark or self._mark
+        mark = mark or self._marks
         chosen = self._funds if portfolio_ids is None else portfolio_ids
         return [
             Margin(each, funds.equity(mark), self._limits.maintenance(each).required(funds, mark))
@@ -142,6 +142,3 @@ class Valued(Claims):
         """Cash came from outside, or went there."""
         funds.curve.flow(amount)
         self._curve.flow(amount)
-
-    def _mark(self, symbol: str) -> Decimal:
-        return as_decimal(self._marks.get(symbol, ZERO))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from services.domain.accounting.entries import as_decimal
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.risk.buying_power import Funds, Holding
@@ -75,7 +74,7 @@ class OpenGate(Gate):
 
     def marks(self) -> dict[str, str]:
         """The last prices as text."""
-        return {symbol: str(as_decimal(price)) for symbol, price in self._marks.items()}
+        return {symbol: str(self._marks(symbol)) for symbol in self._marks}
 
     def curve(self) -> tuple[str, str]:
         """Where the environment's equity curve stands, as text."""
@@ -119,8 +118,8 @@ class OpenGate(Gate):
         """Give holdings their contract multipliers, which are not stored."""
         for funds in self._funds.values():
             for each in (funds, *funds.sleeves.values()):
-                for symbol, holding in each.holdings.items():
-                    holding.multiplier = instruments[symbol].contract_multiplier
+                for symbol in each.holdings:
+                    each.holding(symbol).multiplier = instruments[symbol].contract_multiplier
 
 
 def _state_of(funds: Funds) -> dict[str, Any]:

@@ -59,12 +59,21 @@ def test_the_table_tells_what_was_missed_and_what_failed() -> None:
         Row("bars/s", "≥ 1", "2", True),
         Row("disk", "–", "1", None),
     ]
-    told = document([Ran(RUNS[0], NOW, NOW, rows), Ran(RUNS[3], NOW, NOW, [])])
+    told = document([Ran(RUNS[0], NOW, NOW, rows), Ran(RUNS[4], NOW, NOW, [])])
     assert "| quotes/s | ≥ 600,000 | 500,000 | **missed** |" in told
     assert "| bars/s | ≥ 1 | 2 | met |" in told
     assert "| disk | – | 1 |  |" in told
     assert "| order_path --database=postgresql --ways=enter | runs | failed | **missed** |" in told
     assert "| matching | 1.5, 1.5 | 50, 50 | 90, 90 |" in told
+
+
+def test_a_check_beside_many_holdings_is_judged_by_that_beside_few() -> None:
+    costs = [(10, "limits", 100.0), (10, "both", 100.0), (10_000, "limits", 124.0), (10_000, "both", 126.0)]
+    found = {"rows": [{"held": held, "kind": kind, "check": check} for held, kind, check in costs]}
+    assert marks(WANTED["gate"](found)) == {
+        "a check beside 10,000 holdings, limits, of that beside 10": True,
+        "a check beside 10,000 holdings, both, of that beside 10": False,
+    }
 
 
 def test_a_script_is_run_and_its_figures_are_read(tmp_path: Any) -> None:

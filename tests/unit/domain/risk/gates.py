@@ -44,7 +44,7 @@ def restarted(gate: OpenGate, instruments: Mapping[str, Instrument]) -> OpenGate
 
 
 def _funds(funds: Funds) -> dict[str, Any]:
-    own = {field.name: getattr(funds, field.name) for field in fields(funds)}
+    own = {field.name: getattr(funds, field.name) for field in fields(funds) if field.compare}
     sleeves = {strategy_id: _funds(sleeve) for strategy_id, sleeve in funds.sleeves.items()}
     return {
         **own,
@@ -55,7 +55,7 @@ def _funds(funds: Funds) -> dict[str, Any]:
 
 
 _NOTHING = {
-    **{field.name: getattr(Funds(), field.name) for field in fields(Funds)},
+    **{field.name: getattr(Funds(), field.name) for field in fields(Funds) if field.compare},
     "rate": ({}, []),
     "holdings": {},
     "sleeves": {},

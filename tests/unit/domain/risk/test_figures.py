@@ -77,7 +77,7 @@ class _Broken(Room):
         self.opened = self.place(5, limit_price=D(90))
         for portfolio_id in ("p", "q"):
             self.limit("max_gross_exposure", 50_000, portfolio_id=portfolio_id)
-        self.gate.mark("B", D("sNaN"))
+        self.gate.mark("B", D("NaN"))
 
 
 def test_an_order_whose_figures_cannot_be_computed_is_refused_alone_and_changes_nothing() -> None:
@@ -103,7 +103,7 @@ def test_a_twin_whose_figures_cannot_be_computed_leaves_the_other_its_claim() ->
     assert room.check(legs[0]).reservation is not None
     room.limit("max_gross_exposure", 50_000, portfolio_id="p")
     room.fill(room.place(5, "B"))
-    room.gate.mark("B", D("sNaN"))
+    room.gate.mark("B", D("NaN"))
     before = state(room.gate)
     assert room.check(legs[1]).refusal == _UNKNOWABLE
     assert state(room.gate) == before
