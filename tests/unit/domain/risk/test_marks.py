@@ -133,3 +133,12 @@ def test_only_what_changed_is_counted_anew() -> None:
     refusal = room.asks(1).refusal
     assert refusal is not None
     assert refusal.value == 100 * 10**9 + 1_000_001
+
+
+def test_rule_20_what_a_split_changes_is_counted_anew_of_a_strategy_too() -> None:
+    room = Room()
+    room.fill(room.place(10, strategy_id="s"))
+    funds, marks = room.gate.funds["p"], room.gate._marks
+    assert [marks.sums(each).value for each in (funds, funds.sleeves["s"])] == [1000, 1000]
+    room.gate.fold_entry("p", Entry(1, "x", EntryKind.SPLIT, Account.POSITION, "A", D(-5), 0, 2))
+    assert [marks.sums(each).value for each in (funds, funds.sleeves["s"])] == [500, 500]
