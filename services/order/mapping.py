@@ -13,7 +13,7 @@ from services.chassis.errors import ApiError
 from services.chassis.streams.tokens import length_delimited
 from services.domain.instrument import Instrument
 from services.domain.money import places
-from services.domain.orders.order import Order, OrderEvent
+from services.domain.orders.order import INITIAL_MARGIN, Order, OrderEvent
 from services.domain.orders.replacing import INVERTED
 from services.domain.orders.telling import inversion_told
 from services.domain.risk.limit import Checked
@@ -133,6 +133,8 @@ def order_to_proto(order: Order, provenance: Provenance, instrument: Instrument,
     reservation.headroom = exact(reserved.headroom)
     if reserved.commission:
         reservation.commission = exact(reserved.commission)
+    if reserved.margin != INITIAL_MARGIN:
+        reservation.margin = exact(reserved.margin)
     message.signal_id = provenance.signal_id
     message.label = order.label
     set_time(message.basis_time, order.basis_time)

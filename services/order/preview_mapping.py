@@ -5,6 +5,7 @@ from __future__ import annotations
 from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2
 
 from services.domain.instrument import Instrument
+from services.domain.orders.order import INITIAL_MARGIN
 from services.order.commands.previewing import Outlook
 from services.order.entry.mapping import ticket_from_proto
 from services.order.mapping import exact, places_of
@@ -51,6 +52,7 @@ def preview_to_proto(outlook: Outlook, environment_id: str, instrument: Instrume
             quantity=text(reserved.quantity, units),
             headroom=exact(reserved.headroom),
             commission=exact(reserved.commission) if reserved.commission else "",
+            margin="" if reserved.margin == INITIAL_MARGIN else exact(reserved.margin),
         ),
         refusal=None if refusal is None else refusal_to_proto(refusal),
         largest_quantity="" if preview.largest is None else text(preview.largest, units),

@@ -55,7 +55,11 @@ class PortfolioRow(NamedTuple):
 
 
 class PositionRow(NamedTuple):
-    """What a portfolio holds of a symbol by the venue's fills: signed units, as of a tape position."""
+    """What a portfolio holds of a symbol by the venue's fills: signed units, as of a tape position.
+
+    Attributes:
+        collateral: cash that is held against a short.
+    """
 
     environment_id: str
     portfolio_id: str
@@ -64,6 +68,7 @@ class PositionRow(NamedTuple):
     tape_sequence: int
     principal: str
     owner: str
+    collateral: Decimal
 
 
 class RequestRow(NamedTuple):

@@ -42,6 +42,7 @@ POSITIONS = _table(
     *columns(DecimalText, "quantity"),
     *columns(sa.BigInteger, "tape_sequence"),
     *columns(sa.Text, "principal", "owner"),
+    *columns(DecimalText, "collateral"),
 )
 REQUESTS = _table(
     "requests",

@@ -8,10 +8,10 @@ from tickmesh.portfolio.v1.portfolio_pb2 import LedgerEntry
 from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 from tickmesh.risk.v1 import risk_pb2
 
+from services.domain.accounting.holding import round_down
 from services.domain.costs import NO_SLIP, Level, Slip
 from services.domain.money import ZERO, format_decimal, parse_decimal
-from services.domain.orders.order import Order
-from services.domain.risk.buying_power import round_down
+from services.domain.orders.order import INITIAL_MARGIN, Order
 from services.domain.risk.exposure import Exposure, SymbolExposure
 from services.domain.risk.gate import Verdict
 from services.domain.risk.preview import Preview
@@ -169,11 +169,12 @@ def _set_verdict(message: gate_pb2.Verdict, verdict: Verdict) -> None:
     if reserved is not None:
         # All have at most nine places, see `round_up`, `round_down` and `Commission`: no need to round.
         reservation = message.reservation
-        reservation.cash = f"{reserved.cash:f}"
-        reservation.quantity = f"{reserved.quantity:f}"
+        reservation.cash, reservation.quantity = f"{reserved.cash:f}", f"{reserved.quantity:f}"
         reservation.headroom = f"{reserved.headroom:f}"
         if reserved.commission:
             reservation.commission = f"{reserved.commission:f}"
+        if reserved.margin != INITIAL_MARGIN:
+            reservation.margin = f"{reserved.margin:f}"
     elif refused is not None:
         message.refusal.CopyFrom(refusal_to_proto(refused))
     else:

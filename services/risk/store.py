@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from services.chassis.storage.database import Database, DecimalText, upsert
 from services.chassis.storage.writer import Unit
-from services.domain.risk.claim import Claim
+from services.domain.orders.claim import Claim
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind
 from services.risk.gate.parts import Cursor, Part

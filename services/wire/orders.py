@@ -9,6 +9,7 @@ from tickmesh.order.v1 import order_pb2
 from services.domain.costs import Costs
 from services.domain.money import ZERO
 from services.domain.orders.order import (
+    INITIAL_MARGIN,
     CancelReason,
     ContingencyType,
     ExecType,
@@ -43,7 +44,7 @@ def order_from_proto(order: order_pb2.Order) -> Order:
     Raises:
         KeyError: it lacks what every order has: side, type, time in force, state.
     """
-    reserved, order_type, time_in_force = order.reservation, order.order_type, order.time_in_force
+    order_type, time_in_force = order.order_type, order.time_in_force
     trails = order_type == _TRAILING_STOP
     # In their order: keywords would cost 2 us of 6, at every event of every service that follows orders.
     fields = (
@@ -85,13 +86,18 @@ def order_from_proto(order: order_pb2.Order) -> Order:
         decimal(order.gross_amount),
         decimal(order.commission),
         decimal(order.commission_quantity) if order.HasField("commission_model") else ZERO,
-        Reservation(*map(decimal, (reserved.cash, reserved.quantity, reserved.headroom, reserved.commission))),
+        _reservation(order.reservation),
         STATES[order.state],
         decimal(order.leaves_quantity),
         order.event_count,
         order.priority,
     )
     return new(Order, fields)
+
+
+def _reservation(reserved: order_pb2.Reservation) -> Reservation:
+    amounts = map(decimal, (reserved.cash, reserved.quantity, reserved.headroom, reserved.commission))
+    return new(Reservation, (*amounts, decimal(reserved.margin) if reserved.margin else INITIAL_MARGIN))
 
 
 def costs_of(order: order_pb2.Order) -> Costs | None:

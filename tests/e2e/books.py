@@ -14,8 +14,8 @@ from tickmesh.order.v1 import order_pb2, order_service_pb2
 from tickmesh.portfolio.v1 import portfolio_pb2, portfolio_service_pb2
 from tickmesh.risk.v1 import risk_pb2, risk_service_pb2
 
+from services.domain.orders.claim import Claim, claim_of, pair_of, together
 from services.domain.orders.order import TERMINAL, OrderState
-from services.domain.risk.claim import Claim, claim_of, pair_of, together
 from services.wire.orders import order_from_proto
 from services.wire.pages import pages
 from tests.e2e.chronicle import Chronicle

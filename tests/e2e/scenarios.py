@@ -53,6 +53,19 @@ LIMITED = replace(
         )
     ),
 )
+# Both also sell short, AAPL through its split.
+_SWING = {"window": "10", "entry": "1.2", "short": "true", "capital": "0"}
+SHORTING = replace(
+    SHORT,
+    traders=tuple(
+        replace(each, kind="mean_reversion", parameters={**_SWING, "quantity": quantity})
+        for each, quantity in zip(TRADERS, ("90", "300"), strict=True)
+    ),
+    limits=(
+        LimitChange(0, make_limit("short_sale", Decimal(1))),
+        LimitChange(0, make_limit("initial_margin", Decimal("0.3"), symbol="MSFT")),
+    ),
+)
 REFUSED = {"max_daily_loss", "max_drawdown", "max_leverage", "max_net_exposure", "max_order_quantity"}
 # All that is packaged: five names, thirteen years, three splits; slower, since every order costs some disk flushes.
 WHOLE = Scenario(

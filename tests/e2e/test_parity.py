@@ -12,10 +12,22 @@ from tickmesh.marketdata.v1 import market_data_service_pb2
 from services.domain.costs import Commission, Latency, ModelChange, Scope, Slippage, Tier, VenueModel
 from services.domain.filling import BarPath, FillModel
 from services.domain.market import Quote
+from services.domain.orders.order import Side
 from tests.e2e.conftest import Meshes
 from tests.e2e.mesh import NAMES
 from tests.e2e.replaying import replay_under_blows, replayed
-from tests.e2e.scenarios import DEEP, LIMITED, QUOTED, QUOTING, REFUSED, SHORT, WHOLE, write_deep_quotes, write_quotes
+from tests.e2e.scenarios import (
+    DEEP,
+    LIMITED,
+    QUOTED,
+    QUOTING,
+    REFUSED,
+    SHORT,
+    SHORTING,
+    WHOLE,
+    write_deep_quotes,
+    write_quotes,
+)
 from tests.e2e.trading import Replayed, trial
 
 # Every named point of the code, and at which of its passings to die: late enough that trading is under way.
@@ -160,6 +172,24 @@ async def test_rules_4_and_31_limits_stop_the_same_orders_in_a_backtest_however_
             await moving.set_limit(change._replace(limit=replace(change.limit, bound=change.limit.bound / 2)))
         await moving.ended()
         assert await moving.repeats(mesh)
+
+
+@pytest.mark.timeout(300)
+async def test_rules_19_and_31_shorts_are_sold_and_covered_as_in_a_backtest(meshes: Meshes) -> None:
+    async with meshes() as mesh, mesh.clients() as clients:
+        wanted = await trial(SHORTING, mesh)
+        short = [
+            each.order for each in wanted.result.fills if each.order.side is Side.SELL and each.order.reservation.cash
+        ]
+        assert {each.reservation.margin for each in short} == {Decimal("0.5"), Decimal("0.3")}
+        assert "AAPL" in {each.symbol for each in short}
+
+        async def kill(_: Replayed) -> None:
+            for name in ("order", "risk"):
+                await asyncio.to_thread(mesh.kill, name)
+                await mesh.serving()
+
+        await replayed(mesh, clients, wanted, "shorting", kill)
 
 
 @pytest.mark.timeout(300)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.domain.accounting.holding import round_down, round_up
 from services.domain.deployment.commands import NewOrder
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, decimal_of, snap
 from services.domain.orders.events import event_of
 from services.domain.orders.order import (
+    INITIAL_MARGIN,
     ExecType,
     Order,
     OrderEvent,
@@ -24,7 +26,6 @@ from services.domain.orders.order import (
     Side,
     TimeInForce,
 )
-from services.domain.risk.buying_power import round_down, round_up
 from services.domain.risk.gate import Gate
 from services.domain.tape import Kind, Tape
 from services.domain.tape_index import NEVER, Edges, TapeIndex
@@ -84,7 +85,7 @@ class ExpressVenue(Venue):
 
     def advance(self, tape: Tape, after: int, through: int) -> tuple[int, list[OrderEvent]]:
         """See ``Venue``."""
-        if self._blotter.orders or after != self._position:
+        if self._blotter.orders or self._blotter.shorts or after != self._position:
             return super().advance(tape, after, through)
         self._position = max(after, min(through, len(tape)))
         return self._position, []
@@ -129,7 +130,7 @@ class ExpressVenue(Venue):
         gross = quantity * price * self._instruments[order.symbol].contract_multiplier
         headroom = order.reservation.headroom + (cash - gross if order.side is _BUY else gross)
         self._blotter.headroom[order.portfolio_id] = headroom
-        reservation = new(Reservation, (cash, order.reservation.quantity, headroom, ZERO))
+        reservation = new(Reservation, (cash, order.reservation.quantity, headroom, ZERO, INITIAL_MARGIN))
         figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, 2, order.priority)
         filled = new(Order, order[:_CUM] + figures)
         signed = quantity if order.side is _BUY else -quantity
@@ -187,7 +188,7 @@ class ExpressGate(Gate):
         holding.multiplier = multiplier
         self._marks.begin(order.symbol, fill.last)
         funds.rate.count(order.basis_time, order.symbol)
-        return new(Reservation, (cash, signed, headroom, ZERO))
+        return new(Reservation, (cash, signed, headroom, ZERO, INITIAL_MARGIN))
 
 
 def _on_step(price: Decimal, step: Decimal) -> Decimal:

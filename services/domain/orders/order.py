@@ -82,6 +82,8 @@ class ExecType(IntEnum):
     REPLACED = 9
 
 
+INITIAL_MARGIN = Decimal("0.5")
+"""Of a short sale's value, beside its proceeds, where no other rate is set."""
 TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED})
 
 
@@ -160,12 +162,15 @@ class Reservation(NamedTuple):
         headroom: spendable cash of the portfolio beyond all reservations: at the check what the check found, then what
             the venue knows after each event of the order. So a portfolio's last event holds its present headroom.
         commission: set aside beside the cash for what the order may cost; each fill uses what it is charged.
+        margin: of what it sells short, held as collateral beside the proceeds: the rate of its check, whatever is set
+            since.
     """
 
     cash: Decimal = ZERO
     quantity: Decimal = ZERO
     headroom: Decimal = ZERO
     commission: Decimal = ZERO
+    margin: Decimal = INITIAL_MARGIN
 
 
 @quick_replace
@@ -266,16 +271,6 @@ class OrderEvent(NamedTuple):
     def exec_id(self) -> str:
         """``{order_id}-{n}``, n counting this order's events from 1."""
         return f"{self.order.order_id}-{self.order.event_count}"
-
-
-def only_closes(order: Order) -> bool:
-    """Whether the order may not open or enlarge a position.
-
-    It says so, or it is a sale that has nothing set aside for a short: it passed its check because it only closed what
-    was held then, and an order that reserves nothing may have closed that since (rules 4 and 19).
-    """
-    reserved = order.reservation
-    return order.reduce_only or (order.side is Side.SELL and bool(reserved.quantity) and not reserved.cash)
 
 
 def reserved_cash(order: Order) -> Decimal:

@@ -12,114 +12,20 @@ orders, fills and transfers, never with the market: it is the same in a replay w
 
 A reservation holds all that its fills use at the price it was made at, and is used up pro rata. So the fill of a buy
 changes spendable cash by (its share of the reservation - its cost), or by more where it covers, and that of a sale
-that closes by its proceeds. The venue, which knows only orders, counts the same; what shorts and their collateral
-change beside that it learns from the headroom of the next verdict.
+that closes by its proceeds. The venue counts the same, with the same ``Holding`` for what a short holds.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import Decimal
 
+from services.domain.accounting.holding import Holding, round_up
 from services.domain.money import ZERO, at_most_places
-from services.domain.orders.order import Side
-from services.domain.risk.claim import Claim
+from services.domain.orders.claim import Claim
+from services.domain.orders.order import INITIAL_MARGIN
 from services.domain.risk.curve import Curve
 from services.domain.risk.rate import Rate
-from services.domain.risk.tally import Sums, Tally
-
-INITIAL_MARGIN = Decimal("0.5")
-"""Of a short sale's value, beside its proceeds, where no other rate is set."""
-_PLACE = Decimal("1e-9")
-
-
-def round_up(amount: Decimal) -> Decimal:
-    """To the wire's nine places, never less: what is set aside must be the same after it has been sent."""
-    return _rounded(amount, ROUND_CEILING)
-
-
-def round_down(amount: Decimal) -> Decimal:
-    """To the wire's nine places, never more: what can be spent must be the same after it has been sent."""
-    return _rounded(amount, ROUND_FLOOR)
-
-
-def _rounded(amount: Decimal, rounding: str) -> Decimal:
-    try:
-        rounded = amount.quantize(_PLACE, rounding)
-    except InvalidOperation:
-        # From 10^51 on, which units, price and multiplier can come to, none of the 60 digits is behind the ninth place.
-        return amount
-    return amount if rounded == amount else rounded
-
-
-@dataclass(slots=True)
-class Holding:
-    """One symbol of one portfolio.
-
-    Attributes:
-        quantity: signed units held.
-        pending_buy, pending_sell: units that open orders may still buy or sell, both positive.
-        reserved: cash set aside for the open orders that buy.
-        covering: units that open reduce-only orders may buy.
-        collateral: cash held against a short; zero for a long.
-        multiplier: the instrument's contract multiplier.
-    """
-
-    quantity: Decimal = ZERO
-    pending_buy: Decimal = ZERO
-    pending_sell: Decimal = ZERO
-    reserved: Decimal = ZERO
-    collateral: Decimal = ZERO
-    multiplier: Decimal = Decimal(1)
-    covering: Decimal = ZERO
-
-    def closing(self, signed: Decimal) -> Decimal:
-        """How many of an order's ``signed`` units only close what no other open order closes already."""
-        if signed > 0:
-            return max(ZERO, min(signed, -self.quantity - self.pending_buy))
-        return max(ZERO, min(-signed, self.quantity - self.pending_sell))
-
-    def extreme(self, side: Side, more: Decimal = ZERO) -> Decimal:
-        """The largest position, in absolute units, that open orders of ``side`` and ``more`` units can lead to."""
-        if side is Side.BUY:
-            return max(ZERO, self.quantity + self.pending_buy + more)
-        return max(ZERO, self.pending_sell + more - self.quantity)
-
-    def worst(self, signed: Decimal = ZERO) -> Decimal:
-        """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
-        return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
-
-    @property
-    def uncovered(self) -> Decimal:
-        """Units of a short of which no open order uses the collateral, if it buys all that it asks for."""
-        return max(ZERO, -self.quantity - self.covering - self.pending_buy)
-
-    def sums(self, price: Decimal) -> Sums:
-        """What it comes to at the price of a unit."""
-        each, quantity = price * self.multiplier, self.quantity
-        long, short = quantity + self.pending_buy, self.pending_sell - quantity
-        return Sums(self.worst() * each, long * each, short * each, quantity * each, abs(quantity) * each)
-
-    def pledged(self, more: Decimal = ZERO, cash: Decimal = ZERO, covering: Decimal = ZERO) -> Decimal:
-        """The collateral that pays for open buy orders, and for one of ``more`` units that reserves ``cash``.
-
-        What reduce-only orders may cover, those that are open and one of ``covering`` units, pays for no other.
-        """
-        if not self.collateral:
-            return ZERO
-        units = max(ZERO, min(self.pending_buy + more, -self.quantity - self.covering - covering))
-        return min(round_down(self.collateral * units / -self.quantity), self.reserved + cash)
-
-    def cover(self, units: Decimal) -> Decimal:
-        """Take the collateral of ``units`` that are covered: their share, and all of it with the last one."""
-        freed = self.collateral if units == -self.quantity else round_down(self.collateral * units / -self.quantity)
-        self.collateral -= freed
-        return freed
-
-    def resize(self, quantity: Decimal) -> Decimal:
-        """Stand for other units of the same worth; the collateral that this frees: all of it where none are left."""
-        freed = ZERO if quantity else self.collateral
-        self.quantity, self.collateral = quantity, self.collateral - freed
-        return freed
+from services.domain.risk.tally import Tally
 
 
 @dataclass(slots=True)
@@ -128,7 +34,7 @@ class Funds:
 
     Attributes:
         opened: whether the portfolio is known, and not only an order event of it.
-        reserved: cash set aside for open orders and withdrawals.
+        reserved: cash set aside for open orders.
         collateral: sum of the holdings'.
         rate: the orders of the last market minute.
         curve: where the equity curve stands; a sleeve's equity is what its orders gained.
@@ -210,43 +116,26 @@ class Funds:
     def reserve(self, claim: Claim) -> None:
         """Set its cash and units aside."""
         self.reserved += claim.cash
-        if claim.covering:
-            self.holding(claim.symbol).covering += claim.covering
-        if claim.quantity > 0:
-            holding = self.holding(claim.symbol)
-            holding.pending_buy += claim.quantity
-            holding.reserved += claim.cash
-            self.buying[claim.symbol] = None
-        elif claim.quantity < 0:
-            self.holding(claim.symbol).pending_sell -= claim.quantity
+        if claim.quantity or claim.covering:
+            self.holding(claim.symbol).reserve(claim)
+            if claim.quantity > 0:
+                self.buying[claim.symbol] = None
 
     def release(self, claim: Claim) -> None:
         """Give back what ``reserve`` set aside."""
         self.reserved -= claim.cash
-        if claim.covering:
-            self.holding(claim.symbol).covering -= claim.covering
-        if claim.quantity > 0:
+        if claim.quantity or claim.covering:
             holding = self.holding(claim.symbol)
-            holding.pending_buy -= claim.quantity
-            holding.reserved -= claim.cash
-            if not holding.pending_buy:
+            holding.release(claim)
+            if claim.quantity > 0 and not holding.pending_buy:
                 del self.buying[claim.symbol]
-        elif claim.quantity < 0:
-            self.holding(claim.symbol).pending_sell += claim.quantity
 
     def trade(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> None:
         """Fold a fill of ``signed`` units: its cash, and the collateral it frees or, at ``margin``, needs."""
         holding = self.holding(symbol)
         value = price * holding.multiplier
         self.cash -= signed * value
-        if holding.quantity < 0 < signed:
-            self.collateral -= holding.cover(min(signed, -holding.quantity))
-        opened = min(-signed, -signed - holding.quantity)
-        holding.quantity += signed
-        if opened > 0:
-            more = opened * value * (1 + margin)
-            holding.collateral += more
-            self.collateral += more
+        self.collateral += holding.trade(signed, value, margin)
 
     def change_quantity(self, symbol: str, change: Decimal, closes: bool) -> None:
         """Fold a movement of units that was no fill: a split keeps a short's collateral, closing frees its share.

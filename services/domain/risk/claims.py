@@ -1,16 +1,16 @@
-"""What open orders and withdrawals lay claim to, and the portfolios that stand for it (rule 4)."""
+"""What open orders lay claim to, and the portfolios that stand for it (rule 4)."""
 
 from collections.abc import Iterable, Mapping
 
+from services.domain.orders.claim import Claim, pair_of, together
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds
-from services.domain.risk.claim import Claim, pair_of, together
 
 _NONE: Mapping[str, Claim] = {}
 
 
 class Claims:
-    """Claims by order or transfer, each counted in its portfolio's funds."""
+    """Claims by order, each counted in its portfolio's funds."""
 
     def __init__(self, *, detailed: bool = False) -> None:
         """None yet; ``detailed`` ones are counted for their strategies too."""
@@ -29,8 +29,7 @@ class Claims:
     def drop_unconfirmed(self, ids: Iterable[str] | None = None) -> list[str]:
         """Release checks of which no event came: those of ``ids``, or every order's if the caller began anew (rule 4).
 
-        An open order's new terms are forgotten likewise. A withdrawal's is released by its id alone: it does not come
-        from the caller whose stream broke.
+        An open order's new terms are forgotten likewise.
 
         Returns:
             The ids of new orders dropped.
@@ -39,7 +38,7 @@ class Claims:
         for each in chosen:
             self._settle(each)
         found = [(each, claim) for each in chosen if (claim := self._claims.get(each)) is not None]
-        dropped = [each for each, claim in found if not claim.confirmed and (claim.symbol or ids is not None)]
+        dropped = [each for each, claim in found if not claim.confirmed]
         for each in dropped:
             self._release(each)
         return dropped
@@ -54,7 +53,7 @@ class Claims:
         self._claims[order_id] = claim
         funds = self._funds[claim.portfolio_id]
         sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
-        if claim.symbol and not claim.confirmed:
+        if not claim.confirmed:
             self._expect(claim)
         if not claim.pair:
             funds.reserve(claim)
@@ -100,7 +99,7 @@ class Claims:
             return
         funds = self._funds[claim.portfolio_id]
         sleeve = self._sleeve(claim) if self._detailed and claim.strategy_id else None
-        if claim.symbol and not claim.confirmed:
+        if not claim.confirmed:
             self._expect(claim, -1)
         if not claim.pair:
             funds.release(claim)

@@ -5,8 +5,9 @@ The equity is that at the marks of the tape position, so a stop is a function of
 
 from decimal import Decimal
 
+from services.domain.accounting.holding import round_up
 from services.domain.money import ZERO
-from services.domain.risk.buying_power import Funds, round_up
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.limit import Counted, Intent, Limit, Mark, Measure, Standing, reduces
 
 _ALL, _PORTFOLIO, _STRATEGY = frozenset[str](), frozenset({"portfolio_id"}), frozenset({"strategy_id"})

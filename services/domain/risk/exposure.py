@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.domain.accounting.holding import Holding, round_up
 from services.domain.money import ZERO
-from services.domain.risk.buying_power import Funds, Holding, round_up
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.equity_limits import MaintenanceMargin
 from services.domain.risk.limit import Mark
 from services.domain.risk.position_limits import share_of, worth

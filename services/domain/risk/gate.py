@@ -16,19 +16,28 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.domain.accounting.holding import round_down
 from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
+from services.domain.orders.claim import Claim, claim_of, covering_of, pair_of
 from services.domain.orders.events import position_change
-from services.domain.orders.order import TERMINAL, ExecType, Order, OrderEvent, Refusal, Reservation, Side
-from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_down
-from services.domain.risk.claim import Claim, claim_of, covering_of, pair_of
+from services.domain.orders.order import (
+    INITIAL_MARGIN,
+    TERMINAL,
+    ExecType,
+    Order,
+    OrderEvent,
+    Refusal,
+    Reservation,
+    Side,
+)
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
 from services.domain.risk.intents import intent_of, reservation_of_all
 from services.domain.risk.limit import Checked, Counted, Intent, Where, reduces
 from services.domain.risk.limits import KillScope, KillSwitch, stopping
-from services.domain.risk.order_limits import BuyingPower
 from services.domain.risk.valued import Valued
 from services.domain.values import new
 
@@ -82,7 +91,6 @@ class Gate(Valued):
             funds.cash += entry.amount
             if entry.kind in _FLOWS:
                 self._flow(funds, entry.amount)
-            self._release(entry.transaction_id)
         elif entry.account is Account.POSITION:
             funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
 
@@ -137,7 +145,9 @@ class Gate(Valued):
         whose = (order.portfolio_id, order.symbol)
         covering = covering_of(order) if order.reduce_only else ZERO
         self._claim(order.order_id, new(Claim, (*whose, signed, cash, covering, False, pair, order.strategy_id)))
-        reservation = new(Reservation, (cash - fee if fee else cash, signed, round_down(funds.spendable), fee))
+        margin = self._margin(order) if cash and order.side is not _BUY else INITIAL_MARGIN
+        headroom = round_down(funds.spendable)
+        reservation = new(Reservation, (cash - fee if fee else cash, signed, headroom, fee, margin))
         return Verdict(order.order_id, reservation, None, checks)
 
     def weigh(
@@ -183,6 +193,8 @@ class Gate(Valued):
         with suppress(ArithmeticError):
             intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
             reserved = reservation_of_all(intent)
+            if order.side is not _BUY:
+                reserved = reserved._replace(margin=self._margin(order))
             wanted = claim_of(order._replace(reservation=reserved))
             refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
         self._take_back(twins)
@@ -198,18 +210,6 @@ class Gate(Valued):
         self._settled[order_id] = claim
         self._expect(claim)
         return verdict
-
-    def reserve_withdrawal(self, transfer_id: str, portfolio_id: str, amount: Decimal) -> Refusal | None:
-        """Set ``amount`` aside until the entry of transaction ``transfer_id`` comes, or say why it cannot be spared."""
-        self._release(transfer_id)
-        funds = self._funds.get(portfolio_id)
-        if funds is None or not funds.opened:
-            return Refusal("PORTFOLIO_NOT_FOUND", "portfolio", ZERO, ZERO)
-        there = round_down(funds.spendable)
-        if amount > there:
-            return Refusal(BuyingPower.reason, BuyingPower.name, there, amount, amount - there)
-        self._claim(transfer_id, Claim(portfolio_id, "", ZERO, amount, ZERO, confirmed=False))
-        return None
 
     def fold(self, event: OrderEvent, instrument: Instrument) -> None:
         """Fold one order event: what the order claims now replaces what it claimed, and a fill becomes exposure."""
@@ -249,7 +249,7 @@ class Gate(Valued):
     def _trade(self, funds: Funds, event: OrderEvent) -> None:
         order = event.order
         signed = position_change(event)
-        margin = self._limits.initial_margin(order.portfolio_id, order.symbol) if self._limits.rated else INITIAL_MARGIN
+        margin = order.reservation.margin
         funds.trade(order.symbol, signed, event.last_price, margin)
         funds.cash -= event.last_commission
         if self._detailed:
@@ -264,9 +264,13 @@ class Gate(Valued):
     def _intent(
         self, order: Order, instrument: Instrument, reference: Decimal, time: int, funds: Funds, *, slip: Slip
     ) -> Intent:
-        limits = self._limits
-        margin = limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
+        margin = self._margin(order)
         return intent_of(order, instrument, reference, time, funds, mark=self._marks, margin=margin, slip=slip)
+
+    def _margin(self, order: Order) -> Decimal:
+        """What a short that the order opens sets aside beside its proceeds, as a fraction of them."""
+        limits = self._limits
+        return limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
 
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""

@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 
+from services.domain.accounting.holding import round_up
 from services.domain.costs import NO_SLIP, Costs, Slip, slipped
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, floor_to
-from services.domain.orders.order import Order, OrderType, Reservation, Side, TimeInForce
-from services.domain.risk.buying_power import INITIAL_MARGIN, Funds, round_up
+from services.domain.orders.order import INITIAL_MARGIN, Order, OrderType, Reservation, Side, TimeInForce
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.limit import Intent
 from services.domain.risk.marks import Marks
 from services.domain.risk.walk import Part, value_of, walk

@@ -13,10 +13,11 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
+from services.domain.accounting.holding import Holding
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
 from services.domain.orders.order import Order
-from services.domain.risk.buying_power import Funds, Holding
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
 from services.domain.risk.marks import Marks
 from services.domain.risk.tally import Sums

@@ -5,8 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import ZERO
-from services.domain.orders.order import Order
-from services.domain.risk.buying_power import INITIAL_MARGIN
+from services.domain.orders.order import INITIAL_MARGIN, Order
 from services.domain.risk.equity_limits import (
     MAINTENANCE_MARGIN,
     InitialMargin,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from services.domain.accounting.entries import as_decimal
 from services.domain.money import ZERO
 from services.domain.risk.buying_power import Funds
-from services.domain.risk.tally import Sums, Tally
+from services.domain.risk.tally import Sums, Tally, sums_of
 
 
 class Marks:
@@ -55,7 +55,7 @@ class Marks:
         self._moved.clear()
         tally = funds.tally
         for symbol in tally.stale:
-            sums = funds.holdings[symbol].sums(self(symbol))
+            sums = sums_of(funds.holdings[symbol], self(symbol))
             if symbol not in tally:
                 self._holders.setdefault(symbol, []).append(tally)
             tally.count(symbol, sums)

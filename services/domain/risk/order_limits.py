@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from services.domain.risk.buying_power import round_down, round_up
-from services.domain.risk.claim import covering_of
+from services.domain.accounting.holding import round_down, round_up
+from services.domain.orders.claim import covering_of
 from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure, closing
 
 

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
+from services.domain.accounting.holding import Holding, round_up
 from services.domain.money import ZERO
 from services.domain.orders.order import Side
-from services.domain.risk.buying_power import Holding, round_up
 from services.domain.risk.limit import ENDLESS, PLACES, Counted, Intent, Limit, Mark, Measure, Standing
 
 _SUMS = frozenset(each for each in PLACES if "strategy_id" not in each)

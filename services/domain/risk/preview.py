@@ -4,11 +4,11 @@ from decimal import Decimal
 from math import ceil
 from typing import Final, NamedTuple
 
+from services.domain.accounting.holding import round_up
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places
 from services.domain.orders.order import Order, Refusal, Side
-from services.domain.risk.buying_power import round_up
 from services.domain.risk.gate import Gate, Verdict
 from services.domain.risk.intents import slipping
 from services.domain.risk.largest import largest

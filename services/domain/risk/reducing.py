@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 
-from services.domain.orders.order import Order, only_closes
+from services.domain.orders.claim import claim_of, only_closes, pair_of, together
+from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds
-from services.domain.risk.claim import claim_of, pair_of, together
 
 
 def enlarging(

@@ -7,6 +7,7 @@ at 60 digits none is rounded.
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.domain.accounting.holding import Holding
 from services.domain.money import ZERO
 
 
@@ -28,6 +29,13 @@ class Sums(NamedTuple):
 
 
 NO_SUMS = Sums()
+
+
+def sums_of(holding: Holding, price: Decimal) -> Sums:
+    """What one comes to at the price of a unit."""
+    each, quantity = price * holding.multiplier, holding.quantity
+    long, short = quantity + holding.pending_buy, holding.pending_sell - quantity
+    return Sums(holding.worst() * each, long * each, short * each, quantity * each, abs(quantity) * each)
 
 
 class Tally:

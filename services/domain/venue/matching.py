@@ -8,11 +8,9 @@ prices and what orders have met are read off the tape: so one rebuilt by ``prime
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from services.domain.costs import Slip
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
-from services.domain.market import Quote
-from services.domain.money import decimal_of, snap
+from services.domain.money import decimal_of
 from services.domain.orders.events import When, refuse
 from services.domain.orders.order import (
     CancelReason,
@@ -22,7 +20,6 @@ from services.domain.orders.order import (
     OrderState,
     Refusal,
     Reservation,
-    Side,
 )
 from services.domain.orders.replacing import CannotReplace, Replacement, keeps_priority, replaced
 from services.domain.orders.shape import check_shape
@@ -33,9 +30,8 @@ from services.domain.venue.encounters.encounter import Encounter
 from services.domain.venue.encounters.linked import end
 from services.domain.venue.encounters.sessions import CLOSED, MARKET_CLOSED, first_state, strike
 from services.domain.venue.encounters.splitting import split, trailed
-from services.domain.venue.offers.slips import slip_of
+from services.domain.venue.standing import Standing
 from services.domain.venue.waiting.agenda import Agenda
-from services.domain.venue.waiting.blotter import Blotter
 from services.domain.venue.waiting.positions import Holder
 
 __all__ = ["MARKET_CLOSED", "CannotReplace", "Replacement", "Venue", "VenueSettings"]
@@ -45,7 +41,7 @@ _NEW, _REJECTED, _IS_NEW, _IS_HELD = OrderState.NEW, OrderState.REJECTED, ExecTy
 _CLOCK, _SPLIT, _AUCTION, _HALT = Kind.CLOCK, Kind.SPLIT, Kind.AUCTION, Kind.HALT
 
 
-class Venue:
+class Venue(Standing):
     """The orders of one environment and what becomes of them.
 
     Every call returns the events it made, in order. A tape handed in must be whole, or a prefix that holds every record
@@ -53,56 +49,8 @@ class Venue:
     """
 
     def __init__(self, instruments: Mapping[str, Instrument], settings: VenueSettings | None = None) -> None:
-        self._instruments = instruments
-        self._settings = settings or VenueSettings()
-        self._blotter = Blotter(instruments, self._settings)
-        self._index: TapeIndex | None = None
-        self._position = 0
+        super().__init__(instruments, settings)
         self._agenda = Agenda(self._blotter)
-
-    @property
-    def position(self) -> int:
-        """The tape sequence the venue stands at."""
-        return self._position
-
-    @property
-    def headroom(self) -> dict[str, Decimal]:
-        """By portfolio: cash that buys may use beyond their reservations (rule 19)."""
-        return dict(self._blotter.headroom)
-
-    @property
-    def positions(self) -> dict[Holder, Decimal]:
-        """By portfolio and symbol: the signed units that the venue's fills made, where there are any."""
-        return self._blotter.positions.at(self._position)
-
-    def held(self, portfolio_id: str, symbol: str) -> Decimal:
-        """One of them."""
-        return self._blotter.positions.units((portfolio_id, symbol), self._position)
-
-    def open_orders(self) -> list[Order]:
-        """The orders that are not finished, by priority."""
-        return list(self._blotter.orders.values())
-
-    def order(self, order_id: str) -> Order | None:
-        """An open order by its id; None if there is none."""
-        return self._blotter.order(order_id)
-
-    def reference_price(self, symbol: str, side: Side = Side.BUY) -> Decimal | None:
-        """The last price at the position, snapped to the increment; of a quote the ask for buys, the bid for sells."""
-        price = self._index.last_price(symbol, side, self._position) if self._index else None
-        if price is None:
-            return None
-        increment = self._instruments[symbol].price_increment
-        return max(increment, snap(decimal_of(price), increment))
-
-    def slip(self, order: Order) -> Slip:
-        """What can be said now of the records that will fill an order, if it walks or slips (rules 11 and 14)."""
-        instrument = self._instruments[order.symbol]
-        return slip_of(order, self._index, self._position, order.fill_settings or self._settings, instrument)
-
-    def market(self, symbol: str) -> Quote | None:
-        """The last quote at the position, with the levels that it shows, in today's units; None before the first."""
-        return self._index.last_quote(symbol, self._position) if self._index else None
 
     def prime(self, tape: Tape, through: int) -> None:
         """Stand at ``through`` without meeting the records before it: history, or what was met before a restart."""
@@ -118,6 +66,7 @@ class Venue:
         orders: Iterable[Order],
         headroom: Mapping[str, Decimal],
         positions: Mapping[Holder, Decimal] | None = None,
+        collateral: Mapping[Holder, Decimal] | None = None,
     ) -> None:
         """Take back open orders, each as it was after its last event, and what portfolios have and hold.
 
@@ -126,6 +75,9 @@ class Venue:
         self._blotter.headroom.update(headroom)
         self._blotter.positions.restore(positions or {}, self._position)
         self._blotter.restore(orders)
+        for holder, held in (collateral or {}).items():
+            if held:
+                self._blotter.follow(holder, self.held(*holder), held)
 
     def accept(self, order: Order, at: int, time: int) -> list[OrderEvent]:
         """Take a checked order in: NEW, or HELD for its session, or REJECTED because it may not wait (rule 15).
@@ -203,7 +155,8 @@ class Venue:
             return []
         after = replaced(order, terms, reservation, self._blotter.members(order))
         if not keeps_priority(order, after):
-            trails = self._met_by(order, at)
+            calendar = self._instruments[order.symbol].calendar
+            trails = None if self._index is None else trailed(order, self._index, calendar, at)
             after = after._replace(
                 basis_sequence=at,
                 basis_time=time,
@@ -223,8 +176,9 @@ class Venue:
 
     def expire_all(self, at: int, time: int) -> list[OrderEvent]:
         """The tape has ended: no order will meet another record (rule 33)."""
-        arrivals = list(self._blotter.orders)
-        return end(self._blotter, arrivals, ExecType.EXPIRED, CancelReason.END_OF_TAPE, When(at, time))
+        return end(
+            self._blotter, list(self._blotter.orders), ExecType.EXPIRED, CancelReason.END_OF_TAPE, When(at, time)
+        )
 
     def advance(self, tape: Tape, after: int, through: int) -> tuple[int, list[OrderEvent]]:
         """Meet the records after ``after`` up to ``through``, stopping after the first that makes an event.
@@ -293,7 +247,3 @@ class Venue:
 
     def _first_state(self, order: Order, at: int, time: int) -> OrderState:
         return first_state(order, (at, time), self._index, self._instruments[order.symbol], self._settings)
-
-    def _met_by(self, order: Order, row: int) -> float | None:
-        index, calendar = self._index, self._instruments[order.symbol].calendar
-        return None if index is None else trailed(order, index, calendar, row)

@@ -89,7 +89,7 @@ class Desk:
         self._walk = Walk(row)
         self._ready: deque[AnyCommand] = deque()
         self._waiting: list[AnyCommand] = []
-        self._held: Held = {}
+        self._held: Held = ()
         self._grant: tuple[Grant, asyncio.Future[Reached]] | None = None
         self._behind: Idle | None = None
 
@@ -126,7 +126,7 @@ class Desk:
         self.symbols = frozenset(environment.symbols)
         row.tape_sequence = max(row.tape_sequence, environment.start_sequence)
         row.market_time = self._walk.time(row.tape_sequence)
-        self.venue.restore((), {}, held_at(self._held, self._peers.instruments, tape, row.tape_sequence))
+        self.venue.restore((), {}, *held_at(self._held, self._peers.instruments, tape, row.tape_sequence))
         self.venue.prime(tape, row.tape_sequence)
         # What is held is known now: a kill switch may have waited for that.
         self._wake.set()
@@ -276,8 +276,8 @@ class Desk:
             if grant.final:
                 events += self.venue.expire_all(row.tape_sequence, row.market_time)
             row.cycle, row.reached_head, row.ended = grant.cycle, row.head + len(events), grant.final
-            if events or grant.final:
-                await self.journal.commit(events, cause="tape", held=held_after(events, self.venue))
+            if (held := held_after(events, self.venue)) or events or grant.final:
+                await self.journal.commit(events, cause="tape", held=held)
                 failpoint("order.after_reached_commit")
         # What the tape brought is news for everybody, and the cycle's fold waits for all up to the head that is told.
         self.journal.flush()

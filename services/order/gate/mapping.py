@@ -11,7 +11,7 @@ from tickmesh.risk.v1 import risk_gate_service_pb2, risk_pb2
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.orders.order import Order, OrderState, Reservation
+from services.domain.orders.order import INITIAL_MARGIN, Order, OrderState, Reservation
 from services.domain.risk.gate import Verdict
 from services.domain.risk.limits import KillScope
 from services.domain.risk.preview import Preview
@@ -168,7 +168,8 @@ def _verdict(verdict: risk_gate_service_pb2.Verdict) -> Verdict:
     reserved = verdict.reservation
     cash, quantity, headroom = (Decimal(each) for each in (reserved.cash, reserved.quantity, reserved.headroom))
     fee = Decimal(reserved.commission) if reserved.commission else ZERO
-    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom, fee), checks=checks)
+    margin = Decimal(reserved.margin) if reserved.margin else INITIAL_MARGIN
+    return Verdict(verdict.order_id, Reservation(cash, quantity, headroom, fee, margin), checks=checks)
 
 
 def _preview(message: risk_gate_service_pb2.PreviewVerdict) -> Preview:

@@ -21,6 +21,7 @@ from services.domain.instrument import Instrument
 from services.domain.orders.order import TERMINAL, CancelReason, ExecType, Order, OrderEvent
 from services.domain.risk.gate import Verdict
 from services.domain.risk.limit import Checked
+from services.domain.venue.standing import Kept
 from services.domain.venue.waiting.positions import Holder
 from services.order.journal.log import REPEATED_FIELD, OrderLog, Seen
 from services.order.mapping import Encoded, decode_event, encode_event, provenance_from_proto
@@ -95,10 +96,9 @@ class Journal:
         self._portfolios = {each.portfolio_id: each for each in await self._store.portfolios(environment_id)}
         return orders, {each.portfolio_id: each.headroom for each in self._portfolios.values()}
 
-    async def held(self) -> dict[Holder, tuple[Decimal, int]]:
+    async def held(self) -> list[PositionRow]:
         """Reads back what portfolios hold by the venue's fills, each as of a tape position."""
-        rows = await self._store.positions(self.row.environment_id)
-        return {(row.portfolio_id, row.symbol): (row.quantity, row.tape_sequence) for row in rows if row.quantity}
+        return [row for row in await self._store.positions(self.row.environment_id) if row.quantity]
 
     def introduce(self, order_id: str, provenance: Provenance, portfolio: PortfolioRow) -> None:
         """Tells where an order comes from whose first event is about to be written."""
@@ -156,7 +156,7 @@ class Journal:
         *,
         cause: str,
         principal: str = "",
-        held: Mapping[Holder, Decimal] | None = None,
+        held: Mapping[Holder, Kept] | None = None,
     ) -> dict[str, bytes]:
         """Writes events and waits; returns each order as it is after them, encoded."""
         written = self.write(events, cause=cause, principal=principal, held=held, here=True)
@@ -170,7 +170,7 @@ class Journal:
         *,
         cause: str,
         principal: str = "",
-        held: Mapping[Holder, Decimal] | None = None,
+        held: Mapping[Holder, Kept] | None = None,
         request: RequestRow | None = None,
         here: bool = False,
     ) -> Written:
@@ -180,7 +180,7 @@ class Journal:
             events: in the order they happened.
             cause: what caused them; the tape's end is seen by itself.
             principal: who did; of each order its own where not given.
-            held: the positions that fills among them have changed, as they are now.
+            held: the positions that fills among them, or splits, have changed, as they are now.
             request: what must not be done again.
             here: as of `Writer.enqueue`; not where commands are written one by one, of which many may have queued.
         """
@@ -208,7 +208,8 @@ class Journal:
                 headrooms[order.portfolio_id] = self._portfolios[order.portfolio_id].headroom
             if order.state in TERMINAL:
                 del self._provenance[order.order_id]
-        positions = [self._position(holder, units) for holder, units in (held or {}).items()]
+        positions = [self._position(holder, kept) for holder, kept in (held or {}).items()]
+        headrooms |= {holder[0]: kept.headroom for holder, kept in (held or {}).items()}
         written = (event_rows, list(order_rows.values()), [self._portfolio(*each) for each in headrooms.items()])
         unit = self._store.unit(self.row, *written, positions=positions, request=request)
         failpoint("order.before_commit")
@@ -278,10 +279,10 @@ class Journal:
             "owner": provenance.owner,
         }
 
-    def _position(self, holder: Holder, units: Decimal) -> PositionRow:
-        portfolio = self._portfolios[holder[0]]
+    def _position(self, holder: Holder, kept: Kept) -> PositionRow:
+        portfolio, units = self._portfolios[holder[0]], (kept.units, self.row.tape_sequence)
         whose = (portfolio.principal, portfolio.owner)
-        return PositionRow(self.row.environment_id, *holder, units, self.row.tape_sequence, *whose)
+        return PositionRow(self.row.environment_id, *holder, *units, *whose, kept.collateral)
 
     def _portfolio(self, portfolio_id: str, headroom: Decimal) -> PortfolioRow:
         """The portfolio with what it can spend now."""

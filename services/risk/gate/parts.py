@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from services.domain.accounting.holding import Holding
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.risk.buying_power import Funds, Holding
-from services.domain.risk.claim import Claim
+from services.domain.orders.claim import Claim
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
 from services.domain.risk.gate import Gate
 from services.domain.risk.rate import Rate

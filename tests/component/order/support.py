@@ -403,9 +403,9 @@ class RiskGate(risk_gate_service_pb2_grpc.RiskGateServiceServicer):
 def verdict_to_proto(verdict: Verdict) -> risk_gate_service_pb2.Verdict:
     message = risk_gate_service_pb2.Verdict(order_id=verdict.order_id, checks=map(check_to_proto, verdict.checks))
     if verdict.reservation is not None:
-        cash, quantity, headroom, fee = (f"{each:f}" for each in verdict.reservation)
+        cash, quantity, headroom, fee, margin = (f"{each:f}" for each in verdict.reservation)
         message.reservation.CopyFrom(
-            order_pb2.Reservation(cash=cash, quantity=quantity, headroom=headroom, commission=fee)
+            order_pb2.Reservation(cash=cash, quantity=quantity, headroom=headroom, commission=fee, margin=margin)
         )
     elif verdict.refusal is not None:
         message.refusal.CopyFrom(refusal_to_proto(verdict.refusal))

@@ -14,7 +14,7 @@ from tickmesh.risk.v1 import risk_pb2
 from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.storage.database import Database
-from services.domain.risk.claim import Claim
+from services.domain.orders.claim import Claim
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind
 from services.risk import migrations

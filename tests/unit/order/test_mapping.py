@@ -12,6 +12,7 @@ from services.chassis.errors import ApiError
 from services.domain.instrument import Instrument
 from services.domain.money import format_decimal
 from services.domain.orders.order import (
+    INITIAL_MARGIN,
     CancelReason,
     ExecType,
     Order,
@@ -70,7 +71,13 @@ def orders(draw: st.DrawFn) -> Order:
         commission=draw(exact_amounts),
         basis_sequence=draw(st.integers(0, 10**9)),
         basis_time=draw(st.integers(0, 2 * 10**18)),
-        reservation=Reservation(draw(exact_amounts), draw(units) * draw(st.sampled_from([-1, 1])), draw(exact_amounts)),
+        reservation=Reservation(
+            draw(exact_amounts),
+            draw(units) * draw(st.sampled_from([-1, 1])),
+            draw(exact_amounts),
+            draw(exact_amounts),
+            draw(st.just(INITIAL_MARGIN) | amounts.filter(bool)),
+        ),
         refusal=draw(
             st.none() | st.builds(Refusal, st.just("LIMIT_EXCEEDED"), st.just("limit"), amounts, amounts, amounts)
         ),

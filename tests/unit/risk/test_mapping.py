@@ -10,9 +10,9 @@ from tickmesh.risk.v1 import risk_gate_service_pb2 as gate_pb2
 
 from services.domain.costs import NO_SLIP, Level, Slip
 from services.domain.money import NotADecimal
+from services.domain.orders.claim import pair_of
 from services.domain.orders.lists import sized_by_parent
 from services.domain.orders.order import ContingencyType, Refusal, Reservation
-from services.domain.risk.claim import pair_of
 from services.domain.risk.gate import Verdict
 from services.risk.gate.session import Verdicts
 from services.risk.mapping import (
@@ -108,3 +108,10 @@ def test_verdicts_are_told_in_plain_digits() -> None:
     held, refusal = told.verdicts[0].reservation, told.verdicts[1].refusal
     assert (held.cash, held.quantity, held.headroom) == ("1000", "-10", "0.000000001")
     assert (refusal.bound, refusal.value, refusal.missing) == ("10", "12.5", "")
+
+
+def test_a_verdict_tells_the_margin_of_a_short_where_it_is_not_the_default() -> None:
+    reserved = Reservation(D(1), D(-1), D(0))
+    passed = [Verdict("e-1", reserved), Verdict("e-2", reserved._replace(margin=D("1E-9")))]
+    told = told_to_proto(Verdicts(4, passed)).verdicts
+    assert [each.reservation.margin for each in told.verdicts] == ["", "0.000000001"]

@@ -73,18 +73,18 @@ def fill_alone(index: TapeIndex, row: int, book: Book, blotter: Blotter, setting
         return None
     price = _on_step(first, instrument.price_increment)
     gross = order.leaves_quantity * price * instrument.contract_multiplier
-    headroom = _headroom(order, gross, blotter, row)
+    headroom = None if blotter.shorts.of(order) is not None else _headroom(order, gross, blotter, row)
     return None if headroom is None else blotter.finish(order, price, gross, headroom, (row + 1, start))
 
 
 def _headroom(order: Order, gross: Decimal, blotter: Blotter, row: int) -> Decimal | None:
-    """Its portfolio's after a fill; None where a buy cannot pay (rule 19), or a sale would open what it may not."""
+    """Its portfolio's after a fill; None where a buy cannot pay (rule 19), or a sale opens a short, or may not."""
     headroom, reserved = blotter.headroom[order.portfolio_id] + order.reservation.cash, order.reservation
     if order.side is _BUY:
         headroom -= gross
         return None if headroom < ZERO else headroom
     if reserved.cash:
-        return headroom
+        return None
     if reserved.quantity:
         # It only closes: it has nothing set aside for a short.
         reducible = blotter.positions.reducible((order.portfolio_id, order.symbol), order.side, row + 1)

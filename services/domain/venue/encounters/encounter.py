@@ -6,6 +6,7 @@ from decimal import Decimal
 from services.domain.filling import VenueSettings
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
+from services.domain.orders.claim import only_closes
 from services.domain.orders.events import When
 from services.domain.orders.lists import paired, sized_by_parent, stops_loss
 from services.domain.orders.order import (
@@ -18,7 +19,6 @@ from services.domain.orders.order import (
     OrderState,
     Side,
     TimeInForce,
-    only_closes,
 )
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
@@ -26,6 +26,7 @@ from services.domain.venue.encounters.icebergs import Icebergs, new_slice
 from services.domain.venue.encounters.linked import end, make_room, release, stakes, stop_at_once, worse_first
 from services.domain.venue.encounters.looking import Look
 from services.domain.venue.encounters.sessions import LEFT, ends_session
+from services.domain.venue.offers.cover import Cover
 from services.domain.venue.offers.depth import NOTHING
 from services.domain.venue.offers.fills import fill, fill_price, fills_whole
 from services.domain.venue.offers.paths import after_trigger_along
@@ -163,7 +164,9 @@ class Encounter:
         most = min((bound for bound in bounds if bound is not None), default=None)
         price = fill_price(order, how, self._supply, offer._replace(units=most), self._instrument)
         headroom, twin = blotter.headroom[order.portfolio_id], blotter.twin(order) if order.order_list_id else None
-        quantity, after, unpaid = fill(order, price, self._instrument, units=most, headroom=headroom, twin=twin)
+        quantity, after, unpaid = fill(
+            order, price, self._instrument, units=most, headroom=headroom, twin=twin, cover=self._cover(order, twin)
+        )
         if quantity:
             if iceberg and new_slice(order, after):
                 # A number whose turns are over is nobody else's in this record.
@@ -206,7 +209,12 @@ class Encounter:
         headroom = self._blotter.headroom[order.portfolio_id]
         supply, instrument, offers = self._supply, self._instrument, self._look.offers(order, how.arrival)
         priced = ((each.units, fill_price(order, how, supply, each, instrument)) for each in offers)
-        return fills_whole(order, priced, instrument, headroom)
+        return fills_whole(order, priced, instrument, headroom, self._cover(order, None))
+
+    def _cover(self, order: Order, twin: Order | None) -> Cover | None:
+        """What an order may cover of a short; None of a sale, or where nothing is short."""
+        holding = self._blotter.shorts.of(order)
+        return Cover.of(holding, order, twin) if holding is not None and order.side is _BUY else None
 
     def _fill(self, how: Attempt, after: Order, price: Decimal, when: When) -> None:
         """A fill, with what it does to the others of its list: their turns may be over, a stop's may come."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from services.domain.filling import VenueSettings
-from services.domain.orders.order import Order, TimeInForce, only_closes
+from services.domain.orders.claim import only_closes
+from services.domain.orders.order import Order, TimeInForce
 from services.domain.venue.offers.supply import Supply
 from services.domain.venue.waiting.blotter import Blotter
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from math import inf, nextafter
 
 from services.domain.money import decimal_of
+from services.domain.orders.claim import only_closes
 from services.domain.orders.events import When
 from services.domain.orders.lists import cut, paired, sized_by_parent, stops_loss
 from services.domain.orders.order import (
@@ -18,7 +19,6 @@ from services.domain.orders.order import (
     OrderState,
     Side,
     TimeInForce,
-    only_closes,
 )
 from services.domain.prices import Prices
 from services.domain.tape_index import TapeIndex

@@ -5,7 +5,16 @@ from decimal import Decimal
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, at_most_places, decimal_of, floor_to, snap
 from services.domain.orders.events import When
-from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, OrderState, OrderType, TimeInForce
+from services.domain.orders.order import (
+    CancelReason,
+    ExecType,
+    Order,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.encounters.linked import follow
 from services.domain.venue.offers.trailing import best_price
@@ -19,6 +28,9 @@ def split(blotter: Blotter, index: TapeIndex, symbol: str, row: int) -> list[Ord
     tape, when = index.tape, When(row + 1, index.tape.time.item(row))
     numerator, denominator = (decimal_of(tape.values.item(row, column)) for column in (0, 1))
     instrument, events = blotter.instrument(symbol), list[OrderEvent]()
+    if blotter.shorts and (mark := _mark(index, symbol, row)):
+        for portfolio_id, moved in blotter.shorts.split(symbol, numerator, denominator, mark).items():
+            blotter.headroom[portfolio_id] += moved
     for arrival, order in list(blotter.orders.items()):
         if order.symbol != symbol:
             continue
@@ -29,6 +41,12 @@ def split(blotter: Blotter, index: TapeIndex, symbol: str, row: int) -> list[Ord
         else:
             events.append(blotter.change(arrival, ExecType.RESTATED, after, when))
     return events + follow(blotter, events, when)
+
+
+def _mark(index: TapeIndex, symbol: str, position: int) -> Decimal:
+    """What a unit was worth before ``position``: the last price, of a quote the middle; zero before the first."""
+    prices = [index.last_price(symbol, side, position) or 0.0 for side in Side]
+    return decimal_of(sum(prices) / len(prices))
 
 
 def restated(

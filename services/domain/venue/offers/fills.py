@@ -20,6 +20,7 @@ from services.domain.orders.order import (
     reserved_together,
 )
 from services.domain.values import new
+from services.domain.venue.offers.cover import Cover
 from services.domain.venue.offers.depth import Offer
 from services.domain.venue.offers.reach import AT_CLOSE, Attempt
 from services.domain.venue.offers.supply import Supply, worst_price
@@ -82,14 +83,15 @@ def fill(
     units: Decimal | None,
     headroom: Decimal,
     twin: Order | None = None,
+    cover: Cover | None = None,
 ) -> Fill:
     """Fill ``order`` at ``price`` as far as ``units`` go and cash pays.
 
     An order by ``cash_quantity`` is sized here, anew at each fill, by the cash it has not used (rule 12). A buy may
     cost the share of its reservation that the fill releases, and ``headroom``; one that costs more is cut to what all
-    of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19). A
-    reduce-only buy that reserved nothing covers a short, and is paid from what the short holds as collateral. A sale
-    that brings less than its commission is canceled where the cash does not pay the difference. What an
+    of its reservation and the headroom pay, because the rest is canceled and gives back its share (rule 19). Where it
+    may ``cover`` a short, it is paid from what that sets free too; a reduce-only one, which reserved nothing, always
+    is. A sale that brings less than its commission is canceled where the cash does not pay the difference. What an
     order's ``twin`` has reserved is there for either of them: only one can fill (rule 4).
     """
     step, unit_cost = instrument.quantity_increment, price * instrument.contract_multiplier
@@ -107,39 +109,43 @@ def fill(
         return new(Fill, (quantity, after, False))
     cost = _cost(order, after)
     reserved, smaller = reserved_together(order, twin), None if twin is None else cut(twin, quantity)
-    if cost <= reserved - reserved_together(after, smaller) + headroom:
+    freed = ZERO if cover is None else cover.held - cover.after(after, smaller).held
+    # A short that was sold above what its check foresaw may leave less than nothing: what is set aside is there still.
+    if cost <= reserved - reserved_together(after, smaller) + freed + max(ZERO, headroom):
         return new(Fill, (quantity, after, False))
     spendable = reserved + headroom
-    quantity = min(quantity, _units_for(spendable, unit_cost, step))
-    if order.costs is not None:
-        quantity = _affordable(order, quantity, price, instrument, spendable)
+    if cover is None:
+        quantity = min(quantity, _units_for(spendable, unit_cost, step))
+    if order.costs is not None or cover is not None:
+        quantity = _affordable(order, quantity, price, instrument, cash=spendable, cover=cover)
     return Fill(quantity, _filled(order, quantity, leaves, price, instrument), unpaid=True)
 
 
 def fills_whole(
-    order: Order, offers: Iterable[tuple[Decimal | None, Decimal]], instrument: Instrument, headroom: Decimal
+    order: Order,
+    offers: Iterable[tuple[Decimal | None, Decimal]],
+    instrument: Instrument,
+    headroom: Decimal,
+    cover: Cover | None = None,
 ) -> bool:
     """Whether units at a price, and then others, fill an order that has no twin whole."""
     for units, price in offers:
-        _, after, unpaid = fill(order, price, instrument, units=units, headroom=headroom)
+        _, after, unpaid = fill(order, price, instrument, units=units, headroom=headroom, cover=cover)
         if unpaid or not after.leaves_quantity:
             return not unpaid
         headroom += reserved_cash(order) - reserved_cash(after) + cash_moved(order, after)
+        if cover is not None:
+            held, cover = cover.held, cover.after(after)
+            headroom += held - cover.held
         order = after
     return False
 
 
 def cash_moved(before: Order, after: Order) -> Decimal:
-    """By how much a fill's cost or proceeds move what a portfolio can spend beyond its reservations."""
-    amount, commission = after.gross_amount - before.gross_amount, after.commission - before.commission
+    """By how much a fill's cost or proceeds move a portfolio's cash; what of it is collateral is the holding's."""
     if before.side is _BUY:
-        if before.costs is not None and before.costs.in_units:
-            commission = ZERO
-        # A reduce-only buy that reserved nothing covers a short: its collateral pays, and that is not headroom.
-        return -amount - commission if before.reservation.cash or not before.reduce_only else ZERO
-    # A sale that reserved cash opens a short, at least in part: its proceeds are collateral (rule 19). The next
-    # verdict states the headroom anew, so leaving them out can only be too careful, never too free.
-    return -commission if before.reservation.cash else amount - commission
+        return -_cost(before, after)
+    return after.gross_amount - before.gross_amount - (after.commission - before.commission)
 
 
 def _units_for(cash: Decimal, unit_cost: Decimal, step: Decimal) -> Decimal:
@@ -161,13 +167,19 @@ def _pays_commission(order: Order, after: Order, headroom: Decimal, twin: Order 
     return after.commission - order.commission <= brought + max(ZERO, headroom)
 
 
-def _affordable(order: Order, most: Decimal, price: Decimal, instrument: Instrument, cash: Decimal) -> Decimal:
-    """The most units, up to ``most``, that ``cash`` pays with their commission; found by halving whole steps."""
+def _affordable(
+    order: Order, most: Decimal, price: Decimal, instrument: Instrument, *, cash: Decimal, cover: Cover | None
+) -> Decimal:
+    """The most units, up to ``most``, that ``cash`` pays with their commission; found by halving whole steps.
+
+    What they cover pays too, once what is left of the order has ended.
+    """
     step, none, all_of_it = instrument.quantity_increment, 0, int(most / instrument.quantity_increment)
     while none < all_of_it:
         middle = (none + all_of_it + 1) // 2
         after = _filled(order, middle * step, order.leaves_quantity, price, instrument)
-        if _cost(order, after) <= cash:
+        freed = ZERO if cover is None else cover.held - cover.after(after._replace(state=OrderState.CANCELED)).held
+        if _cost(order, after) <= cash + freed:
             none = middle
         else:
             all_of_it = middle - 1

@@ -22,15 +22,15 @@ from services.domain.orders.order import (
     Reservation,
     Side,
     TimeInForce,
-    reserved_cash,
     reserved_together,
 )
 from services.domain.tape_index import NEVER, TapeIndex
 from services.domain.values import new, place_of
 from services.domain.venue.offers.fills import cash_moved
 from services.domain.venue.waiting.ladder import Entries
-from services.domain.venue.waiting.positions import Positions
+from services.domain.venue.waiting.positions import Holder, Positions
 from services.domain.venue.waiting.resting import Book
+from services.domain.venue.waiting.shorts import Shorts
 
 # Bound once, for what every order passes (see ``ledger``).
 _BUY, _TRADE, _HELD, _FILLED = Side.BUY, ExecType.TRADE, OrderState.HELD, OrderState.FILLED
@@ -53,6 +53,7 @@ class Blotter:
         expiries: (market time in ns, arrival) of the GTD orders.
         headroom: by portfolio, cash that buys may use beyond their reservations (rule 19).
         positions: what the fills made.
+        shorts: what of them is held as collateral.
         changed: symbols whose books changed since the owner last cleared it.
     """
 
@@ -69,6 +70,7 @@ class Blotter:
         self.expiries = Entries()
         self.headroom: dict[str, Decimal] = {}
         self.positions = Positions(instruments)
+        self.shorts = Shorts(instruments)
         self.changed: set[str] = set()
 
     def read(self, index: TapeIndex) -> None:
@@ -130,6 +132,9 @@ class Blotter:
         figures = (state, order.quantity, order.event_count + 1, self.last_place())
         after = new(Order, order[:_STATE] + figures)
         self._take_in(after)
+        if self.shorts:
+            twin = self.twin(after)
+            self.shorts.claim((twin,), (after, twin))
         self.headroom[order.portfolio_id] = order.reservation.headroom
         return event_of(exec_type, after, when)
 
@@ -139,12 +144,8 @@ class Blotter:
 
     def replace(self, arrival: int, after: Order, reservation: Reservation | None, when: When) -> OrderEvent:
         """``after`` takes its order's place on new terms; a verdict on them states its portfolio's headroom."""
-        before = self.orders[arrival]
-        if reservation is not None:
-            twin = self.twin(before)
-            released = reserved_together(before, twin) - reserved_together(after, twin)
-            self.headroom[before.portfolio_id] = reservation.headroom - released
-        return self.change(arrival, ExecType.REPLACED, after, when)
+        stated = None if reservation is None else reservation.headroom
+        return event_of(ExecType.REPLACED, self._replace(arrival, ExecType.REPLACED, after, stated=stated), when)
 
     def end(self, arrival: int, exec_type: ExecType, reason: CancelReason, when: When) -> OrderEvent:
         """The order is CANCELED or EXPIRED with what is left of it."""
@@ -153,22 +154,31 @@ class Blotter:
         return self.change(arrival, exec_type, after, when)
 
     def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
-        """The order is filled; its cost or proceeds move the headroom."""
+        """The order is filled; its cost or proceeds move the headroom, and so does the collateral of a short."""
         before = self.orders[arrival]
         quantity, commission = after.cum_quantity - before.cum_quantity, after.commission - before.commission
         kept = after.commission_quantity - before.commission_quantity
         signed = quantity - kept if before.side is _BUY else -quantity
-        self.positions.trade((before.portfolio_id, before.symbol), signed, when.sequence)
-        filled = self._replace(arrival, _TRADE, after, cash_moved(before, after))
+        holder = (before.portfolio_id, before.symbol)
+        units, gained = self.positions.units(holder, when.sequence), cash_moved(before, after)
+        gained -= self.shorts.trade(before, signed, price, units, self.orders.values())
+        self.positions.trade(holder, signed, when.sequence)
+        filled = self._replace(arrival, _TRADE, after, gained)
         return event_of(_TRADE, filled, when, (quantity, price, commission, kept))
+
+    def follow(self, holder: Holder, units: Decimal, collateral: Decimal) -> None:
+        """Count what is held against a short from here on; its splits are met, whether or not an order waits."""
+        self._book(holder[1])
+        self.changed.add(holder[1])
+        self.shorts.follow(holder, units, collateral, self.orders.values())
 
     def finish(
         self, order: Order, price: Decimal, gross: Decimal, headroom: Decimal, when: tuple[int, int]
     ) -> OrderEvent:
         """An order that any record concerns is filled whole, at no cost; its portfolio has so much headroom then."""
         check_transition(order.state, _TRADE, _FILLED)
-        quantity, (cash, units, _, fee) = order.leaves_quantity, order.reservation
-        reservation = new(Reservation, (cash, units, headroom, fee))
+        quantity, (cash, units, _, fee, margin) = order.leaves_quantity, order.reservation
+        reservation = new(Reservation, (cash, units, headroom, fee, margin))
         arrival, portfolio_id, symbol = order.priority, order.portfolio_id, order.symbol
         figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, order.event_count + 1, arrival)
         self.headroom[portfolio_id] = headroom
@@ -187,19 +197,20 @@ class Blotter:
             queue.pop()
         return 1
 
-    def _replace(self, arrival: int, exec_type: ExecType, after: Order, gained: Decimal = ZERO) -> Order:
-        """``after`` takes its order's place; what it no longer reserves, and what was ``gained``, move the headroom."""
+    def _replace(
+        self, arrival: int, exec_type: ExecType, after: Order, gained: Decimal = ZERO, stated: Decimal | None = None
+    ) -> Order:
+        """``after`` takes its order's place; what it no longer reserves, and what was ``gained``, move the headroom.
+
+        So does what of a short's collateral then pays for open orders. Or the headroom is what a verdict ``stated``.
+        """
         before = self.orders[arrival]
         check_transition(before.state, exec_type, after.state)
-        if before.order_list_id:
-            twin = self.twin(before)
-            released = reserved_together(before, twin) - reserved_together(after, twin)
-        else:
-            released = reserved_cash(before) - reserved_cash(after)
-        headroom = self.headroom[before.portfolio_id] + gained + released
+        freed = self._freed(before, after)
+        headroom = self.headroom[before.portfolio_id] + gained + freed if stated is None else stated
         self.headroom[before.portfolio_id] = headroom
-        (cash, units, _, fee), state, count = after.reservation, after.state, before.event_count + 1
-        reservation = new(Reservation, (cash, units, headroom, fee))
+        (cash, units, _, *rest), state, count = after.reservation, after.state, before.event_count + 1
+        reservation = new(Reservation, (cash, units, headroom, *rest))
         figures = (reservation, state, after.leaves_quantity, count, after.priority)
         after = new(Order, after[:_RESERVATION] + figures)
         self._take(arrival, before)
@@ -213,6 +224,12 @@ class Blotter:
             del self.orders[arrival], self._arrivals[after.order_id]
             self._take_in(after)
         return after
+
+    def _freed(self, before: Order, after: Order) -> Decimal:
+        """What an order's change releases of what it reserved, less what a short's collateral then pays no more."""
+        twin = self.twin(before) if before.order_list_id else None
+        released = reserved_together(before, twin) - reserved_together(after, twin)
+        return released - self.shorts.claim((before, twin), (after, twin)) if self.shorts else released
 
     def _take_in(self, order: Order) -> None:
         arrival, queue = order.priority, self._queue
@@ -240,11 +257,7 @@ class Blotter:
     def _put(self, arrival: int, order: Order) -> None:
         symbol, held = order.symbol, order.state is _HELD
         self.orders[arrival] = order
-        book = self.books.get(symbol)
-        if book is None:
-            book = self.books[symbol] = Book(self._instruments[symbol], self._settings)
-            if self.positions.index is not None:
-                book.read(self.positions.index)
+        book = self._book(symbol)
         if not held:
             book.add(order, arrival)
         if held and order.parent_order_id in self._arrivals:
@@ -254,6 +267,14 @@ class Blotter:
         if order.expire_time:
             self.expiries.add((order.expire_time, arrival))
         self.changed.add(symbol)
+
+    def _book(self, symbol: str) -> Book:
+        book = self.books.get(symbol)
+        if book is None:
+            book = self.books[symbol] = Book(self._instruments[symbol], self._settings)
+            if self.positions.index is not None:
+                book.read(self.positions.index)
+        return book
 
     def _take(self, arrival: int, order: Order) -> None:
         if order.state is not _HELD:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tickmesh.common.v1 import side_pb2
-from tickmesh.order.v1 import order_pb2
+from tickmesh.order.v1 import order_pb2, order_service_pb2
 
+from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Series, Source, Tape, merge
 from tests.component.order.calls import cancel_all, close, hold, refused
 from tests.component.order.support import MINUTE, OPEN, SEAT, Mesh, limit, make_tape, request, running
@@ -70,8 +71,6 @@ async def test_nothing_is_canceled_where_nothing_was_ever_traded_and_nobody_is_a
 @pytest.mark.parametrize("short", [False, True])
 async def test_a_position_is_closed_whole_whatever_waits_beside_it(mesh: Mesh, short: bool) -> None:
     if short:
-        from services.domain.risk.limits import make_limit
-
         mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
     await hold(mesh, side=2 if short else 1)
     order = await mesh.orders.CreateOrder(request("x", portfolio_id="other"))
@@ -161,6 +160,28 @@ async def test_rule_2_what_is_held_is_known_after_a_restart_through_a_split_too(
         assert (closing.side, closing.quantity) == (2, "30")
         await mesh.market.run(3, 84)
         assert (await mesh.get("closing")).state == STATE.ORDER_STATE_FILLED
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_rule_19_what_a_short_holds_is_known_after_a_restart_through_a_split_too(
+    tmp_path: Path, restarts: int
+) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        mesh.market.tape = split_tape()
+        mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
+        await mesh.start()
+        await mesh.market.joined()
+        await hold(mesh, side=2)
+        await mesh.market.run(2, 80)
+        mesh.market.idle(80)
+        covering = await mesh.orders.CreateOrder(limit("covering", "20"))
+        for _ in range(restarts):
+            await mesh.stop()
+            await mesh.start()
+            await mesh.market.joined()
+        canceled = await mesh.orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=covering.order_id))
+        # Its 200 were paid by the 1500 that the short holds, so they are no headroom when it has gone.
+        assert canceled.reservation.headroom == covering.reservation.headroom
 
 
 async def test_rule_13_an_order_that_only_reduces_never_opens_also_after_a_restart(mesh: Mesh) -> None:

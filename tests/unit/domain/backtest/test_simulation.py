@@ -51,9 +51,10 @@ def kept(simulation: Simulation) -> tuple[Any, ...]:
     gate, ledgers = simulation.gate, simulation.books.ledgers.values()
     books = [{name: value for name, value in vars(ledger).items() if name != "_matching"} for ledger in ledgers]
     venue = simulation.venue
-    return venue.headroom, venue.position, venue.positions, gate._funds, gate._claims, books
+    return venue.headroom, venue.position, venue.positions, venue.collateral, gate._funds, gate._claims, books
 
 
+SHORTS = (make_limit("short_sale", Decimal(1)),)
 MARKETS = st.builds(market, st.integers(0, 9_999), st.just(60), st.booleans(), st.sampled_from([None, 20, 45]))
 MAKES = st.lists(
     st.sampled_from(
@@ -74,18 +75,32 @@ MAKES = st.lists(
 
 
 @settings(max_examples=60)
-@given(tape=MARKETS, makes=MAKES, start=st.integers(0, 30))
-@example(tape=market(1753, sessions=False), makes=[cross(), reversion()], start=0)  # A fill at the tape's last bar.
+@given(tape=MARKETS, makes=MAKES, start=st.integers(0, 30), limits=st.sampled_from([(), SHORTS]))
+# A fill at the tape's last bar.
+@example(tape=market(1753, sessions=False), makes=[cross(), reversion()], start=0, limits=())
 def test_rule_34_skipping_what_nobody_acts_on_is_the_same_as_looking_at_each_record(
-    tape: Tape, makes: list[Make], start: int
+    tape: Tape, makes: list[Make], start: int, limits: tuple[Limit, ...]
 ) -> None:
-    runs = [simulate(tape, *makes, start_sequence=start, express=express) for express in (True, False)]
+    how = {"start_sequence": start, "limits": limits}
+    runs = [simulate(tape, *makes, **how, express=express) for express in (True, False)]
     assert told(runs[0].run()) == told(runs[1].run())
     assert kept(runs[0]) == kept(runs[1])
     for skipping, looking in zip(runs[0].runners, runs[1].runners, strict=True):
         for runner in (skipping, looking):
             runner.step(runs[0].timeline, runs[0].timeline.end)
         assert skipping.state() == looking.state()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rule_19_the_venue_holds_what_risk_holds_against_shorts_also_where_a_split_meets_no_order(seed: int) -> None:
+    short = reversion(["A"], quantity=3, capital=0, short=True)
+    simulation = simulate(market(seed, split_day=20), short, limits=SHORTS)
+    while not simulation.done:
+        simulation.cycle()
+        held = simulation.gate._funds["p1"].holdings.items()
+        collateral = {("p1", symbol): each.collateral for symbol, each in held if each.collateral}
+        assert simulation.venue.collateral == collateral
+        assert simulation.venue.headroom.get("p1", 0) <= simulation.gate.exposure("p1").spendable + Decimal("1e-6")
 
 
 @settings(max_examples=30)

@@ -17,8 +17,9 @@ from services.domain.backtest.simulation import FILL_KINDS
 from services.domain.backtest.trading import NO_PRICE
 from services.domain.filling import VenueSettings
 from services.domain.money import ZERO
+from services.domain.orders.claim import Claim, claim_of, pair_of, together
 from services.domain.orders.order import Order, OrderEvent, Side
-from services.domain.risk.claim import Claim, claim_of, pair_of, together
+from services.domain.risk.limits import make_limit
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
 from services.risk.gate.parts import OpenGate
@@ -33,6 +34,9 @@ seeds = st.integers(0, 2**32).map(Random)
 class TradingMachine(RuleBasedStateMachine):
     """Orders and lists that are checked, cancels, replacements, grants, lost verdicts and restarts, in any order."""
 
+    opening_buys = 0.9
+    """Of the orders of what is not held."""
+
     @initialize(random=seeds)
     def open(self, random: Random) -> None:
         self.timeline = Timeline(any_tape(random, 20, 6))
@@ -42,12 +46,16 @@ class TradingMachine(RuleBasedStateMachine):
         self.venue = Venue(INSTRUMENTS, self.how)
         self.venue.prime(self.timeline.tape, self.position)
         self.books = Books(self.timeline, INSTRUMENTS, self.position)
-        self.gate = OpenGate()
-        self.gate.open_portfolio("P")
+        self.gate = self.new_gate()
         self.folded: list[OrderEvent | Entry] = []
         self.sent = 0
         self.books.ledgers["P"] = ledger = Ledger("P")
         self.enter(ledger.deposit(CASH, 0, 0, "deposit").entries)
+
+    def new_gate(self) -> OpenGate:
+        gate = OpenGate()
+        gate.open_portfolio("P")
+        return gate
 
     @property
     def time(self) -> int:
@@ -63,19 +71,19 @@ class TradingMachine(RuleBasedStateMachine):
         self.sent += 1
         order = any_order(random, self.sent, 6)._replace(basis_sequence=self.position, basis_time=self.time)
         held = self.venue.held("P", order.symbol)
-        if not held and random.random() < 0.9:
+        if not held and random.random() < self.opening_buys:
             order = order._replace(side=Side.BUY, reduce_only=False)
         elif held and random.random() < 0.6:
             # Several that each close all of it, of which those that only reduce need nothing set aside.
-            reduces = random.random() < 0.5
-            order = order._replace(side=Side.SELL, quantity=held, cash_quantity=None, reduce_only=reduces)
+            side, reduces = Side.SELL if held > 0 else Side.BUY, random.random() < 0.5
+            order = order._replace(side=side, quantity=abs(held), cash_quantity=None, reduce_only=reduces)
             order = order._replace(display_quantity=None, post_only=False)
         price = self.venue.reference_price(order.symbol, order.side)
         if price is None:
             self.hear(self.venue.refuse(order, NO_PRICE, self.position, self.time))
             return
         before = state(self.gate)
-        verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time)
+        verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time, slip=self.venue.slip(order))
         if lost:
             self.gate.drop_unconfirmed()
             assert state(self.gate) == before
@@ -97,7 +105,7 @@ class TradingMachine(RuleBasedStateMachine):
             if price is None:
                 refusal = NO_PRICE
                 break
-            verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time)
+            verdict = self.gate.check(order, INSTRUMENTS[order.symbol], price, self.time, slip=self.venue.slip(order))
             if verdict.reservation is None:
                 refusal = verdict.refusal
                 break
@@ -130,7 +138,8 @@ class TradingMachine(RuleBasedStateMachine):
             return
         if reference is None or after == order:
             return
-        verdict = self.gate.check_replacement(after, INSTRUMENTS[order.symbol], reference, self.time)
+        slip, instrument = self.venue.slip(after), INSTRUMENTS[order.symbol]
+        verdict = self.gate.check_replacement(after, instrument, reference, self.time, slip=slip)
         if verdict.reservation is not None:
             self.hear(self.venue.replace(order.order_id, terms, self.position, self.time, verdict.reservation))
 
@@ -178,19 +187,26 @@ class TradingMachine(RuleBasedStateMachine):
         assert self.gate.exposure("P").reserved_cash == sum((claim.cash for claim in claims), ZERO)
 
     @invariant()
+    def the_venue_spends_no_more_than_risk_sees(self) -> None:
+        """Rule 19: what shorts hold as collateral, and what of it pays for open orders, is the same to both."""
+        assert self.venue.headroom.get("P", ZERO) <= self.gate.exposure("P").spendable + Decimal("1e-6")
+        held = {("P", symbol): each.collateral for symbol, each in self.gate.funds["P"].holdings.items()}
+        assert self.venue.collateral == {holder: each for holder, each in held.items() if each}
+
+    @invariant()
     def nobody_spends_more_than_there_is_or_sells_what_is_not_held(self) -> None:
         """Rules 13 and 19: shorts are not allowed here, so whatever only closes must not have opened one."""
         exposure = self.gate.exposure("P")
         assert exposure.cash >= 0
         assert exposure.spendable > Decimal("-1e-6")
-        assert self.venue.headroom.get("P", ZERO) <= exposure.spendable + Decimal("1e-6")
         assert all(units > 0 for units in self.venue.positions.values())
 
     @invariant()
     def the_log_alone_gives_the_same_gate(self) -> None:
-        """Rules 1 and 2."""
-        gate = OpenGate()
-        gate.open_portfolio("P")
+        """Rules 1 and 2, whatever limits are set by now."""
+        gate = self.new_gate()
+        for limit in self.gate.limits():
+            gate.set_limit(limit)
         for each in self.folded:
             if isinstance(each, OrderEvent):
                 gate.fold(each, INSTRUMENTS[each.order.symbol])
@@ -219,3 +235,25 @@ class TradingMachine(RuleBasedStateMachine):
 
 TradingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestTrading = TradingMachine.TestCase
+
+
+class ShortTradingMachine(TradingMachine):
+    """The same where shorts are allowed, at an initial margin that changes while orders wait."""
+
+    opening_buys = 0.3
+
+    def new_gate(self) -> OpenGate:
+        gate = super().new_gate()
+        gate.set_limit(make_limit("short_sale", Decimal(1), "P"))
+        return gate
+
+    @rule(bound=st.sampled_from(["0.000000001", "0.1", "1", "3"]))
+    def set_margin(self, bound: str) -> None:
+        self.gate.set_limit(make_limit("initial_margin", Decimal(bound), "P"))
+
+    def nobody_spends_more_than_there_is_or_sells_what_is_not_held(self) -> None:
+        """A short may be sold above what its check foresaw, and one that only reduces is bought whatever it costs."""
+
+
+ShortTradingMachine.TestCase.settings = TradingMachine.TestCase.settings
+TestTradingShort = ShortTradingMachine.TestCase

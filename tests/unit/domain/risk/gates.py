@@ -6,8 +6,9 @@ from copy import deepcopy
 from dataclasses import fields
 from typing import Any
 
+from services.domain.accounting.holding import Holding
 from services.domain.instrument import Instrument
-from services.domain.risk.buying_power import Funds, Holding
+from services.domain.risk.buying_power import Funds
 from services.domain.risk.gate import Gate
 from services.risk.gate.parts import Cursor, OpenGate, Part
 

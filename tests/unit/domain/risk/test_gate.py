@@ -318,23 +318,6 @@ def test_rule_4_a_confirmed_reservation_is_not_dropped_nor_checked_again() -> No
     assert market.gate.exposure("p").reserved_cash == 1000
 
 
-def test_rule_4_a_withdrawal_reserves_until_its_entry_comes() -> None:
-    market = Market()
-    gate, ledger = market.gate, market.ledgers["p"]
-    assert gate.reserve_withdrawal("w-1", "p", D(9_000)) is None
-    assert gate.drop_unconfirmed() == [], "it does not come with the orders' stream"
-    refusal = gate.reserve_withdrawal("w-2", "p", D(1_001))
-    assert refusal is not None
-    assert (refusal.reason, refusal.bound, refusal.missing) == ("INSUFFICIENT_BUYING_POWER", 1_000, 1)
-    assert market.check(market.order(Side.BUY, "11")).refusal is not None
-    market.post("p", ledger.withdraw(D(9_000), 0, 0, "w-1").entries)
-    exposure = gate.exposure("p")
-    assert (exposure.cash, exposure.reserved_cash, exposure.spendable) == (1_000, 0, 1_000)
-    assert gate.reserve_withdrawal("w-3", "p", D(1_000)) is None
-    assert gate.drop_unconfirmed(["w-3"]) == ["w-3"]
-    assert gate.reserve_withdrawal("w-4", "nobody", D(1)) is not None
-
-
 def test_rule_19_scenario_g_a_flip_and_its_cover_with_shorts_allowed() -> None:
     market = Market(shorts=True)
     for side, quantity, price in ((Side.BUY, "10", "100"), (Side.SELL, "25", "110"), (Side.BUY, "15", "105")):

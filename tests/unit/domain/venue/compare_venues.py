@@ -52,7 +52,7 @@ def restored(tape: Tape, how: VenueSettings) -> Callable[[AnyVenue, int], AnyVen
         assert isinstance(venue, Venue)
         fresh = Venue(INSTRUMENTS, how)
         fresh.prime(tape, position)
-        fresh.restore(venue.open_orders(), venue.headroom, venue.positions)
+        fresh.restore(venue.open_orders(), venue.headroom, venue.positions, venue.collateral)
         for symbol in INSTRUMENTS:
             assert fresh.reference_price(symbol) == venue.reference_price(symbol)
         return fresh

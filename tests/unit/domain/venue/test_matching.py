@@ -181,7 +181,7 @@ def test_rule_19_a_part_that_costs_more_than_its_share_ends_the_order_and_frees_
 def test_rule_19_the_proceeds_of_a_short_are_collateral() -> None:
     tape = merge([bars([FLAT, FLAT])])
     short = order(1, "S", "M", 10, reservation=Reservation(Decimal(500), Decimal(-10), Decimal(70)))
-    assert run(tape, (1, short))[-1].order.reservation.headroom == 570
+    assert run(tape, (1, short))[-1].order.reservation.headroom == 70, "and so is its margin"
 
 
 def test_rule_6_an_order_is_accepted_once() -> None:

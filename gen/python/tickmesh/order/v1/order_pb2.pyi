@@ -431,6 +431,7 @@ class Reservation(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     HEADROOM_FIELD_NUMBER: _builtins.int
     COMMISSION_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
     cash: _builtins.str
     """Cash for the whole order, what slippage may cost it included, in the instrument's currency."""
     quantity: _builtins.str
@@ -439,6 +440,10 @@ class Reservation(_message.Message):
     """The portfolio's spendable cash after it: at the check, and from then on after the order's last event."""
     commission: _builtins.str
     """Set aside beside the cash for what its fills may be charged; empty where that is nothing."""
+    margin: _builtins.str
+    """What a short sale holds as collateral beside its proceeds, as a fraction of them: the initial margin of its check.
+    Empty for the default, 0.5, and for whatever sells nothing short.
+    """
     def __init__(
         self,
         *,
@@ -446,10 +451,11 @@ class Reservation(_message.Message):
         quantity: _builtins.str = ...,
         headroom: _builtins.str = ...,
         commission: _builtins.str = ...,
+        margin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "commission", b"commission", "headroom", b"headroom", "quantity", b"quantity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cash", b"cash", "commission", b"commission", "headroom", b"headroom", "margin", b"margin", "quantity", b"quantity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3190,6 +3190,12 @@ class Reservation(betterproto2.Message):
     Set aside beside the cash for what its fills may be charged; empty where that is nothing.
     """
 
+    margin: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    What a short sale holds as collateral beside its proceeds, as a fraction of them: the initial margin of its check.
+    Empty for the default, 0.5, and for whatever sells nothing short.
+    """
+
 
 default_message_pool.register_message("tickmesh.order.v1", "Reservation", Reservation)
 

@@ -1,4 +1,4 @@
-"""What one open order, or one withdrawal, lays claim to (rule 4)."""
+"""What one open order lays claim to (rule 4)."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -10,10 +10,9 @@ from services.domain.values import new
 
 
 class Claim(NamedTuple):
-    """What one open order, or one withdrawal, lays claim to.
+    """What one open order lays claim to.
 
     Attributes:
-        symbol: empty for a withdrawal.
         quantity: signed units that may still be traded.
         cash: still reserved.
         covering: units of a short that a reduce-only order may cover, with their collateral.
@@ -46,6 +45,16 @@ def claim_of(order: Order) -> Claim:
     signed = units if order.side is _BUY else -units
     whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
     return new(Claim, (*whose, signed, reserved_cash(order), covering_of(order), True, pair, order.strategy_id))
+
+
+def only_closes(order: Order) -> bool:
+    """Whether the order may not open or enlarge a position.
+
+    It says so, or it is a sale that has nothing set aside for a short: it passed its check because it only closed what
+    was held then, and an order that reserves nothing may have closed that since (rules 4 and 19).
+    """
+    reserved = order.reservation
+    return order.reduce_only or (order.side is Side.SELL and bool(reserved.quantity) and not reserved.cash)
 
 
 def covering_of(order: Order) -> Decimal:
