@@ -110,11 +110,13 @@ class Context:
             The client order id; empty while warming, when nothing is placed.
 
         Raises:
-            ValueError: not exactly one of the two sizes, or one that is not positive.
+            ValueError: not exactly one of the two sizes, or one that is not positive, or a sale by cash.
         """
         size = quantity if cash_quantity is None else cash_quantity
         if (quantity is None) == (cash_quantity is None) or size is None or size <= 0:
             raise ValueError("an order needs a positive quantity or a positive cash_quantity, not both")
+        if cash_quantity is not None and side is Side.SELL:
+            raise ValueError("a sale needs a quantity: cash_quantity is for buys")
         if self.warming:
             return ""
         self._count += 1

@@ -31,6 +31,8 @@ class MeanReversion(BarRule):
             super().__post_init__()
             if self.exit >= self.entry:
                 raise ValueError(f"exit ({self.exit}) must be nearer to the average than entry ({self.entry})")
+            if self.short and (self.cash_quantity or self.capital):
+                raise ValueError("an entry that may be short is sized by quantity: only buys go by cash")
 
     def rule(self) -> Rule:
         """An empty window."""

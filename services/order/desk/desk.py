@@ -217,11 +217,10 @@ class Desk:
                 pass
 
     async def _step(self) -> bool:
-        idle = self._behind is None and not self._ready and self._grant is None
         orders = self._behind is None and self._ready and isinstance(self._ready[0], Create)
         if self.urgent.waits:
             await self.urgent.serve()
-        elif idle:
+        elif self._behind is None and not self._ready and self._grant is None:
             return False
         elif self._placing.unsettled and not orders:
             # Nothing but orders is decided before that is durable: risk must know of it.
@@ -252,8 +251,7 @@ class Desk:
         due = time.monotonic() + self._risk_seconds
         for command in self._ready:
             command.deadline = command.deadline or due
-        kind = type(self._ready[0])
-        batch = self._next(kind)
+        batch = self._next(kind := type(self._ready[0]))
         try:
             self._ready.extendleft(reversed(await self._serve[kind](batch) or ()))
         except ApiError as error:

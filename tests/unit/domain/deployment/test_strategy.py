@@ -132,6 +132,8 @@ def test_the_registry_knows_kinds_and_refuses_a_second_of_a_name() -> None:
         ("sma_cross", {"fast": 30, "slow": 30}),
         ("sma_cross", {"quantity": 1, "capital": 1}),
         ("mean_reversion", {"entry": 1.0, "exit": 1.0}),
+        ("mean_reversion", {"short": True, "capital": 1000}),
+        ("mean_reversion", {"short": True, "cash_quantity": 1000}),
     ],
 )
 def test_built_in_strategies_refuse_what_makes_no_sense(kind: str, values: Mapping[str, object]) -> None:
@@ -149,14 +151,14 @@ def test_commands_carry_what_they_were_decided_on() -> None:
     here = context()
     signal = here.signal("A", Side.BUY, strength=0.5, values={"z": -2.0})
     assert here.buy("A", Decimal(3), signal=signal, label="why") == "7-12-1"
-    assert here.sell("A", cash_quantity=Decimal(100)) == "7-12-2"
+    assert here.buy("A", cash_quantity=Decimal(100)) == "7-12-2"
     here.cancel("7-12-1")
     here.cancel("unknown")
     first, second, cancel = here.commands
     assert isinstance(first, NewOrder)
     assert isinstance(second, NewOrder)
     assert (first.signal_id, first.basis_sequence, first.basis_time) == ("7-12-1", 12, 1_000)
-    assert (second.side, second.quantity, second.cash_quantity) == (Side.SELL, 0, 100)
+    assert (second.side, second.quantity, second.cash_quantity) == (Side.BUY, 0, 100)
     assert cancel == CancelOrder("7-12-1", 12, 1_000)
     assert (signal.signal_id, signal.tape_sequence, signal.values) == ("7-12-1", 12, {"z": -2.0})
     assert [order.state for order in here.working("A")] == [OrderState.PENDING_NEW] * 2
@@ -186,6 +188,13 @@ def test_an_order_needs_one_positive_size(size: dict[str, Decimal]) -> None:
         context().buy("A", **size)
     with pytest.raises(ValueError, match="not both"):
         context().buy("A", Decimal(1), cash_quantity=Decimal(1))
+
+
+def test_rule_31_a_sale_by_cash_is_refused_here_as_the_order_service_would_refuse_it() -> None:
+    here = context()
+    with pytest.raises(ValueError, match="cash_quantity is for buys"):
+        here.sell("A", cash_quantity=Decimal(1000))
+    assert here.commands == []
 
 
 class Diary(Strategy):
