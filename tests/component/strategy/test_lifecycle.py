@@ -237,7 +237,7 @@ async def test_a_strategy_that_raises_fails_alone(tmp_path: Path, users: str) ->
     [
         ("fraction", "1-2-1: OFF_INCREMENT: "),
         ("type", "1-2-1: KeyError"),
-        ("bomb", "1-2-1: InvalidOperation"),
+        ("bomb", "1-2-1: INVALID_ARGUMENT: quantity: "),
         ("signal", "KeyError"),
         ("exit", "SystemExit"),
         ("state", "TypeError: Object of type set is not JSON"),
