@@ -23,7 +23,15 @@ from services.domain.orders.order import (
 from services.domain.tape import Kind
 from services.domain.tape_index import TapeIndex
 from services.domain.venue.encounters.icebergs import Icebergs, new_slice
-from services.domain.venue.encounters.linked import end, make_room, release, stakes, stop_at_once, worse_first
+from services.domain.venue.encounters.linked import (
+    claimed,
+    contested,
+    end,
+    make_room,
+    release,
+    stop_at_once,
+    worse_first,
+)
 from services.domain.venue.encounters.looking import Look
 from services.domain.venue.encounters.sessions import LEFT, ends_session
 from services.domain.venue.offers.cover import Cover
@@ -93,7 +101,7 @@ class Encounter:
             order = self._blotter.orders[arrival]
             if (how := self._look.at(order, arrival)) is not None:
                 queue.append(how)
-                # Of orders that close one position no two were taken for the same units unless one is reduce-only.
+                # No others can be for the same units: see ``contested``.
                 self._contended |= order.reduce_only or (bool(order.order_list_id) and paired(order))
         if self._look.trailed:
             self._blotter.changed.add(book.symbol)
@@ -131,7 +139,8 @@ class Encounter:
         order = self._blotter.orders[how.arrival]
         if order.order_type in LIMITED:
             prices, known = self._look.prices(order), self._look.path_is_stated(order)
-            hurries = self._contended and not known and how.group == INSIDE and self._target_waits(order)
+            unsure = self._contended and not known and how.group == INSIDE and stops_loss(order)
+            hurries = unsure and self._target_waits(order)
             if hurries:
                 # Whichever came first, the price has gone to the target after that, or never to the stop.
                 prices = prices._replace(last=prices.low if order.side is _BUY else prices.high)
@@ -239,12 +248,12 @@ class Encounter:
 
     def _target_waits(self, stop: Order) -> bool:
         """Whether a target for the same units as a stop has its turn still to come."""
-        orders, wanted = self._blotter.orders, set(stakes(stop))
+        orders, wanted = self._blotter.orders, set(claimed(stop))
         for how in self._queue[self._turn :]:
             target = orders.get(how.arrival)
             if target is None or how.group == MISSED or how.arrival in self._gone or stops_loss(target):
                 continue
-            if not wanted.isdisjoint(stakes(target)):
+            if not wanted.isdisjoint(contested(target)):
                 return True
         return False
 

@@ -121,12 +121,12 @@ def worse_first(
     stops = dict[object, float]()
     for how, order in unknown:
         reached = how.trigger is not None and how.distance == abs(first[order.side] - float(how.trigger))
-        for stake in stakes(order) if reached and stops_loss(order) else ():
+        for stake in claimed(order) if reached and stops_loss(order) else ():
             stops[stake] = max(how.distance, stops.get(stake, 0.0))
     turns = {how.arrival: how for how in queue}
     moved, last = dict[tuple[float, float], float](), dict[float, float]()
     for how, order in sorted(unknown):
-        after = max((stops.get(stake, -inf) for stake in stakes(order)), default=-inf)
+        after = max((stops.get(stake, -inf) for stake in contested(order)), default=-inf)
         if how.distance <= after and not stops_loss(order):
             # Targets behind one stop stay in their order among themselves.
             if (place := (after, how.distance)) not in moved:
@@ -135,14 +135,26 @@ def worse_first(
     return sorted(turns.values())
 
 
-def stakes(order: Order) -> list[object]:
-    """What an order and others can have no more of than one of them: units of a list, and a position to be closed."""
-    found = list[object]()
-    if paired(order):
-        found.append((order.order_list_id, order.parent_order_id))
-    if only_closes(order):
-        found.append((order.portfolio_id, order.side))
-    return found
+def claimed(order: Order) -> list[object]:
+    """What an order lays claim to that others may want too: units of its list, and of a position that it closes."""
+    closes = [(order.portfolio_id, order.side, order.reduce_only)] if only_closes(order) else []
+    return [*_listed(order), *closes]
+
+
+def contested(order: Order) -> list[object]:
+    """What others may have ``claimed`` for the same units as an order.
+
+    Who reduces only may be after the same units as anybody who closes the position; of the others, which reserve what
+    they sell, no two were taken for the same.
+    """
+    if not only_closes(order):
+        return _listed(order)
+    whose = (True, False) if order.reduce_only else (True,)
+    return [*_listed(order), *((order.portfolio_id, order.side, only) for only in whose)]
+
+
+def _listed(order: Order) -> list[object]:
+    return [(order.order_list_id, order.parent_order_id)] if paired(order) else []
 
 
 def stop_at_once(stop: Order, entry: Attempt, price: Decimal, prices: Prices, *, known: bool) -> Attempt | None:

@@ -395,9 +395,13 @@ class SlowVenue:
         turns.sort(key=lambda t: (t.group, t.distance))
 
     def rivals(self, one: Waiting, other: Waiting) -> bool:
-        """Whether two orders are for the same units: of their list, or of the position that both only close."""
+        """Whether two orders may be for the same units: of their list, or of the position that both only close.
+
+        Two that reserved what they sell are not.
+        """
         closing = self.only_closes(one) and self.only_closes(other) and one.buys is other.buys
-        return closing or self.twin(one) is other
+        reduces = one.order.reduce_only or other.order.reduce_only
+        return (closing and reduces) or self.twin(one) is other
 
     def only_closes(self, w: Waiting) -> bool:
         reserved = w.order.reservation
@@ -607,6 +611,7 @@ class SlowVenue:
                 target_waits = (
                     not path.known
                     and turn.group == 3
+                    and w.adverse
                     and any(self.rivals(w, t.w) and t.group < 5 and not (t.w.passed_over or t.w.adverse) for t in turns)
                 )
                 if target_waits:

@@ -236,3 +236,26 @@ def test_rule_4_the_reference_price_is_the_last_one_before_the_position_in_today
         (Decimal("50.25"), Decimal("49.75")),
         (Decimal("51.26"), Decimal("51.26")),
     ]
+
+
+def test_rule_10_of_two_targets_without_a_stop_the_nearer_is_first_whoever_reduces_only() -> None:
+    tape = merge([bars([FLAT, FLAT, (100, 104, 95, 100, 100_000)])])
+    touched = order(2, "S", "LIT", 10, 102, limit_price=Decimal(103), reduce_only=True)
+    nearer = order(3, "S", "L", 10, "102.5", reduce_only=True)
+    events = run(tape, (0, order(1, "B", "M", 10)), (2, touched), (2, nearer))
+    assert fills(events)[1:] == [(2, "S", Decimal(10), Decimal("102.5"))]
+
+
+def test_rule_10_another_portfolio_s_exit_is_nothing_to_mine() -> None:
+    tape = merge([bars([FLAT, FLAT, (100, 104, 95, 97, 100_000)])])
+    reserved = Reservation(Decimal(0), Decimal(-5), Decimal(10) ** 9)
+    mine = [
+        order(2, "S", "SL", 5, 96, limit_price=Decimal(98), reservation=reserved),
+        order(3, "S", "L", 5, 103, reservation=reserved),
+    ]
+    entry = (0, order(1, "B", "M", 10))
+    alone = run(tape, entry, *((2, each) for each in mine))
+    other = order(4, "S", "L", 1, 101, portfolio_id="Q", reduce_only=True)
+    beside = run(tape, entry, *((2, each) for each in [*mine, other]))
+    assert fills(beside) == fills(alone)
+    assert fills(alone)[1:] == [(2, "S", Decimal(5), Decimal(103))]
