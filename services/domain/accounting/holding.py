@@ -57,7 +57,7 @@ class Holding:
     def closing(self, signed: Decimal) -> Decimal:
         """How many of an order's ``signed`` units only close what no other open order closes already."""
         if signed > 0:
-            return max(ZERO, min(signed, -self.quantity - self.pending_buy))
+            return min(signed, self.uncovered)
         return max(ZERO, min(-signed, self.quantity - self.pending_sell))
 
     def extreme(self, side: Side, more: Decimal = ZERO) -> Decimal:
@@ -72,7 +72,7 @@ class Holding:
 
     @property
     def uncovered(self) -> Decimal:
-        """Units of a short of which no open order uses the collateral, if it buys all that it asks for."""
+        """Units of a short that no open order closes, if it buys all that it asks for."""
         return max(ZERO, -self.quantity - self.covering - self.pending_buy)
 
     @property

@@ -155,14 +155,14 @@ class Gate(Valued):
     ) -> tuple[Verdict, Intent | None]:
         """What ``check`` would say of an order that never was, and as what the limits see it; changes nothing.
 
-        Of a portfolio that is not known the limits see nothing.
+        Of a portfolio that is not known the limits see nothing, nor of figures that cannot be computed.
         """
         marked = order.symbol in self._marks
         verdict = self.check(order, instrument, reference_price, time, slip=slip)
         self.drop_unconfirmed([order.order_id])
         funds = self._funds.get(order.portfolio_id)
         intent = None
-        if funds is not None and funds.opened:
+        if funds is not None and funds.opened and verdict.refusal is not _ARITHMETIC:
             intent = self._intent(order, instrument, reference_price, time, funds, slip=slip)
         if not marked and order.symbol in self._marks:
             self._marks.forget(order.symbol)

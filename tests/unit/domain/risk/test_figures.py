@@ -89,6 +89,14 @@ def test_an_order_whose_figures_cannot_be_computed_is_refused_alone_and_changes_
     assert room.asks(1, side=Side.SELL, reduce_only=True).reservation is not None, "a way out stays"
 
 
+def test_a_preview_whose_figures_cannot_be_computed_says_so() -> None:
+    room = Room()
+    before = state(room.gate)
+    found = preview(room.gate, room.order(1), INSTRUMENTS["AAPL"], D("sNaN"), 0)
+    assert (found.verdict.refusal, found.beyond) == (_UNKNOWABLE, _UNKNOWABLE)
+    assert state(room.gate) == before
+
+
 def test_new_terms_whose_figures_cannot_be_computed_leave_an_order_what_it_was() -> None:
     room = _Broken()
     before, terms = state(room.gate), room.opened._replace(quantity=D(7), leaves_quantity=D(7))

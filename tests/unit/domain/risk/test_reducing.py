@@ -50,6 +50,13 @@ def test_rule_5_of_two_that_close_the_same_short_the_second_opens() -> None:
     assert going(market) == [second]
 
 
+def test_rule_5_a_buy_behind_one_that_only_reduces_the_same_short_opens() -> None:
+    market = holding(-100)
+    placed(market, BUY, 100, reduce_only=True, **CHEAP)
+    behind = placed(market, BUY, 100, **CHEAP)
+    assert going(market) == [behind]
+
+
 def test_rule_5_what_is_left_of_an_order_counts_and_not_what_it_was() -> None:
     market = holding(-100)
     market.fill(placed(market, BUY, 100, **CHEAP), 30, "1")
