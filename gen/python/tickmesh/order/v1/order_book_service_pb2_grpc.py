@@ -67,8 +67,9 @@ class OrderBookServiceServicer:
 
     def StreamOrderBook(self, request, context):
         """Streams the book of one symbol: whole at first, and whole again whenever its orders or the market's prices and levels have
-        changed, at most once every `max_delay`, for the market alone at most ten times a second. A resume token goes on with the book as it is by then: what it was in between is in the order events. One that
-        has expired is answered by a `reset`, TOKEN_EXPIRED, and then the book.
+        changed, at most once every `max_delay`, for the market alone at most ten times a second. A resume token goes on with the
+        book as it is by then: what it was in between is in the order events. One that has expired is answered by a `reset`,
+        TOKEN_EXPIRED, and then the book.
 
         Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`,
         `INSTRUMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no such portfolio;

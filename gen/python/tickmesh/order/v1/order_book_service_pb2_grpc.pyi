@@ -28,8 +28,9 @@ class OrderBookServiceStub:
     """
     StreamOrderBook: _aio.UnaryStreamMultiCallable[_order_book_service_pb2.StreamOrderBookRequest, _order_book_service_pb2.StreamOrderBookResponse]
     """Streams the book of one symbol: whole at first, and whole again whenever its orders or the market's prices and levels have
-    changed, at most once every `max_delay`, for the market alone at most ten times a second. A resume token goes on with the book as it is by then: what it was in between is in the order events. One that
-    has expired is answered by a `reset`, TOKEN_EXPIRED, and then the book.
+    changed, at most once every `max_delay`, for the market alone at most ten times a second. A resume token goes on with the
+    book as it is by then: what it was in between is in the order events. One that has expired is answered by a `reset`,
+    TOKEN_EXPIRED, and then the book.
 
     Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`,
     `INSTRUMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no such portfolio;
@@ -64,8 +65,9 @@ class OrderBookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_order_book_service_pb2.StreamOrderBookRequest, _abc.AsyncIterator[_order_book_service_pb2.StreamOrderBookResponse]],
     ) -> _abc.AsyncIterator[_order_book_service_pb2.StreamOrderBookResponse]:
         """Streams the book of one symbol: whole at first, and whole again whenever its orders or the market's prices and levels have
-        changed, at most once every `max_delay`, for the market alone at most ten times a second. A resume token goes on with the book as it is by then: what it was in between is in the order events. One that
-        has expired is answered by a `reset`, TOKEN_EXPIRED, and then the book.
+        changed, at most once every `max_delay`, for the market alone at most ten times a second. A resume token goes on with the
+        book as it is by then: what it was in between is in the order events. One that has expired is answered by a `reset`,
+        TOKEN_EXPIRED, and then the book.
 
         Fails with INVALID_ARGUMENT `RESUME_TOKEN_INVALID` or `RESUME_TOKEN_FILTER_MISMATCH`; NOT_FOUND `ENVIRONMENT_NOT_FOUND`,
         `INSTRUMENT_NOT_FOUND`, or `PORTFOLIO_NOT_FOUND`, also where the environment that is named has no such portfolio;
