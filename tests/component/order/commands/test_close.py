@@ -128,8 +128,8 @@ async def test_a_position_that_there_is_not_is_told(mesh: Mesh, position_id: str
     assert not await mesh.events()
 
 
-def split_tape() -> Tape:
-    """As `make_tape`, but that each AAPL is three from the twentieth minute on."""
+def split_tape(numerator: int = 3, denominator: int = 1) -> Tape:
+    """As `make_tape`, but that each AAPL is three, or another number, from the twentieth minute on."""
     tape, when = make_tape(), np.array([OPEN + 20 * MINUTE], np.int64)
     parts = [
         Series(source, tape.time[rows], tape.start[rows], tape.values[rows])
@@ -137,7 +137,7 @@ def split_tape() -> Tape:
         if len(rows := np.flatnonzero(tape.source == number))
     ]
     ratio = np.zeros((1, 5))
-    ratio[0, :2] = 3, 1
+    ratio[0, :2] = numerator, denominator
     return merge([*parts, Series(Source(Kind.SPLIT, "AAPL"), when, when, ratio)])
 
 
@@ -182,6 +182,31 @@ async def test_rule_19_what_a_short_holds_is_known_after_a_restart_through_a_spl
         canceled = await mesh.orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=covering.order_id))
         # Its 200 were paid by the 1500 that the short holds, so they are no headroom when it has gone.
         assert canceled.reservation.headroom == covering.reservation.headroom
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_rule_19_what_a_split_closes_of_a_short_is_known_after_a_restart_too(
+    tmp_path: Path, restarts: int
+) -> None:
+    async with running(tmp_path, start=False) as mesh:
+        mesh.market.tape = split_tape(1, 3)
+        mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
+        await mesh.start()
+        await mesh.market.joined()
+        await hold(mesh, side=2)
+        # A third of a unit is closed for cash, and its share of the collateral is free. No order tells of it.
+        await mesh.market.run(2, 80)
+        mesh.market.idle(80)
+        for _ in range(restarts):
+            await mesh.stop()
+            await mesh.start()
+            await mesh.market.joined()
+        closing = await mesh.orders.ClosePosition(close("closing"))
+        assert (closing.side, closing.quantity) == (1, "3")
+        await mesh.market.run(3, 84)
+        closed = await mesh.get("closing")
+        assert closed.state == STATE.ORDER_STATE_FILLED
+        assert closed.reservation.headroom == "100548.915000136"
 
 
 async def test_rule_13_an_order_that_only_reduces_never_opens_also_after_a_restart(mesh: Mesh) -> None:
