@@ -83,20 +83,20 @@ def history(label: str, events: Iterable[OrderEvent], entries: Iterable[Entry]) 
 def digest(histories: Iterable[History]) -> str:
     """The sha256, in hex, of the portfolios by label: fills, refusals, entries, a line each.
 
-    Decimals count by value (``1.0`` is ``1``), to the nine places that the wire carries.
-
-    Raises:
-        ValueError: two portfolios have the same label.
+    Decimals count by value (``1.0`` is ``1``), to the nine places that the wire carries. Portfolios of one
+    label are told apart by what is in them.
     """
     total = hashlib.sha256()
-    ordered = sorted(histories, key=lambda history: history.label)
-    if len({history.label for history in ordered}) < len(ordered):
-        raise ValueError("two portfolios have the same label")
-    for history in ordered:
-        total.update(f"portfolio|{history.label!r}\n".encode())
-        for name, lines in (("fill", history.fills), ("refusal", history.refusals), ("entry", history.entries)):
-            total.update("".join(f"{name}|{'|'.join(map(_text, line))}\n" for line in lines).encode())
+    for _, text in sorted((history.label, _written(history)) for history in histories):
+        total.update(text.encode())
     return total.hexdigest()
+
+
+def _written(history: History) -> str:
+    lines = [f"portfolio|{history.label!r}\n"]
+    for name, found in (("fill", history.fills), ("refusal", history.refusals), ("entry", history.entries)):
+        lines += [f"{name}|{'|'.join(map(_text, line))}\n" for line in found]
+    return "".join(lines)
 
 
 def _text(value: object) -> str:
