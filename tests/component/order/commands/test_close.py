@@ -141,6 +141,14 @@ def split_tape(numerator: int = 3, denominator: int = 1) -> Tape:
     return merge([*parts, Series(Source(Kind.SPLIT, "AAPL"), when, when, ratio)])
 
 
+async def restart(mesh: Mesh, times: int) -> None:
+    """Stops the order service and starts it on what it has stored, so many times."""
+    for _ in range(times):
+        await mesh.stop()
+        await mesh.start()
+        await mesh.market.joined()
+
+
 @pytest.mark.parametrize("restarts", [0, 1])
 async def test_rule_2_what_is_held_is_known_after_a_restart_through_a_split_too(tmp_path: Path, restarts: int) -> None:
     async with running(tmp_path, start=False) as mesh:
@@ -152,10 +160,7 @@ async def test_rule_2_what_is_held_is_known_after_a_restart_through_a_split_too(
         await mesh.market.run(2, 80)
         mesh.market.idle(80)
         await mesh.orders.CreateOrder(limit("other", portfolio_id="other"))
-        for _ in range(restarts):
-            await mesh.stop()
-            await mesh.start()
-            await mesh.market.joined()
+        await restart(mesh, restarts)
         closing = await mesh.orders.ClosePosition(close("closing"))
         assert (closing.side, closing.quantity) == (2, "30")
         await mesh.market.run(3, 84)
@@ -175,10 +180,7 @@ async def test_rule_19_what_a_short_holds_is_known_after_a_restart_through_a_spl
         await mesh.market.run(2, 80)
         mesh.market.idle(80)
         covering = await mesh.orders.CreateOrder(limit("covering", "20"))
-        for _ in range(restarts):
-            await mesh.stop()
-            await mesh.start()
-            await mesh.market.joined()
+        await restart(mesh, restarts)
         canceled = await mesh.orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=covering.order_id))
         # Its 200 were paid by the 1500 that the short holds, so they are no headroom when it has gone.
         assert canceled.reservation.headroom == covering.reservation.headroom
@@ -197,10 +199,7 @@ async def test_rule_19_what_a_split_closes_of_a_short_is_known_after_a_restart_t
         # A third of a unit is closed for cash, and its share of the collateral is free. No order tells of it.
         await mesh.market.run(2, 80)
         mesh.market.idle(80)
-        for _ in range(restarts):
-            await mesh.stop()
-            await mesh.start()
-            await mesh.market.joined()
+        await restart(mesh, restarts)
         closing = await mesh.orders.ClosePosition(close("closing"))
         assert (closing.side, closing.quantity) == (1, "3")
         await mesh.market.run(3, 84)
