@@ -3,8 +3,8 @@
     OCO      two orders for the same units, its legs: what one fills the other no longer asks for, and where one ends
              otherwise the other does too
     OTO      a parent, and others that wait for it: they come to life when it is filled whole, or end with it
-    BRACKET  a parent, and two that close what it opens: they come to life as far as it is filled, reduce only, and are
-             legs of an OCO among themselves; where they end but by a fill, so does what is left of the parent
+    BRACKET  a parent, and two that close what it opens: they come to life for what its fills bring it, reduce only, and
+             are legs of an OCO among themselves; where they end but by a fill, so does what is left of the parent
 
 The orders' own values say all of it, so a venue that takes them back after a restart knows no less. A list's id is its
 first order's.
@@ -93,6 +93,19 @@ def paired(order: Order) -> bool:
 def sized_by_parent(order: Order) -> bool:
     """Whether it is for the units that its parent has filled."""
     return order.contingency_type is _BRACKET and bool(order.parent_order_id)
+
+
+def exit_size(order: Order, units: Decimal, step: Decimal) -> Decimal:
+    """What an exit must trade more to close so many more ``units``, in whole steps.
+
+    A cover whose commission is taken in units does not get all that it buys: it buys others for those, or they would
+    stay short (rule 21). Where it and its twin both fill, each is charged by itself, rounded down, so that together
+    they may bring a step more; the position says when there is nothing left to close.
+    """
+    if order.costs is None or order.side is Side.SELL:
+        return units
+    traded = order.quantity
+    return order.costs.gross(units, step, traded, order.costs.keep(ZERO, traded, step))
 
 
 def stops_loss(order: Order) -> bool:

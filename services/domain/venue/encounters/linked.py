@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, nextafter
 
-from services.domain.money import decimal_of
+from services.domain.money import ZERO, decimal_of
 from services.domain.orders.claim import only_closes
 from services.domain.orders.events import When
-from services.domain.orders.lists import cut, paired, sized_by_parent, stops_loss
+from services.domain.orders.lists import cut, exit_size, paired, sized_by_parent, stops_loss
 from services.domain.orders.order import (
     STOPS,
     TERMINAL,
@@ -75,7 +75,7 @@ def make_room(blotter: Blotter, before: Order, after: Order, when: When) -> list
 def release(blotter: Blotter, fill: OrderEvent, index: TapeIndex, time: int) -> list[OrderEvent]:
     """What a fill does to the others of its list, ``time`` (ns) being its record's.
 
-    It brings a bracket's children to life, for the units filled so far, and an OTO's once its parent is filled whole;
+    It brings a bracket's children to life, for the units that it brought, and an OTO's once its parent is filled whole;
     they are live with the record after. A fill of a child ends what is left of its parent: who leaves enters no more.
     """
     parent, when = fill.order, When(fill.tape_sequence, fill.transact_time)
@@ -85,16 +85,15 @@ def release(blotter: Blotter, fill: OrderEvent, index: TapeIndex, time: int) -> 
             return []
         return [blotter.end(entry.priority, ExecType.CANCELED, CancelReason.CHILD_FILLED, when)]
     events = []
+    came = fill.last_quantity - fill.last_commission_quantity
     for child in blotter.children(parent):
         live = child._replace(basis_sequence=when.sequence, basis_time=time)
         if child.state is not _HELD:
-            units = fill.last_quantity
-            larger = child._replace(quantity=child.quantity + units, leaves_quantity=child.leaves_quantity + units)
-            events.append(blotter.change(child.priority, ExecType.RESTATED, larger, when))
+            events.append(blotter.change(child.priority, ExecType.RESTATED, _larger(blotter, child, came), when))
         elif parent.contingency_type is _BRACKET:
-            cum = parent.cum_quantity
-            new = live._replace(state=OrderState.NEW, quantity=cum, leaves_quantity=cum)
-            events.append(blotter.change(child.priority, ExecType.NEW, new, when))
+            # Where all of it is commission they are for what was traded, and find nothing to reduce.
+            new = _larger(blotter, live._replace(quantity=ZERO, leaves_quantity=ZERO), came or fill.last_quantity)
+            events.append(blotter.change(child.priority, ExecType.NEW, new._replace(state=OrderState.NEW), when))
         elif parent.state is _FILLED:
             edges = index.edges(blotter.instrument(child.symbol).calendar)
             waits = child.time_in_force is TimeInForce.DAY and not edges.admits(when.sequence, time)
@@ -102,6 +101,12 @@ def release(blotter: Blotter, fill: OrderEvent, index: TapeIndex, time: int) -> 
             state = _HELD if waits else OrderState.NEW
             events.append(blotter.change(child.priority, exec_type, live._replace(state=state), when))
     return events
+
+
+def _larger(blotter: Blotter, child: Order, units: Decimal) -> Order:
+    """A bracket's exit for so many units more that its parent got."""
+    more = exit_size(child, units, blotter.instrument(child.symbol).quantity_increment)
+    return child._replace(quantity=child.quantity + more, leaves_quantity=child.leaves_quantity + more)
 
 
 def worse_first(

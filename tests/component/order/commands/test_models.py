@@ -8,12 +8,20 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
-from tickmesh.order.v1 import order_pb2, order_preview_pb2, order_service_pb2, venue_model_pb2, venue_model_service_pb2
+from tickmesh.order.v1 import (
+    order_list_pb2,
+    order_pb2,
+    order_preview_pb2,
+    order_service_pb2,
+    venue_model_pb2,
+    venue_model_service_pb2,
+)
 from tickmesh.order.v1.venue_model_service_pb2_grpc import VenueModelServiceStub
 
 from services.chassis.errors import ApiError
 from services.domain.risk.limits import make_limit
-from tests.component.order.calls import close, hold, preview, refused
+from tests.component.order.calls import BRACKET, BUY, LIMIT, SELL, STOP, close, hold, preview, refused
+from tests.component.order.calls import listed as of_list
 from tests.component.order.support import ENVIRONMENT, Instruments, Mesh, limit, request, running
 
 Commission, Slippage, Latency, Fills = (
@@ -331,4 +339,29 @@ async def test_rule_21_a_close_leaves_nothing_where_buys_pay_in_units(
         closed = await mesh.get("closing")
         assert (closed.state, closed.leaves_quantity) == (order_pb2.ORDER_STATE_FILLED, "0.000")
         assert closed.commission_quantity == ("0.101" if short else "")
+        assert (await refused(mesh.orders.ClosePosition(close("again")))).reason == "POSITION_NOT_FOUND"
+
+
+async def test_rule_21_a_bracket_s_cover_leaves_nothing_where_buys_pay_in_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instruments, "QUANTITY_INCREMENT", "0.001")
+    async with running(tmp_path) as mesh:
+        await mesh.market.joined()
+        mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
+        await put(mesh, commission=Commission(basis_points="100", in_units=True))
+        orders = [
+            of_list("entry", SELL, quantity="10"),
+            of_list("target", BUY, order_type=LIMIT, limit_price="90"),
+            of_list("stop", BUY, order_type=STOP, stop_price="100.3"),
+        ]
+        short = order_list_pb2.CreateOrderListRequest(portfolio_id="trend", contingency_type=BRACKET, orders=orders)
+        await mesh.orders.CreateOrderList(short)
+        await mesh.market.run(1, 5)
+        mesh.market.idle(5)
+        await mesh.market.run(2, 60)
+        mesh.market.idle(60)
+        stop = await mesh.get("stop")
+        assert (stop.state, stop.quantity) == (order_pb2.ORDER_STATE_FILLED, "10.101")
+        assert stop.commission_quantity == "0.101"
         assert (await refused(mesh.orders.ClosePosition(close("again")))).reason == "POSITION_NOT_FOUND"

@@ -352,7 +352,7 @@ def any_list(rng: Random, number: int, spread: int = 20) -> tuple[Order, ...]:
             opposite = Side.SELL if first.side is Side.BUY else Side.BUY
             good_for = {"time_in_force": others[0].time_in_force, "expire_time": others[0].expire_time}
             others = [each._replace(symbol=first.symbol, side=opposite, quantity=Decimal(0)) for each in others]
-            others = [each._replace(**good_for) for each in others]
+            others = [each._replace(**good_for, costs=others[0].costs) for each in others]
         try:
             check_list(kind, [first, *others])
         except BadList:

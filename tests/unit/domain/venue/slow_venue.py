@@ -767,8 +767,9 @@ class SlowVenue:
         quantity = min([leaves, *bounds])
         if quantity > 0:
             self.make_room(w, leaves, quantity, sequence, time)
+            kept = w.kept
             self.fill(w, leaves, quantity, price, sequence, time)
-            self.release(turn, turns, quantity, price, sequence, time)
+            self.release(turn, turns, quantity, quantity - (w.kept - kept), price, sequence, time)
             supply[lot.of] += quantity
             lot.units = None if lot.units is None else lot.units - quantity
         if w not in self.waiting:
@@ -890,7 +891,7 @@ class SlowVenue:
             self.note(twin, "RESTATED", sequence, time)
 
     def release(
-        self, turn: Turn, turns: list[Turn], quantity: Decimal, price: Decimal, sequence: int, time: int
+        self, turn: Turn, turns: list[Turn], quantity: Decimal, came: Decimal, price: Decimal, sequence: int, time: int
     ) -> None:
         """Rule 13: who waited for this fill is live with the next record, but a stop that this one reaches too."""
         w, record = turn.w, self.tape.record(sequence)
@@ -910,16 +911,24 @@ class SlowVenue:
                 self.note(child, "RESTATED" if child.held else "NEW", sequence, time)
             elif child.held:
                 child.held = child.awaits_parent = False
-                child.quantity = w.cum
-                child.order = child.order._replace(quantity=w.cum, **basis)  # type: ignore[arg-type]
+                child.quantity = ZERO
+                self.enlarge(child, came or quantity)
+                child.order = child.order._replace(**basis)  # type: ignore[arg-type]
                 self.note(child, "NEW", sequence, time)
                 if isinstance(record, Bar) and turn.group != 4:
                     self.stop_at_once(child, turn, turns, price, record)
             else:
-                child.quantity += quantity
-                child.order = child.order._replace(quantity=child.quantity)
+                self.enlarge(child, came)
                 child.passed_over = not child.adverse
                 self.note(child, "RESTATED", sequence, time)
+
+    def enlarge(self, child: Waiting, units: Decimal) -> None:
+        """An exit closes so many units more: step by step, until a cover gets them."""
+        wanted = child.quantity - self.keeps(child, child.quantity) + units
+        child.quantity += units
+        while child.quantity - self.keeps(child, child.quantity) < wanted and units:
+            child.quantity += INSTRUMENTS[child.order.symbol].quantity_increment
+        child.order = child.order._replace(quantity=child.quantity)
 
     def stop_at_once(self, stop: Waiting, entry: Turn, turns: list[Turn], price: Decimal, bar: Bar) -> None:
         trigger = stop.order.stop_price

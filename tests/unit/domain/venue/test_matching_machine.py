@@ -26,6 +26,7 @@ from services.domain.orders.order import (
 )
 from services.domain.tape import Tape
 from services.domain.venue.matching import CannotReplace, Replacement, Venue
+from services.domain.venue.offers.cover import bought
 from tests.unit.domain.venue.compare_venues import restored
 from tests.unit.domain.venue.laws import in_parents_bar, plain_limit, rank
 from tests.unit.domain.venue.matching_reference import INSTRUMENTS, any_list, any_order, any_settings, any_tape
@@ -147,7 +148,11 @@ class VenueMachine(RuleBasedStateMachine):
             # Units that are still to be entered may not leave yet.
             entry = self.told.get(first.parent_order_id)
             if entry is not None and not self.split_after(entry):
-                assert first.leaves_quantity <= entry.cum_quantity
+                costs, kept = first.costs, Decimal(0)
+                if costs is not None and costs.in_units and first.side is Side.BUY:
+                    step = INSTRUMENTS[first.symbol].quantity_increment
+                    kept = costs.keep(first.commission_quantity, first.quantity, step)
+                assert first.leaves_quantity - kept <= bought(entry)
 
     @invariant()
     def no_entry_works_without_its_exits(self) -> None:

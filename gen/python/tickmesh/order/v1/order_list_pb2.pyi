@@ -115,7 +115,7 @@ class ListedOrder(_message.Message):
     `expire_time`: where one expires the other does too, and neither leaves what is held without the other. A DAY order that waits for its parent counts from its release.
     """
     quantity: _builtins.str
-    """Units; the same for both legs of an OCO. A BRACKET's exits state none: they are for what the parent fills."""
+    """Units; the same for both legs of an OCO. A BRACKET's exits state none: they close what the parent's fills bring."""
     cash_quantity: _builtins.str
     """Cash to spend instead; not of a leg or an exit."""
     limit_price: _builtins.str

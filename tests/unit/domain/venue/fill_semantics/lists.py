@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from services.domain.costs import Commission, Costs
 from services.domain.orders.lists import listed
 from services.domain.orders.order import ContingencyType, Order
 from services.domain.tape import Kind
@@ -20,6 +21,7 @@ from tests.unit.domain.venue.fill_semantics.scenario import (
 )
 from tests.unit.domain.venue.matching_reference import order, series
 
+KEPT = Costs(Commission(basis_points=Decimal(1000), in_units=True))
 THIN = (100, 100, 100, 100, 40)
 UP, DOWN, BOTH = (100, 106, 99, 105, 100), (100, 101, 94, 96, 100), (100, 106, 94, 100, 100)
 
@@ -35,6 +37,11 @@ def oto(*orders: Order) -> list[Order]:
 def bracket(entry: Order, target: Order, stop: Order) -> list[Order]:
     """Its children are for what the entry fills."""
     return listed(ContingencyType.BRACKET, [entry, *(each._replace(quantity=Decimal(0)) for each in (target, stop))])
+
+
+def kept(orders: list[Order]) -> list[Order]:
+    """Who of them buys gets a tenth less, as commission."""
+    return [each._replace(costs=KEPT) for each in orders]
 
 
 def market(number: int, side: str = "B", **terms: object) -> Order:

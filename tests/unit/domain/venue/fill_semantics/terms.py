@@ -5,6 +5,7 @@ from decimal import Decimal
 from services.domain.costs import Commission, Costs, Slippage
 from services.domain.tape import Kind, merge
 from services.domain.venue.matching import Replacement
+from tests.unit.domain.venue.fill_semantics.lists import KEPT
 from tests.unit.domain.venue.fill_semantics.scenario import (
     CLOSING,
     FLAT,
@@ -16,8 +17,6 @@ from tests.unit.domain.venue.fill_semantics.scenario import (
     quotes,
 )
 from tests.unit.domain.venue.matching_reference import MINUTE, order, series
-
-KEPT = Costs(Commission(basis_points=Decimal(1000), in_units=True))
 
 SCENARIOS = [
     Scenario(

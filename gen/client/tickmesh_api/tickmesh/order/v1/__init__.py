@@ -1653,7 +1653,7 @@ class ListedOrder(betterproto2.Message):
 
     quantity: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Units; the same for both legs of an OCO. A BRACKET's exits state none: they are for what the parent fills.
+    Units; the same for both legs of an OCO. A BRACKET's exits state none: they close what the parent's fills bring.
     """
 
     cash_quantity: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
