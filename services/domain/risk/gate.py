@@ -36,7 +36,7 @@ from services.domain.orders.order import (
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
 from services.domain.risk.intents import intent_of, reservation_of_all
-from services.domain.risk.limit import Checked, Counted, Intent, Where, reduces
+from services.domain.risk.limit import Checked, Counted, Intent, Where, stays_reducing
 from services.domain.risk.limits import KillScope, KillSwitch, stopping
 from services.domain.risk.valued import Valued
 from services.domain.values import new
@@ -95,7 +95,7 @@ class Gate(Valued):
             funds.change_quantity(entry.asset, entry.amount, entry.kind is EntryKind.CASH_IN_LIEU)
 
     def engage(self, scope: KillScope, allow_reducing: bool = False, reason: str = "") -> None:
-        """Stop new orders of ``scope``; with ``allow_reducing`` those that only reduce a position still pass."""
+        """Stop new orders of ``scope``; with ``allow_reducing`` those that can do no more than reduce still pass."""
         self._kills[scope] = KillSwitch(allow_reducing, reason)
 
     def release(self, scope: KillScope) -> bool:
@@ -274,7 +274,7 @@ class Gate(Valued):
 
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""
-        if self._kills and (scope := stopping(self._kills, intent.order, reduces(intent, intent.funds))) is not None:
+        if self._kills and (scope := stopping(self._kills, intent.order, stays_reducing(intent))) is not None:
             refusal = Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO, ZERO, *scope)
             return refusal._replace(kill_switch_reason=self._kills[scope].reason), ()
         funds = intent.funds

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 from services.domain.accounting.holding import Holding
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.orders.order import Order
+from services.domain.orders.order import Order, Side
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
 from services.domain.risk.marks import Marks
@@ -201,6 +201,15 @@ class Checked(NamedTuple):
 def reduces(intent: Intent, own: Funds) -> bool:
     """Whether all that the order may trade only closes what is held in ``own``."""
     return closing(intent, own) == abs(intent.signed)
+
+
+def stays_reducing(intent: Intent) -> bool:
+    """Whether the order can do no more than reduce, whatever fills before it (rule 5).
+
+    The venue lets a sale that passes so only close, see ``only_closes``; a buy it does not, unless it says reduce-only:
+    it opens what is left of it once another order has closed the short.
+    """
+    return intent.order.reduce_only or (intent.order.side is Side.SELL and reduces(intent, intent.funds))
 
 
 def closing(intent: Intent, own: Funds) -> Decimal:

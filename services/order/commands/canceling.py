@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from services.chassis.errors import ApiError
 from services.chassis.failpoints import failpoint
+from services.domain.orders.claim import only_closes
 from services.domain.orders.order import CancelReason, Order, OrderState
-from services.domain.risk.reducing import enlarging
 from services.order.commands.answered import Answered
 from services.order.commands.placing import Desk
 from services.order.gate.mapping import Kill
@@ -100,16 +100,11 @@ class Canceling:
             await desk.journal.commit(events, cause="command", principal=sweep.principal)
         sweep.answer_with(Swept([event.order.order_id for event in events], len(found) > MOST_AT_ONCE))
 
-    def can_judge(self, kill: Kill) -> bool:
-        """Whether a kill switch can be served: one that leaves what reduces needs positions, and they the tape."""
-        return not kill.allow_reducing or self._desk.tape is not None
-
     async def kill(self, kill: Kill) -> None:
-        """Cancels the open orders in a kill switch's scope; those that only reduce a position stay if it says so."""
-        desk, row, covers = self._desk, self._desk.row, kill.scope.covers
-        orders = desk.venue.open_orders()
-        going = enlarging(orders, covers, desk.venue.held) if kill.allow_reducing else filter(covers, orders)
-        order_ids = [order.order_id for order in going]
+        """Cancels the open orders in a kill switch's scope; those that the venue lets only close stay if it says so."""
+        desk, row = self._desk, self._desk.row
+        going = filter(kill.scope.covers, desk.venue.open_orders())
+        order_ids = [order.order_id for order in going if not (kill.allow_reducing and only_closes(order))]
         events = desk.venue.cancel_all(order_ids, row.tape_sequence, row.market_time, CancelReason.KILL_SWITCH)
         if events:
             await desk.journal.commit(events, cause="kill_switch", principal=kill.principal)

@@ -25,8 +25,7 @@ class Urgent:
     @property
     def waits(self) -> bool:
         """Whether there is any."""
-        waiting = self._left or self._cancels or self._sweeps or any(map(self._canceling.can_judge, self._kills))
-        return bool(waiting) or self._timers.urgent
+        return bool(self._kills or self._left or self._cancels or self._sweeps) or self._timers.urgent
 
     async def cancel(self, order_id: str, principal: str) -> bytes:
         """Cancels an order; returns it as it then is, encoded.
@@ -57,8 +56,7 @@ class Urgent:
 
     async def serve(self) -> None:
         """Serves kill switches, sessions that are over, timers, and cancels, those of single orders first."""
-        kills = [kill for kill in self._kills if self._canceling.can_judge(kill)]
-        self._kills = [kill for kill in self._kills if kill not in kills]
+        kills, self._kills = self._kills, []
         for kill in kills:
             await self._canceling.kill(kill)
         if self._left:

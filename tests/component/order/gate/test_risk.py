@@ -6,18 +6,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from grpc import StatusCode
 from tickmesh.order.v1 import order_pb2
 from tickmesh.risk.v1 import risk_pb2
 
 from services.domain.risk.limits import KillScope, make_limit
-from services.domain.tape import Kind, Series, Tape, merge
 from services.order.gate.risk_gate import Checked, RiskGate
 from services.order.journal import journal
 from tests.component.order.calls import cancel, hold, refused, state_of
-from tests.component.order.support import SEAT, Mesh, limit, make_tape, request, running, start_peer, stop_peer
+from tests.component.order.support import SEAT, Mesh, limit, request, running, start_peer, stop_peer
 
 STATE = order_pb2.OrderState
 REASON = order_pb2.CancelReason
@@ -200,61 +198,23 @@ async def test_orders_that_reduce_stay_where_asked_for(mesh: Mesh) -> None:
     await state_of(mesh, "less", STATE.ORDER_STATE_CANCELED)
 
 
-async def test_rule_5_buys_that_together_close_a_short_stay_where_asked_for(mesh: Mesh) -> None:
-    await short(mesh)
-    await mesh.orders.CreateOrder(limit("cover", quantity="6"))
-    await mesh.orders.CreateOrder(limit("rest", quantity="4"))
-    await mesh.orders.CreateOrder(limit("beyond", quantity="1"))
-    await mesh.orders.CreateOrder(limit("flat", portfolio_id="other"))
-    # What its fill sizes may buy more than there is to close.
-    await mesh.orders.CreateOrder(limit("sized", quantity="", cash_quantity="200"))
-    mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
-    await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
-    await state_of(mesh, "sized", STATE.ORDER_STATE_CANCELED)
-    await state_of(mesh, "flat", STATE.ORDER_STATE_CANCELED, "other")
-    for name in ("cover", "rest"):
-        assert (await mesh.get(name)).state == STATE.ORDER_STATE_NEW
-
-
-async def test_rule_5_what_is_left_of_a_buy_that_closes_a_short_stays(tmp_path: Path) -> None:
-    async with running(tmp_path, start=False) as mesh:
-        mesh.market.tape = thin_tape()
-        await mesh.start()
-        await mesh.market.joined()
-        await short(mesh)
-        await mesh.orders.CreateOrder(request("cover"))
-        await mesh.market.run(2, 7)
-        mesh.market.idle(7)
-        part = await mesh.get("cover")
-        assert (part.state, part.cum_quantity) == (STATE.ORDER_STATE_PARTIALLY_FILLED, "3")
-        await mesh.orders.CreateOrder(limit("beyond", quantity="1"))
-        mesh.gate.kill(scope=SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, allow_reducing=True)
-        await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
-        assert (await mesh.get("cover")).state == STATE.ORDER_STATE_PARTIALLY_FILLED
-
-
-async def test_rule_5_what_may_reduce_is_judged_once_the_tape_is_here(mesh: Mesh) -> None:
+async def test_rule_5_of_the_buys_that_close_a_short_those_stay_that_never_open(mesh: Mesh) -> None:
+    """Whatever else closes it first; to tell them apart needs nobody but risk: not the coordinator, not the tape."""
     await short(mesh)
     await mesh.orders.CreateOrder(limit("cover"))
-    await mesh.orders.CreateOrder(limit("beyond", quantity="1"))
-    await mesh.orders.CreateOrder(limit("strict", portfolio_id="other"))
+    await mesh.orders.CreateOrder(limit("less", reduce_only=True))
+    await mesh.orders.CreateOrder(limit("strict", portfolio_id="other", reduce_only=True))
     await mesh.stop()
     scopes = (
         {"scope": SCOPE.KILL_SWITCH_SCOPE_ENVIRONMENT, "allow_reducing": True},
-        {
-            "scope": SCOPE.KILL_SWITCH_SCOPE_PORTFOLIO,
-            "target_id": "other",
-        },
+        {"scope": SCOPE.KILL_SWITCH_SCOPE_PORTFOLIO, "target_id": "other"},
     )
     mesh.gate.kills += [risk_pb2.KillSwitch(engaged=True, principal="officer", **scope) for scope in scopes]
     await stop_peer(mesh, "marketdata")
     await mesh.start()
     await state_of(mesh, "strict", STATE.ORDER_STATE_CANCELED, "other")
-    assert (await mesh.get("beyond")).state == STATE.ORDER_STATE_NEW
-    await start_peer(mesh, "marketdata")
-    await mesh.market.joined()
-    await state_of(mesh, "beyond", STATE.ORDER_STATE_CANCELED)
-    assert (await mesh.get("cover")).state == STATE.ORDER_STATE_NEW
+    await state_of(mesh, "cover", STATE.ORDER_STATE_CANCELED)
+    assert (await mesh.get("less")).state == STATE.ORDER_STATE_NEW
 
 
 async def test_a_switch_engaged_while_we_were_away_is_learnt_at_the_handshake(mesh: Mesh) -> None:
@@ -284,16 +244,3 @@ async def short(mesh: Mesh) -> None:
     """Sells ten short."""
     mesh.gate.gate.set_limit(make_limit("short_sale", Decimal(1)))
     await hold(mesh, side=2)
-
-
-def thin_tape() -> Tape:
-    """As `make_tape`, but that orders get three of each bar from the third on."""
-    tape = make_tape()
-    parts = []
-    for number, source in enumerate(tape.sources):
-        rows = np.flatnonzero(tape.source == number)
-        values = tape.values[rows].copy()
-        if source.kind is Kind.BAR:
-            values[2:, 4] = 30
-        parts.append(Series(source, tape.time[rows], tape.start[rows], values))
-    return merge(parts)

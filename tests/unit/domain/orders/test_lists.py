@@ -1,5 +1,6 @@
 """Order lists: what makes one, what it reserves, and that it gives back all of it (rules 4, 5, 10 and 13)."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from random import Random
 
@@ -8,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.domain.money import ZERO
+from services.domain.orders.claim import only_closes
 from services.domain.orders.lists import BadList, check_list, inverted, listed
 from services.domain.orders.order import (
     TERMINAL,
@@ -22,12 +24,21 @@ from services.domain.orders.order import (
     TimeInForce,
 )
 from services.domain.risk.gate import Gate
-from services.domain.risk.limits import make_limit
+from services.domain.risk.limits import KillScope, make_limit
 from services.domain.tape import Kind, Tape, merge
 from services.domain.venue.matching import CannotReplace, Replacement, Venue, VenueSettings
+from services.domain.venue.waiting.positions import Holder
 from tests.unit.domain.risk.gates import state
 from tests.unit.domain.venue.compare_venues import restored
-from tests.unit.domain.venue.matching_reference import INSTRUMENTS, any_commands, any_settings, any_tape, order, series
+from tests.unit.domain.venue.matching_reference import (
+    INSTRUMENTS,
+    Command,
+    any_commands,
+    any_settings,
+    any_tape,
+    order,
+    series,
+)
 
 D = Decimal
 OCO, OTO, BRACKET = ContingencyType.OCO, ContingencyType.OTO, ContingencyType.BRACKET
@@ -524,6 +535,56 @@ def test_rule_5_orders_that_are_canceled_together_end_for_the_one_reason() -> No
         ("env-2", CancelReason.TWIN_ENDED),
     ]
     assert market.money() == (0, 10_000)
+
+
+def test_rule_5_where_a_switch_lets_orders_reduce_a_buy_that_would_outlive_its_short_goes() -> None:
+    market = Market(bars(100, 100, 100, 95), ALL, shorts=True)
+    market.advance(1)
+    market.send(order(1, "S", "M", 10))
+    market.advance(2)
+    market.send(order(2, "B", "L", 10, 96))
+    assert [each.order.order_id for each in stop(market)] == ["env-2"]
+    refused, taken = market.send(order(3, "B", "L", 10, 96)), market.send(order(4, "B", "M", 10, reduce_only=True))
+    assert (refused[0].exec_type, taken[0].exec_type) == (ExecType.REJECTED, ExecType.NEW)
+    market.advance(4)
+    assert market.venue.held("P", "BBB") == 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), at=st.integers(1, 12))
+def test_rule_5_where_a_switch_lets_orders_reduce_nothing_opens_or_enlarges_in_whatever_order(
+    seed: int, at: int
+) -> None:
+    rng = Random(seed)
+    whole = any_tape(rng, 12, 6)
+    market, engaged = Market(whole, any_settings(rng), 100_000, shorts=True), False
+    held = [Command(1, order(90 + n, rng.choice("BS"), "M", 20, symbol=each)) for n, each in enumerate(INSTRUMENTS)]
+    for command in [*held, *any_commands(rng, 14, len(whole), 6, lists=0.3), Command(len(whole))]:
+        while market.position < min(command.position, len(whole)):
+            before = market.venue.positions
+            market.position, events = market.venue.advance(whole, market.position, market.position + 1)
+            kinds = {whole.sources[number].kind for number in whole.source[market.position - 1 : market.position]}
+            if engaged and Kind.SPLIT not in kinds:
+                _check_reduced(before, market.venue.positions)
+            market.hear(events)
+            if not engaged and market.position >= at:
+                stop(market)
+                engaged = True
+        if command.sent:
+            market.send(*command.sent)
+
+
+def stop(market: Market) -> list[OrderEvent]:
+    """Engages the switch, as risk and the order service do."""
+    market.gate.engage(KillScope(), allow_reducing=True)
+    going = [each.order_id for each in market.venue.open_orders() if not only_closes(each)]
+    return market.hear(market.venue.cancel_all(going, market.position, market.time, CancelReason.KILL_SWITCH))
+
+
+def _check_reduced(before: Mapping[Holder, Decimal], after: Mapping[Holder, Decimal]) -> None:
+    for holder, units in after.items():
+        assert units * before.get(holder, D(0)) > 0
+        assert abs(units) <= abs(before[holder])
 
 
 @settings(max_examples=200, deadline=None)

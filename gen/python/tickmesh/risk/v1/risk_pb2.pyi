@@ -341,7 +341,7 @@ class KillSwitch(_message.Message):
     engaged: _builtins.bool
     """Whether it stops orders now."""
     allow_reducing: _builtins.bool
-    """Whether orders that only reduce a position stay possible."""
+    """Whether orders stay possible that can do no more than reduce a position."""
     reason: _builtins.str
     """Why, for people."""
     version: _builtins.int

@@ -362,7 +362,7 @@ class EngageKillSwitchRequest(_message.Message):
     target_id: _builtins.str
     """The portfolio or strategy; empty for the environment."""
     allow_reducing: _builtins.bool
-    """Whether orders that only reduce a position stay possible."""
+    """Whether orders stay possible that can do no more than reduce a position."""
     reason: _builtins.str
     """Why, for people, at most 200 characters."""
     def __init__(

@@ -193,8 +193,8 @@ class RiskServiceServicer:
         it is durable. Engaging one that is engaged already changes nothing, or with another `allow_reducing` only that. Which
         strategies there are is said at `SetLimit`; one that cannot be looked up is taken to be there.
 
-        With `allow_reducing` those open orders stay that together only reduce positions, the earlier before the later, each by what
-        is left of it; new ones pass that reduce what those leave.
+        With `allow_reducing` those orders stay, and new ones pass, that can do no more than reduce a position, whatever fills before
+        them: reduce-only ones, and sales of what is held that open no short. A buy that is to cover a short must be reduce-only.
 
         Fails with NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; UNAVAILABLE
         `SERVICE_UNAVAILABLE` while the environment or the portfolio cannot be looked up.
