@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
@@ -24,12 +25,26 @@ class ConsoleSettings(EdgeSettings):
 
 
 class Effective(NamedTuple):
-    """One setting in effect: its variable, its value as text, whether the environment set it, what it is for."""
+    """One setting in effect: its variable, its value as text, whether the environment set it, what it is for.
+
+    Attributes:
+        default: what its value is where nothing sets it, as far as it does not follow from others.
+    """
 
     variable: str
     value: str
     given: bool
     description: str
+    default: str
+
+
+class Difference(NamedTuple):
+    """A setting that is another one elsewhere: its variable, both values as text, and whether it was set here."""
+
+    variable: str
+    here: str
+    there: str
+    given: bool
 
 
 def effective() -> Iterator[tuple[str, list[Effective]]]:
@@ -61,6 +76,17 @@ def unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield variable, next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), "")
 
 
+def differing(environment: Mapping[str, str]) -> Iterator[Difference]:
+    """The settings that are others in another process's environment, secrets masked; not where its data are."""
+    own, theirs = ({name.upper(): value for name, value in each.items()} for each in (os.environ, environment))
+    for each in (each for _, listed in effective() for each in listed if each.variable != f"{PREFIX}DATA_DIRECTORY"):
+        given = theirs.get(each.variable, "")
+        here = each.value if each.given else each.default
+        there = masked(each.variable.removeprefix(PREFIX).lower(), given) if given else each.default
+        if own.get(each.variable, "") != given and (here != there or (each.given and given)):
+            yield Difference(each.variable, here, there, each.given)
+
+
 def _listed(settings: BaseSettings, names: set[str], derived: Mapping[str, str]) -> list[Effective]:
     fields = type(settings).model_fields
     return [
@@ -69,6 +95,7 @@ def _listed(settings: BaseSettings, names: set[str], derived: Mapping[str, str])
             masked(name, derived.get(name) or getattr(settings, name)),
             name in settings.model_fields_set,
             field.description or "",
+            masked(name, field.default),
         )
         for name, field in fields.items()
         if name in names

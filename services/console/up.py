@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from services.chassis.settings import load
+from services.console.attaching import attach
 from services.console.layout import PROGRAMS, Layout, Trouble
 from services.console.processes.supervision import Process, Supervisor
 from services.console.settings import ConsoleSettings
@@ -81,7 +82,9 @@ class Session:
             loop.add_signal_handler(each, leave.set)
         with self._layout.alone():
             self._attached = self._supervisor.running
-            if not self._attached:
+            if self._attached:
+                attach(self._layout, self._supervisor)
+            else:
                 self._start()
         from services.console.clients import Mesh
 

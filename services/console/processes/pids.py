@@ -49,6 +49,15 @@ def command_line(pid: int) -> str:
     return _ps("-ww", "-o", "args=", "-p", str(pid))
 
 
+def environment(pid: int) -> dict[str, str] | None:
+    """The variables that it was started with; None where nothing tells them."""
+    try:
+        words = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return dict(os.fsdecode(word).split("=", 1) for word in words if b"=" in word)
+
+
 def memory_bytes(pids: Sequence[int]) -> dict[int, int]:
     """Resident memory of processes; those that are gone are left out."""
     wanted = [str(pid) for pid in pids if pid]

@@ -133,6 +133,20 @@ def test_a_day_in_the_life(mesh: Mesh) -> None:
     assert "goes on" in second.lines[-1]
     mesh.serving()
 
+    # One that asks for other settings is told that the mesh keeps its own.
+    mesh.environment["TICKMESH_LOG_LEVEL"] = "DEBUG"
+    other = mesh.run("up", "--detach")
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "\n  TICKMESH_LOG_LEVEL: INFO there, DEBUG here\n" in other.stderr
+    del mesh.environment["TICKMESH_LOG_LEVEL"]
+    # Who has fewer only looks at it.
+    patience = mesh.environment.pop("TICKMESH_CALL_DEADLINE_SECONDS")
+    looking = mesh.up()
+    looking.wait_for(rf"^  TICKMESH_CALL_DEADLINE_SECONDS: {patience} there, 5.0 here$")
+    assert looking.stop() == 0
+    mesh.environment["TICKMESH_CALL_DEADLINE_SECONDS"] = patience
+    mesh.serving()
+
     # Ctrl-C drains, and says what was kept.
     assert up.stop() == 0
     assert not any("Traceback" in line for line in up.lines)

@@ -3,7 +3,7 @@
 import pytest
 
 from services.console.main import main
-from services.console.settings import effective, masked
+from services.console.settings import differing, effective, masked
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,29 @@ def test_a_bad_setting_is_said_and_stops_the_command(
         main(["status"])
     assert stopped.value.code == 2
     assert "TICKMESH_EDGE_ADDRESS" in capsys.readouterr().err
+
+
+def test_what_differs_from_another_environment_is_told_masked_and_only_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {
+        "REDIS_URL": "redis://:geheim@localhost/0",
+        "LOG_LEVEL": "DEBUG",
+        "STRATEGY_PATH": "",
+        "RISK_ADDRESS": "127.0.0.1:50054",
+        "DATA_DIRECTORY": "elsewhere",
+    }
+    for name, value in here.items():
+        monkeypatch.setenv(f"TICKMESH_{name}", value)
+    there = {
+        "TICKMESH_REDIS_URL": "redis://:secret@localhost/0",
+        "tickmesh_strategy_path": "strategies",
+        "TICKMESH_ORDER_ADDRESS": "127.0.0.1:50053",
+        "TICKMESH_ORDER_DATABASE_URL": "postgresql://me:geheim@host/db",
+        "PATH": "/bin",
+    }
+    masked_url = "redis://:***@localhost/0"
+    assert {each.variable.removeprefix("TICKMESH_"): each[1:] for each in differing(there)} == {
+        "REDIS_URL": (masked_url, masked_url, True),
+        "LOG_LEVEL": ("DEBUG", "INFO", True),
+        "STRATEGY_PATH": ("", "strategies", False),
+        "ORDER_DATABASE_URL": ("", "postgresql://me:***@host/db", False),
+    }
