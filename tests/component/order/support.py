@@ -500,7 +500,8 @@ class Mesh:
         """Stops it as SIGTERM does."""
         if self.task is not None:
             self.task.cancel()
-            await asyncio.wait([self.task], timeout=10)
+            ended, _ = await asyncio.wait([self.task], timeout=10)
+            assert ended, "the service goes on"
             self.task = None
 
     def spawn(self, **environment: str) -> Child:

@@ -157,3 +157,30 @@ async def test_a_stream_joins_a_trace_and_never_starts_one(mesh: Any, exporter: 
     with tracing.span_from(SAMPLED, "root"), pytest.raises(ApiError):
         await anext(aiter(mesh.stub.Count(StringValue(value="0"))))
     assert "toy.ToyService/Count" in [span.name for span in exporter.get_finished_spans()]
+
+
+async def test_who_is_cancelled_while_a_stream_ends_is_cancelled(mesh: Any) -> None:
+    """The library forgets a cancellation, once in some hundred times, that comes together with the call's end."""
+
+    async def talk() -> None:
+        call = mesh.stub.Pipe()
+        await call.write(StringValue(value="missing"))
+        await call.read()
+
+    async def seconds_of(talking: asyncio.Task[None]) -> float:
+        began = asyncio.get_running_loop().time()
+        await asyncio.wait({talking})
+        return asyncio.get_running_loop().time() - began
+
+    chance, cut = random.Random(17), 0
+    usual = sorted([await seconds_of(asyncio.create_task(talk())) for _ in range(50)])[25]
+    for _ in range(2000):
+        talking = asyncio.create_task(talk())
+        await asyncio.sleep(chance.uniform(0.4, 1.1) * usual)
+        if talking.cancel():
+            await asyncio.wait({talking})
+            assert talking.cancelled(), repr(talking.exception())
+            cut += 1
+        else:
+            talking.exception()
+    assert cut
