@@ -156,6 +156,7 @@ class Blotter:
     def trade(self, arrival: int, after: Order, price: Decimal, when: When) -> OrderEvent:
         """The order is filled; its cost or proceeds move the headroom, and so does the collateral of a short."""
         before = self.orders[arrival]
+        check_transition(before.state, _TRADE, after.state)
         quantity, commission = after.cum_quantity - before.cum_quantity, after.commission - before.commission
         kept = after.commission_quantity - before.commission_quantity
         signed = quantity - kept if before.side is _BUY else -quantity
