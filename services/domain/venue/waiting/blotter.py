@@ -27,6 +27,7 @@ from services.domain.orders.order import (
 from services.domain.tape_index import NEVER, TapeIndex
 from services.domain.values import new, place_of
 from services.domain.venue.offers.fills import cash_moved
+from services.domain.venue.waiting.groups import Groups
 from services.domain.venue.waiting.ladder import Entries
 from services.domain.venue.waiting.positions import Holder, Positions
 from services.domain.venue.waiting.resting import Book
@@ -58,11 +59,10 @@ class Blotter:
     """
 
     def __init__(self, instruments: Mapping[str, Instrument], settings: VenueSettings) -> None:
-        self._instruments = instruments
-        self._settings = settings
+        self._instruments, self._settings = instruments, settings
         self._arrivals: dict[str, int] = {}
         self._queue: list[int] = []
-        self._lists: dict[str, dict[str, None]] = {}
+        self._lists, self._holders = Groups[str](), Groups[Holder]()
         self._awaiting: set[int] = set()
         self.orders: dict[int, Order] = {}
         self.books: dict[str, Book] = {}
@@ -70,7 +70,7 @@ class Blotter:
         self.expiries = Entries()
         self.headroom: dict[str, Decimal] = {}
         self.positions = Positions(instruments)
-        self.shorts = Shorts(instruments)
+        self.shorts = Shorts(instruments, self._open_of)
         self.changed: set[str] = set()
 
     def read(self, index: TapeIndex) -> None:
@@ -162,7 +162,7 @@ class Blotter:
         signed = quantity - kept if before.side is _BUY else -quantity
         holder = (before.portfolio_id, before.symbol)
         units, gained = self.positions.units(holder, when.sequence), cash_moved(before, after)
-        gained -= self.shorts.trade(before, signed, price, units, self.orders.values())
+        gained -= self.shorts.trade(before, signed, price, units)
         self.positions.trade(holder, signed, when.sequence)
         filled = self._replace(arrival, _TRADE, after, gained)
         return event_of(_TRADE, filled, when, (quantity, price, commission, kept))
@@ -171,7 +171,7 @@ class Blotter:
         """Count what is held against a short from here on; its splits are met, whether or not an order waits."""
         self._book(holder[1])
         self.changed.add(holder[1])
-        self.shorts.follow(holder, units, collateral, self.orders.values())
+        self.shorts.follow(holder, units, collateral)
 
     def finish(
         self, order: Order, price: Decimal, gross: Decimal, headroom: Decimal, when: tuple[int, int]
@@ -180,12 +180,13 @@ class Blotter:
         check_transition(order.state, _TRADE, _FILLED)
         quantity, (cash, units, _, fee, margin) = order.leaves_quantity, order.reservation
         reservation = new(Reservation, (cash, units, headroom, fee, margin))
-        arrival, portfolio_id, symbol = order.priority, order.portfolio_id, order.symbol
+        arrival, holder = order.priority, (order.portfolio_id, order.symbol)
         figures = (quantity, price, gross, ZERO, ZERO, reservation, _FILLED, ZERO, order.event_count + 1, arrival)
-        self.headroom[portfolio_id] = headroom
-        self.positions.trade((portfolio_id, symbol), quantity if order.side is _BUY else -quantity, when[0])
-        self.books[symbol].leave(arrival)
+        self.headroom[order.portfolio_id] = headroom
+        self.positions.trade(holder, quantity if order.side is _BUY else -quantity, when[0])
+        self.books[order.symbol].leave(arrival)
         self._forget(arrival, order)
+        self._holders.remove(holder, order.order_id)
         del self.orders[arrival], self._arrivals[order.order_id]
         return event_of(_TRADE, new(Order, order[:_CUM] + figures), when, (quantity, price, ZERO, ZERO))
 
@@ -217,8 +218,9 @@ class Blotter:
         self._take(arrival, before)
         if state in TERMINAL:
             del self.orders[arrival], self._arrivals[after.order_id]
+            self._holders.remove((after.portfolio_id, after.symbol), after.order_id)
             if after.order_list_id:
-                self._leave_list(after)
+                self._lists.remove(after.order_list_id, after.order_id)
         elif after.priority == arrival:
             self._put(arrival, after)
         else:
@@ -241,19 +243,19 @@ class Blotter:
         self._put(arrival, order)
         if len(queue) > 2 * len(self.orders) + _SLACK:
             self._queue = list(self.orders)
+        self._holders.add((order.portfolio_id, order.symbol), order.order_id)
         if order.order_list_id:
-            self._lists.setdefault(order.order_list_id, {})[order.order_id] = None
+            self._lists.add(order.order_list_id, order.order_id)
 
     def members(self, order: Order) -> list[Order]:
         """The open orders of its list, by priority."""
-        ids = self._lists.get(order.order_list_id, ())
-        return [self.orders[arrival] for arrival in sorted(self._arrivals[order_id] for order_id in ids)]
+        return self._named(self._lists.of(order.order_list_id))
 
-    def _leave_list(self, order: Order) -> None:
-        members = self._lists[order.order_list_id]
-        del members[order.order_id]
-        if not members:
-            del self._lists[order.order_list_id]
+    def _open_of(self, holder: Holder) -> list[Order]:
+        return self._named(self._holders.of(holder))
+
+    def _named(self, ids: Iterable[str]) -> list[Order]:
+        return [self.orders[arrival] for arrival in sorted(self._arrivals[order_id] for order_id in ids)]
 
     def _put(self, arrival: int, order: Order) -> None:
         symbol, held = order.symbol, order.state is _HELD

@@ -1,7 +1,7 @@
 """The holdings that the venue's fills sold short, by which it knows what of its cash is no headroom (rule 19)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from services.domain.accounting.holding import Holding
@@ -21,8 +21,9 @@ class Shorts:
     A holding is followed from its first short on, so that who goes short again and again is not counted anew each time.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
-        self._instruments = instruments
+    def __init__(self, instruments: Mapping[str, Instrument], orders_of: Callable[[Holder], Iterable[Order]]) -> None:
+        """None yet; ``orders_of`` says which open orders a holder has."""
+        self._instruments, self._orders_of = instruments, orders_of
         self._holdings: dict[Holder, Holding] = {}
         self._split: set[Holder] = set()
 
@@ -48,28 +49,27 @@ class Shorts:
         """The holding that an order trades, where it is followed."""
         return self._holdings.get((order.portfolio_id, order.symbol)) if self._holdings else None
 
-    def follow(self, holder: Holder, units: Decimal, collateral: Decimal, orders: Iterable[Order]) -> Holding:
-        """Count a holding from here on, given all that is open."""
+    def follow(self, holder: Holder, units: Decimal, collateral: Decimal) -> Holding:
+        """Count a holding from here on."""
         holding = self._holdings[holder] = Holding(units, collateral=collateral)
         lists: dict[str, list[Order]] = defaultdict(list)
-        for order in orders:
-            if (order.portfolio_id, order.symbol) == holder:
-                lists[pair_of(order) or order.order_id].append(order)
+        for order in self._orders_of(holder):
+            lists[pair_of(order) or order.order_id].append(order)
         for legs in lists.values():
             self._change(holding, (), legs)
         return holding
 
-    def trade(self, order: Order, signed: Decimal, price: Decimal, units: Decimal, orders: Iterable[Order]) -> Decimal:
+    def trade(self, order: Order, signed: Decimal, price: Decimal, units: Decimal) -> Decimal:
         """By how much more is held after a fill of ``order`` that found so many ``units``; its claim is as it was.
 
-        The first that goes short makes its holding one that is followed, ``orders`` being all that are open. One that
-        reserved nothing has passed no check by which it might go short.
+        The first that goes short makes its holding one that is followed. One that reserved nothing has passed no check
+        by which it might go short.
         """
         holding = self.of(order)
         if holding is None:
             if signed >= 0 or units + signed >= 0 or not order.reservation.cash:
                 return ZERO
-            holding = self.follow((order.portfolio_id, order.symbol), units, ZERO, orders)
+            holding = self.follow((order.portfolio_id, order.symbol), units, ZERO)
         holding.quantity, held = units, holding.held
         holding.trade(signed, price * self._instruments[order.symbol].contract_multiplier, order.reservation.margin)
         return holding.held - held

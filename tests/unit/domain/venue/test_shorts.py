@@ -1,19 +1,23 @@
 """What shorts hold is no headroom, to the venue as to risk; the numbers are the behaviour's rules."""
 
+import sys
+from collections.abc import Callable
 from decimal import Decimal
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from services.domain.accounting.books import Books
 from services.domain.accounting.ledger import Ledger
 from services.domain.backtest.simulation import FILL_KINDS
-from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, TimeInForce
+from services.domain.orders.order import CancelReason, ExecType, Order, OrderEvent, Reservation, TimeInForce
 from services.domain.risk.gate import Gate
 from services.domain.risk.limits import make_limit
 from services.domain.tape import Kind, Series, merge
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import Replacement, Venue, VenueSettings
-from tests.unit.domain.venue.matching_reference import INSTRUMENTS, order, series
+from tests.unit.domain.venue.matching_reference import INSTRUMENTS, bars, order, series
 
 D = Decimal
 SHORT = ("P", "BBB")
@@ -161,3 +165,51 @@ def test_rule_2_a_venue_that_is_restored_knows_what_is_held() -> None:
     assert (covered.exec_type, covered.order.order_id) == (ExecType.TRADE, "env-2")
     desk.hear(fresh.cancel("env-3", desk.at, desk.time))
     assert fresh.collateral == {SHORT: 750}
+
+
+def steps(work: Callable[[], object]) -> int:
+    """How many lines of the domain ``work`` runs, one for each round of a loop."""
+    count, before = 0, sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace if "/services/domain/" in frame.f_code.co_filename else None
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def beside(others: int) -> Venue:
+    """A venue with as many orders of the short's symbol, and of its portfolio, that are not both."""
+    venue = Venue(INSTRUMENTS, VenueSettings(volume_share=None))
+    venue.prime(merge([bars([(100, 100, 100, 100, 1e6)] * 4)]), 1)
+    whose = [(f"P{i}", "BBB") if i % 2 else ("P", "AAA") for i in range(others)]
+    asked = [order(i, "B", "L", 10, 50, portfolio_id=each, symbol=symbol) for i, (each, symbol) in enumerate(whose)]
+    venue.restore([*asked, order(10_000, "B", "L", 5, 50)], {each: D(10) ** 6 for each, _ in whose} | {"P": D(10) ** 6})
+    return venue
+
+
+def sell_short(venue: Venue) -> None:
+    """The first short of its portfolio and symbol."""
+    reserved = Reservation(D(-10), D(500), D(1000), margin=D("0.5"))
+    sold = order(20_000, "S", "M", 10, basis_sequence=1, basis_time=1, reservation=reserved)
+    venue.accept(sold, 1, 1)
+    venue.advance(merge([bars([(100, 100, 100, 100, 1e6)] * 4)]), 1, 3)
+    assert venue.collateral == {SHORT: 1500}
+
+
+def test_the_first_short_of_a_holding_looks_at_no_other_order() -> None:
+    few, many = beside(10), beside(1000)
+    assert steps(lambda: sell_short(many)) == steps(lambda: sell_short(few))
+
+
+def test_what_is_short_at_a_restart_looks_at_no_other_order() -> None:
+    held = {(f"Q{i}", "BBB"): D(-10) for i in range(10)} | {SHORT: D(-10)}
+    collateral = {each: D(1500) for each in held}
+    few, many = (steps(lambda: venue.restore([], {}, held, collateral)) for venue in (beside(10), beside(1000)))
+    assert few == many
