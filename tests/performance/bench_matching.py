@@ -8,10 +8,13 @@ collector runs rarely, as it does in the services.
 
     quotes      a random walk of one symbol past a few resting orders of each kind, taken in grants of 1,000; then with
                 an order that comes and is filled every 1,000 quotes
-    rounds      a MARKET order is accepted and filled by the next quote; each time the venue's answer is looked at
-    flat        rounds, a LIMIT that comes and is canceled, a price replaced, and a quote that sets a new best price for
-                every trailing stop, while 10, 1,000, 10,000 and 100,000 orders rest, of all kinds, in 1 and in 100
-                books, and as many positions are open
+    rounds      a MARKET order is accepted and filled by the next quote; each time the venue's answer is looked at.
+                Portfolios that are long buy and sell in turn; portfolios that are short sell and cover in turn; those
+                that hold nothing sell short for the first time
+    flat        rounds of each sort, a LIMIT that comes and is canceled, a price replaced, and a quote that sets a new
+                best price for every trailing stop, while 10, 1,000, 10,000 and 100,000 orders rest, of all kinds, in 1
+                and in 100 books. As many positions are open, half of them short: each order rests beside one of its
+                portfolio and symbol, and the orders that come are of these portfolios, in one of these books
     peer        with an interpreter that has nautilus_trader: what its backtest engine takes for the first three
 """
 
@@ -23,7 +26,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +39,11 @@ from services.domain.venue.matching import Replacement, Venue
 from tests.performance.machine import state
 
 SECOND = 1_000_000_000
-RICH = Reservation(headroom=Decimal(10) ** 12)
+RICH, TEN = Decimal(10) ** 12, Decimal(10)
+# What risk sets aside for ten units: the cost of a buy, nothing but the units of a sale that closes, a short's margin.
+BUYS = Reservation(Decimal(60_000), TEN, RICH)
+CLOSES = Reservation(Decimal(0), -TEN, RICH)
+SHORTS = Reservation(Decimal(30_000), -TEN, RICH, margin=Decimal("0.5"))
 SETTINGS = VenueSettings(volume_share=Decimal("0.10"))
 
 
@@ -65,77 +72,99 @@ def tape_of(values: np.ndarray) -> Tape:
     return merge([Series(Source(Kind.QUOTE, "S0"), times, times, values)])
 
 
-def order(number: int, side: Side, kind: OrderType, price: Decimal | None = None, symbol: str = "S0") -> Order:
-    """Ten units, good till canceled; ``price`` is a LIMIT's limit, a trailing stop's amount, or any other's trigger."""
-    return Order(
-        f"o-{number}",
-        f"c-{number}",
-        f"p-{number % 1000}",
-        symbol,
-        side,
-        kind,
-        TimeInForce.GTC,
-        Decimal(10),
-        limit_price=price if kind is OrderType.LIMIT else None,
-        stop_price=price if kind in {OrderType.STOP, OrderType.MARKET_IF_TOUCHED} else None,
-        trailing_amount=price if kind is OrderType.TRAILING_STOP else None,
-        reservation=RICH,
-    )
+class Stand(NamedTuple):
+    """A venue where many orders rest, and the portfolios that are long and short of S0 there."""
+
+    venue: Venue
+    longs: list[str]
+    shorts: list[str]
+
+
+def order(
+    number: int, whose: str, side: Side, reserved: Reservation, kind: OrderType = OrderType.MARKET, symbol: str = "S0"
+) -> Order:
+    """Ten units, good till canceled."""
+    return Order(f"o-{number}", f"c-{number}", whose, symbol, side, kind, TimeInForce.GTC, TEN, reservation=reserved)
+
+
+def holder(number: int, symbols: int) -> tuple[str, str, bool]:
+    """The portfolio and symbol of a standing order and its position, and whether that is long; six of each in turn."""
+    block, place = divmod(number, 6 * symbols)
+    whose = block * 6 + place % 6
+    return f"p-{whose}", f"S{place // 6}", (block + whose) % 2 == 0
 
 
 def resting(count: int, symbols: int) -> list[Order]:
     """Orders of all kinds that no quote here reaches, each kind at a thousand prices."""
     buy, sell = Side.BUY, Side.SELL
     kinds = [
-        (buy, OrderType.LIMIT, 100),
-        (sell, OrderType.LIMIT, 5000),
-        (buy, OrderType.STOP, 5000),
-        (sell, OrderType.STOP, 100),
-        (sell, OrderType.MARKET_IF_TOUCHED, 5000),
-        (sell, OrderType.TRAILING_STOP, 900),
+        (buy, OrderType.LIMIT, 100, "limit_price"),
+        (sell, OrderType.LIMIT, 5000, "limit_price"),
+        (buy, OrderType.STOP, 5000, "stop_price"),
+        (sell, OrderType.STOP, 100, "stop_price"),
+        (sell, OrderType.MARKET_IF_TOUCHED, 5000, "stop_price"),
+        (sell, OrderType.TRAILING_STOP, 900, "trailing_amount"),
     ]
     made = []
     for i in range(count):
-        side, kind, base = kinds[i % len(kinds)]
-        made.append(order(i, side, kind, base + Decimal(i * 7919 % 1000) / 100, f"S{i // 6 % symbols}"))
+        side, kind, base, field = kinds[i % len(kinds)]
+        whose, symbol, long = holder(i, symbols)
+        reserved = BUYS if side is buy else CLOSES if long else SHORTS
+        price = base + Decimal(i * 7919 % 1000) / 100
+        made.append(order(i, whose, side, reserved, kind, symbol)._replace(**{field: price}))  # type: ignore[arg-type]
     return made
 
 
-def standing(tape: Tape, count: int, symbols: int) -> tuple[Venue, int]:
-    """A venue after the first quotes, with as many resting orders and open positions; its next order's number."""
-    venue = Venue(instruments(symbols), SETTINGS)
+def standing(tape: Tape, count: int, symbols: int) -> Stand:
+    """After the first quotes, with as many resting orders and open positions; the next order's number is ``count``."""
+    venue, holders = Venue(instruments(symbols), SETTINGS), [holder(i, symbols) for i in range(count)]
     venue.prime(tape, 0)
-    positions = {(f"p-{i % 1000}", f"S{i // 1000 % symbols}-{i}"): Decimal(1) for i in range(count)}
-    venue.restore([], {}, positions)
+    positions = {(whose, symbol): TEN if long else -TEN for whose, symbol, long in holders}
+    collateral = {each: Decimal(15_000) for each, units in positions.items() if units < 0}
+    venue.restore([], {}, positions, collateral)
     for each in resting(count, symbols):
         venue.accept(each, 0, 0)
     venue.advance(tape, 0, 2)
-    return venue, count
+    of_first = [(whose, long) for whose, symbol, long in holders if symbol == "S0"]
+    return Stand(venue, [whose for whose, long in of_first if long], [whose for whose, long in of_first if not long])
+
+
+def trades(stand: Stand, number: int, count: int) -> list[Order]:
+    """Bought and sold in turn by portfolios that are long, and stay so."""
+    sides, longs = ((Side.BUY, BUYS), (Side.SELL, CLOSES)), stand.longs
+    return [order(number + i, longs[i // 2 % len(longs)], *sides[i % 2]) for i in range(count)]
+
+
+def shorts(stand: Stand, number: int, count: int) -> list[Order]:
+    """Sold and covered in turn by portfolios that are short, and stay so."""
+    sides, whose = ((Side.SELL, SHORTS), (Side.BUY, BUYS)), stand.shorts
+    return [order(number + i, whose[i // 2 % len(whose)], *sides[i % 2]) for i in range(count)]
+
+
+def first_shorts(_: Stand, number: int, count: int) -> list[Order]:
+    """Sold short, each by a portfolio that holds nothing."""
+    return [order(number + i, f"new-{number + i}", Side.SELL, SHORTS) for i in range(count)]
 
 
 def quotes_a_second(tape: Tape, every: int) -> float:
     """Quotes through a venue with a few resting orders, and where ``every`` is given an order that comes so often."""
-    venue, number = standing(tape, 12, 1)
-    position, began = 2, time.process_time()
+    stand = standing(tape, 12, 1)
+    venue, position, coming = stand.venue, 2, iter(trades(stand, 12, len(tape) // 1_000 + 1))
+    began = time.process_time()
     while position < len(tape):
         if every:
-            when = int(tape.time[position - 1])
-            venue.accept(order(number, Side.BUY, OrderType.MARKET)._replace(basis_sequence=position), position, when)
-            number += 1
+            venue.accept(next(coming)._replace(basis_sequence=position), position, int(tape.time[position - 1]))
         grant = min(len(tape), position + 1_000)
         while position < grant:
             position, _ = venue.advance(tape, position, grant)
     return (len(tape) - 2) / (time.process_time() - began)
 
 
-def rounds(tape: Tape, venue: Venue, number: int, count: int) -> float:
-    """CPU seconds for ``count`` orders, bought and sold in turn, each filled by the next quote."""
+def rounds(tape: Tape, venue: Venue, asked: list[Order]) -> float:
+    """CPU seconds for these orders, each filled by the next quote."""
     position = venue.position
     orders = [
-        order(number + i, Side.SELL if i % 2 else Side.BUY, OrderType.MARKET)._replace(
-            basis_sequence=position + i, basis_time=(position + i) * SECOND
-        )
-        for i in range(count)
+        each._replace(basis_sequence=position + i, basis_time=(position + i) * SECOND) for i, each in enumerate(asked)
     ]
     began = time.process_time()
     for each in orders:
@@ -145,10 +174,23 @@ def rounds(tape: Tape, venue: Venue, number: int, count: int) -> float:
     return time.process_time() - began
 
 
-def comings_and_goings(venue: Venue, number: int, count: int) -> float:
+def alone(tape: Tape, count: int) -> float:
+    """The same of portfolios that are long, beside few orders."""
+    stand = standing(tape, 12, 1)
+    return rounds(tape, stand.venue, trades(stand, 12, count))
+
+
+def limit(stand: Stand, number: int, turn: int, price: str) -> Order:
+    """One that rests, of the portfolios that are long and short in turn."""
+    whose = (stand.longs, stand.shorts)[turn % 2]
+    made = order(number, whose[turn // 2 % len(whose)], Side.BUY, BUYS, OrderType.LIMIT)
+    return made._replace(limit_price=Decimal(price))
+
+
+def comings_and_goings(stand: Stand, number: int, count: int) -> float:
     """CPU seconds for ``count`` limits that are accepted and canceled."""
-    at, price = venue.position, Decimal("104.99")
-    orders = [order(number + i, Side.BUY, OrderType.LIMIT, price) for i in range(count)]
+    venue, at = stand.venue, stand.venue.position
+    orders = [limit(stand, number + i, i, "104.99") for i in range(count)]
     began = time.process_time()
     for each in orders:
         venue.accept(each, at, at * SECOND)
@@ -156,23 +198,25 @@ def comings_and_goings(venue: Venue, number: int, count: int) -> float:
     return time.process_time() - began
 
 
-def replacements(venue: Venue, number: int, count: int) -> float:
-    """CPU seconds for ``count`` new prices of one limit."""
-    at = venue.position
-    venue.accept(order(number, Side.BUY, OrderType.LIMIT, Decimal(104)), at, at * SECOND)
+def replacements(stand: Stand, number: int, count: int) -> float:
+    """CPU seconds for ``count`` new prices of limits that a long and a short portfolio have."""
+    venue, at = stand.venue, stand.venue.position
+    kept = [limit(stand, number + turn, turn, "104") for turn in range(2)]
+    for each in kept:
+        venue.accept(each, at, at * SECOND)
     terms = [Replacement(limit_price=Decimal(10_000 + i % 999) / 100) for i in range(count)]
     began = time.process_time()
-    for each in terms:
-        venue.replace(f"o-{number}", each, at, at * SECOND)
+    for i, new in enumerate(terms):
+        venue.replace(kept[i % 2].order_id, new, at, at * SECOND)
     took = time.process_time() - began
-    venue.cancel(f"o-{number}", at, at * SECOND)
+    venue.cancel_all([each.order_id for each in kept], at, at * SECOND)
     return took
 
 
 def new_bests(count: int, symbols: int, length: int) -> float:
     """CPU seconds for ``length`` quotes, each a new best price for the book's trailing stops."""
     tape = rising(length + 2)
-    venue, _ = standing(tape, count, symbols)
+    venue = standing(tape, count, symbols).venue
     began = time.process_time()
     reached, events = venue.advance(tape, 2, len(tape))
     assert reached == len(tape)
@@ -187,20 +231,23 @@ def median(runs: int, measure: Callable[[], float]) -> float:
 
 def flat(tape: Tape, runs: int, count: int) -> list[dict[str, float]]:
     """The same events beside more and more orders and positions, in us of CPU each."""
-    print(f"{'resting':>10} {'books':>6} {'round':>8} {'limit':>8} {'replace':>8} {'new best':>9}")
-    rows = []
+    rows: list[dict[str, float]] = []
     for waiting in (10, 1_000, 10_000, 100_000):
         for symbols in (1, 100):
-            venue, number = standing(tape, waiting, symbols)
-            numbers = iter(range(number, 10**9, count))
-            spent = {
-                "round": median(runs, lambda: rounds(tape, venue, next(numbers), count)),  # noqa: B023
-                "limit": median(runs, lambda: comings_and_goings(venue, next(numbers), count)),  # noqa: B023
-                "replace": median(runs, lambda: replacements(venue, next(numbers), count)),  # noqa: B023
-                "new best": median(runs, lambda: new_bests(waiting, symbols, count)),  # noqa: B023
+            stand = standing(tape, waiting, symbols)
+            numbers = iter(range(waiting, 10**9, count))
+            measures: dict[str, Callable[[], float]] = {
+                "round": lambda: rounds(tape, stand.venue, trades(stand, next(numbers), count)),  # noqa: B023
+                "short": lambda: rounds(tape, stand.venue, shorts(stand, next(numbers), count)),  # noqa: B023
+                "first short": lambda: rounds(tape, stand.venue, first_shorts(stand, next(numbers), count)),  # noqa: B023
+                "limit": lambda: comings_and_goings(stand, next(numbers), count),  # noqa: B023
+                "replace": lambda: replacements(stand, next(numbers), count),  # noqa: B023
+                "new best": lambda: new_bests(waiting, symbols, count),  # noqa: B023
             }
-            figures = {name: each / count * 1e6 for name, each in spent.items()}
-            print(f"{waiting:>10,} {symbols:>6} " + " ".join(f"{each:8.1f}" for each in figures.values()))
+            if not rows:
+                print(f"{'resting':>10} {'books':>6} " + " ".join(f"{name:>11}" for name in measures))
+            figures = {name: median(runs, measure) / count * 1e6 for name, measure in measures.items()}
+            print(f"{waiting:>10,} {symbols:>6} " + " ".join(f"{each:11.1f}" for each in figures.values()))
             rows.append({"resting": waiting, "books": symbols} | figures)
     return rows
 
@@ -232,7 +279,7 @@ def main() -> None:
         quiet = median(chosen.runs, lambda: quotes_a_second(walk, 0))
         busy = median(chosen.runs, lambda: quotes_a_second(walk, 1_000))
         print(f"quotes a CPU second   {quiet:,.0f} past 12 resting orders, {busy:,.0f} with an order every 1,000")
-        spent = median(chosen.runs, lambda: rounds(walk, *standing(walk, 12, 1), chosen.orders))
+        spent = median(chosen.runs, lambda: alone(walk, chosen.orders))
         each = spent / chosen.orders * 1e6
         print(f"submit to fill        {chosen.orders / spent:,.0f} a CPU second, {each:.1f} us each")
         rows = flat(walk, chosen.runs, min(chosen.orders // 4, chosen.quotes // 50))

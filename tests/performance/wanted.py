@@ -75,7 +75,7 @@ def matching(found: Found) -> Iterable[Row]:
     yield at_least("quotes/s, an order filled every 1,000", 600_000, found["busy_quotes_a_second"])
     yield at_least("submit to fill, /s", 50_000, found["rounds_a_second"])
     few, *_, many = found["flat"]
-    for name in ("round", "limit", "replace", "new best"):
+    for name in ("round", "short", "first short", "limit", "replace", "new best"):
         beside = f"beside {many['resting']:,} orders in {many['books']} books, of beside {few['resting']} in one"
         yield at_most(f"a {name} {beside}", FLAT, many[name] / few[name], "")
     if found["peer"]:

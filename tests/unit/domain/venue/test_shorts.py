@@ -1,10 +1,6 @@
 """What shorts hold is no headroom, to the venue as to risk; the numbers are the behaviour's rules."""
 
-import sys
-from collections.abc import Callable
 from decimal import Decimal
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -18,6 +14,7 @@ from services.domain.tape import Kind, Series, merge
 from services.domain.timeline import Timeline
 from services.domain.venue.matching import Replacement, Venue, VenueSettings
 from tests.unit.domain.venue.matching_reference import INSTRUMENTS, bars, order, series
+from tests.unit.domain.venue.steps import steps
 
 D = Decimal
 SHORT = ("P", "BBB")
@@ -167,23 +164,6 @@ def test_rule_2_a_venue_that_is_restored_knows_what_is_held() -> None:
     assert fresh.collateral == {SHORT: 750}
 
 
-def steps(work: Callable[[], object]) -> int:
-    """How many lines of the domain ``work`` runs, one for each round of a loop."""
-    count, before = 0, sys.gettrace()
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace if "/services/domain/" in frame.f_code.co_filename else None
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 def beside(others: int) -> Venue:
     """A venue with as many orders of the short's symbol, and of its portfolio, that are not both."""
     venue = Venue(INSTRUMENTS, VenueSettings(volume_share=None))
@@ -211,5 +191,5 @@ def test_the_first_short_of_a_holding_looks_at_no_other_order() -> None:
 def test_what_is_short_at_a_restart_looks_at_no_other_order() -> None:
     held = {(f"Q{i}", "BBB"): D(-10) for i in range(10)} | {SHORT: D(-10)}
     collateral = {each: D(1500) for each in held}
-    few, many = (steps(lambda: venue.restore([], {}, held, collateral)) for venue in (beside(10), beside(1000)))
-    assert few == many
+    few, many = beside(10), beside(1000)
+    assert steps(lambda: many.restore([], {}, held, collateral)) == steps(lambda: few.restore([], {}, held, collateral))
