@@ -108,6 +108,7 @@ OF_AN_ORDER = [
     row(**TRAILING, trailing_amount="1", trailing_percent="1"),
     row(**TRAILING, trailing_amount="1", stop_price="1"),
     row(**TRAILING, trailing_amount="1", limit_price="1"),
+    *(row(**TRAILING, trailing_amount="1", time_in_force=f"TIME_IN_FORCE_{each}") for each in ("OPG", "CLS")),
     row(trailing_amount="1"),
     row(trailing_percent="1"),
     row(**GTD),

@@ -7,6 +7,7 @@ from services.domain.values import place_of
 
 _MARKET, _LIMIT, _TRAILING = OrderType.MARKET, OrderType.LIMIT, OrderType.TRAILING_STOP
 _GTD, _FOK = TimeInForce.GTD, TimeInForce.FOK
+_AUCTIONS = frozenset({TimeInForce.OPG, TimeInForce.CLS})
 _RESTING = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD})
 _STOPPED = STOPS | TOUCHED
 # ``cash_quantity`` to ``display_quantity``: what a market order by quantity has none of.
@@ -71,3 +72,6 @@ def _check_trailing(order: Order) -> None:
     if (amount is not None and amount <= 0) or (percent is not None and not 0 < percent < 100):
         by = "trailing_percent" if amount is None else "trailing_amount"
         raise BadShape(by, "a TRAILING_STOP order trails by more than nothing and less than 100 percent")
+    # It begins to trail at the first price it meets, and that is the only one.
+    if order.time_in_force in _AUCTIONS:
+        raise BadShape("time_in_force", "a TRAILING_STOP order is not OPG or CLS")

@@ -119,9 +119,11 @@ async def test_of_two_orders_that_fit_only_singly_exactly_one_passes(mesh: Mesh)
         ({"order_type": 2, "limit_price": "100.00005"}, "OFF_INCREMENT", "limit_price"),
         ({"order_type": 3, "stop_price": "0.00001"}, "OFF_INCREMENT", "stop_price"),
         ({"order_type": 2, "limit_price": "123456789012.3456"}, "INVALID_ARGUMENT", "limit_price"),
+        ({"order_type": 5, "trailing_amount": "1", "time_in_force": 6}, "INVALID_ARGUMENT", "time_in_force"),
+        ({"order_type": 5, "trailing_percent": "1", "time_in_force": 7}, "INVALID_ARGUMENT", "time_in_force"),
     ],
 )
-async def test_what_is_off_the_instruments_steps_is_refused(
+async def test_what_is_off_the_instruments_steps_or_can_never_fill_is_refused(
     mesh: Mesh, values: dict[str, Any], reason: str, field: str
 ) -> None:
     error = await refused(mesh.orders.CreateOrder(request("a", **values)))

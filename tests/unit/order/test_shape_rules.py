@@ -34,7 +34,7 @@ def _rule(field: Any) -> Any:
 
 def test_a_preview_keeps_the_rules_of_an_order_but_those_of_strategies() -> None:
     created = rules(CreateOrderRequest)
-    assert len(created) == 10
+    assert len(created) == 11
     assert rules(PreviewOrderRequest) == [each for each in created if "deployment_id" not in each]
 
 

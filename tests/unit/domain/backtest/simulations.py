@@ -52,6 +52,8 @@ def anything(context: Context, bar: Bar) -> None:
         something_of_lists(context, bar.symbol, rng, near)
         return
     kind, tif = rng.choice(list(OrderType)), rng.choice(list(TimeInForce))
+    if kind is OrderType.TRAILING_STOP and tif in {TimeInForce.OPG, TimeInForce.CLS}:
+        tif = TimeInForce.DAY
     limit, trigger = (Decimal(repr(bar.close)) + Decimal(rng.randint(-200, 200)) / 100 for _ in range(2))
     resting = kind is OrderType.LIMIT and tif in {TimeInForce.DAY, TimeInForce.GTC, TimeInForce.GTD}
     context.place(

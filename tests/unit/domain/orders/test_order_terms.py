@@ -31,7 +31,8 @@ LIMIT = order(1, "B", "L", 10, 95)
         order(1, "S", "SL", 10, 95, limit_price=Decimal(94)),
         order(1, "B", "LIT", 0, 95, limit_price=Decimal(94), cash_quantity=Decimal(1000)),
         order(1, "B", "MIT", 10, 95, time_in_force=TimeInForce.FOK),
-        order(1, "S", "TS", 10, 5, time_in_force=TimeInForce.CLS),
+        order(1, "S", "S", 10, 95, time_in_force=TimeInForce.CLS),
+        order(1, "S", "TS", 10, 5, time_in_force=TimeInForce.IOC),
         order(1, "S", "TS", 10, 5, trailing_amount=None, trailing_percent=Decimal("99.9")),
     ],
 )
@@ -59,6 +60,8 @@ def test_rule_6_orders_that_the_contract_lets_through(good: Order) -> None:
         order(1, "S", "TS"),
         order(1, "S", "TS", 10, 5, trailing_percent=Decimal(1)),
         order(1, "S", "TS", 10, 0),
+        order(1, "S", "TS", 10, 5, time_in_force=TimeInForce.OPG),
+        order(1, "S", "TS", 10, 5, time_in_force=TimeInForce.CLS),
         order(1, "S", "TS", 10, 5, trailing_amount=None, trailing_percent=Decimal(100)),
         order(1, "S", "TS", 10, 5, stop_price=Decimal(95)),
         order(1, "S", "TS", 0, 5, cash_quantity=Decimal(900)),

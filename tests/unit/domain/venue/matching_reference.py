@@ -306,6 +306,7 @@ def any_order(rng: Random, number: int, spread: int = 20) -> Order:
     changes: dict[str, object] = {}
     quantity = Decimal(rng.randint(1, 30))
     if kind is OrderType.TRAILING_STOP:
+        tif = TimeInForce.DAY if tif in {TimeInForce.OPG, TimeInForce.CLS} else tif
         by = rng.choice(["trailing_amount", "trailing_percent"])
         changes[by] = Decimal(rng.choice(["0.5", "2", "3.5", "8"]))
     elif tif is not TimeInForce.FOK and rng.random() < 0.2:

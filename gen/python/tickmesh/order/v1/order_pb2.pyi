@@ -40,7 +40,9 @@ class _OrderTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderType.V
     ORDER_TYPE_STOP_LIMIT: _OrderType.ValueType  # 4
     """Becomes a LIMIT order when the price reaches `stop_price`."""
     ORDER_TYPE_TRAILING_STOP: _OrderType.ValueType  # 5
-    """A STOP whose trigger follows the best price at a distance, and never moves back."""
+    """A STOP whose trigger follows the best price at a distance, and never moves back. Not OPG or CLS: it begins to trail at the
+    first price it meets, and an auction has no other.
+    """
     ORDER_TYPE_MARKET_IF_TOUCHED: _OrderType.ValueType  # 6
     """Becomes a MARKET order when the price has come to `stop_price` from its worse side: a buy's falls, a sell's rises."""
     ORDER_TYPE_LIMIT_IF_TOUCHED: _OrderType.ValueType  # 7
@@ -60,7 +62,9 @@ ORDER_TYPE_STOP: OrderType.ValueType  # 3
 ORDER_TYPE_STOP_LIMIT: OrderType.ValueType  # 4
 """Becomes a LIMIT order when the price reaches `stop_price`."""
 ORDER_TYPE_TRAILING_STOP: OrderType.ValueType  # 5
-"""A STOP whose trigger follows the best price at a distance, and never moves back."""
+"""A STOP whose trigger follows the best price at a distance, and never moves back. Not OPG or CLS: it begins to trail at the
+first price it meets, and an auction has no other.
+"""
 ORDER_TYPE_MARKET_IF_TOUCHED: OrderType.ValueType  # 6
 """Becomes a MARKET order when the price has come to `stop_price` from its worse side: a buy's falls, a sell's rises."""
 ORDER_TYPE_LIMIT_IF_TOUCHED: OrderType.ValueType  # 7

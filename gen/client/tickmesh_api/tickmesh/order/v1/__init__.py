@@ -543,7 +543,8 @@ class OrderType(betterproto2.Enum):
 
     TRAILING_STOP = 5
     """
-    A STOP whose trigger follows the best price at a distance, and never moves back.
+    A STOP whose trigger follows the best price at a distance, and never moves back. Not OPG or CLS: it begins to trail at the
+    first price it meets, and an auction has no other.
     """
 
     MARKET_IF_TOUCHED = 6
