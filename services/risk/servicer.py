@@ -249,6 +249,8 @@ def _check_limit(name: str, bound: Decimal, where: Where) -> None:
     if name == GUARD:
         if where.strategy_id or where.symbol:
             raise ApiError.invalid_field("limit_type", "RUNAWAY_GUARD is set for an environment or a portfolio")
+        if bound % 1:
+            raise ApiError.invalid_field("bound", f"the bound of {name} counts: it is a whole number, not {bound}")
         return
     try:
         make_limit(name, bound, *where)

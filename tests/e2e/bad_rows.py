@@ -314,6 +314,8 @@ ROWS: dict[str, list[Row]] = {
         row(PORTFOLIO_NOT_FOUND, portfolio_id=PAST),
         row(limit_type="LIMIT_TYPE_SHORT_SALES", bound="0.5"),
         row(limit_type="LIMIT_TYPE_INITIAL_MARGIN", bound="0"),
+        row(limit_type="LIMIT_TYPE_MAX_ORDER_RATE", bound="1.5"),
+        row(limit_type="LIMIT_TYPE_RUNAWAY_GUARD", bound="1.5"),
         row(limit_type="LIMIT_TYPE_RESTRICTED"),
         row(limit_type="LIMIT_TYPE_RESTRICTED", bound="2", symbol="AAPL"),
         row(limit_type="LIMIT_TYPE_MAX_LEVERAGE", symbol="AAPL"),

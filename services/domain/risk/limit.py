@@ -166,6 +166,8 @@ class Limit(ABC):
     places: ClassVar[Collection[frozenset[str]]] = PLACES
     switch: ClassVar[bool] = False
     """Whether its bound is 0 or 1: off or on."""
+    whole: ClassVar[bool] = False
+    """Whether it counts, so that its bound is a whole number."""
     above_zero: ClassVar[bool] = False
     """Whether a bound of 0 cannot be set."""
     of_curve: ClassVar[bool] = False

@@ -81,7 +81,8 @@ def make_limit(
     """The limit of that name, for what is named.
 
     Args:
-        stored: somebody set it before. An initial margin of nothing was let pass once, and may still be there.
+        stored: somebody set it before. An initial margin of nothing was let pass once, and so was part of an
+            order a minute: they may still be there.
 
     Raises:
         NoSuchLimit: none that can be set has this name, its bound cannot be this, or it cannot be set for these.
@@ -91,6 +92,8 @@ def make_limit(
         raise NoSuchLimit(f"no limit is called {name!r}; there are {', '.join(_SETTABLE)}")
     if kind.switch and bound not in {0, 1}:
         raise NoSuchLimit(f"{name} is a switch: its bound is 1 for on or 0 for off, not {bound}", bounded=True)
+    if kind.whole and bound % 1 and not stored:
+        raise NoSuchLimit(f"the bound of {name} counts: it is a whole number, not {bound}", bounded=True)
     if bound < 0 or (kind.above_zero and not bound and not stored):
         least = "above 0" if kind.above_zero else "at least 0"
         raise NoSuchLimit(f"the bound of {name} is {least}, not {bound}", bounded=True)

@@ -53,6 +53,7 @@ class MaxOrderRate(Limit):
     """
 
     name, reason = "max_order_rate", "ORDER_RATE_EXCEEDED"
+    whole = True
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """How many there would be."""

@@ -388,6 +388,8 @@ async def test_a_limit_that_there_cannot_be_is_told_why(world: World, tmp_path: 
     async with risk_of(world, tmp_path) as desk:
         for kind, bound, field, words in (
             ("SHORT_SALES", "0.5", "bound", "short_sale is a switch: its bound is 1 for on or 0 for off, not 0.5"),
+            ("MAX_ORDER_RATE", "1.5", "bound", "the bound of max_order_rate counts: it is a whole number, not 1.5"),
+            ("RUNAWAY_GUARD", "1.5", "bound", "the bound of runaway_guard counts: it is a whole number, not 1.5"),
             ("INITIAL_MARGIN", "0", "bound", "the bound of initial_margin is above 0, not 0"),
             (
                 "RESTRICTED",

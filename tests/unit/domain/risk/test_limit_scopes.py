@@ -202,6 +202,14 @@ def test_a_switch_is_on_or_off(name: str) -> None:
         assert no.value.bounded
 
 
+def test_a_limit_that_counts_is_a_whole_number_and_one_that_was_set_otherwise_still_loads() -> None:
+    with pytest.raises(NoSuchLimit, match=r"the bound of max_order_rate counts: it is a whole number, not 1\.5") as no:
+        make_limit("max_order_rate", D("1.5"))
+    assert no.value.bounded
+    assert make_limit("max_order_rate", D("1.5"), stored=True).bound == D("1.5")
+    assert make_limit("max_order_rate", D("2.0")).bound == 2
+
+
 def test_a_gate_that_does_not_know_what_a_limit_counts_takes_none_such() -> None:
     gate = Gate()
     for name, where in (("max_order_quantity", {"strategy_id": "s"}), ("max_drawdown", {}), ("max_daily_loss", {})):
@@ -304,8 +312,9 @@ def test_the_very_value_passes_and_any_less_refuses_and_what_reduces_always_pass
     assert (refusal.limit, refusal.bound) == (name, 0)
     room.limit(name, refusal.value, **WHERES[place])
     assert room.asks(quantity, **terms).refusal is None
-    room.limit(name, refusal.value - D("1e-9"), **WHERES[place])
-    assert room.asks(quantity, **terms).refusal == refusal._replace(bound=refusal.value - D("1e-9"))
+    less = refusal.value - (1 if SETTABLE[name].whole else D("1e-9"))
+    room.limit(name, less, **WHERES[place])
+    assert room.asks(quantity, **terms).refusal == refusal._replace(bound=less)
     assert room.asks(quantity, "A", "p", "s", side, reduce_only=True).refusal is None or name in {
         "max_order_rate",
         "price_band",

@@ -35,7 +35,7 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_MAX_GROSS_EXPOSURE: _LimitType.ValueType  # 3
     """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
     LIMIT_TYPE_MAX_ORDER_RATE: _LimitType.ValueType  # 4
-    """Orders, and new terms of open ones, in a minute of market time."""
+    """Orders, and new terms of open ones, in a minute of market time; a whole number."""
     LIMIT_TYPE_PRICE_BAND: _LimitType.ValueType  # 5
     """How far a limit or stop price may be from the reference price, and a trailing stop from the best one, as a fraction: `0.1`
     is ten per cent.
@@ -55,7 +55,7 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_RUNAWAY_GUARD: _LimitType.ValueType  # 12
     """Orders from outside, and new terms of open ones, that a portfolio may send in a second of wall time. Of an environment,
     where it holds for each of its portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED
-    `RUNAWAY_GUARD` and stores nothing; that it began to is a risk event.
+    `RUNAWAY_GUARD` and stores nothing; that it began to is a risk event. A whole number.
     """
     LIMIT_TYPE_MAX_DAILY_LOSS: _LimitType.ValueType  # 13
     """Equity lost since the last session close, in the portfolio's currency; of a strategy, what its own orders lost. Beyond it
@@ -90,7 +90,7 @@ LIMIT_TYPE_MAX_POSITION_QUANTITY: LimitType.ValueType  # 2
 LIMIT_TYPE_MAX_GROSS_EXPOSURE: LimitType.ValueType  # 3
 """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
 LIMIT_TYPE_MAX_ORDER_RATE: LimitType.ValueType  # 4
-"""Orders, and new terms of open ones, in a minute of market time."""
+"""Orders, and new terms of open ones, in a minute of market time; a whole number."""
 LIMIT_TYPE_PRICE_BAND: LimitType.ValueType  # 5
 """How far a limit or stop price may be from the reference price, and a trailing stop from the best one, as a fraction: `0.1`
 is ten per cent.
@@ -110,7 +110,7 @@ LIMIT_TYPE_MAX_CONCENTRATION: LimitType.ValueType  # 11
 LIMIT_TYPE_RUNAWAY_GUARD: LimitType.ValueType  # 12
 """Orders from outside, and new terms of open ones, that a portfolio may send in a second of wall time. Of an environment,
 where it holds for each of its portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED
-`RUNAWAY_GUARD` and stores nothing; that it began to is a risk event.
+`RUNAWAY_GUARD` and stores nothing; that it began to is a risk event. A whole number.
 """
 LIMIT_TYPE_MAX_DAILY_LOSS: LimitType.ValueType  # 13
 """Equity lost since the last session close, in the portfolio's currency; of a strategy, what its own orders lost. Beyond it

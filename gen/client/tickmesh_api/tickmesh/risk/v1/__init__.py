@@ -136,7 +136,7 @@ class LimitType(betterproto2.Enum):
 
     MAX_ORDER_RATE = 4
     """
-    Orders, and new terms of open ones, in a minute of market time.
+    Orders, and new terms of open ones, in a minute of market time; a whole number.
     """
 
     PRICE_BAND = 5
@@ -179,7 +179,7 @@ class LimitType(betterproto2.Enum):
     """
     Orders from outside, and new terms of open ones, that a portfolio may send in a second of wall time. Of an environment,
     where it holds for each of its portfolios, or of a portfolio. The order service answers more with RESOURCE_EXHAUSTED
-    `RUNAWAY_GUARD` and stores nothing; that it began to is a risk event.
+    `RUNAWAY_GUARD` and stores nothing; that it began to is a risk event. A whole number.
     """
 
     MAX_DAILY_LOSS = 13
@@ -1800,8 +1800,8 @@ class RiskServiceStub(betterproto2_grpclib.ServiceStub):
         number to the next. Where that service is away for more than 2 s, all are counted as taken: the journal may then name an
         order after which the limit holds that was checked with it, and a repeat of the replay would not refuse that one.
 
-        Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, a switch that is neither 0 nor 1, or an
-        initial margin of 0; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
+        Fails with INVALID_ARGUMENT for a limit that cannot be set for what is named, a switch that is neither 0 nor 1, an
+        initial margin of 0, or a MAX_ORDER_RATE or RUNAWAY_GUARD that is no whole number; NOT_FOUND `ENVIRONMENT_NOT_FOUND`, `PORTFOLIO_NOT_FOUND` or `STRATEGY_NOT_FOUND`; FAILED_PRECONDITION
         `INSTRUMENT_NOT_IN_ENVIRONMENT`; UNAVAILABLE `SERVICE_UNAVAILABLE` while those, but for a strategy, cannot be looked up.
 
             POST /api/v1/risk/limits
