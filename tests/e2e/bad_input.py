@@ -44,7 +44,7 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "contract_multiplier": ("0", *DECIMALS),
     "currency_code": ("", "usd", "US", "DOLLAR", LONG),
     "depth": (-1, 5000, 2**31 - 1),
-    "display_name": TEXTS,
+    "display_name": (*TEXTS, "a\nb", "a\tb", "a\x7fb", "a\x9bb", "a\u2028b"),
     "display_quantity": ("0", *DECIMALS),
     "end_date": DATES,
     "fixed": ("-1s", "86401s"),

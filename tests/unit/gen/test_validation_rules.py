@@ -11,9 +11,10 @@ from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
 from tickmesh.common.v1 import money_pb2
-from tickmesh.marketdata.v1 import environment_service_pb2, market_data_service_pb2
+from tickmesh.marketdata.v1 import environment_service_pb2, instrument_pb2, market_data_service_pb2
 from tickmesh.order.v1 import order_service_pb2
 from tickmesh.portfolio.v1 import portfolio_service_pb2
+from tickmesh.strategy.v1 import strategy_service_pb2
 
 CONTRACT = Path(__file__).parents[3] / "gen/tickmesh.binpb"
 
@@ -47,6 +48,27 @@ def test_what_other_ids_begin_with_has_no_tilde(request_: Message, field: str) -
         found[name] = [each.rule_id for each in own]
     wrong = ["tickmesh.part_id"]
     assert found == {"a": [], "a-b": [], "x" * 64: [], **dict.fromkeys(("a~b", "a~", "~a", "x" * 65), wrong)}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        environment_service_pb2.CreateReplayRequest(),
+        instrument_pb2.Instrument(),
+        portfolio_service_pb2.CreatePortfolioRequest(),
+        strategy_service_pb2.CreateStrategyRequest(),
+    ],
+)
+def test_what_people_call_a_thing_is_one_line(request_: Any) -> None:
+    """Else it breaks the tables that it is told in."""
+    found = {}
+    for name in ("", "Trend, 2 % \u20ac \u00fc", "a\nb", "a\r", "\tb", "\0", "\x1b[2J", "\x7f", "\x85", "\u2028"):
+        request_.display_name = name
+        violations = protovalidate.Validator().collect_violations(request_)
+        own = [each.proto for each in violations if each.proto.field.elements[0].field_name == "display_name"]
+        found[name] = [each.rule_id for each in own]
+    assert [name for name, rules in found.items() if not rules] == list(found)[:2]
+    assert {rule for rules in found.values() for rule in rules} == {"tickmesh.display_name"}
 
 
 def texts() -> Iterator[tuple[str, validate_pb2.StringRules]]:

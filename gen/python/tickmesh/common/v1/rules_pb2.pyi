@@ -18,6 +18,7 @@ UNSIGNED_DECIMAL_FIELD_NUMBER: _builtins.int
 ID_FIELD_NUMBER: _builtins.int
 SYMBOL_FIELD_NUMBER: _builtins.int
 TEXT_FIELD_NUMBER: _builtins.int
+DISPLAY_NAME_FIELD_NUMBER: _builtins.int
 PART_ID_FIELD_NUMBER: _builtins.int
 CURRENCY_CODE_FIELD_NUMBER: _builtins.int
 CIVIL_DATE_FIELD_NUMBER: _builtins.int
@@ -39,6 +40,8 @@ symbol: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _bu
 """A symbol: an upper-case letter or digit, then up to 31 of `A-Z 0-9 . / _ & -`."""
 text: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A text for people. No NUL, which PostgreSQL cannot store."""
+display_name: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""What people call a thing: one line. No control characters, and no other ends of lines."""
 part_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """An id that the ids of other things begin with, each part followed by `~`: so it has none itself."""
 currency_code: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
