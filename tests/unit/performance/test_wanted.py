@@ -24,8 +24,15 @@ def test_what_one_order_takes_is_counted_over_the_disks_own_time() -> None:
     found = {
         "database": "sqlite",
         "disk": {"p50": 1.0, "p99": 3.0},
-        "cases": [case("enter", 1, 400, 2.1, 5.6), case("enter", 64, 5_100, 12, 20), case("create", 1, 1, 9, 9)],
+        "cases": [
+            case("enter", 1, 400, 2.1, 5.6),
+            case("enter", 64, 5_100, 12, 20),
+            case("create", 1, 1, 9, 9),
+            case("create", 64, 600, 99, 99),
+        ],
     }
+    calls = [row.wanted for row in WANTED["order_path"](found) if row.what.startswith("create")]
+    assert calls == ["–", "–"]
     assert marks(WANTED["order_path"](found)) == {
         "one order at a time, p50 over the disk's, sqlite": True,
         "one order at a time, p99 over the disk's, sqlite": False,
