@@ -71,6 +71,7 @@ _claims = _table(
     quantity=DecimalText,
     cash=DecimalText,
     covering=DecimalText,
+    closing=DecimalText,
     strategy_id=_text,
 )
 _change = {"version": _big, "tape_sequence": _big, "update_time": _big}
@@ -211,6 +212,7 @@ class Store:
                 "quantity": claim.quantity,
                 "cash": claim.cash,
                 "covering": claim.covering,
+                "closing": claim.closing,
                 "strategy_id": claim.strategy_id,
             }
             for order_id, claim in part.claims.items()
@@ -250,7 +252,7 @@ def _load(connection: sa.Connection) -> Stored:
         portfolios[row["environment_id"]][row["portfolio_id"]] = json.loads(row["state"])
     claims: dict[str, dict[str, Claim]] = defaultdict(dict)
     for row in rows(_claims):
-        held = (row["quantity"], row["cash"], row["covering"], True, row["pair"], row["strategy_id"])
+        held = (row["quantity"], row["cash"], row["covering"], True, row["pair"], row["strategy_id"], row["closing"])
         claim = Claim(row["portfolio_id"], row["symbol"], *held)
         claims[row["environment_id"]][row["order_id"]] = claim
     parts = [

@@ -39,9 +39,11 @@ class Holding:
 
     Attributes:
         quantity: signed units held.
-        pending_buy, pending_sell: units that open orders may still buy or sell, both positive.
+        pending_buy, pending_sell: units that open orders may still buy or sell, both positive; no reduce-only ones'.
+        opening: those to sell that may open a short.
+        closing_buy, closing_sell: units of open orders that can only close, which may fill before the others.
         reserved: cash set aside for the open orders that buy.
-        covering: units that open reduce-only orders may buy.
+        covering: units that open reduce-only orders may buy, those of exits too that still wait for their entry.
         collateral: cash held against a short; zero for a long.
         multiplier: the instrument's contract multiplier.
     """
@@ -53,6 +55,9 @@ class Holding:
     collateral: Decimal = ZERO
     multiplier: Decimal = Decimal(1)
     covering: Decimal = ZERO
+    opening: Decimal = ZERO
+    closing_buy: Decimal = ZERO
+    closing_sell: Decimal = ZERO
 
     def closing(self, signed: Decimal) -> Decimal:
         """How many of an order's ``signed`` units only close what no other open order closes already."""
@@ -60,15 +65,30 @@ class Holding:
             return min(signed, self.uncovered)
         return max(ZERO, min(-signed, self.quantity - self.pending_sell))
 
-    def extreme(self, side: Side, more: Decimal = ZERO) -> Decimal:
-        """The largest position, in absolute units, that open orders of ``side`` and ``more`` units can lead to."""
-        if side is Side.BUY:
-            return max(ZERO, self.quantity + self.pending_buy + more)
-        return max(ZERO, self.pending_sell + more - self.quantity)
+    def reach(self, side: Side, more: Decimal = ZERO, closing: Decimal = ZERO) -> Decimal:
+        """How far open orders can lead to one side, whichever fill and in whatever order; below zero on the other.
 
-    def worst(self, signed: Decimal = ZERO) -> Decimal:
-        """The larger of both extremes, with an order of ``signed`` units on top: the units at risk."""
-        return max(self.extreme(Side.BUY, max(signed, ZERO)), self.extreme(Side.SELL, max(-signed, ZERO)))
+        Those that can only close fill first in the worst case: they end at zero, where the others go on from.
+
+        Args:
+            more: units on top that may open a position to that side.
+            closing: units on top that can only close one of the other.
+        """
+        held = self.quantity
+        if side is Side.BUY:
+            closed = held if held >= 0 else min(ZERO, held + self.closing_buy + closing)
+            return closed + self.pending_buy + more
+        closed = held if held <= 0 else max(ZERO, held - self.closing_sell - closing)
+        return self.opening + more - closed
+
+    def extreme(self, side: Side, more: Decimal = ZERO, closing: Decimal = ZERO) -> Decimal:
+        """The largest position to one side that open orders can lead to, in absolute units; see ``reach``."""
+        return max(ZERO, self.reach(side, more, closing))
+
+    @property
+    def worst(self) -> Decimal:
+        """The larger of both extremes: the units at risk."""
+        return max(ZERO, self.reach(Side.BUY), self.reach(Side.SELL))
 
     @property
     def uncovered(self) -> Decimal:
@@ -108,8 +128,14 @@ class Holding:
         if claim.quantity > 0:
             self.pending_buy += claim.quantity
             self.reserved += claim.cash
-        else:
+        elif claim.quantity:
             self.pending_sell -= claim.quantity
+            if not claim.closing:
+                self.opening -= claim.quantity
+        if claim.closing > 0:
+            self.closing_buy += claim.closing
+        elif claim.closing:
+            self.closing_sell -= claim.closing
 
     def release(self, claim: Claim) -> None:
         """Give back what ``reserve`` counted."""
@@ -117,8 +143,14 @@ class Holding:
         if claim.quantity > 0:
             self.pending_buy -= claim.quantity
             self.reserved -= claim.cash
-        else:
+        elif claim.quantity:
             self.pending_sell += claim.quantity
+            if not claim.closing:
+                self.opening += claim.quantity
+        if claim.closing > 0:
+            self.closing_buy -= claim.closing
+        elif claim.closing:
+            self.closing_sell += claim.closing
 
     def trade(self, signed: Decimal, value: Decimal, margin: Decimal) -> Decimal:
         """Count a fill of ``signed`` units worth ``value`` each, and say by how much the collateral changes.

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.domain.money import ZERO
-from services.domain.orders.order import ContingencyType, Order, Side, reserved_cash
+from services.domain.orders.order import ContingencyType, Order, OrderState, Side, reserved_cash
 from services.domain.values import new
 
 
@@ -19,6 +19,7 @@ class Claim(NamedTuple):
         confirmed: an event has said that it exists.
         pair: of an order with a twin, both orders' list; the two claim the larger of what each does. Else empty.
         strategy_id: whose order it is; empty where no strategy decided it.
+        closing: signed units that it may trade, and that can only close; see ``only_closes``.
     """
 
     portfolio_id: str
@@ -29,9 +30,11 @@ class Claim(NamedTuple):
     confirmed: bool
     pair: str = ""
     strategy_id: str = ""
+    closing: Decimal = ZERO
 
 
 _BUY, _OCO, _BRACKET = Side.BUY, ContingencyType.OCO, ContingencyType.BRACKET
+_WAITING = frozenset({OrderState.PENDING_NEW, OrderState.HELD})
 
 
 def claim_of(order: Order) -> Claim:
@@ -43,8 +46,9 @@ def claim_of(order: Order) -> Claim:
     else:
         units = max(ZERO, abs(order.reservation.quantity) - order.cum_quantity)
     signed = units if order.side is _BUY else -units
-    whose, pair = (order.portfolio_id, order.symbol), pair_of(order)
-    return new(Claim, (*whose, signed, reserved_cash(order), covering_of(order), True, pair, order.strategy_id))
+    closing = closing_of(order, signed) if only_closes(order) else ZERO
+    whose, told = (order.portfolio_id, order.symbol), (True, pair_of(order), order.strategy_id)
+    return new(Claim, (*whose, signed, reserved_cash(order), covering_of(order), *told, closing))
 
 
 def only_closes(order: Order) -> bool:
@@ -55,6 +59,20 @@ def only_closes(order: Order) -> bool:
     """
     reserved = order.reservation
     return order.reduce_only or (order.side is Side.SELL and bool(reserved.quantity) and not reserved.cash)
+
+
+def closing_of(order: Order, signed: Decimal) -> Decimal:
+    """The signed units that an order which ``only_closes`` may trade; a plain one's are ``signed``.
+
+    A bracket's exits count from when they come to life. With them come the units that they close, so what the entry
+    brings and they close again lets nobody go further than before.
+    """
+    if not order.reduce_only:
+        return signed
+    if order.contingency_type is _BRACKET and order.state in _WAITING:
+        return ZERO
+    units = order.quantity - order.cum_quantity
+    return units if order.side is _BUY else -units
 
 
 def covering_of(order: Order) -> Decimal:
@@ -74,4 +92,8 @@ def together(claims: Iterable[Claim]) -> Claim | None:
     if len(legs) < 2:
         return legs[0] if legs else None
     quantity, cash = max((leg.quantity for leg in legs), key=abs), max(leg.cash for leg in legs)
-    return legs[0]._replace(quantity=quantity, cash=cash, covering=max(leg.covering for leg in legs))
+    closing = max((leg.closing for leg in legs), key=abs)
+    if quantity and not all(leg.closing for leg in legs):
+        closing = ZERO
+    covering = max(leg.covering for leg in legs)
+    return legs[0]._replace(quantity=quantity, cash=cash, covering=covering, closing=closing)

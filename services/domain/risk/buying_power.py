@@ -39,7 +39,8 @@ class Funds:
         rate: the orders of the last market minute.
         curve: where the equity curve stands; a sleeve's equity is what its orders gained.
         sleeves: by strategy; empty where nobody asks for them.
-        buying: the symbols that open orders buy, in the order in which they came.
+        buying, selling: the symbols that open orders buy or sell, but for reduce-only ones, in the order in which they
+            came.
         tally: what the holdings come to. One that ``holding`` hands out may change, and is counted anew.
     """
 
@@ -52,6 +53,7 @@ class Funds:
     curve: Curve = field(default_factory=Curve)
     sleeves: dict[str, "Funds"] = field(default_factory=dict)
     buying: dict[str, None] = field(default_factory=dict)
+    selling: dict[str, None] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally, compare=False)
 
     def __post_init__(self) -> None:
@@ -116,19 +118,23 @@ class Funds:
     def reserve(self, claim: Claim) -> None:
         """Set its cash and units aside."""
         self.reserved += claim.cash
-        if claim.quantity or claim.covering:
+        if claim.quantity or claim.covering or claim.closing:
             self.holding(claim.symbol).reserve(claim)
             if claim.quantity > 0:
                 self.buying[claim.symbol] = None
+            elif claim.quantity:
+                self.selling[claim.symbol] = None
 
     def release(self, claim: Claim) -> None:
         """Give back what ``reserve`` set aside."""
         self.reserved -= claim.cash
-        if claim.quantity or claim.covering:
+        if claim.quantity or claim.covering or claim.closing:
             holding = self.holding(claim.symbol)
             holding.release(claim)
             if claim.quantity > 0 and not holding.pending_buy:
                 del self.buying[claim.symbol]
+            elif claim.quantity < 0 and not holding.pending_sell:
+                del self.selling[claim.symbol]
 
     def trade(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> None:
         """Fold a fill of ``signed`` units: its cash, and the collateral it frees or, at ``margin``, needs."""

@@ -21,7 +21,7 @@ from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.orders.claim import Claim, claim_of, covering_of, pair_of
+from services.domain.orders.claim import Claim, claim_of, covering_of, pair_of, together
 from services.domain.orders.events import position_change
 from services.domain.orders.order import (
     INITIAL_MARGIN,
@@ -142,9 +142,9 @@ class Gate(Valued):
         if refusal is not None:
             return Verdict(order.order_id, None, refusal, checks)
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
-        whose = (order.portfolio_id, order.symbol)
+        whose, told = (order.portfolio_id, order.symbol), (False, pair, order.strategy_id)
         covering = covering_of(order) if order.reduce_only else ZERO
-        self._claim(order.order_id, new(Claim, (*whose, signed, cash, covering, False, pair, order.strategy_id)))
+        self._claim(order.order_id, new(Claim, (*whose, signed, cash, covering, *told, intent.closing)))
         margin = self._margin(order) if cash and order.side is not _BUY else INITIAL_MARGIN
         headroom = round_down(funds.spendable)
         reservation = new(Reservation, (cash - fee if fee else cash, signed, headroom, fee, margin))
@@ -204,9 +204,7 @@ class Gate(Valued):
         self._claim(order_id, wanted)
         verdict = Verdict(order_id, reserved._replace(headroom=round_down(funds.spendable)), checks=checks)
         self._release(order_id)
-        units = max(claim.quantity, wanted.quantity, key=abs)
-        cash, covering = max(claim.cash, wanted.cash), max(claim.covering, wanted.covering)
-        self._claim(order_id, wanted._replace(quantity=units, cash=cash, covering=covering))
+        self._claim(order_id, together((wanted, claim)) or wanted)
         self._settled[order_id] = claim
         self._expect(claim)
         return verdict
@@ -227,6 +225,7 @@ class Gate(Valued):
                 and exec_type is not _TRADE
                 and claim[:4] == left[:4]
                 and claim.covering == left.covering
+                and claim.closing == left.closing
                 and funds
             ):
                 # It claims what it did: nothing is to be released and set aside again.

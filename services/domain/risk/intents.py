@@ -6,6 +6,7 @@ from services.domain.accounting.holding import round_up
 from services.domain.costs import NO_SLIP, Costs, Slip, slipped
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, floor_to
+from services.domain.orders.claim import closing_of
 from services.domain.orders.order import INITIAL_MARGIN, Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.limit import Intent
@@ -39,7 +40,8 @@ def intent_of(
     price, multiplier = _price(order, reference), instrument.contract_multiplier
     funds.holding(order.symbol).multiplier = multiplier
     if order.reduce_only:
-        return new(Intent, (order, instrument, funds, ZERO, reference, price, ZERO, ZERO, time, mark, ZERO))
+        asked = (ZERO, reference, price, ZERO, ZERO, time, mark, ZERO, closing_of(order, ZERO))
+        return new(Intent, (order, instrument, funds, *asked))
     left, parts = order.cash_quantity, list[Part]()
     if left is None:
         units = order.quantity - order.cum_quantity if order.cum_quantity else order.quantity
@@ -63,7 +65,8 @@ def intent_of(
         else:
             fee = _commission(order, units, notional)
         cash += fee
-    seen = (signed, reference, price, notional, cash, time, mark, fee)
+    closing = signed if signed < 0 and not cash else ZERO
+    seen = (signed, reference, price, notional, cash, time, mark, fee, closing)
     return new(Intent, (order, instrument, funds, *seen))
 
 

@@ -43,6 +43,7 @@ class Intent(NamedTuple):
         time: market time, ns.
         mark: the last price of any symbol, and what holdings come to at those.
         commission: what of the cash is set aside for commission.
+        closing: signed units that it may trade if it can only close a position: of a reduce-only order too.
     """
 
     order: Order
@@ -56,6 +57,7 @@ class Intent(NamedTuple):
     time: int
     mark: Marks
     commission: Decimal = ZERO
+    closing: Decimal = ZERO
 
     @property
     def initial_margin(self) -> Decimal:
@@ -200,8 +202,29 @@ class Checked(NamedTuple):
     value: Decimal | None
 
 
+def adds(intent: Intent, own: Funds) -> tuple[Decimal, Decimal]:
+    """The units by which an order may open more in ``own``, and those that can only close there: one of them is none.
+
+    A sale is cut to what the portfolio holds, so of a strategy's own position it may open one.
+    """
+    if intent.order.reduce_only or (intent.closing and own is intent.funds):
+        return ZERO, abs(intent.closing)
+    return abs(intent.signed), ZERO
+
+
+def opens(intent: Intent, own: Funds) -> Decimal:
+    """Units by which a reduce-only order lets open orders go further: what they would have closed, they then open.
+
+    It asks for no units itself, so of a limit that is all that concerns it.
+    """
+    side, holding = intent.order.side, own.holding(intent.order.symbol)
+    return holding.extreme(side, *adds(intent, own)) - holding.extreme(side)
+
+
 def reduces(intent: Intent, own: Funds) -> bool:
-    """Whether all that the order may trade only closes what is held in ``own``."""
+    """Whether all that the order may trade only closes what is held in ``own``, and no other order opens for it."""
+    if intent.order.reduce_only:
+        return not opens(intent, own)
     return closing(intent, own) == abs(intent.signed)
 
 

@@ -3,8 +3,10 @@
 from decimal import Decimal
 
 from services.domain.accounting.holding import round_down, round_up
+from services.domain.money import ZERO
 from services.domain.orders.claim import covering_of
-from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure, closing
+from services.domain.orders.order import Side
+from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure, closing, opens
 
 
 class PriceBand(Limit):
@@ -69,9 +71,11 @@ class Restricted(Limit):
     switch, bare = True, True
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
-        """What could be traded, and the order's units."""
+        """What could be traded, and the order's units; of a reduce-only one those that it lets others open."""
         if not self.bound:
             return None
+        if intent.order.reduce_only:
+            return (ZERO, opens(intent, intent.funds))
         return (closing(intent, intent.funds), abs(intent.signed))
 
 
@@ -82,10 +86,12 @@ class ShortSale(Limit):
     switch, tells_missing = True, True
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
-        """What could be sold, and the order's units."""
-        signed = intent.signed
-        if signed >= 0 or self.bound:
+        """What could be sold, and the order's units; of a reduce-only one those that it lets others sell short."""
+        signed, order = intent.signed, intent.order
+        if self.bound or order.side is Side.BUY:
             return None
+        if order.reduce_only:
+            return (ZERO, opens(intent, intent.funds))
         return (intent.funds.holding(intent.order.symbol).closing(signed), -signed)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from services.domain.accounting.holding import Holding, round_up
 from services.domain.money import ZERO
 from services.domain.orders.order import Side
-from services.domain.risk.limit import ENDLESS, PLACES, Counted, Intent, Limit, Mark, Measure, Standing
+from services.domain.risk.limit import ENDLESS, PLACES, Counted, Intent, Limit, Mark, Measure, Standing, adds
 
 _SUMS = frozenset(each for each in PLACES if "strategy_id" not in each)
 
@@ -16,7 +16,7 @@ def _position(intent: Intent, counted: Counted) -> Decimal | None:
     """Units of the symbol after all open orders of the order's side, absolute, summed; None where it adds none."""
     symbol, side = intent.order.symbol, intent.order.side
     own = counted.own.holding(symbol)
-    before, after = own.extreme(side), own.extreme(side, abs(intent.signed))
+    before, after = own.extreme(side), own.extreme(side, *adds(intent, counted.own))
     if after == before:
         return None
     held = (funds.holdings.get(symbol) for funds in counted.all if funds is not counted.own)
@@ -39,7 +39,7 @@ def share_of(amount: Decimal, equity: Decimal) -> Decimal:
 
 def worth(holding: Holding, symbol: str, mark: Mark) -> Decimal:
     """The exposure to a symbol, with those open orders that make it largest."""
-    units = holding.worst()
+    units = holding.worst
     return units * holding.multiplier * mark(symbol) if units else ZERO
 
 
@@ -55,7 +55,7 @@ class MaxPositionQuantity(Limit):
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The units of the symbol that has the most."""
-        return _largest((symbol, holding.worst()) for symbol, holding in counted.holdings(self.where.symbol))
+        return _largest((symbol, holding.worst) for symbol, holding in counted.holdings(self.where.symbol))
 
 
 class MaxPositionNotional(Limit):
@@ -96,12 +96,17 @@ class MaxNetExposure(Limit):
     name = "max_net_exposure"
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
-        """The exposure to the order's side there would be; nothing where it stays with the other side."""
-        if not intent.signed:
+        """The exposure to the order's side there would be; nothing where it stays with the other side.
+
+        What a reduce-only order closes counts too, but it is refused only where plain orders of its side are open.
+        """
+        symbol, side, where = intent.order.symbol, intent.order.side, self.where.symbol
+        own = counted.own.holding(symbol)
+        more = own.reach(side, *adds(intent, counted.own)) - own.reach(side)
+        if not more or (intent.order.reduce_only and not _plain(intent, counted, where)):
             return None
-        symbol = intent.order.symbol
-        value = abs(intent.signed) * intent.mark(symbol) * intent.instrument.contract_multiplier
-        return (self.bound, max(ZERO, _net_now(intent, counted, self.where.symbol) + value))
+        value = more * intent.mark(symbol) * intent.instrument.contract_multiplier
+        return (self.bound, max(ZERO, _net_now(intent, counted, where) + value))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The larger exposure of both sides."""
@@ -148,7 +153,7 @@ class MaxConcentration(Limit):
 def _more(intent: Intent, counted: Counted) -> Decimal:
     """What the order adds to the gross exposure."""
     own = counted.own.holding(intent.order.symbol)
-    more = own.worst(intent.signed) - own.worst()
+    more = max(ZERO, own.extreme(intent.order.side, *adds(intent, counted.own)) - own.worst)
     return more * intent.instrument.contract_multiplier * intent.mark(intent.order.symbol) if more else ZERO
 
 
@@ -172,11 +177,19 @@ def _net_now(intent: Intent, counted: Counted, symbol: str) -> Decimal:
     return sum((sums.long if side is Side.BUY else sums.short for sums in each), ZERO)
 
 
+def _plain(intent: Intent, counted: Counted, symbol: str) -> bool:
+    """Whether any open order of the order's side is not reduce-only."""
+    buys = intent.order.side is Side.BUY
+    if symbol:
+        return any(each.pending_buy if buys else each.pending_sell for _, each in counted.holdings(symbol))
+    return any(funds.buying if buys else funds.selling for funds in counted.all)
+
+
 def _net(counted: Counted, symbol: str, side: Side, mark: Mark) -> Decimal:
-    """The exposure to one side, with all its open orders: that of a long side is positive, of a short side too."""
-    long, total = side is Side.BUY, ZERO
+    """The furthest exposure to one side, with its open orders: that of a long side is positive, of a short side too."""
+    total = ZERO
     for name, each in counted.holdings(symbol):
-        units = each.quantity + each.pending_buy if long else each.pending_sell - each.quantity
+        units = each.reach(side)
         if units:
             total += units * each.multiplier * mark(name)
     return total

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from services.domain.accounting.holding import Holding
 from services.domain.money import ZERO
+from services.domain.orders.order import Side
 
 
 class Sums(NamedTuple):
@@ -16,7 +17,8 @@ class Sums(NamedTuple):
 
     Attributes:
         gross: absolute values, each with those open orders that make it largest.
-        long, short: values of the one side and of the other, each with all its open orders, its own positive.
+        long, short: values of the one side and of the other, each with those open orders that lead furthest there, its
+            own positive.
         value: signed values of what is held.
         size: absolute ones of that.
     """
@@ -34,8 +36,8 @@ NO_SUMS = Sums()
 def sums_of(holding: Holding, price: Decimal) -> Sums:
     """What one comes to at the price of a unit."""
     each, quantity = price * holding.multiplier, holding.quantity
-    long, short = quantity + holding.pending_buy, holding.pending_sell - quantity
-    return Sums(holding.worst() * each, long * each, short * each, quantity * each, abs(quantity) * each)
+    long, short = holding.reach(Side.BUY), holding.reach(Side.SELL)
+    return Sums(max(ZERO, long, short) * each, long * each, short * each, quantity * each, abs(quantity) * each)
 
 
 class Tally:

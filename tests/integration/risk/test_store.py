@@ -46,13 +46,13 @@ async def test_a_gates_parts_come_back_as_they_were_stored(database: Database) -
     assert (await store.load()).parts == []
     state = {"opened": True, "cash": str(BIG), "recent": [[1, 2]], "holdings": {"A": ["-5", "1.5"]}}
     claims = {"e-1": Claim("p", "A", D("-10"), BIG, D(0), True)}
-    claims["e-2"] = Claim("p", "A", D("1"), D("0.000000001"), D(2), True)
+    claims["e-2"] = Claim("p", "A", D("1"), D("0.000000001"), D(2), True, closing=D("-0.000000001"))
     claims["e-3"] = Claim("p", "A", D("10"), D("7"), D(0), True, "e-3")
     told = (("max_drawdown", Where("p"), AlarmKind.EXCEEDED), ("margin", Where("", "s", "A"), AlarmKind.MARGIN_CALL))
     whole = (("1.5", "2.5"), told)
     await store.writer.commit(store.unit("ada", Part("e", Cursor(2, 3, 4, 5), {"A": "1.25"}, {"p": state}, claims)))
     await store.writer.commit(store.unit("bob", Part("f", Cursor(), {})))
-    later = Claim("p", "A", D("-4"), D("7"), D(4), True, "", "s")
+    later = Claim("p", "A", D("-4"), D("7"), D(4), True, "", "s", D("-3.5"))
     part = Part("e", Cursor(6, 7, 8, 9, True, 8), {"A": "1.5"}, {}, {"e-1": later}, ("e-2",), *whole)
     await store.writer.commit(store.unit("ada", part))
     loaded = await store.load()
@@ -158,6 +158,34 @@ async def test_what_an_older_release_had_warned_of_is_known_still(tmp_path: Path
         ("max_order_rate", Where("p"), AlarmKind.NEAR_BREACH),
         ("maintenance_margin", Where("p"), AlarmKind.MARGIN_CALL),
     )
+
+
+async def test_what_an_older_releases_open_orders_may_cover_can_only_close(tmp_path: Path) -> None:
+    url, old = f"sqlite:///{tmp_path}/old.db", tmp_path / "old"
+    old.mkdir()
+    for name in ("0001_gates.py", "0002_scopes.py", "0003_covering.py", "0004_watch.py"):
+        shutil.copy(Path(migrations.__file__).parent / name, old / name)
+    async with await Database.open(url, old) as database:
+
+        def fill(connection: sa.Connection) -> None:
+            tables = {
+                name: sa.Table(name, sa.MetaData(), autoload_with=connection) for name in ("environments", "claims")
+            }
+            whose = {"environment_id": "e", "principal": "ada", "owner": "ada"}
+            numbers = dict.fromkeys(("order_sequence", "ledger_sequence", "tape_sequence", "cycle"), 0)
+            connection.execute(sa.insert(tables["environments"]), {**whose, **numbers, "marks": "{}", "ended": False})
+            claim = {**whose, "portfolio_id": "p", "symbol": "A", "pair": "", "strategy_id": ""}
+            for order_id, quantity, covering in (("e-1", "0", "4"), ("e-2", "-7", "0")):
+                row = {"order_id": order_id, "quantity": quantity, "cash": "0", "covering": covering}
+                connection.execute(sa.insert(tables["claims"]), claim | row)
+
+        await database.run(fill)
+    async with await Database.open(url, migrations) as database:
+        [part] = (await Store(database).load()).parts
+    assert {order_id: (each.quantity, each.closing) for order_id, each in part.claims.items()} == {
+        "e-1": (0, 4),
+        "e-2": (-7, 0),
+    }
 
 
 async def test_every_row_tells_whose_it_is(database: Database) -> None:

@@ -98,6 +98,26 @@ async def test_of_two_that_close_the_same_position_one_finds_nothing_left(mesh: 
     }
 
 
+async def test_rule_4_closing_passes_beside_a_sale_that_only_closes_and_not_beside_one_that_would_open(
+    mesh: Mesh,
+) -> None:
+    gate = mesh.gate.gate
+    gate.set_limit(make_limit("short_sale", Decimal(1)))
+    gate.set_limit(make_limit("max_position_quantity", Decimal(10)))
+    await hold(mesh)
+    resting = {"side": 2, "price": "500"}
+    await mesh.orders.CreateOrder(limit("closes", **resting))
+    closing = await mesh.orders.ClosePosition(close("closing"))
+    assert closing.state == STATE.ORDER_STATE_NEW
+    await mesh.orders.BatchCancelOrders(cancel_all())
+    opens = await mesh.orders.CreateOrder(limit("opens", quantity="20", **resting))
+    error = await refused(mesh.orders.ClosePosition(close("again")))
+    assert error.reason == "LIMIT_EXCEEDED"
+    assert [error.metadata[name] for name in ("limit", "bound", "value")] == ["max_position_quantity", "10", "20"]
+    await mesh.orders.CancelOrder(order_service_pb2.CancelOrderRequest(order_id=opens.order_id))
+    assert (await mesh.orders.ClosePosition(close("out"))).state == STATE.ORDER_STATE_NEW
+
+
 async def test_an_id_used_for_another_order_closes_nothing(mesh: Mesh) -> None:
     await hold(mesh)
     error = await refused(mesh.orders.ClosePosition(close("opening")))

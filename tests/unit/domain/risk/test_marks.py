@@ -22,9 +22,9 @@ _LIMITS = ("max_gross_exposure", "max_net_exposure", "max_leverage", "max_daily_
 def _added_up(funds: Funds, marks: Marks) -> Sums:
     each = [(holding, holding.multiplier * marks(symbol)) for symbol, holding in funds.holdings.items()]
     return Sums(
-        sum((holding.worst() * price for holding, price in each), ZERO),
-        sum(((holding.quantity + holding.pending_buy) * price for holding, price in each), ZERO),
-        sum(((holding.pending_sell - holding.quantity) * price for holding, price in each), ZERO),
+        sum((holding.worst * price for holding, price in each), ZERO),
+        sum((holding.reach(Side.BUY) * price for holding, price in each), ZERO),
+        sum((holding.reach(Side.SELL) * price for holding, price in each), ZERO),
         sum((holding.quantity * price for holding, price in each), ZERO),
         sum((abs(holding.quantity) * price for holding, price in each), ZERO),
     )
@@ -109,6 +109,8 @@ class SumsMachine(RuleBasedStateMachine):
                 assert gate._marks.sums(each) == _added_up(each, gate._marks)
             pledged = sum((holding.pledged() for holding in funds.holdings.values()), ZERO)
             assert funds.held == funds.collateral - pledged
+            assert set(funds.buying) == {symbol for symbol, each in funds.holdings.items() if each.pending_buy}
+            assert set(funds.selling) == {symbol for symbol, each in funds.holdings.items() if each.pending_sell}
             assert funds.collateral == sum((holding.collateral for holding in funds.holdings.values()), ZERO)
 
 

@@ -155,11 +155,13 @@ class OrderServiceStub:
     """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken; to cover a short where
     commission is taken in units it is for so many more that nothing is left. It is checked, kept and repeated as one of
     `CreateOrder`, and needs no cash set aside; but open buys that count on the collateral of the short which it covers must have
-    cash without that.
+    cash without that, and where an open order would then open a position beyond a limit, instead of closing this one, that
+    limit refuses it.
 
     A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id`, the bound, and whose
     bound or kill switch it is, as a `Refusal` says it:
-    `INSUFFICIENT_BUYING_POWER`, `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+    `INSUFFICIENT_BUYING_POWER`, `LIMIT_EXCEEDED`, `SYMBOL_RESTRICTED`, `SHORT_NOT_ALLOWED`, `ORDER_RATE_EXCEEDED`,
+    `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
     Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
     is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or
@@ -445,11 +447,13 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Closes a position: a reduce-only MARKET order over all of it, GTC, sized at the venue when it is taken; to cover a short where
         commission is taken in units it is for so many more that nothing is left. It is checked, kept and repeated as one of
         `CreateOrder`, and needs no cash set aside; but open buys that count on the collateral of the short which it covers must have
-        cash without that.
+        cash without that, and where an open order would then open a position beyond a limit, instead of closing this one, that
+        limit refuses it.
 
         A refusal is an order too: it is stored REJECTED and answered FAILED_PRECONDITION with its `order_id`, the bound, and whose
         bound or kill switch it is, as a `Refusal` says it:
-        `INSUFFICIENT_BUYING_POWER`, `ORDER_RATE_EXCEEDED`, `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
+        `INSUFFICIENT_BUYING_POWER`, `LIMIT_EXCEEDED`, `SYMBOL_RESTRICTED`, `SHORT_NOT_ALLOWED`, `ORDER_RATE_EXCEEDED`,
+        `KILL_SWITCH_ENGAGED`, `NO_REFERENCE_PRICE`.
 
         Fails, leaving no order, with NOT_FOUND `PORTFOLIO_NOT_FOUND`, `INSTRUMENT_NOT_FOUND`, or `POSITION_NOT_FOUND` where nothing
         is held; ALREADY_EXISTS `CLIENT_ORDER_ID_REUSED`; FAILED_PRECONDITION `ENVIRONMENT_COMPLETED` or

@@ -31,7 +31,9 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_MAX_ORDER_NOTIONAL: _LimitType.ValueType  # 1
     """Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays."""
     LIMIT_TYPE_MAX_POSITION_QUANTITY: _LimitType.ValueType  # 2
-    """Units of a position, long or short, pending orders counted."""
+    """Units of a position, long or short, at the worst that pending orders can lead to, in whatever order they fill: those that can
+    only close fill first. It stops a reduce-only order where that lets another pending order open more than it would.
+    """
     LIMIT_TYPE_MAX_GROSS_EXPOSURE: _LimitType.ValueType  # 3
     """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
     LIMIT_TYPE_MAX_ORDER_RATE: _LimitType.ValueType  # 4
@@ -86,7 +88,9 @@ LIMIT_TYPE_UNSPECIFIED: LimitType.ValueType  # 0
 LIMIT_TYPE_MAX_ORDER_NOTIONAL: LimitType.ValueType  # 1
 """Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays."""
 LIMIT_TYPE_MAX_POSITION_QUANTITY: LimitType.ValueType  # 2
-"""Units of a position, long or short, pending orders counted."""
+"""Units of a position, long or short, at the worst that pending orders can lead to, in whatever order they fill: those that can
+only close fill first. It stops a reduce-only order where that lets another pending order open more than it would.
+"""
 LIMIT_TYPE_MAX_GROSS_EXPOSURE: LimitType.ValueType  # 3
 """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
 LIMIT_TYPE_MAX_ORDER_RATE: LimitType.ValueType  # 4

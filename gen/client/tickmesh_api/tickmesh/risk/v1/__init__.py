@@ -126,7 +126,8 @@ class LimitType(betterproto2.Enum):
 
     MAX_POSITION_QUANTITY = 2
     """
-    Units of a position, long or short, pending orders counted.
+    Units of a position, long or short, at the worst that pending orders can lead to, in whatever order they fill: those that can
+    only close fill first. It stops a reduce-only order where that lets another pending order open more than it would.
     """
 
     MAX_GROSS_EXPOSURE = 3
