@@ -5,11 +5,11 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 SERVICES := marketdata strategy order risk portfolio
 # The first interpreter that is new enough and built with profile-guided optimization, as a system's own is: it serves a
-# fifth more orders than one built without. Where there is none, the first that is new enough. PYTHON=… overrides.
+# fifth more orders than one built without. Where there is none, the first that can make environments. PYTHON=… overrides.
 OPTIMIZED := import ensurepip, sys, sysconfig as s; \
 	sys.exit(sys.base_prefix != "/usr" and "--enable-optimizations" not in (s.get_config_var("CONFIG_ARGS") or ""))
-PYTHON ?= $(shell for fast in '$(OPTIMIZED)' ''; do for p in python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && $$p -c "$$fast" 2>/dev/null && echo $$p && exit; done; done)
+PYTHON ?= $(shell for wanted in '$(OPTIMIZED)' 'import ensurepip' ''; do for p in python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && $$p -c "$$wanted" 2>/dev/null && echo $$p && exit; done; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Cached bytecode halves a start; nothing is written outside .venv and the project.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,8 +33,9 @@ setup-dev: .venv/.stamp-dev ## what `make test`, `lint` and `gen` need
 .venv/.stamp-build: requirements-build.txt
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or later"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install python3-venv"; exit 1; }
-	@echo "setting up .venv ($$($(PYTHON) --version))"
-	@$(PYTHON) -m venv .venv
+	@echo "setting up .venv ($$($(PYTHON) --version), $(PYTHON))"
+	@# Anew: of two interpreters one environment is neither's.
+	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.txt
 	@touch $@
 

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic_settings import BaseSettings
 
@@ -28,14 +28,25 @@ class Effective(NamedTuple):
     """One setting in effect: its variable, its value as text, whether the environment set it, what it is for.
 
     Attributes:
-        default: what its value is where nothing sets it, as far as it does not follow from others.
+        owner: the class of settings whose field it is.
     """
 
     variable: str
     value: str
     given: bool
     description: str
-    default: str
+    owner: Any
+
+    @property
+    def name(self) -> str:
+        """The field's."""
+        return self.variable.removeprefix(PREFIX).lower()
+
+    def read(self, text: str) -> object:
+        """What a variable's text comes to; where it says nothing the default, as far as that follows from no other."""
+        return (
+            getattr(self.owner(**{self.name: text}), self.name) if text else self.owner.model_fields[self.name].default
+        )
 
 
 class Difference(NamedTuple):
@@ -80,11 +91,9 @@ def differing(environment: Mapping[str, str]) -> Iterator[Difference]:
     """The settings that are others in another process's environment, secrets masked; not where its data are."""
     own, theirs = ({name.upper(): value for name, value in each.items()} for each in (os.environ, environment))
     for each in (each for _, listed in effective() for each in listed if each.variable != f"{PREFIX}DATA_DIRECTORY"):
-        given = theirs.get(each.variable, "")
-        here = each.value if each.given else each.default
-        there = masked(each.variable.removeprefix(PREFIX).lower(), given) if given else each.default
-        if own.get(each.variable, "") != given and (here != there or (each.given and given)):
-            yield Difference(each.variable, here, there, each.given)
+        here, there = (each.read(variables.get(each.variable, "")) for variables in (own, theirs))
+        if here != there:
+            yield Difference(each.variable, masked(each.name, here), masked(each.name, there), each.given)
 
 
 def _listed(settings: BaseSettings, names: set[str], derived: Mapping[str, str]) -> list[Effective]:
@@ -95,7 +104,7 @@ def _listed(settings: BaseSettings, names: set[str], derived: Mapping[str, str])
             masked(name, derived.get(name) or getattr(settings, name)),
             name in settings.model_fields_set,
             field.description or "",
-            masked(name, field.default),
+            type(settings),
         )
         for name, field in fields.items()
         if name in names

@@ -92,3 +92,19 @@ def test_what_differs_from_another_environment_is_told_masked_and_only_that(monk
         "STRATEGY_PATH": ("", "strategies", False),
         "ORDER_DATABASE_URL": ("", "postgresql://me:***@host/db", False),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "there"),
+    [
+        ("DRAIN_SECONDS", "", "5"),
+        ("DRAIN_SECONDS", "5.0", "5"),
+        ("DRAIN_SECONDS", "5", ""),
+        ("LOG_LEVEL", "INFO", "info"),
+    ],
+)
+def test_what_is_only_written_otherwise_does_not_differ(
+    monkeypatch: pytest.MonkeyPatch, name: str, here: str, there: str
+) -> None:
+    monkeypatch.setenv(f"TICKMESH_{name}", here)
+    assert not list(differing({f"TICKMESH_{name}": there}))

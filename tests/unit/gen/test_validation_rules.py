@@ -62,12 +62,13 @@ def test_what_other_ids_begin_with_has_no_tilde(request_: Message, field: str) -
 def test_what_people_call_a_thing_is_one_line(request_: Any) -> None:
     """Else it breaks the tables that it is told in."""
     found = {}
-    for name in ("", "Trend, 2 % \u20ac \u00fc", "a\nb", "a\r", "\tb", "\0", "\x1b[2J", "\x7f", "\x85", "\u2028"):
+    good = ["", "Trend, 2 % \u20ac \u00fc"]
+    for name in (*good, "a\nb", "a\r", "\tb", "\0", "\x1b[2J", "\x7f", "\x85", "\u2028", "a\u202eb", "\u200b"):
         request_.display_name = name
         violations = protovalidate.Validator().collect_violations(request_)
         own = [each.proto for each in violations if each.proto.field.elements[0].field_name == "display_name"]
         found[name] = [each.rule_id for each in own]
-    assert [name for name, rules in found.items() if not rules] == list(found)[:2]
+    assert [name for name, rules in found.items() if not rules] == good
     assert {rule for rules in found.values() for rule in rules} == {"tickmesh.display_name"}
 
 

@@ -41,7 +41,9 @@ symbol: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _bu
 text: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """A text for people. No NUL, which PostgreSQL cannot store."""
 display_name: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
-"""What people call a thing: one line. No control characters, and no other ends of lines."""
+"""What people call a thing: one line, as it is read. No control characters, no other ends of lines, and none that turn the
+direction of writing.
+"""
 part_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """An id that the ids of other things begin with, each part followed by `~`: so it has none itself."""
 currency_code: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
