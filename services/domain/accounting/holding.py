@@ -4,7 +4,7 @@ Risk keeps one of each symbol for all that it checks, the venue one of each shor
 neither drifts from the other is why there is one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
 from services.domain.money import ZERO
@@ -46,6 +46,7 @@ class Holding:
         covering: units that open reduce-only orders may buy, those of exits too that still wait for their entry.
         collateral: cash held against a short; zero for a long.
         multiplier: the instrument's contract multiplier.
+        whole: of a strategy's part, what the portfolio holds of the symbol.
     """
 
     quantity: Decimal = ZERO
@@ -58,6 +59,7 @@ class Holding:
     opening: Decimal = ZERO
     closing_buy: Decimal = ZERO
     closing_sell: Decimal = ZERO
+    whole: "Holding | None" = field(default=None, repr=False, compare=False)
 
     def closing(self, signed: Decimal) -> Decimal:
         """How many of an order's ``signed`` units only close what no other open order closes already."""
@@ -68,17 +70,19 @@ class Holding:
     def reach(self, side: Side, more: Decimal = ZERO, closing: Decimal = ZERO) -> Decimal:
         """How far open orders can lead to one side, whichever fill and in whatever order; below zero on the other.
 
-        Those that can only close fill first in the worst case: they end at zero, where the others go on from.
+        Those that can only close fill first in the worst case: they trade no more units than the portfolio holds, and
+        the others go on from there. So a strategy's own part goes through zero where others hold the units.
 
         Args:
             more: units on top that may open a position to that side.
             closing: units on top that can only close one of the other.
         """
         held = self.quantity
+        room = held if self.whole is None else self.whole.quantity
         if side is Side.BUY:
-            closed = held if held >= 0 else min(ZERO, held + self.closing_buy + closing)
+            closed = held + min(self.closing_buy + closing, -room) if room < 0 else held
             return closed + self.pending_buy + more
-        closed = held if held <= 0 else max(ZERO, held - self.closing_sell - closing)
+        closed = held - min(self.closing_sell + closing, room) if room > 0 else held
         return self.opening + more - closed
 
     def extreme(self, side: Side, more: Decimal = ZERO, closing: Decimal = ZERO) -> Decimal:

@@ -86,6 +86,11 @@ def pair_of(order: Order) -> str:
     return order.order_list_id if kind is _OCO or (kind is _BRACKET and order.reduce_only) else ""
 
 
+def alike(one: Claim, other: Claim) -> bool:
+    """Whether two claims of an order count the same, whether or not an event has said so."""
+    return one[:5] == other[:5] and one.closing == other.closing
+
+
 def together(claims: Iterable[Claim]) -> Claim | None:
     """What orders of which only one can fill claim; None for none of them."""
     legs = list(claims)

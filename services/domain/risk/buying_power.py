@@ -39,9 +39,9 @@ class Funds:
         rate: the orders of the last market minute.
         curve: where the equity curve stands; a sleeve's equity is what its orders gained.
         sleeves: by strategy; empty where nobody asks for them.
-        buying, selling: the symbols that open orders buy or sell, but for reduce-only ones, in the order in which they
-            came.
+        buying: the symbols that open orders buy, in the order in which they came.
         tally: what the holdings come to. One that ``holding`` hands out may change, and is counted anew.
+        whole: a sleeve's portfolio.
     """
 
     cash: Decimal = ZERO
@@ -53,8 +53,8 @@ class Funds:
     curve: Curve = field(default_factory=Curve)
     sleeves: dict[str, "Funds"] = field(default_factory=dict)
     buying: dict[str, None] = field(default_factory=dict)
-    selling: dict[str, None] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally, compare=False)
+    whole: "Funds | None" = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Nothing is counted yet of holdings that are there from the start."""
@@ -77,14 +77,14 @@ class Funds:
         self.tally.stale.add(symbol)
         holding = self.holdings.get(symbol)
         if holding is None:
-            holding = self.holdings[symbol] = Holding()
+            holding = self.holdings[symbol] = Holding(whole=None if self.whole is None else self.whole.holding(symbol))
         return holding
 
     def sleeve(self, strategy_id: str) -> "Funds":
         """What the orders of a strategy made of this portfolio, nothing to begin with."""
         sleeve = self.sleeves.get(strategy_id)
         if sleeve is None:
-            sleeve = self.sleeves[strategy_id] = Funds()
+            sleeve = self.sleeves[strategy_id] = Funds(whole=self)
         return sleeve
 
     def equity(self, mark: Callable[[str], Decimal]) -> Decimal:
@@ -122,8 +122,6 @@ class Funds:
             self.holding(claim.symbol).reserve(claim)
             if claim.quantity > 0:
                 self.buying[claim.symbol] = None
-            elif claim.quantity:
-                self.selling[claim.symbol] = None
 
     def release(self, claim: Claim) -> None:
         """Give back what ``reserve`` set aside."""
@@ -133,12 +131,16 @@ class Funds:
             holding.release(claim)
             if claim.quantity > 0 and not holding.pending_buy:
                 del self.buying[claim.symbol]
-            elif claim.quantity < 0 and not holding.pending_sell:
-                del self.selling[claim.symbol]
 
     def trade(self, symbol: str, signed: Decimal, price: Decimal, margin: Decimal = INITIAL_MARGIN) -> None:
-        """Fold a fill of ``signed`` units: its cash, and the collateral it frees or, at ``margin``, needs."""
+        """Fold a fill of ``signed`` units: its cash, and the collateral it frees or, at ``margin``, needs.
+
+        How far a sleeve's orders lead depends on what is held here, so there it is counted anew too.
+        """
         holding = self.holding(symbol)
+        for sleeve in self.sleeves.values():
+            if symbol in sleeve.holdings:
+                sleeve.tally.stale.add(symbol)
         value = price * holding.multiplier
         self.cash -= signed * value
         self.collateral += holding.trade(signed, value, margin)
@@ -155,7 +157,9 @@ class Funds:
         before = holding.quantity
         self.collateral -= holding.resize(before + change)
         for sleeve in self.sleeves.values():
-            if symbol in sleeve.holdings and before:
-                part = sleeve.holding(symbol)
+            if symbol not in sleeve.holdings:
+                continue
+            part = sleeve.holding(symbol)
+            if before:
                 quantity = at_most_places(part.quantity * holding.quantity / before, 9)
                 sleeve.collateral -= part.resize(quantity)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from services.domain.money import ZERO
 from services.domain.orders.claim import Claim, pair_of, together
 from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds
@@ -59,7 +58,7 @@ class Claims:
         if not claim.pair:
             funds.reserve(claim)
             if sleeve is not None:
-                sleeve.reserve(_of_sleeve(claim))
+                sleeve.reserve(claim)
             return
         legs = self._pairs.setdefault(claim.pair, {})
         self._set_aside(legs)
@@ -105,7 +104,7 @@ class Claims:
         if not claim.pair:
             funds.release(claim)
             if sleeve is not None:
-                sleeve.release(_of_sleeve(claim))
+                sleeve.release(claim)
             return
         legs = self._pairs[claim.pair]
         self._set_aside(legs)
@@ -123,14 +122,14 @@ class Claims:
         if (claim := together(legs.values())) is not None:
             self._funds[claim.portfolio_id].release(claim)
             if self._detailed and claim.strategy_id:
-                self._sleeve(claim).release(_of_sleeve(claim))
+                self._sleeve(claim).release(claim)
 
     def _take_back(self, legs: Mapping[str, Claim]) -> None:
         """Count them again."""
         if (claim := together(legs.values())) is not None:
             self._funds[claim.portfolio_id].reserve(claim)
             if self._detailed and claim.strategy_id:
-                self._sleeve(claim).reserve(_of_sleeve(claim))
+                self._sleeve(claim).reserve(claim)
 
     def _sleeve(self, claim: Claim) -> Funds:
         """What the orders of the claim's strategy made of its portfolio; only detailed claims are counted there."""
@@ -138,8 +137,3 @@ class Claims:
         sleeve = funds.sleeve(claim.strategy_id)
         sleeve.holding(claim.symbol).multiplier = funds.holding(claim.symbol).multiplier
         return sleeve
-
-
-def _of_sleeve(claim: Claim) -> Claim:
-    """The same in a strategy's sleeve, where a sale that only closes what the portfolio holds may open a short."""
-    return claim._replace(closing=ZERO) if claim.quantity and claim.closing else claim

@@ -21,7 +21,7 @@ from services.domain.accounting.ledger import Account, Entry, EntryKind
 from services.domain.costs import NO_SLIP, Slip
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.orders.claim import Claim, claim_of, covering_of, pair_of, together
+from services.domain.orders.claim import Claim, alike, claim_of, pair_of, together
 from services.domain.orders.events import position_change
 from services.domain.orders.order import (
     INITIAL_MARGIN,
@@ -35,8 +35,8 @@ from services.domain.orders.order import (
 )
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
-from services.domain.risk.intents import intent_of, reservation_of_all
-from services.domain.risk.limit import Checked, Counted, Intent, Where, stays_reducing
+from services.domain.risk.intents import beyond, intent_of, reservation_of_all
+from services.domain.risk.limit import Checked, Counted, Intent, Where
 from services.domain.risk.limits import KillScope, KillSwitch, stopping
 from services.domain.risk.valued import Valued
 from services.domain.values import new
@@ -143,8 +143,7 @@ class Gate(Valued):
             return Verdict(order.order_id, None, refusal, checks)
         cash, signed, fee, pair = intent.cash, intent.signed, intent.commission, pair_of(order)
         whose, told = (order.portfolio_id, order.symbol), (False, pair, order.strategy_id)
-        covering = covering_of(order) if order.reduce_only else ZERO
-        self._claim(order.order_id, new(Claim, (*whose, signed, cash, covering, *told, intent.closing)))
+        self._claim(order.order_id, new(Claim, (*whose, signed, cash, intent.covering, *told, intent.closing)))
         margin = self._margin(order) if cash and order.side is not _BUY else INITIAL_MARGIN
         headroom = round_down(funds.spendable)
         reservation = new(Reservation, (cash - fee if fee else cash, signed, headroom, fee, margin))
@@ -185,6 +184,7 @@ class Gate(Valued):
         if claim is None or not claim.confirmed:
             raise ValueError(f"order {order_id} is not open")
         funds = self._funds[order.portfolio_id]
+        counted = together(self._pairs.get(claim.pair, {order_id: claim}).values()) or claim
         self._release(order_id)
         twins = self._twins(order)
         self._set_aside(twins)
@@ -196,7 +196,7 @@ class Gate(Valued):
             if order.side is not _BUY:
                 reserved = reserved._replace(margin=self._margin(order))
             wanted = claim_of(order._replace(reservation=reserved))
-            refusal, checks = self._refusal(intent._replace(cash=wanted.cash))
+            refusal, checks = self._refusal_of_terms(intent._replace(cash=wanted.cash), counted)
         self._take_back(twins)
         if refusal is not None:
             self._claim(order_id, claim)
@@ -220,14 +220,7 @@ class Gate(Valued):
             self._count(left, event.transact_time)
         claim, funds = self._claims.get(order.order_id), self._funds.get(order.portfolio_id)
         if claim is not None:
-            if (
-                left is not None
-                and exec_type is not _TRADE
-                and claim[:4] == left[:4]
-                and claim.covering == left.covering
-                and claim.closing == left.closing
-                and funds
-            ):
+            if left is not None and exec_type is not _TRADE and funds and alike(claim, left):
                 # It claims what it did: nothing is to be released and set aside again.
                 if not claim.confirmed:
                     self._confirm(order.order_id, left, event.transact_time)
@@ -271,9 +264,20 @@ class Gate(Valued):
         limits = self._limits
         return limits.initial_margin(order.portfolio_id, order.symbol) if limits.rated else INITIAL_MARGIN
 
+    def _refusal_of_terms(self, intent: Intent, counted: Claim) -> tuple[Refusal | None, tuple[Checked, ...]]:
+        """As ``_refusal``, of an order's new terms: one that only closes asks for nothing that is ``counted``."""
+        if not intent.only_closes:
+            return self._refusal(intent)
+        legs = {intent.order.order_id: counted}
+        self._take_back(legs)
+        try:
+            return self._refusal(beyond(intent, counted))
+        finally:
+            self._set_aside(legs)
+
     def _refusal(self, intent: Intent) -> tuple[Refusal | None, tuple[Checked, ...]]:
         """Why an order is refused, if it is, and what the limits that were set said until then."""
-        if self._kills and (scope := stopping(self._kills, intent.order, stays_reducing(intent))) is not None:
+        if self._kills and (scope := stopping(self._kills, intent.order, intent.only_closes)) is not None:
             refusal = Refusal("KILL_SWITCH_ENGAGED", "kill_switch", ZERO, ZERO, ZERO, *scope)
             return refusal._replace(kill_switch_reason=self._kills[scope].reason), ()
         funds = intent.funds

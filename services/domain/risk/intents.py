@@ -6,7 +6,7 @@ from services.domain.accounting.holding import round_up
 from services.domain.costs import NO_SLIP, Costs, Slip, slipped
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO, floor_to
-from services.domain.orders.claim import closing_of
+from services.domain.orders.claim import Claim, closing_of, covering_of
 from services.domain.orders.order import INITIAL_MARGIN, Order, OrderType, Reservation, Side, TimeInForce
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.limit import Intent
@@ -40,7 +40,7 @@ def intent_of(
     price, multiplier = _price(order, reference), instrument.contract_multiplier
     funds.holding(order.symbol).multiplier = multiplier
     if order.reduce_only:
-        asked = (ZERO, reference, price, ZERO, ZERO, time, mark, ZERO, closing_of(order, ZERO))
+        asked = (ZERO, reference, price, ZERO, ZERO, time, mark, ZERO, closing_of(order, ZERO), covering_of(order))
         return new(Intent, (order, instrument, funds, *asked))
     left, parts = order.cash_quantity, list[Part]()
     if left is None:
@@ -66,8 +66,15 @@ def intent_of(
             fee = _commission(order, units, notional)
         cash += fee
     closing = signed if signed < 0 and not cash else ZERO
-    seen = (signed, reference, price, notional, cash, time, mark, fee, closing)
+    seen = (signed, reference, price, notional, cash, time, mark, fee, closing, ZERO)
     return new(Intent, (order, instrument, funds, *seen))
+
+
+def beyond(intent: Intent, counted: Claim) -> Intent:
+    """New terms of an order that only closes: they ask for what they close beyond what is ``counted`` of it already."""
+    closing = max(ZERO, abs(intent.closing) - max(abs(counted.closing), abs(counted.quantity)))
+    signed = closing if intent.order.side is _BUY else -closing
+    return intent._replace(closing=signed, covering=max(ZERO, intent.covering - counted.covering))
 
 
 def _most_units(order: Order, cash: Decimal, reference: Decimal, instrument: Instrument) -> Decimal:

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 from services.domain.accounting.holding import Holding
 from services.domain.instrument import Instrument
 from services.domain.money import ZERO
-from services.domain.orders.order import Order, Side
+from services.domain.orders.order import Order
 from services.domain.risk.buying_power import Funds
 from services.domain.risk.curve import Curve
 from services.domain.risk.marks import Marks
@@ -43,7 +43,9 @@ class Intent(NamedTuple):
         time: market time, ns.
         mark: the last price of any symbol, and what holdings come to at those.
         commission: what of the cash is set aside for commission.
-        closing: signed units that it may trade if it can only close a position: of a reduce-only order too.
+        closing: signed units that it may trade if it can only close a position, a reduce-only order too; of new terms
+            those that are not counted already.
+        covering: units of a short that it may cover if it is reduce-only; of new terms likewise.
     """
 
     order: Order
@@ -58,6 +60,16 @@ class Intent(NamedTuple):
     mark: Marks
     commission: Decimal = ZERO
     closing: Decimal = ZERO
+    covering: Decimal = ZERO
+
+    @property
+    def only_closes(self) -> bool:
+        """Whether it can do no more than reduce, whatever fills before it (rule 5).
+
+        It says so, or is a sale that sets nothing aside for a short: the venue lets that only close, see
+        ``only_closes``. A buy it does not: that opens what is left of it once another order has closed the short.
+        """
+        return self.order.reduce_only or (self.signed < 0 and not self.cash)
 
     @property
     def initial_margin(self) -> Decimal:
@@ -202,39 +214,25 @@ class Checked(NamedTuple):
     value: Decimal | None
 
 
-def adds(intent: Intent, own: Funds) -> tuple[Decimal, Decimal]:
-    """The units by which an order may open more in ``own``, and those that can only close there: one of them is none.
-
-    A sale is cut to what the portfolio holds, so of a strategy's own position it may open one.
-    """
-    if intent.order.reduce_only or (intent.closing and own is intent.funds):
-        return ZERO, abs(intent.closing)
-    return abs(intent.signed), ZERO
+def adds(intent: Intent) -> tuple[Decimal, Decimal]:
+    """The units by which an order may open more, and those that can only close: one of them is none."""
+    return (ZERO, abs(intent.closing)) if intent.only_closes else (abs(intent.signed), ZERO)
 
 
 def opens(intent: Intent, own: Funds) -> Decimal:
-    """Units by which a reduce-only order lets open orders go further: what they would have closed, they then open.
+    """Units by which an order that only closes lets open orders go further: what they would have closed, they open.
 
-    It asks for no units itself, so of a limit that is all that concerns it.
+    It opens nothing itself, so of a limit that is all that concerns it. In a strategy's part it may go through zero.
     """
     side, holding = intent.order.side, own.holding(intent.order.symbol)
-    return holding.extreme(side, *adds(intent, own)) - holding.extreme(side)
+    return holding.extreme(side, *adds(intent)) - holding.extreme(side)
 
 
 def reduces(intent: Intent, own: Funds) -> bool:
     """Whether all that the order may trade only closes what is held in ``own``, and no other order opens for it."""
-    if intent.order.reduce_only:
+    if intent.only_closes:
         return not opens(intent, own)
     return closing(intent, own) == abs(intent.signed)
-
-
-def stays_reducing(intent: Intent) -> bool:
-    """Whether the order can do no more than reduce, whatever fills before it (rule 5).
-
-    The venue lets a sale that passes so only close, see ``only_closes``; a buy it does not, unless it says reduce-only:
-    it opens what is left of it once another order has closed the short.
-    """
-    return intent.order.reduce_only or (intent.order.side is Side.SELL and reduces(intent, intent.funds))
 
 
 def closing(intent: Intent, own: Funds) -> Decimal:

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 from services.domain.accounting.holding import round_down, round_up
 from services.domain.money import ZERO
-from services.domain.orders.claim import covering_of
 from services.domain.orders.order import Side
 from services.domain.risk.limit import PLACES, Counted, Intent, Limit, Measure, closing, opens
 
@@ -71,10 +70,10 @@ class Restricted(Limit):
     switch, bare = True, True
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
-        """What could be traded, and the order's units; of a reduce-only one those that it lets others open."""
+        """What could be traded, and the order's units; of one that only closes those that it lets others open."""
         if not self.bound:
             return None
-        if intent.order.reduce_only:
+        if intent.only_closes:
             return (ZERO, opens(intent, intent.funds))
         return (closing(intent, intent.funds), abs(intent.signed))
 
@@ -86,13 +85,13 @@ class ShortSale(Limit):
     switch, tells_missing = True, True
 
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
-        """What could be sold, and the order's units; of a reduce-only one those that it lets others sell short."""
+        """What could be sold, and the order's units; of one that only closes those that it lets others sell short."""
         signed, order = intent.signed, intent.order
         if self.bound or order.side is Side.BUY:
             return None
-        if order.reduce_only:
+        if intent.only_closes:
             return (ZERO, opens(intent, intent.funds))
-        return (intent.funds.holding(intent.order.symbol).closing(signed), -signed)
+        return (intent.funds.holding(order.symbol).closing(signed), -signed)
 
 
 class BuyingPower(Limit):
@@ -110,7 +109,7 @@ class BuyingPower(Limit):
         """
         needed, funds, order = intent.cash, intent.funds, intent.order
         if order.reduce_only:
-            needed = funds.unpledge(order.symbol, covering_of(order))
+            needed = funds.unpledge(order.symbol, intent.covering)
             return (round_down(funds.spendable), needed) if needed else None
         pledge = funds.pledge(order.symbol, intent.signed, needed)
         return (round_down(funds.spendable + pledge), needed) if needed > pledge else None

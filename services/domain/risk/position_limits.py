@@ -7,7 +7,7 @@ from decimal import Decimal
 from services.domain.accounting.holding import Holding, round_up
 from services.domain.money import ZERO
 from services.domain.orders.order import Side
-from services.domain.risk.limit import ENDLESS, PLACES, Counted, Intent, Limit, Mark, Measure, Standing, adds
+from services.domain.risk.limit import ENDLESS, PLACES, Counted, Intent, Limit, Mark, Measure, Standing, adds, opens
 
 _SUMS = frozenset(each for each in PLACES if "strategy_id" not in each)
 
@@ -16,7 +16,7 @@ def _position(intent: Intent, counted: Counted) -> Decimal | None:
     """Units of the symbol after all open orders of the order's side, absolute, summed; None where it adds none."""
     symbol, side = intent.order.symbol, intent.order.side
     own = counted.own.holding(symbol)
-    before, after = own.extreme(side), own.extreme(side, *adds(intent, counted.own))
+    before, after = own.extreme(side), own.extreme(side, *adds(intent))
     if after == before:
         return None
     held = (funds.holdings.get(symbol) for funds in counted.all if funds is not counted.own)
@@ -98,15 +98,13 @@ class MaxNetExposure(Limit):
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """The exposure to the order's side there would be; nothing where it stays with the other side.
 
-        What a reduce-only order closes counts too, but it is refused only where plain orders of its side are open.
+        What an order closes that can only close is asked of nobody, though it may have been a hedge.
         """
-        symbol, side, where = intent.order.symbol, intent.order.side, self.where.symbol
-        own = counted.own.holding(symbol)
-        more = own.reach(side, *adds(intent, counted.own)) - own.reach(side)
-        if not more or (intent.order.reduce_only and not _plain(intent, counted, where)):
+        units = opens(intent, counted.own) if intent.only_closes else abs(intent.signed)
+        if not units:
             return None
-        value = more * intent.mark(symbol) * intent.instrument.contract_multiplier
-        return (self.bound, max(ZERO, _net_now(intent, counted, where) + value))
+        value = units * intent.mark(intent.order.symbol) * intent.instrument.contract_multiplier
+        return (self.bound, max(ZERO, _net_now(intent, counted, self.where.symbol) + value))
 
     def standing(self, counted: Counted, mark: Mark) -> Standing | None:
         """The larger exposure of both sides."""
@@ -153,7 +151,7 @@ class MaxConcentration(Limit):
 def _more(intent: Intent, counted: Counted) -> Decimal:
     """What the order adds to the gross exposure."""
     own = counted.own.holding(intent.order.symbol)
-    more = max(ZERO, own.extreme(intent.order.side, *adds(intent, counted.own)) - own.worst)
+    more = max(ZERO, own.extreme(intent.order.side, *adds(intent)) - own.worst)
     return more * intent.instrument.contract_multiplier * intent.mark(intent.order.symbol) if more else ZERO
 
 
@@ -175,14 +173,6 @@ def _net_now(intent: Intent, counted: Counted, symbol: str) -> Decimal:
         return _net(counted, symbol, side, intent.mark)
     each = counted.sums(intent.mark)
     return sum((sums.long if side is Side.BUY else sums.short for sums in each), ZERO)
-
-
-def _plain(intent: Intent, counted: Counted, symbol: str) -> bool:
-    """Whether any open order of the order's side is not reduce-only."""
-    buys = intent.order.side is Side.BUY
-    if symbol:
-        return any(each.pending_buy if buys else each.pending_sell for _, each in counted.holdings(symbol))
-    return any(funds.buying if buys else funds.selling for funds in counted.all)
 
 
 def _net(counted: Counted, symbol: str, side: Side, mark: Mark) -> Decimal:

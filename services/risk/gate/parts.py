@@ -105,7 +105,7 @@ class OpenGate(Gate):
         """Take everything that was stored; the gate must be new. Reservations are made anew of their claims."""
         for portfolio_id, state in part.portfolios.items():
             funds = self._funds[portfolio_id] = _funds_of(state)
-            funds.sleeves = {strategy_id: _funds_of(each) for strategy_id, each in state["sleeves"].items()}
+            funds.sleeves = {strategy_id: _funds_of(each, funds) for strategy_id, each in state["sleeves"].items()}
             if state["filled_at"]:
                 self._filled[portfolio_id] = state["filled_at"]
         for order_id, claim in part.claims.items():
@@ -137,10 +137,14 @@ def _state_of(funds: Funds) -> dict[str, Any]:
     }
 
 
-def _funds_of(state: Mapping[str, Any]) -> Funds:
+def _funds_of(state: Mapping[str, Any], whole: Funds | None = None) -> Funds:
     # Without units there is no collateral: a split that left none of a short once kept it.
     holdings = {
-        symbol: Holding(quantity=Decimal(quantity), collateral=Decimal(collateral))
+        symbol: Holding(
+            quantity=Decimal(quantity),
+            collateral=Decimal(collateral),
+            whole=None if whole is None else whole.holding(symbol),
+        )
         for symbol, (quantity, collateral) in state["holdings"].items()
         if Decimal(quantity)
     }
@@ -151,4 +155,5 @@ def _funds_of(state: Mapping[str, Any]) -> Funds:
         rate=Rate.restore(state["recent"]),
         holdings=holdings,
         curve=Curve(*map(Decimal, state["curve"])),
+        whole=whole,
     )

@@ -15,6 +15,7 @@ from tickmesh.risk.v1 import risk_service_pb2 as messages
 
 from services.chassis.storage.database import Database
 from services.domain.orders.claim import Claim
+from services.domain.orders.order import Order, OrderType, Side, TimeInForce
 from services.domain.risk.limit import Where
 from services.domain.risk.watch import AlarmKind
 from services.risk import migrations
@@ -160,32 +161,53 @@ async def test_what_an_older_release_had_warned_of_is_known_still(tmp_path: Path
     )
 
 
-async def test_what_an_older_releases_open_orders_may_cover_can_only_close(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_an_older_releases_open_sales_that_set_nothing_aside_can_only_close(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """So they leave every way out; of what reduce-only orders may close their next events tell."""
     url, old = f"sqlite:///{tmp_path}/old.db", tmp_path / "old"
+    if kind == "postgresql":
+        url = await fresh_database(request.getfixturevalue("postgres").get_uri())
     old.mkdir()
     for name in ("0001_gates.py", "0002_scopes.py", "0003_covering.py", "0004_watch.py"):
         shutil.copy(Path(migrations.__file__).parent / name, old / name)
+    # By order: quantity, cash and covering as they were stored, and closing as it is then.
+    claims = {
+        "e-1": ("0", "0", "4", "0"),
+        "e-2": ("-99.999999999", "0E-9", "0", "-99.999999999"),
+        "e-3": ("-0.000000001", "0", "0", "-0.000000001"),
+        "e-4": ("-5", "0.000000001", "0", "0"),
+        "e-5": ("5", "0", "0", "0"),
+    }
     async with await Database.open(url, old) as database:
 
         def fill(connection: sa.Connection) -> None:
-            tables = {
-                name: sa.Table(name, sa.MetaData(), autoload_with=connection) for name in ("environments", "claims")
-            }
+            names = ("environments", "claims", "portfolios")
+            tables = {name: sa.Table(name, sa.MetaData(), autoload_with=connection) for name in names}
             whose = {"environment_id": "e", "principal": "ada", "owner": "ada"}
             numbers = dict.fromkeys(("order_sequence", "ledger_sequence", "tape_sequence", "cycle"), 0)
             connection.execute(sa.insert(tables["environments"]), {**whose, **numbers, "marks": "{}", "ended": False})
+            state = {"opened": True, "cash": "950", "recent": [], "holdings": {"A": ["100", "0"]}, "sleeves": {}}
+            state |= {"curve": ["950", "950"], "filled_at": 0}
+            connection.execute(
+                sa.insert(tables["portfolios"]), {**whose, "portfolio_id": "p", "state": json.dumps(state)}
+            )
             claim = {**whose, "portfolio_id": "p", "symbol": "A", "pair": "", "strategy_id": ""}
-            for order_id, quantity, covering in (("e-1", "0", "4"), ("e-2", "-7", "0")):
-                row = {"order_id": order_id, "quantity": quantity, "cash": "0", "covering": covering}
+            for order_id, (quantity, cash, covering, _) in claims.items():
+                row = {"order_id": order_id, "quantity": quantity, "cash": cash, "covering": covering}
                 connection.execute(sa.insert(tables["claims"]), claim | row)
 
         await database.run(fill)
     async with await Database.open(url, migrations) as database:
         [part] = (await Store(database).load()).parts
-    assert {order_id: (each.quantity, each.closing) for order_id, each in part.claims.items()} == {
-        "e-1": (0, 4),
-        "e-2": (-7, 0),
+    assert {order_id: each.closing for order_id, each in part.claims.items()} == {
+        order_id: D(closing) for order_id, (*_, closing) in claims.items()
     }
+    gate = OpenGate()
+    gate.rebuild(part)
+    way_out = Order("e-9", "c", "p", "A", Side.SELL, OrderType.MARKET, TimeInForce.GTC, D(100), reduce_only=True)
+    assert gate.check(way_out, instrument("A"), D(10), 0).refusal is None
 
 
 async def test_every_row_tells_whose_it_is(database: Database) -> None:

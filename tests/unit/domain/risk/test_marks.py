@@ -15,7 +15,8 @@ from services.domain.risk.tally import Sums
 from tests.unit.domain.risk.gates import restarted
 from tests.unit.domain.risk.room import INSTRUMENTS, PRICES, D, Room
 
-SYMBOLS = st.sampled_from(sorted(INSTRUMENTS))
+# Mostly one symbol of one portfolio, where several strategies meet.
+SYMBOLS, PORTFOLIOS = st.sampled_from("AAAABF"), st.sampled_from("pppq")
 _LIMITS = ("max_gross_exposure", "max_net_exposure", "max_leverage", "max_daily_loss", "max_drawdown")
 
 
@@ -49,7 +50,7 @@ class SumsMachine(RuleBasedStateMachine):
         symbol=SYMBOLS,
         side=st.sampled_from(Side),
         units=st.integers(1, 60),
-        portfolio_id=st.sampled_from("pq"),
+        portfolio_id=PORTFOLIOS,
         strategy_id=st.sampled_from(["", "s", "t"]),
         reducing=st.booleans(),
     )
@@ -66,9 +67,15 @@ class SumsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def fill(self, data: st.DataObject) -> None:
         order = self.open[data.draw(st.sampled_from(sorted(self.open)))]
-        if not order.reduce_only:
-            order = self.room.fill(order, D(data.draw(st.integers(1, int(order.leaves_quantity)))), self.at)
+        most = int(order.leaves_quantity)
+        if order.reduce_only:
+            held = self.room.gate.funds[order.portfolio_id].holdings[order.symbol].quantity
+            most = min(most, int(held if order.side is Side.SELL else -held))
+        if most > 0:
+            self.look()
+            order = self.room.fill(order, D(data.draw(st.integers(1, most))), self.at)
             self.open[order.order_id] = order
+            self.look()
         if not order.leaves_quantity:
             del self.open[order.order_id]
 
@@ -78,7 +85,7 @@ class SumsMachine(RuleBasedStateMachine):
         order = self.open.pop(data.draw(st.sampled_from(sorted(self.open))))
         self.room.tell(ExecType.CANCELED, order._replace(state=OrderState.CANCELED, leaves_quantity=ZERO), self.at)
 
-    @rule(symbol=SYMBOLS, portfolio_id=st.sampled_from("pq"), closes=st.booleans())
+    @rule(symbol=SYMBOLS, portfolio_id=PORTFOLIOS, closes=st.booleans())
     def halve(self, symbol: str, portfolio_id: str, closes: bool) -> None:
         """A split, or what is closed for cash."""
         held = self.room.gate.funds[portfolio_id].holdings.get(symbol)
@@ -92,11 +99,17 @@ class SumsMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         self.room.gate = restarted(self.room.gate, INSTRUMENTS)
 
-    @rule(symbol=SYMBOLS, side=st.sampled_from(Side), units=st.integers(1, 60), portfolio_id=st.sampled_from("pq"))
-    def ask(self, symbol: str, side: Side, units: int, portfolio_id: str) -> None:
+    @rule(
+        symbol=SYMBOLS,
+        side=st.sampled_from(Side),
+        units=st.integers(1, 60),
+        portfolio_id=PORTFOLIOS,
+        reducing=st.booleans(),
+    )
+    def ask(self, symbol: str, side: Side, units: int, portfolio_id: str, reducing: bool) -> None:
         """One that begins now says the same, to the last digit."""
         room = self.room
-        verdict = room.check(order := room.order(units, symbol, portfolio_id, "s", side))
+        verdict = room.check(order := room.order(units, symbol, portfolio_id, "s", side, reduce_only=reducing))
         room.gate.drop_unconfirmed()
         fresh = restarted(room.gate, INSTRUMENTS)
         assert fresh.check(order, INSTRUMENTS[symbol], PRICES[symbol], 0) == verdict
@@ -110,7 +123,6 @@ class SumsMachine(RuleBasedStateMachine):
             pledged = sum((holding.pledged() for holding in funds.holdings.values()), ZERO)
             assert funds.held == funds.collateral - pledged
             assert set(funds.buying) == {symbol for symbol, each in funds.holdings.items() if each.pending_buy}
-            assert set(funds.selling) == {symbol for symbol, each in funds.holdings.items() if each.pending_sell}
             assert funds.collateral == sum((holding.collateral for holding in funds.holdings.values()), ZERO)
 
 
@@ -144,3 +156,18 @@ def test_rule_20_what_a_split_changes_is_counted_anew_of_a_strategy_too() -> Non
     assert [marks.sums(each).value for each in (funds, funds.sleeves["s"])] == [1000, 1000]
     room.gate.fold_entry("p", Entry(1, "x", EntryKind.SPLIT, Account.POSITION, "A", D(-5), 0, 2))
     assert [marks.sums(each).value for each in (funds, funds.sleeves["s"])] == [500, 500]
+
+
+def test_what_changes_the_portfolios_holding_is_counted_anew_of_strategies_whose_orders_may_close_it() -> None:
+    room = Room()
+    room.limit("short_sale", 1)
+    room.fill(room.place(50, strategy_id="s"))
+    room.place(80, side=Side.SELL, strategy_id="s", reduce_only=True)
+    funds, marks = room.gate.funds["p"], room.gate._marks
+    assert marks.sums(funds.sleeves["s"]).short == 0
+    room.fill(room.place(20, strategy_id="t"))
+    assert marks.sums(funds.sleeves["s"]).short == 2000
+    room.fill(room.place(60, side=Side.SELL))
+    assert marks.sums(funds.sleeves["s"]).short == -4000
+    room.gate.fold_entry("p", Entry(1, "x", EntryKind.SPLIT, Account.POSITION, "A", D(10), 0, 2))
+    assert marks.sums(funds.sleeves["s"]).short == -8000

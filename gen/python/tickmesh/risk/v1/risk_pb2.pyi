@@ -32,7 +32,8 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     """Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays."""
     LIMIT_TYPE_MAX_POSITION_QUANTITY: _LimitType.ValueType  # 2
     """Units of a position, long or short, at the worst that pending orders can lead to, in whatever order they fill: those that can
-    only close fill first. It stops a reduce-only order where that lets another pending order open more than it would.
+    only close fill first, and no more of them than the portfolio holds. It stops one of these where that lets another pending
+    order open more than it would, and a strategy's where its own position goes through zero by what others hold.
     """
     LIMIT_TYPE_MAX_GROSS_EXPOSURE: _LimitType.ValueType  # 3
     """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
@@ -49,7 +50,9 @@ class _LimitTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitType.V
     LIMIT_TYPE_MAX_POSITION_NOTIONAL: _LimitType.ValueType  # 8
     """Value of a position at its mark, long or short, pending orders counted."""
     LIMIT_TYPE_MAX_NET_EXPOSURE: _LimitType.ValueType  # 9
-    """Absolute value of the sum of the signed values of all positions, pending orders of one side counted."""
+    """Absolute value of the sum of the signed values of all positions, pending orders of one side counted. An order that can only
+    close is asked for no more than it lets another pending order open, though it may end a hedge.
+    """
     LIMIT_TYPE_MAX_LEVERAGE: _LimitType.ValueType  # 10
     """Gross exposure as a multiple of the equity. Of an environment or a portfolio."""
     LIMIT_TYPE_MAX_CONCENTRATION: _LimitType.ValueType  # 11
@@ -89,7 +92,8 @@ LIMIT_TYPE_MAX_ORDER_NOTIONAL: LimitType.ValueType  # 1
 """Notional of one order, in the instrument's currency. It never stops a reduce-only one: a way out always stays."""
 LIMIT_TYPE_MAX_POSITION_QUANTITY: LimitType.ValueType  # 2
 """Units of a position, long or short, at the worst that pending orders can lead to, in whatever order they fill: those that can
-only close fill first. It stops a reduce-only order where that lets another pending order open more than it would.
+only close fill first, and no more of them than the portfolio holds. It stops one of these where that lets another pending
+order open more than it would, and a strategy's where its own position goes through zero by what others hold.
 """
 LIMIT_TYPE_MAX_GROSS_EXPOSURE: LimitType.ValueType  # 3
 """Sum of the absolute values of all positions, pending orders counted, in the portfolio's currency."""
@@ -106,7 +110,9 @@ LIMIT_TYPE_MAX_ORDER_QUANTITY: LimitType.ValueType  # 7
 LIMIT_TYPE_MAX_POSITION_NOTIONAL: LimitType.ValueType  # 8
 """Value of a position at its mark, long or short, pending orders counted."""
 LIMIT_TYPE_MAX_NET_EXPOSURE: LimitType.ValueType  # 9
-"""Absolute value of the sum of the signed values of all positions, pending orders of one side counted."""
+"""Absolute value of the sum of the signed values of all positions, pending orders of one side counted. An order that can only
+close is asked for no more than it lets another pending order open, though it may end a hedge.
+"""
 LIMIT_TYPE_MAX_LEVERAGE: LimitType.ValueType  # 10
 """Gross exposure as a multiple of the equity. Of an environment or a portfolio."""
 LIMIT_TYPE_MAX_CONCENTRATION: LimitType.ValueType  # 11

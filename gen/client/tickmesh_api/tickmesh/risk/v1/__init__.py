@@ -127,7 +127,8 @@ class LimitType(betterproto2.Enum):
     MAX_POSITION_QUANTITY = 2
     """
     Units of a position, long or short, at the worst that pending orders can lead to, in whatever order they fill: those that can
-    only close fill first. It stops a reduce-only order where that lets another pending order open more than it would.
+    only close fill first, and no more of them than the portfolio holds. It stops one of these where that lets another pending
+    order open more than it would, and a strategy's where its own position goes through zero by what others hold.
     """
 
     MAX_GROSS_EXPOSURE = 3
@@ -163,7 +164,8 @@ class LimitType(betterproto2.Enum):
 
     MAX_NET_EXPOSURE = 9
     """
-    Absolute value of the sum of the signed values of all positions, pending orders of one side counted.
+    Absolute value of the sum of the signed values of all positions, pending orders of one side counted. An order that can only
+    close is asked for no more than it lets another pending order open, though it may end a hedge.
     """
 
     MAX_LEVERAGE = 10
