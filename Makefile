@@ -73,7 +73,7 @@ test-integration: setup-dev
 test-e2e: setup-dev
 	@$(call run-tests,tests/e2e,$(PARALLEL))
 
-bench: setup-dev ## every benchmark, ten minutes; BENCHFLAGS="--quick --only cycle", --output=PATH
+bench: setup-dev ## every benchmark, twelve minutes; BENCHFLAGS="--quick --only cycle", --output=PATH
 	python -m tests.performance $(BENCHFLAGS)
 
 # --- lint and generation
