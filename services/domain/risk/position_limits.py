@@ -98,11 +98,13 @@ class MaxNetExposure(Limit):
     def measure(self, intent: Intent, counted: Counted) -> Measure | None:
         """The exposure to the order's side there would be; nothing where it stays with the other side.
 
-        What an order closes that can only close is asked of nobody, though it may have been a hedge.
+        What an order closes that can only close is asked of nobody, though it may have been a hedge: unless it lets
+        another open more, then all that it leads to counts.
         """
-        units = opens(intent, counted.own) if intent.only_closes else abs(intent.signed)
-        if not units:
+        own, side = counted.own.holding(intent.order.symbol), intent.order.side
+        if not (opens(intent, counted.own) if intent.only_closes else intent.signed):
             return None
+        units = own.reach(side, *adds(intent)) - own.reach(side)
         value = units * intent.mark(intent.order.symbol) * intent.instrument.contract_multiplier
         return (self.bound, max(ZERO, _net_now(intent, counted, self.where.symbol) + value))
 

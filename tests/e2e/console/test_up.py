@@ -51,7 +51,7 @@ def test_a_day_in_the_life(mesh: Mesh) -> None:
     # Who has fewer only looks at it.
     patience = mesh.environment.pop("TICKMESH_CALL_DEADLINE_SECONDS")
     looking = mesh.up()
-    looking.wait_for(rf"^  TICKMESH_CALL_DEADLINE_SECONDS: {patience} there, 5.0 here$")
+    looking.wait_for(rf"^  TICKMESH_CALL_DEADLINE_SECONDS: {float(patience)} there, 5.0 here$")
     assert looking.stop() == 0
     mesh.environment["TICKMESH_CALL_DEADLINE_SECONDS"] = patience
     mesh.serving()

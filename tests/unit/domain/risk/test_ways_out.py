@@ -91,15 +91,28 @@ def test_closing_a_hedge_asks_no_limit_of_net_exposure_whatever_closes_elsewhere
     assert figures(room.asks(100, "A", "q", side=SELL).refusal) == ("max_net_exposure", D(5000), D(9980))
 
 
-def test_net_exposure_counts_of_a_way_out_what_another_opens_for_it() -> None:
-    """Beside a hundred short ninety bought stay ten short; of fifty that are covered first they open forty."""
+def test_net_exposure_counts_of_a_way_out_all_that_it_leads_to_where_another_opens_for_it() -> None:
+    """Beside a hundred short ninety bought stay ten short; once fifty are covered first they open forty."""
     room = held(Side.BUY, 100)
     room.place(90)
-    room.limit("max_net_exposure", 2999)
-    assert figures(room.asks(50, reduce_only=True).refusal) == ("max_net_exposure", D(2999), D(3000))
+    room.limit("max_net_exposure", 3999)
+    assert figures(room.asks(50, reduce_only=True).refusal) == ("max_net_exposure", D(3999), D(4000))
     assert room.asks(10, reduce_only=True).refusal is None
-    room.limit("max_net_exposure", 3000)
+    room.limit("max_net_exposure", 4000)
     assert room.asks(50, reduce_only=True).refusal is None
+
+
+def test_net_exposure_counts_a_hedge_that_a_way_out_ends_where_another_opens_for_it() -> None:
+    """Sixty short are hedged by a hundred; once those are sold, a sale of fifty that they covered opens them too."""
+    room = Room()
+    room.limit("short_sale", 1)
+    room.place(50, side=SELL)
+    room.fill(room.place(100))
+    room.gate.mark("B", D(100))
+    room.fill(room.place(60, "B", side=SELL))
+    room.limit("max_net_exposure", 6000)
+    for terms in ({"reduce_only": True}, {}):
+        assert figures(room.asks(100, side=SELL, **terms).refusal) == ("max_net_exposure", D(6000), D(11000))
 
 
 @pytest.mark.parametrize("name", ["restricted", "short_sale"])

@@ -155,7 +155,7 @@ def test_rule_4_an_order_that_opens_counts_what_closes_another_symbol_and_not_th
     room.gate.delete_limit("max_net_exposure")
     room.place(39)
     room.limit("max_net_exposure", 5000)
-    assert figures(room.asks(40, reduce_only=True).refusal) == ("max_net_exposure", D(5000), D(12800))
+    assert figures(room.asks(40, reduce_only=True).refusal) == ("max_net_exposure", D(5000), D(12900))
 
 
 def bracket(room: Room, units: int, side: Side) -> list[Order]:
