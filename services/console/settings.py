@@ -44,9 +44,9 @@ class Effective(NamedTuple):
 
     def read(self, text: str) -> object:
         """What a variable's text comes to; where it says nothing the default, as far as that follows from no other."""
-        return (
-            getattr(self.owner(**{self.name: text}), self.name) if text else self.owner.model_fields[self.name].default
-        )
+        if not text:
+            return self.owner.model_fields[self.name].default
+        return getattr(self.owner(**{self.name: text}), self.name)
 
 
 class Difference(NamedTuple):

@@ -129,8 +129,7 @@ class Blotter:
             ValueError: it is here already.
         """
         check_transition(order.state, exec_type, state)
-        figures = (state, order.quantity, order.event_count + 1, self.last_place())
-        after = new(Order, order[:_STATE] + figures)
+        after = new(Order, (*order[:_STATE], state, order.quantity, order.event_count + 1, self.last_place()))
         self._take_in(after)
         if self.shorts:
             twin = self.twin(after)
